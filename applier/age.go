@@ -1,0 +1,88 @@
+package applier
+
+import "time"
+
+// moment is a point in time on both clocks. Commit times are the server's; a jump of that clock
+// must not hide how long something has been waiting here.
+type moment struct {
+	server time.Time
+	local  time.Time
+}
+
+func (m moment) isZero() bool { return m.local.IsZero() }
+
+// unknownAge marks drift that nobody saw arise: it came with a checkpoint or out of an audit.
+func unknownAge() moment { return moment{server: time.Unix(0, 0), local: time.Unix(0, 0)} }
+
+// ages follows how old the oldest drift is that readers may still see.
+type ages struct {
+	open     moment // oldest write since the last flush began
+	flight   moment // oldest write that the flush under way is to correct
+	settling moment // oldest write that is corrected in the books, but perhaps not yet for readers
+
+	flightAt time.Time // when the flush under way was planned
+	settleAt time.Time // the plan, or the balance, that settling stems from
+}
+
+// arose notes a drift, unless an older one is open already.
+func (a *ages) arose(m moment) {
+	if a.open.isZero() || m.server.Before(a.open.server) {
+		a.open = m
+	}
+}
+
+// flushing moves what is open to the flush that now begins, which covers all of it.
+func (a *ages) flushing(now time.Time) {
+	a.flight, a.open = older(a.flight, a.open), moment{}
+	a.flightAt = now
+}
+
+// flushed ends the flush. What it could not correct keeps its age. What it had no need to correct,
+// because somebody else's transaction had set it right (a prune, a rebuild), was streamed before
+// readers can see it; so the ages stand until confirm.
+func (a *ages) flushed(all bool) {
+	if all {
+		a.settle(a.flightAt)
+	}
+}
+
+// balanced notes that the books hold no drift any more, whoever did that.
+func (a *ages) balanced(now time.Time) {
+	if !a.open.isZero() || !a.flight.isZero() {
+		a.flushing(now)
+		a.settle(now)
+	}
+}
+
+func (a *ages) settle(at time.Time) {
+	a.settling, a.flight = older(a.settling, a.flight), moment{}
+	a.settleAt = at
+}
+
+// confirm ends what readers can see to be settled: a snapshot asked for at looked sees every
+// transaction streamed up to then. oldestUnseen is when the oldest one was streamed that it does
+// not see; zero when it sees all.
+func (a *ages) confirm(looked, oldestUnseen time.Time) {
+	if !looked.After(a.settleAt) {
+		return
+	}
+	if oldestUnseen.IsZero() || oldestUnseen.After(a.settleAt) {
+		a.settling = moment{}
+	}
+}
+
+func older(a, b moment) moment {
+	if a.isZero() || (!b.isZero() && b.server.Before(a.server)) {
+		return b
+	}
+	return a
+}
+
+// oldest returns the age of the oldest write that readers may not see corrected; 0 when there is none.
+func (a *ages) oldest(now, serverNow time.Time) time.Duration {
+	m := older(a.settling, older(a.flight, a.open))
+	if m.isZero() {
+		return 0
+	}
+	return max(serverNow.Sub(m.server), now.Sub(m.local), 0)
+}

@@ -1,0 +1,95 @@
+package applier
+
+import (
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// Command is something the Core wants done. Of each kind but Scan at most one is under way; each is
+// answered by exactly one event.
+type Command interface{ command() }
+
+// Write asks for corrections, each chunk in a transaction of its own, and then for a token. It is
+// answered by Core.Written.
+type Write struct {
+	Seq    uint64
+	Chunks []Chunk
+}
+
+// Chunk is a set of corrections in key order, to be written in one small transaction.
+type Chunk struct {
+	Corrections []Correction
+	// Patient: a single correction whose row was found locked before. Nothing else is locked while
+	// it waits, so it may wait longer.
+	Patient bool
+}
+
+// Correction is the change to one counter.
+type Correction struct {
+	terminal.Group
+	Delta int64 // never 0
+}
+
+// StartScan asks for a fenced scan of a unit. It is answered by Core.Scanned.
+type StartScan struct {
+	Unit int32
+}
+
+// Persist asks for a checkpoint. It is answered by Core.Persisted.
+type Persist struct {
+	Checkpoint Checkpoint
+}
+
+// Checkpoint is what has to be stored in one transaction (docs/design.md §6).
+type Checkpoint struct {
+	Before    pglogrepl.LSN // the position stored last; 0 for the first
+	Position  pglogrepl.LSN
+	Cells     Cells // groups that changed since; an empty cell removes the group
+	Unseen    []uint64
+	Uncounted map[string]Uncounted // queues that changed since
+	Token     uint64               // the last token seen
+	Trusted   bool
+	Reason    string
+	LastAudit time.Time // zero: never
+}
+
+// SetMarker asks for the trust marker to be set or cleared. It is answered by Core.MarkerWritten.
+type SetMarker struct {
+	Seq    uint64
+	Set    bool
+	Reason string
+}
+
+// Acknowledge reports a position to the server. It needs no answer.
+type Acknowledge struct {
+	Position pglogrepl.LSN
+}
+
+func (Write) command()       {}
+func (StartScan) command()   {}
+func (Persist) command()     {}
+func (SetMarker) command()   {}
+func (Acknowledge) command() {}
+
+// WriteResult answers Write.
+type WriteResult struct {
+	Seq      uint64
+	Sent     time.Time       // our clock, before the token's statement was sent
+	Server   time.Time       // the server's clock, in the token's transaction
+	Snapshot pgsnap.Snapshot // of the token's transaction
+	Marker   bool            // the marker is set, as that transaction saw it
+	Written  int             // corrections that were committed
+	Deferred []terminal.Group
+	Err      error // the token may not have been written
+}
+
+// Notice is something an operator should read once.
+type Notice struct {
+	Warn    bool
+	Message string
+	Fields  []any // key, value, key, value …
+}

@@ -1,0 +1,61 @@
+package applier
+
+import (
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+)
+
+// TrustMode says when the marker may be set (docs/design.md §7).
+type TrustMode string
+
+// The trust modes.
+const (
+	TrustLive  TrustMode = "live"  // while the counters are kept right, whoever writes
+	TrustQuiet TrustMode = "quiet" // only after a time without uncounted writes
+	TrustOff   TrustMode = "off"   // the marker is never touched
+)
+
+// Config is what a Core needs to know from the start. All durations are positive.
+type Config struct {
+	Instance  string  // random, new for every session: fences us against our own past
+	Leaves    []int32 // slots that have a leaf
+	HasMarker bool    // the ring state has the marker column
+
+	Trust              TrustMode
+	QuietPeriod        time.Duration // TrustQuiet: how long without uncounted writes; also what "recent" means at stop
+	MaxStaleness       time.Duration // promise P2
+	FlushInterval      time.Duration // shortest time between two flushes under load
+	CheckpointInterval time.Duration
+	AuditInterval      time.Duration
+
+	JournalSize int // transactions; 0 for the default. Small in tests.
+}
+
+// Start is where a Core begins.
+type Start struct {
+	Position  pglogrepl.LSN
+	Cells     Cells    // books at Position; nil when there are none and all has to be scanned
+	Unseen    []uint64 // transactions up to Position that may not have been visible then
+	Uncounted map[string]Uncounted
+	Snapshot  pgsnap.Snapshot // any recent one: gives the stream's ids their epoch
+	MarkerSet bool
+}
+
+// The timing rules that follow from MaxStaleness. A distrust at half the bound leaves the other
+// half for the statement that clears the marker.
+func (c *Config) doubtAfter() time.Duration    { return c.MaxStaleness / 2 }
+func (c *Config) promptWithin() time.Duration  { return c.MaxStaleness / 4 }
+func (c *Config) tokenInterval() time.Duration { return c.MaxStaleness / 4 }
+
+const (
+	promptTokens    = 3                      // tokens in a row that must come back promptly before trust
+	maxScans        = 2                      // at a time; more would crowd awa out of the buffer cache
+	retryPause      = 100 * time.Millisecond // before a refused or failed scan or marker write is tried again
+	idlePersist     = 10 * time.Second       // shortest time between checkpoints that only move the position
+	idlePersistMove = 64 << 10               // bytes of WAL; our own tokens and checkpoints write less in that time
+	chunkSize       = 64                     // corrections a transaction: keeps counter rows locked for about a ms
+	maxFlush        = 8192                   // corrections a flush
+)

@@ -1,0 +1,249 @@
+package applier
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+)
+
+// Core is the protocol: events in, commands out. It is not safe for concurrent use.
+type Core struct {
+	cfg       Config
+	books     *Books
+	journal   *journal
+	uncounted *uncounted
+	ages      ages
+	tokens    tokens
+	scans     scans
+	persists  persists
+	marker    marker
+	totals    Totals
+	notices   []Notice
+	snapshot  pgsnap.Snapshot // the newest known
+	serverAt  moment          // a reading of the server's clock
+	unseenAt  time.Time // when the oldest transaction was streamed that readers cannot see yet
+	stopping  bool
+	stopSince time.Time
+}
+
+// New makes a Core at time now. It asks for nothing before the first call of Next.
+func New(cfg Config, start Start, now time.Time) (*Core, error) {
+	size := cfg.JournalSize
+	if size == 0 {
+		size = journalSize
+	}
+	j, err := newJournal(size, start.Unseen)
+	if err != nil {
+		return nil, err
+	}
+	c := &Core{
+		cfg:       cfg,
+		books:     newBooks(cfg.Leaves),
+		journal:   j,
+		uncounted: newUncounted(start.Uncounted),
+		snapshot:  start.Snapshot,
+		scans:     newScans(),
+		marker:    marker{set: start.MarkerSet, since: now, foreign: "found set, and nobody vouches for it"},
+		persists:  persists{cells: make(Cells)},
+	}
+	c.books.position = start.Position
+	c.totals.Start = now
+	if start.Cells != nil {
+		c.books.load(start.Cells)
+		c.persists.position, c.persists.last = start.Position, now
+		if len(c.books.drifting) > 0 {
+			c.ages.arose(unknownAge())
+		}
+	}
+	return c, nil
+}
+
+// Transactions takes in transactions in the order of the stream.
+func (c *Core) Transactions(now time.Time, txs []decoder.Tx) {
+	for i := range txs {
+		c.transaction(now, &txs[i])
+	}
+	c.advance(now, 0)
+}
+
+// Idle takes in a keepalive position: the server has nothing for us before it. It must come only
+// after everything received before the keepalive was taken in, and never from inside a transaction.
+func (c *Core) Idle(now time.Time, position pglogrepl.LSN) {
+	c.advance(now, position)
+}
+
+func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
+	if tx.End <= c.books.position {
+		return // the server does send acknowledged transactions again after a restart
+	}
+	own := c.takeTokens(now, tx)
+	c.totals.Transactions++
+	if tx.Effect.Empty() {
+		c.books.position = tx.End
+		return
+	}
+	c.totals.count(&tx.Effect)
+	xid := c.snapshot.Widen(tx.XID)
+	checked, wrong := c.books.auditPrune(&tx.Effect)
+	c.totals.Prunes += int64(checked)
+	for _, m := range wrong {
+		c.totals.PruneMismatches++
+		c.warn("a prune folded another number of jobs than the books held; the rollups are awa's, nothing was changed",
+			"queue", m.Queue, "priority", m.Priority, "books", m.Books, "folded", m.Folded, "lsn", tx.End.String())
+	}
+	changes := c.books.apply(xid, &tx.Effect, tx.End)
+	c.journal.add(xid, tx.Effect, now)
+	at := moment{server: tx.CommitTime, local: now}
+	for _, ch := range changes {
+		if ch.broken {
+			c.rescan(ch)
+			continue
+		}
+		if ch.after != 0 {
+			c.ages.arose(at)
+		}
+	}
+	if !own {
+		c.uncounted.note(tx, changes)
+	}
+	if len(c.books.drifting) == 0 {
+		c.ages.balanced(now)
+	}
+	c.takeMarker(now, tx, own)
+}
+
+// rescan throws away the books of a unit that have been proven wrong.
+func (c *Core) rescan(ch change) {
+	slot := ch.Slot
+	if c.books.unit(slot) == c.books.units[NoLeaf] {
+		slot = NoLeaf
+	}
+	if c.books.units[slot].main == nil {
+		return
+	}
+	c.warn("rows below 0: the books of this slot are wrong; scanning it again", "group", ch.Group.String())
+	c.books.empty(slot)
+	c.scans.distrust(slot)
+	c.totals.Rescans++
+}
+
+// takeTokens reads the messages of an awa-counterd in tx and reports whether there were any: then
+// the transaction was a correction, ours or another instance's, and no awa binary wrote it.
+func (c *Core) takeTokens(now time.Time, tx *decoder.Tx) bool {
+	for _, t := range tx.Tokens {
+		instance, seq, ok := ParseToken(t.Content)
+		if !ok || instance != c.cfg.Instance {
+			continue
+		}
+		c.tokens.returned(now, seq)
+		c.endWrite()
+		c.marker.returned(seq)
+	}
+	return len(tx.Tokens) > 0
+}
+
+// Token is the content of the message that marks a transaction of ours.
+func Token(instance string, seq uint64) string {
+	return instance + " " + strconv.FormatUint(seq, 10)
+}
+
+// ParseToken reads what Token made.
+func ParseToken(content string) (instance string, seq uint64, ok bool) {
+	instance, number, ok := strings.Cut(content, " ")
+	if !ok {
+		return "", 0, false
+	}
+	seq, err := strconv.ParseUint(number, 10, 64)
+	return instance, seq, err == nil
+}
+
+// advance closes fences up to position and acts on what they decide.
+func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
+	for _, v := range c.books.advance(position) {
+		switch {
+		case v.negative:
+			c.warn("a fresh scan came out below 0; scanning the slot again", "slot", v.unit)
+			c.scans.distrust(v.unit)
+			c.totals.Rescans++
+		case v.filled:
+			if len(c.books.drifting) > 0 {
+				c.ages.arose(unknownAge())
+			}
+		case v.audited:
+			c.scans.passed(v.unit)
+		default:
+			c.totals.AuditMismatches += int64(len(v.mismatches))
+			c.scans.distrust(v.unit)
+			if len(c.books.drifting) > 0 {
+				c.ages.arose(unknownAge())
+			}
+			m := v.mismatches[0]
+			c.warn("audit: the books disagreed with a scan; the scan was taken over",
+				"slot", v.unit, "groups", len(v.mismatches), "first", m.Group.String(),
+				"books_rows", m.Books.Rows, "scan_rows", m.Scan.Rows,
+				"books_counter", m.Books.Counter, "scan_counter", m.Scan.Counter)
+		}
+	}
+	c.endAudit(now)
+}
+
+// Next returns what is to be done now. Call it after every event and when Deadline has come.
+func (c *Core) Next(now time.Time) []Command {
+	var out []Command
+	out = c.nextMarker(now, out) // first: a marker in doubt is cleared before anything else
+	out = c.nextWrite(now, out)
+	out = c.nextScans(now, out)
+	out = c.nextPersist(now, out)
+	return out
+}
+
+// Deadline is when Next has to be called if nothing happens before.
+func (c *Core) Deadline(now time.Time) time.Time {
+	d := now.Add(min(c.cfg.tokenInterval(), time.Second))
+	for _, t := range []time.Time{
+		c.writeDeadline(now), c.scans.retryAt, c.marker.retryAt, c.persistDeadline(),
+	} {
+		if t.After(now) && t.Before(d) {
+			d = t
+		}
+	}
+	return d
+}
+
+// Stop begins a graceful end: the flush under way and one more are finished, the marker is cleared
+// if uncounted writes are recent, and the last position is persisted and acknowledged.
+func (c *Core) Stop(now time.Time) {
+	if !c.stopping {
+		c.stopping, c.stopSince = true, now
+	}
+}
+
+// Stopped reports whether everything that Stop began is done.
+func (c *Core) Stopped(now time.Time) bool {
+	return c.stopping && !c.tokens.busy() && !c.persists.busy && !c.marker.busy && c.scans.running() == 0 &&
+		!c.wantsFlush() && !c.wantsFinalPersist() &&
+		(!c.touchesMarker() || !c.marker.set || c.doubt(now) == "")
+}
+
+// Position is the commit-end LSN of the last transaction taken from the stream.
+func (c *Core) Position() pglogrepl.LSN { return c.books.position }
+
+// Notices returns what happened since the last call.
+func (c *Core) Notices() []Notice {
+	n := c.notices
+	c.notices = nil
+	return n
+}
+
+func (c *Core) warn(message string, fields ...any) {
+	c.notices = append(c.notices, Notice{Warn: true, Message: message, Fields: fields})
+}
+
+func (c *Core) info(message string, fields ...any) {
+	c.notices = append(c.notices, Notice{Message: message, Fields: fields})
+}

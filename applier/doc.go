@@ -1,0 +1,30 @@
+// Package applier keeps the books and decides what to do about them: which corrections to write,
+// when to scan, persist and acknowledge, and whether the trust marker may stand
+// (docs/design.md §3 to §7).
+//
+// Core is the whole protocol as a state machine without I/O and without a clock: events go in with
+// the time they happened, commands come out of Next. One goroutine owns it. That is what lets the
+// simulation (sim_test.go) drive the same code through a crash at every step. Writer is the other
+// half: it carries out correction and token commands on a real connection.
+//
+// Invariants:
+//   - The books are state, not deltas: a correction is the difference of two observed states, so a
+//     repeated, lost, clamped or wiped correction shows up as drift again.
+//   - Nothing in the books is clamped. Rows below 0 while no fence is open mean that the books are
+//     wrong; the slot is scanned again and the marker cleared.
+//   - No correction is planned while a token is on its way, or before the first one came back.
+//   - A position is acknowledged only after it was persisted.
+//   - The journal holds every streamed effect that some snapshot still to come might not see; what
+//     it had to let go of is remembered by id, and a scan that does not see all of those is refused.
+//
+// Why the fenced scan is exact: let S be the scan's snapshot and p the position when its result is
+// taken in. A committed transaction is in S or not, and streamed by p or not. In S: it is in the
+// result; if it is streamed later, the fence skips it. Not in S and streamed after p: applied on
+// top. Not in S and streamed by p: the journal has it, and it is folded in, in commit order. So
+// every transaction counts once. A TRUNCATE ignores snapshots, but the scan holds ACCESS SHARE from
+// before its snapshot to its end, so the truncating transaction is wholly before or wholly after.
+// The fence may go once the position passes the WAL insert position read after the scan: whatever S
+// sees had its commit record by then.
+//
+// Called by internal/daemon, which owns the goroutine, and by nobody else.
+package applier

@@ -1,0 +1,212 @@
+package applier
+
+import (
+	"slices"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// tokens follows the one write that may be under way (docs/design.md §5).
+type tokens struct {
+	seq      uint64    // the last number given out, to writes and to markers alike
+	open     bool      // a write is under way: not yet answered, or its token not yet back
+	writing  bool      // the writer has not answered yet
+	awaited  uint64    // the token that has to come back; 0 none
+	sent     time.Time // when the awaited one was asked for
+	all      bool      // the write under way covers every drift that could be acted on
+	flushing bool      // the write under way has corrections
+	failed   bool      // some of its corrections could not be written
+
+	first     bool // one has come back: what an earlier run had on its way is in the books
+	seen      uint64
+	provenAt  time.Time     // when the newest token that came back was sent: all commits before are in the books
+	roundTrip time.Duration // of that one
+	prompt    int           // how many in a row came back in time
+	lastFlush time.Time
+	lastSent  time.Time
+	pause     time.Time // after a failed write
+
+	patient map[terminal.Group]struct{} // found locked: written alone next time
+}
+
+func (t *tokens) busy() bool { return t.writing || t.awaited != 0 }
+
+func (t *tokens) returned(now time.Time, seq uint64) {
+	if seq != t.awaited {
+		return
+	}
+	t.awaited = 0
+	t.first = true
+	t.seen = seq
+	t.provenAt = t.sent
+	t.roundTrip = now.Sub(t.sent)
+}
+
+func (c *Core) wantsFlush() bool {
+	return c.tokens.first && len(c.books.drifting) > 0 && c.settledDrift()
+}
+
+// settledDrift reports whether any drift lies in a unit that can be acted on.
+func (c *Core) settledDrift() bool {
+	for g := range c.books.drifting {
+		if c.books.unit(g.Slot).settled() {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Core) nextWrite(now time.Time, out []Command) []Command {
+	t := &c.tokens
+	if t.busy() || now.Before(t.pause) {
+		return out
+	}
+	if c.wantsFlush() && !now.Before(t.lastFlush.Add(c.cfg.FlushInterval)) {
+		chunks, all := c.plan()
+		c.begin(now, true, all)
+		c.ages.flushing(now)
+		t.lastFlush = now
+		c.totals.Flushes++
+		return append(out, Write{Seq: t.seq, Chunks: chunks})
+	}
+	if c.wantsToken(now) {
+		c.begin(now, false, true)
+		return append(out, Write{Seq: t.seq})
+	}
+	return out
+}
+
+func (c *Core) begin(now time.Time, flushing, all bool) {
+	t := &c.tokens
+	t.seq++
+	t.open, t.writing, t.awaited, t.sent, t.lastSent = true, true, t.seq, now, now
+	t.flushing, t.all, t.failed = flushing, all, false
+}
+
+// wantsToken: the first of a run, one at least every quarter of the staleness bound, and at once
+// while a fence waits for the position to pass it.
+func (c *Core) wantsToken(now time.Time) bool {
+	t := &c.tokens
+	if !t.first || now.Sub(t.lastSent) >= c.cfg.tokenInterval() {
+		return true
+	}
+	return c.fencesOpen() && now.Sub(t.lastSent) >= c.cfg.FlushInterval
+}
+
+func (c *Core) fencesOpen() bool {
+	for _, u := range c.books.units {
+		if (u.main != nil && u.main.open) || u.shadow != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// writeDeadline is when nextWrite may have something to do without a further event.
+func (c *Core) writeDeadline(now time.Time) time.Time {
+	t := &c.tokens
+	if t.busy() {
+		return time.Time{}
+	}
+	if now.Before(t.pause) {
+		return t.pause
+	}
+	if c.wantsFlush() {
+		return t.lastFlush.Add(c.cfg.FlushInterval)
+	}
+	if c.fencesOpen() {
+		return t.lastSent.Add(c.cfg.FlushInterval)
+	}
+	return t.lastSent.Add(c.cfg.tokenInterval())
+}
+
+// plan cuts the due corrections into chunks, in key order. A correction is due when its unit is
+// settled and its drift is not 0. It reports whether that was all of them.
+func (c *Core) plan() (chunks []Chunk, all bool) {
+	due := make([]Correction, 0, len(c.books.drifting))
+	for g := range c.books.drifting {
+		if c.books.unit(g.Slot).settled() {
+			due = append(due, Correction{Group: g, Delta: c.books.cell(g).Drift()})
+		}
+	}
+	slices.SortFunc(due, func(a, b Correction) int { return a.Compare(b.Group) })
+	all = true
+	if len(due) > maxFlush {
+		due, all = due[:maxFlush], false
+	}
+	var chunk []Correction
+	for _, d := range due {
+		if _, locked := c.tokens.patient[d.Group]; locked {
+			chunks = append(chunks, Chunk{Corrections: []Correction{d}, Patient: true})
+			continue
+		}
+		if chunk = append(chunk, d); len(chunk) == chunkSize {
+			chunks = append(chunks, Chunk{Corrections: chunk})
+			chunk = nil
+		}
+	}
+	if len(chunk) > 0 {
+		chunks = append(chunks, Chunk{Corrections: chunk})
+	}
+	return chunks, all
+}
+
+// Written takes in the answer to a Write.
+func (c *Core) Written(now time.Time, r WriteResult) {
+	t := &c.tokens
+	t.writing = false
+	c.totals.Corrections += int64(r.Written)
+	t.patient = nil
+	if len(r.Deferred) > 0 {
+		t.failed = true
+		c.totals.Deferred += int64(len(r.Deferred))
+		t.patient = make(map[terminal.Group]struct{}, len(r.Deferred))
+		for _, g := range r.Deferred {
+			t.patient[g] = struct{}{}
+		}
+	}
+	if r.Err != nil {
+		// The outcome is unknown. No inquiry is needed: the next token, when it is back, has the
+		// books hold whatever happened. Until then no correction is written.
+		t.open, t.first, t.awaited, t.prompt = false, false, 0, 0
+		t.pause = now.Add(retryPause)
+		c.warn("writing a token failed; trying again", "error", r.Err.Error())
+		return
+	}
+	c.snapshot = r.Snapshot
+	c.serverAt = moment{server: r.Server, local: r.Sent}
+	c.unseenAt = c.journal.oldestUnseen(r.Snapshot)
+	c.readMarker(now, r)
+	c.scans.latest = r.Snapshot
+	c.forget()
+	c.endWrite()
+}
+
+// endWrite settles a write once the writer has answered and the token is back, in either order.
+func (c *Core) endWrite() {
+	t := &c.tokens
+	if t.busy() || !t.open {
+		return
+	}
+	t.open = false
+	if t.roundTrip <= c.cfg.promptWithin() {
+		t.prompt++
+	} else {
+		t.prompt = 0
+	}
+	if t.flushing {
+		c.ages.flushed(t.all && !t.failed)
+	}
+	c.ages.confirm(c.serverAt.local, c.unseenAt)
+}
+
+// forget prunes the journal by the newest snapshot, but not while a scan is out: its snapshot may
+// be older, and everything it does not see is still needed.
+func (c *Core) forget() {
+	if c.scans.running() == 0 && !c.scans.latest.IsZero() {
+		c.journal.forget(c.scans.latest)
+		c.scans.latest = pgsnap.Snapshot{}
+	}
+}

@@ -1,0 +1,83 @@
+package applier
+
+import (
+	"maps"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/awa-counterd/awa-counterd/decoder"
+)
+
+// Totals counts since the Core was made.
+type Totals struct {
+	Start           time.Time
+	Transactions    int64
+	Rows            int64 // rows of done_entries inserted or deleted; a truncate counts none
+	Corrections     int64 // groups corrected and committed
+	Deferred        int64 // corrections put off because the counter row was locked
+	Flushes         int64
+	Scans           int64
+	Rescans         int64
+	Audits          int64 // full rounds in which every slot agreed
+	AuditMismatches int64 // groups in which the books disagreed with a scan
+	Prunes          int64 // (queue, priority) folds compared with the books
+	PruneMismatches int64
+	Checkpoints     int64
+	Trusted         int64 // times the marker was set
+	Distrusted      int64 // times it was cleared
+}
+
+func (t *Totals) count(e *decoder.Effect) {
+	for _, c := range e.Rows {
+		t.Rows += abs(c.N)
+	}
+	for _, c := range e.Pruned {
+		t.Rows += abs(c.N)
+	}
+}
+
+// Status is one reading of everything an operator may want to know of the Core.
+type Status struct {
+	Totals
+	Position       pglogrepl.LSN
+	Persisted      pglogrepl.LSN
+	Lag            time.Duration // upper bound of how far the books are behind
+	RoundTrip      time.Duration // of the last token: from writing to reading it back
+	Groups         int
+	DriftGroups    int
+	Drift          int64 // sum of the absolute drifts
+	OldestDrift    time.Duration
+	Settled, Units int // slots whose books can be acted on, of all
+	Journal        int
+	MarkerSet      bool
+	MarkerSince    time.Time
+	Reason         string // why the marker is not set
+	LastAudit      time.Time
+	Auditing       bool
+	UncountedRows  int64
+	UncountedLast  time.Time
+	UncountedQueue string // the queue written last
+	Queues         map[string]Uncounted
+	Stopping       bool
+}
+
+// Status reads the Core at time now.
+func (c *Core) Status(now time.Time) Status {
+	s := Status{
+		Totals: c.totals, Position: c.books.position, Persisted: c.persists.position,
+		Lag: c.Lag(now), RoundTrip: c.tokens.roundTrip,
+		Groups: c.books.groups(), DriftGroups: len(c.books.drifting),
+		OldestDrift: c.ages.oldest(now, c.serverNow(now)),
+		Settled:     c.books.settled(), Units: len(c.books.order),
+		Journal:   c.journal.entries.Len(),
+		MarkerSet: c.marker.set, MarkerSince: c.marker.since, Reason: c.doubt(now),
+		LastAudit: c.scans.lastAudit, Auditing: c.scans.auditing,
+		UncountedRows: c.uncounted.total, UncountedLast: c.uncounted.last, UncountedQueue: c.uncounted.lastQ,
+		Queues: maps.Clone(c.uncounted.queues), Stopping: c.stopping,
+	}
+	for g := range c.books.drifting {
+		s.Drift += abs(c.books.cell(g).Drift())
+	}
+	return s
+}

@@ -1,0 +1,197 @@
+package applier
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/decoder"
+)
+
+// marker follows the trust marker: what it is, what we did to it and what others did
+// (docs/design.md §7).
+type marker struct {
+	set     bool
+	busy    bool   // a SetMarker is under way
+	want    bool   // what it asks for
+	seq     uint64 // its token; until it is back, what the stream says of the marker is old news
+	behind  bool
+	since   time.Time
+	reason  string // why it is not set, or why it was cleared last
+	retryAt time.Time
+	foreign string // what somebody else did, for the reason of our answer
+}
+
+func (m *marker) returned(seq uint64) {
+	if m.behind && seq == m.seq {
+		m.behind = false
+	}
+}
+
+// mayStand reports whether the marker can be left as it is when nobody watches over it.
+func (c *Core) mayStand() bool {
+	return !c.touchesMarker() || !c.stopping || !c.uncountedSince(c.stopSince, c.cfg.QuietPeriod)
+}
+
+func (c *Core) touchesMarker() bool { return c.cfg.HasMarker && c.cfg.Trust != TrustOff }
+
+// uncountedSince reports whether an uncounted write was seen within d before now.
+func (c *Core) uncountedSince(now time.Time, d time.Duration) bool {
+	return !c.uncounted.last.IsZero() && c.serverNow(now).Sub(c.uncounted.last) < d
+}
+
+// serverNow is an upper bound of the server's clock: the last reading was taken after it was asked for.
+func (c *Core) serverNow(now time.Time) time.Time {
+	if c.serverAt.isZero() {
+		return now
+	}
+	return c.serverAt.server.Add(now.Sub(c.serverAt.local))
+}
+
+// Lag is how far the books may be behind: the time since the newest token that came back was sent.
+func (c *Core) Lag(now time.Time) time.Duration {
+	if c.tokens.provenAt.IsZero() {
+		return now.Sub(c.totals.Start)
+	}
+	return now.Sub(c.tokens.provenAt)
+}
+
+// doubt returns why the marker must not be set, or "" when the books can vouch for it.
+func (c *Core) doubt(now time.Time) string {
+	switch {
+	case !c.cfg.HasMarker:
+		return "this awa has no trust marker"
+	case c.cfg.Trust == TrustOff:
+		return "trust is off"
+	case c.books.settled() < len(c.books.order):
+		return fmt.Sprintf("scanning: %d of %d slots done", c.books.settled(), len(c.books.order))
+	case !c.tokens.first:
+		return "the first token is not back yet"
+	case !c.audited():
+		return fmt.Sprintf("auditing: %d of %d slots agree", len(c.scans.audited), len(c.books.order))
+	}
+	if lag := c.Lag(now); lag > c.cfg.doubtAfter() {
+		return fmt.Sprintf("the stream is %s behind", round(lag))
+	}
+	if age := c.ages.oldest(now, c.serverNow(now)); age > c.cfg.doubtAfter() {
+		if age > 24*time.Hour {
+			return "drift of unknown age is not corrected yet"
+		}
+		return fmt.Sprintf("an uncounted write is not corrected after %s", round(age))
+	}
+	if hidden := c.hidden(now); hidden > c.cfg.doubtAfter() {
+		return fmt.Sprintf("commits have been streamed but not visible for %s; does synchronous replication wait?", round(hidden))
+	}
+	if c.tokens.prompt < promptTokens {
+		if c.marker.set && c.marker.reason == "" {
+			return "" // hysteresis: one slow token within the bound does not end trust
+		}
+		return fmt.Sprintf("%d of %d tokens back in time", c.tokens.prompt, promptTokens)
+	}
+	if c.cfg.Trust == TrustQuiet && c.uncountedSince(now, c.cfg.QuietPeriod) {
+		return fmt.Sprintf("uncounted writes on queue %s, less than %s ago", c.uncounted.lastQ, c.cfg.QuietPeriod)
+	}
+	if !c.mayStand() {
+		return "stopping, and uncounted writes are recent"
+	}
+	return ""
+}
+
+// hidden is how long the oldest streamed transaction has been invisible to readers. Its rows are in
+// the books, and corrections for them are written, before anyone can see the rows.
+func (c *Core) hidden(now time.Time) time.Duration {
+	if c.unseenAt.IsZero() {
+		return 0
+	}
+	return now.Sub(c.unseenAt)
+}
+
+func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
+
+func (c *Core) nextMarker(now time.Time, out []Command) []Command {
+	m := &c.marker
+	if !c.touchesMarker() || m.busy {
+		return out
+	}
+	doubt := c.doubt(now)
+	want := doubt == ""
+	if !want && m.set && m.reason == "" {
+		m.reason = doubt // also ends the hysteresis: trust has to be earned again
+	}
+	if want && m.set {
+		m.reason, m.foreign = "", ""
+	}
+	if want == m.set || now.Before(m.retryAt) || (c.stopping && want) {
+		if !m.set && !want {
+			m.reason = doubt
+		}
+		return out
+	}
+	reason := doubt
+	if !want && m.foreign != "" {
+		reason = m.foreign + "; " + doubt
+	}
+	c.tokens.seq++
+	m.busy, m.want, m.seq, m.behind = true, want, c.tokens.seq, true
+	m.reason = reason
+	return append(out, SetMarker{Seq: m.seq, Set: want, Reason: reason})
+}
+
+// MarkerWritten takes in the answer to a SetMarker.
+func (c *Core) MarkerWritten(now time.Time, err error) {
+	m := &c.marker
+	m.busy = false
+	if err != nil {
+		// Not known to be done. Clearing is tried again until it is; setting is decided anew.
+		m.behind = false
+		m.retryAt = now.Add(retryPause)
+		c.info("the marker could not be written; trying again", "set", m.want, "error", err.Error())
+		if m.want {
+			m.set, m.reason = true, "setting it failed" // it may have been set: clear it
+		}
+		return
+	}
+	m.set, m.since, m.foreign = m.want, now, ""
+	if m.set {
+		m.reason = ""
+		c.totals.Trusted++
+		c.info("trust: marker set", "lag", round(c.Lag(now)).String(), "trust", string(c.cfg.Trust))
+		return
+	}
+	c.totals.Distrusted++
+	c.warn("trust: marker cleared", "reason", m.reason)
+}
+
+// takeMarker reads what a transaction of the stream left in the marker.
+func (c *Core) takeMarker(now time.Time, tx *decoder.Tx, own bool) {
+	m := &c.marker
+	if tx.Effect.Marker.Seen && !own && !m.busy && !m.behind {
+		c.foundMarker(now, tx.Effect.Marker.Set)
+	}
+}
+
+// readMarker takes in what a write's transaction saw of the marker. The stream alone is not enough:
+// what somebody wrote just before this session began may have been streamed to the one before it,
+// and not yet have been visible when this one looked.
+func (c *Core) readMarker(now time.Time, r WriteResult) {
+	if m := &c.marker; !m.busy && r.Sent.After(m.since) {
+		c.foundMarker(now, r.Marker)
+	}
+}
+
+// foundMarker compares the marker with what we left in it.
+func (c *Core) foundMarker(now time.Time, set bool) {
+	m := &c.marker
+	if set == m.set || !c.cfg.HasMarker {
+		return
+	}
+	m.set, m.since = set, now
+	if set {
+		m.foreign, m.reason = "set by someone else", "set by someone else"
+		c.info("trust: the marker was set by someone else")
+		return
+	}
+	// Whoever cleared it had a reason; it is set again only after a fresh audit.
+	clear(c.scans.audited)
+	m.reason = "cleared by someone else"
+	c.warn("trust: the marker was cleared by someone else; it is set again after a fresh audit")
+}

@@ -1,0 +1,333 @@
+package applier
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// world is a database and its WAL, as much of them as the protocol can tell apart: transactions
+// run, commit to the WAL, and become visible some time later; locks are kept until then. Everything
+// it does is drawn from one seed.
+type world struct {
+	rng   *rand.Rand
+	now   time.Time
+	xid   uint64
+	rows  map[terminal.Group]int64
+	count map[terminal.Group]int64 // counter rows
+	mark  bool
+	open  []*worldTx // running, or committed and not yet visible
+	wal   []decoder.Tx
+	lsn   pglogrepl.LSN
+
+	// For honesty: when a group's visible drift last changed, and who may have caused it.
+	driftAt map[terminal.Group]time.Time
+}
+
+type worldTx struct {
+	xid       uint64
+	rows      map[terminal.Group]int64
+	truncated map[int32]bool
+	counters  map[terminal.Group]*int64 // nil: row deleted
+	reset     bool
+	mark      *bool
+	tokens    []decoder.Token
+	prunes    []decoder.RollupChange
+	committed bool
+}
+
+var worldLeaves = []int32{0, 1, 2, 3}
+
+const orphanSlot = 9
+
+func newWorld(seed uint64) *world {
+	return &world{
+		rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_000_000, 0), xid: 100, lsn: 1000,
+		rows: make(map[terminal.Group]int64), count: make(map[terminal.Group]int64),
+		driftAt: make(map[terminal.Group]time.Time),
+	}
+}
+
+func (w *world) group() terminal.Group {
+	return terminal.Group{
+		Slot: worldLeaves[w.rng.IntN(len(worldLeaves))], Queue: string(rune('a' + w.rng.IntN(2))),
+		Priority: int16(1 + w.rng.IntN(2)), //nolint:gosec // 1 or 2
+	}
+}
+
+// begin opens a transaction, or returns nil when a lock it needs is held.
+func (w *world) begin() *worldTx {
+	w.xid++
+	return &worldTx{
+		xid: w.xid, rows: make(map[terminal.Group]int64),
+		truncated: make(map[int32]bool), counters: make(map[terminal.Group]*int64),
+	}
+}
+
+// admit takes the transaction's locks: counter rows and truncated leaves against everybody.
+func (w *world) admit(t *worldTx) bool {
+	for _, o := range w.open {
+		if (t.reset && (o.reset || len(o.counters) > 0)) || (o.reset && len(t.counters) > 0) {
+			return false
+		}
+		for g := range t.counters {
+			if _, locked := o.counters[g]; locked {
+				return false
+			}
+		}
+		for s := range t.truncated {
+			if o.truncated[s] || o.usesLeaf(s) {
+				return false
+			}
+		}
+		for s := range o.truncated {
+			if t.usesLeaf(s) {
+				return false
+			}
+		}
+		if t.mark != nil && o.mark != nil {
+			return false
+		}
+	}
+	w.open = append(w.open, t)
+	return true
+}
+
+func (t *worldTx) usesLeaf(s int32) bool {
+	for g := range t.rows {
+		if g.Slot == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) commit(t *worldTx) {
+	t.committed = true
+	w.lsn += 10
+	tx := decoder.Tx{XID: uint32(t.xid), Commit: w.lsn - 5, End: w.lsn, CommitTime: w.now, Tokens: t.tokens} //nolint:gosec // small
+	for _, s := range worldLeaves {
+		if t.truncated[s] {
+			tx.Effect.Truncated = append(tx.Effect.Truncated, s)
+		}
+	}
+	for _, g := range sorted(t.rows) {
+		tx.Effect.Rows = append(tx.Effect.Rows, decoder.RowsChange{Group: g, N: t.rows[g]})
+	}
+	tx.Effect.CountersReset = t.reset
+	for _, g := range sorted(t.counters) {
+		c := decoder.CounterChange{Group: g, Gone: t.counters[g] == nil}
+		if !c.Gone {
+			c.Value = *t.counters[g]
+		}
+		tx.Effect.Counters = append(tx.Effect.Counters, c)
+	}
+	if t.mark != nil {
+		tx.Effect.Marker = decoder.MarkerChange{Seen: true, Set: *t.mark}
+	}
+	w.wal = append(w.wal, tx)
+}
+
+// show makes a committed transaction visible and lets go of its locks.
+func (w *world) show(t *worldTx) {
+	before := w.drifts()
+	for s := range t.truncated {
+		maps.DeleteFunc(w.rows, func(g terminal.Group, _ int64) bool { return g.Slot == s })
+	}
+	for g, n := range t.rows {
+		w.rows[g] += n
+	}
+	if t.reset {
+		clear(w.count)
+	}
+	for g, v := range t.counters {
+		if v == nil {
+			delete(w.count, g)
+		} else {
+			w.count[g] = *v
+		}
+	}
+	if t.mark != nil {
+		w.mark = *t.mark
+	}
+	w.drop(t)
+	after := w.drifts()
+	for g := range after {
+		if after[g] != before[g] {
+			w.driftAt[g] = w.now
+		}
+	}
+}
+
+func (w *world) drop(t *worldTx) {
+	w.open = slices.DeleteFunc(w.open, func(o *worldTx) bool { return o == t })
+}
+
+func (w *world) drifts() map[terminal.Group]int64 {
+	d := make(map[terminal.Group]int64)
+	for g, n := range w.rows {
+		d[g] += n
+	}
+	for g, n := range w.count {
+		d[g] -= n
+	}
+	return d
+}
+
+func (w *world) snapshot() pgsnap.Snapshot {
+	text := ""
+	lowest := w.xid + 1
+	for _, t := range w.open {
+		lowest = min(lowest, t.xid)
+	}
+	for i, t := range w.open {
+		if i > 0 {
+			text += ","
+		}
+		text += fmt.Sprint(t.xid)
+	}
+	s, err := pgsnap.Parse(fmt.Sprintf("%d:%d:%s", lowest, w.xid+1, text))
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// scan reads one unit as a fenced scan does: everything visible, under one snapshot. It fails while
+// a truncate of the leaf is under way, which holds its lock until it is visible.
+func (w *world) scan(unit int32) (Scan, bool) {
+	for _, t := range w.open {
+		if t.truncated[unit] {
+			return Scan{}, false
+		}
+	}
+	s := Scan{Unit: unit, Cells: make(Cells), Snapshot: w.snapshot()}
+	mine := func(g terminal.Group) bool { return g.Slot == unit || (unit == NoLeaf && g.Slot == orphanSlot) }
+	for g, n := range w.rows {
+		if c := s.Cells[g]; mine(g) && n != 0 {
+			c.Rows = n
+			s.Cells[g] = c
+		}
+	}
+	for g, n := range w.count {
+		if c := s.Cells[g]; mine(g) {
+			c.Counter, c.HasRow = n, true
+			s.Cells[g] = c
+		}
+	}
+	return s, true
+}
+
+// A writer's transaction, as awa's binaries and its operators do them.
+func (w *world) writer(uncounted bool) *worldTx {
+	t := w.begin()
+	g := w.group()
+	n := int64(1 + w.rng.IntN(3))
+	counted := !uncounted || w.rng.IntN(2) == 0
+	switch k := w.rng.IntN(20); {
+	case k < 10: // completions
+		t.rows[g] = n
+		if counted {
+			t.counters[g] = ptr(w.count[g] + n)
+		}
+	case k < 13: // retry, discard, move to the DLQ; awa clamps and never creates a row
+		n = min(n, w.free(g))
+		if n <= 0 {
+			return nil
+		}
+		t.rows[g] = -n
+		if c, ok := w.count[g]; ok && counted {
+			t.counters[g] = ptr(max(0, c-n))
+		}
+	case k < 17: // prune
+		t.truncated[g.Slot] = true
+		t.mark = ptr(w.mark)
+		if counted {
+			for _, o := range sorted(w.count) {
+				if o.Slot == g.Slot {
+					t.counters[o] = nil
+				}
+			}
+		}
+	case k < 18 && uncounted: // rebuild: truncate, count what is visible, trust
+		t.reset = true
+		for o, rows := range w.rows {
+			if rows != 0 {
+				t.counters[o] = ptr(rows)
+			}
+		}
+		t.mark = ptr(true)
+	case k < 19 && uncounted: // somebody poisons a counter, on a leaf or beside all of them
+		if w.rng.IntN(3) == 0 {
+			g.Slot = orphanSlot
+		}
+		t.counters[g] = ptr(int64(w.rng.IntN(9) - 2))
+	case uncounted: // the installer trusts
+		t.mark = ptr(w.rng.IntN(2) == 0)
+	default:
+		return nil
+	}
+	if !w.admit(t) {
+		return nil
+	}
+	return t
+}
+
+// free is how many rows of g a writer may delete: rows that a running transaction deletes are locked.
+func (w *world) free(g terminal.Group) int64 {
+	n := w.rows[g]
+	for _, t := range w.open {
+		if d := t.rows[g]; d < 0 {
+			n += d
+		}
+		if t.truncated[g.Slot] {
+			return 0
+		}
+	}
+	return n
+}
+
+// step lets time pass and one thing happen to the writers.
+func (w *world) step(uncounted bool) {
+	w.now = w.now.Add(time.Duration(w.rng.IntN(10)) * time.Millisecond)
+	if len(w.open) > 0 && w.rng.IntN(3) > 0 {
+		t := w.open[w.rng.IntN(len(w.open))]
+		switch {
+		case t.committed:
+			w.show(t)
+		case w.rng.IntN(8) == 0:
+			w.drop(t) // rolled back
+		default:
+			w.commit(t)
+		}
+		return
+	}
+	if len(w.open) < 6 {
+		w.writer(uncounted)
+	}
+}
+
+// rest lets everything that runs commit and become visible.
+func (w *world) rest() {
+	for len(w.open) > 0 {
+		t := w.open[0]
+		if !t.committed {
+			w.commit(t)
+		}
+		w.show(t)
+	}
+}
+
+func sorted[V any](m map[terminal.Group]V) []terminal.Group {
+	return slices.SortedFunc(maps.Keys(m), terminal.Group.Compare)
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,112 @@
+package decoder
+
+// streamed is a transaction that the server sends while it is still running (protocol 2). Each
+// stretch of changes by one (sub)transaction is folded by itself, so that a rollback to a
+// savepoint takes out exactly what it undid, and the rest keeps its order.
+type streamed struct {
+	xid       uint32
+	parts     []part
+	relations map[uint32]relation // as this transaction sees them
+}
+
+type part struct {
+	subxid uint32
+	fold   *fold
+}
+
+func (s *streamed) fold(subxid uint32) *fold {
+	if n := len(s.parts); n > 0 && s.parts[n-1].subxid == subxid {
+		return s.parts[n-1].fold
+	}
+	s.parts = append(s.parts, part{subxid: subxid, fold: new(fold)})
+	return s.parts[len(s.parts)-1].fold
+}
+
+func (s *streamed) describe(oid uint32, rel relation) {
+	if s.relations == nil {
+		s.relations = make(map[uint32]relation)
+	}
+	s.relations[oid] = rel
+}
+
+func (d *Decoder) streamStart(r *reader) error {
+	if d.InTransaction() {
+		return &MessageError{Type: 'S', Reason: "inside another transaction"}
+	}
+	xid, first := r.uint32(), r.uint8() == 1
+	if r.failed {
+		return nil
+	}
+	s, known := d.streams[xid]
+	switch {
+	case first: // also when it comes again: the server then sends it from its beginning
+		s = &streamed{xid: xid}
+		d.streams[xid] = s
+	case !known:
+		return &MessageError{Type: 'S', Reason: "goes on with a transaction that was never begun"}
+	}
+	d.current = s
+	return nil
+}
+
+func (d *Decoder) streamStop() error {
+	if d.current == nil {
+		return &MessageError{Type: 'E', Reason: "without a stream start"}
+	}
+	d.current = nil
+	return nil
+}
+
+func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
+	if d.InTransaction() {
+		return Tx{}, false, &MessageError{Type: 'c', Reason: "inside another transaction"}
+	}
+	xid := r.uint32()
+	r.uint8() // flags, unused
+	tx := Tx{XID: xid, Commit: r.lsn(), End: r.lsn(), CommitTime: r.time()}
+	if r.failed {
+		return Tx{}, false, nil
+	}
+	s, known := d.streams[xid]
+	if !known {
+		return Tx{}, false, &MessageError{Type: 'c', Reason: "of a transaction that was never begun"}
+	}
+	delete(d.streams, xid)
+	for oid, rel := range s.relations {
+		d.relations[oid] = rel
+	}
+	var whole fold
+	for _, p := range s.parts {
+		whole.then(p.fold)
+	}
+	tx.Effect, tx.Tokens = whole.effect(), clip(whole.tokens)
+	return tx, true, nil
+}
+
+// streamAbort undoes a subtransaction, or the whole when the two ids are the same. The server also
+// reports subtransactions that it had sent nothing of.
+func (d *Decoder) streamAbort(r *reader) error {
+	if d.InTransaction() {
+		return &MessageError{Type: 'A', Reason: "inside another transaction"}
+	}
+	xid, subxid := r.uint32(), r.uint32()
+	if r.failed {
+		return nil
+	}
+	s, known := d.streams[xid]
+	if !known {
+		return nil
+	}
+	if xid == subxid {
+		delete(d.streams, xid)
+		return nil
+	}
+	kept := s.parts[:0]
+	for _, p := range s.parts {
+		if p.subxid != subxid {
+			kept = append(kept, p)
+		}
+	}
+	s.parts = kept
+	return nil
+}

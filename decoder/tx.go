@@ -1,0 +1,71 @@
+package decoder
+
+import (
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// Tx is one committed transaction.
+type Tx struct {
+	XID        uint32
+	Commit     pglogrepl.LSN // start of the commit record
+	End        pglogrepl.LSN // end of the commit record: the position after this transaction
+	CommitTime time.Time     // the server's clock
+	Effect     Effect
+	Tokens     []Token // messages under our prefix: the transaction was written by an awa-counterd
+}
+
+// Token is a message that an awa-counterd put into its own transaction (docs/design.md §5).
+type Token struct {
+	Content string
+}
+
+// Effect is what a transaction leaves behind, in normal form: first the truncates, then the
+// changes on top of them. Effects on rows and on counters commute, since no group's number of one
+// kind depends on the other kind.
+type Effect struct {
+	Truncated     []int32         // slots whose leaf was emptied; their rows start from 0
+	Rows          []RowsChange    // net of what came after the truncate; one entry a group
+	Pruned        []RowsChange    // what the transaction itself had put into a leaf before emptying it
+	CountersReset bool            // the counter table was truncated; counters start from nothing
+	Counters      []CounterChange // newest value; one entry a group
+	Rollups       []RollupChange  // newest value; one entry a (queue, priority)
+	RollupsReset  bool            // the rollup table was truncated
+	Marker        MarkerChange
+}
+
+// RowsChange adds N rows (or removes −N) to a group.
+type RowsChange struct {
+	terminal.Group
+	N int64
+}
+
+// CounterChange gives a counter row its new value, or removes it.
+type CounterChange struct {
+	terminal.Group
+	Value int64
+	Gone  bool
+}
+
+// RollupChange gives the new number of pruned jobs of a (queue, priority).
+type RollupChange struct {
+	Queue    string
+	Priority int16
+	Value    int64
+	Fresh    bool // the row was inserted, so the value before was 0
+}
+
+// MarkerChange says what a transaction that wrote the ring state left in the trust marker.
+type MarkerChange struct {
+	Seen bool // the ring state was written at all
+	Set  bool
+}
+
+// Empty reports whether the effect changes nothing that the books hold.
+func (e *Effect) Empty() bool {
+	return len(e.Truncated) == 0 && len(e.Rows) == 0 && !e.CountersReset && len(e.Counters) == 0 &&
+		len(e.Rollups) == 0 && !e.RollupsReset && !e.Marker.Seen
+}

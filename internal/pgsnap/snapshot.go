@@ -1,0 +1,87 @@
+package pgsnap
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Snapshot is a parsed pg_snapshot value (PostgreSQL manual, 9.27.8).
+type Snapshot struct {
+	xmin, xmax uint64
+	running    []uint64 // sorted, all in [xmin, xmax)
+}
+
+// Parse reads the text form "xmin:xmax:xip,xip,…".
+func Parse(text string) (Snapshot, error) {
+	parts := strings.Split(text, ":")
+	if len(parts) != 3 {
+		return Snapshot{}, fmt.Errorf("snapshot %q: want xmin:xmax:running", text)
+	}
+	var s Snapshot
+	var err error
+	if s.xmin, err = strconv.ParseUint(parts[0], 10, 64); err != nil {
+		return Snapshot{}, fmt.Errorf("snapshot %q: xmin: %w", text, err)
+	}
+	if s.xmax, err = strconv.ParseUint(parts[1], 10, 64); err != nil {
+		return Snapshot{}, fmt.Errorf("snapshot %q: xmax: %w", text, err)
+	}
+	if s.xmin > s.xmax {
+		return Snapshot{}, fmt.Errorf("snapshot %q: xmin is past xmax", text)
+	}
+	if parts[2] == "" {
+		return s, nil
+	}
+	for _, p := range strings.Split(parts[2], ",") {
+		x, err := strconv.ParseUint(p, 10, 64)
+		if err != nil {
+			return Snapshot{}, fmt.Errorf("snapshot %q: running transaction: %w", text, err)
+		}
+		s.running = append(s.running, x)
+	}
+	slices.Sort(s.running)
+	return s, nil
+}
+
+// IsZero reports whether the snapshot was never read. A zero snapshot sees nothing.
+func (s Snapshot) IsZero() bool { return s.xmax == 0 }
+
+// Sees reports whether the snapshot holds the effects of the committed transaction xid.
+func (s Snapshot) Sees(xid uint64) bool {
+	if xid >= s.xmax {
+		return false
+	}
+	if xid < s.xmin {
+		return true
+	}
+	_, running := slices.BinarySearch(s.running, xid)
+	return !running
+}
+
+// Widen gives the stream's 32-bit xid its epoch: the 64-bit id nearest to the snapshot's xmax. A
+// slot never lags 2^31 transactions behind, since its catalog_xmin would stop the wrap-around.
+func (s Snapshot) Widen(xid uint32) uint64 {
+	const half, whole = uint64(1) << 31, uint64(1) << 32
+	wide := s.xmax&^(whole-1) | uint64(xid)
+	switch {
+	case wide > s.xmax+half && wide >= whole:
+		wide -= whole
+	case wide+half < s.xmax:
+		wide += whole
+	}
+	return wide
+}
+
+// String renders the snapshot in PostgreSQL's own text form.
+func (s Snapshot) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d:%d:", s.xmin, s.xmax)
+	for i, x := range s.running {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.FormatUint(x, 10))
+	}
+	return b.String()
+}

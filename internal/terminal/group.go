@@ -1,0 +1,48 @@
+package terminal
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// Group is what awa keeps one terminal counter for. It is comparable, so it serves as a map key.
+type Group struct {
+	Queue    string // physical queue name
+	Slot     int32  // ready_slot: the leaf of the ring that the rows live in
+	Priority int16
+	Shard    int16 // enqueue_shard
+}
+
+// Compare orders groups as awa's writers lock counter rows: slot, queue, priority, shard
+// (docs/design.md §5). Queues compare bytewise, as awa's own sorted batches do.
+func (g Group) Compare(o Group) int {
+	if c := cmp.Compare(g.Slot, o.Slot); c != 0 {
+		return c
+	}
+	if c := strings.Compare(g.Queue, o.Queue); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(g.Priority, o.Priority); c != 0 {
+		return c
+	}
+	return cmp.Compare(g.Shard, o.Shard)
+}
+
+// String renders the group for logs: slot/queue/priority/shard.
+func (g Group) String() string {
+	return fmt.Sprintf("%d/%s/%d/%d", g.Slot, g.Queue, g.Priority, g.Shard)
+}
+
+// Cell is what the books hold for one group at one position.
+type Cell struct {
+	Rows    int64 // rows of done_entries; below 0 only while a fence is open
+	Counter int64 // what a reader of awa gets for the group; 0 when there is no counter row
+	HasRow  bool  // a counter row exists, be it 0
+}
+
+// Drift is what has to be added to the counter to make it right.
+func (c Cell) Drift() int64 { return c.Rows - c.Counter }
+
+// Empty reports whether the group has left no trace: no rows and no counter row.
+func (c Cell) Empty() bool { return c.Rows == 0 && !c.HasRow }
