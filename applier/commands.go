@@ -81,6 +81,7 @@ type WriteResult struct {
 	Sent     time.Time       // our clock, before the token's statement was sent
 	Server   time.Time       // the server's clock, in the token's transaction
 	Snapshot pgsnap.Snapshot // of the token's transaction
+	Insert   pglogrepl.LSN   // WAL insert position in that transaction
 	Marker   bool            // the marker is set, as that transaction saw it
 	Written  int             // corrections that were committed
 	Deferred []terminal.Group

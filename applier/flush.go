@@ -175,7 +175,7 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 		c.warn("writing a token failed; trying again", "error", r.Err.Error())
 		return
 	}
-	c.snapshot = r.Snapshot
+	c.snapshot, c.insert = r.Snapshot, r.Insert
 	c.serverAt = moment{server: r.Server, local: r.Sent}
 	c.unseenAt = c.journal.oldestUnseen(r.Snapshot)
 	c.readMarker(now, r)

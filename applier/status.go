@@ -43,6 +43,7 @@ type Status struct {
 	Position       pglogrepl.LSN
 	Persisted      pglogrepl.LSN
 	Lag            time.Duration // upper bound of how far the books are behind
+	LagBytes       uint64        // WAL between the position and the server's end of it at the last token
 	RoundTrip      time.Duration // of the last token: from writing to reading it back
 	Groups         int
 	DriftGroups    int
@@ -62,6 +63,14 @@ type Status struct {
 	Stopping       bool
 }
 
+// State is the trust of this moment in a few words, for the leader's row.
+func (c *Core) State(now time.Time) string {
+	if d := c.doubt(now); d != "" {
+		return d
+	}
+	return "trusted"
+}
+
 // Status reads the Core at time now.
 func (c *Core) Status(now time.Time) Status {
 	s := Status{
@@ -75,6 +84,9 @@ func (c *Core) Status(now time.Time) Status {
 		LastAudit: c.scans.lastAudit, Auditing: c.scans.auditing,
 		UncountedRows: c.uncounted.total, UncountedLast: c.uncounted.last, UncountedQueue: c.uncounted.lastQ,
 		Queues: maps.Clone(c.uncounted.queues), Stopping: c.stopping,
+	}
+	if c.insert > c.books.position {
+		s.LagBytes = uint64(c.insert - c.books.position)
 	}
 	for g := range c.books.drifting {
 		s.Drift += abs(c.books.cell(g).Drift())

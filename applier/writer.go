@@ -1,0 +1,205 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// MessagePrefix is the prefix of our messages in the WAL.
+const MessagePrefix = "awa-counterd"
+
+// ErrNotLeading says that the guard of a statement did not hold.
+var ErrNotLeading = errors.New("this instance does not lead any more")
+
+// How long a correction waits for a counter row. A plain chunk holds other rows while it waits, and
+// a pruner gives up a whole prune after 50 ms. A patient one holds nothing; it stays below
+// deadlock_timeout (1 s), so that a deadlock never costs one of awa's statements.
+const (
+	hastyWait   = 10 * time.Millisecond
+	patientWait = 250 * time.Millisecond
+	markerWait  = 300 * time.Millisecond
+)
+
+// Statements is the SQL of a Writer. $1 to $5 of Raise and Lower are arrays of slot, queue,
+// priority, shard and delta, $6 and $7 the awa schema and the instance. Guard takes schema and
+// instance as $1 and $2. Beat takes them and the state in words; it yields the server's clock, a
+// snapshot, whether the marker is set, and the WAL insert position. SetMarker and ClearMarker take
+// schema and instance.
+type Statements struct {
+	Raise, Lower           string
+	Guard                  string
+	Beat                   string
+	SetMarker, ClearMarker string
+}
+
+// Batcher sends a batch in one go; a *pgx.Conn is one.
+type Batcher interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// Writer carries out Write and SetMarker. Each transaction is one round trip: the server needs
+// nothing from us between taking a row lock and letting go of it, so that a daemon that is stopped
+// in its tracks holds no lock.
+type Writer struct {
+	conn      Batcher
+	sql       Statements
+	awaSchema string
+	instance  string
+}
+
+// NewWriter makes a Writer over a session with asynchronous commit.
+func NewWriter(conn Batcher, sql Statements, awaSchema, instance string) *Writer {
+	return &Writer{conn: conn, sql: sql, awaSchema: awaSchema, instance: instance}
+}
+
+// Write writes the corrections of w and then its token. state is what operators read in the
+// leader's row. It fails only when the session cannot go on; ErrNotLeading means that nothing was
+// written.
+func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResult, error) {
+	r := WriteResult{Seq: cmd.Seq}
+	for _, chunk := range cmd.Chunks {
+		switch err := w.chunk(ctx, cmd.Seq, chunk); {
+		case pg.IsBusy(err):
+			for _, c := range chunk.Corrections {
+				r.Deferred = append(r.Deferred, c.Group)
+			}
+		case err != nil:
+			return r, fmt.Errorf("write corrections: %w", err)
+		default:
+			r.Written += len(chunk.Corrections)
+		}
+	}
+	r.Sent = time.Now()
+	err := w.token(ctx, cmd.Seq, state, &r)
+	if pg.IsBusy(err) {
+		r.Err = err
+		return r, nil
+	}
+	if err != nil {
+		return r, fmt.Errorf("write a token: %w", err)
+	}
+	return r, nil
+}
+
+func (w *Writer) chunk(ctx context.Context, seq uint64, chunk Chunk) error {
+	wait := hastyWait
+	if chunk.Patient {
+		wait = patientWait
+	}
+	b := &pgx.Batch{}
+	w.announce(b, seq, wait, "off")
+	for _, run := range signRuns(chunk.Corrections) {
+		sql := w.sql.Raise
+		if run[0].Delta < 0 {
+			sql = w.sql.Lower
+		}
+		var a arrays
+		for _, c := range run {
+			a.add(c.Group, c.Delta)
+		}
+		b.Queue(sql, a.slots, a.queues, a.priorities, a.shards, a.deltas, w.awaSchema, w.instance)
+	}
+	return w.send(ctx, b)
+}
+
+// announce queues what every transaction of ours begins with: the guard, the token's message, and
+// the limits of this transaction.
+func (w *Writer) announce(b *pgx.Batch, seq uint64, wait time.Duration, durability string) {
+	b.Queue(`select set_config('lock_timeout', $3, true), set_config('synchronous_commit', $4, true),
+		pg_logical_emit_message(true, $5, $6) where `+w.sql.Guard,
+		w.awaSchema, w.instance, fmt.Sprint(wait.Milliseconds()), durability, MessagePrefix, Token(w.instance, seq))
+}
+
+// send runs a batch that begins with announce, as one transaction.
+func (w *Writer) send(ctx context.Context, b *pgx.Batch) error {
+	br := w.conn.SendBatch(ctx, b)
+	tag, err := br.Exec()
+	leads := err == nil && tag.RowsAffected() == 1
+	if closed := br.Close(); err == nil {
+		err = closed
+	}
+	if err == nil && !leads {
+		return ErrNotLeading
+	}
+	return err
+}
+
+// token commits durably: that pushes the WAL of the corrections before it out to the stream. With
+// "local" it does not wait for a synchronous standby, which might never answer.
+func (w *Writer) token(ctx context.Context, seq uint64, state string, r *WriteResult) error {
+	b := &pgx.Batch{}
+	w.announce(b, seq, patientWait, "local")
+	b.Queue(w.sql.Beat, w.awaSchema, w.instance, state)
+	br := w.conn.SendBatch(ctx, b)
+	tag, err := br.Exec()
+	leads := err == nil && tag.RowsAffected() == 1
+	var snapshot, insert string
+	if err == nil {
+		err = br.QueryRow().Scan(&r.Server, &snapshot, &r.Marker, &insert)
+	}
+	if closed := br.Close(); err == nil {
+		err = closed
+	}
+	if !leads && (err == nil || errors.Is(err, pgx.ErrNoRows)) {
+		return ErrNotLeading
+	}
+	if err != nil {
+		return err
+	}
+	if r.Insert, err = pglogrepl.ParseLSN(insert); err != nil {
+		return err
+	}
+	r.Snapshot, err = pgsnap.Parse(snapshot)
+	return err
+}
+
+// SetMarker sets or clears the trust marker in a tiny transaction of its own: its row is the one
+// that rotate and prune lock. A busy row is an error for which pg.IsBusy holds.
+func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
+	b := &pgx.Batch{}
+	w.announce(b, cmd.Seq, markerWait, "local")
+	sql := w.sql.ClearMarker
+	if cmd.Set {
+		sql = w.sql.SetMarker
+	}
+	b.Queue(sql, w.awaSchema, w.instance)
+	if err := w.send(ctx, b); err != nil {
+		return fmt.Errorf("write the marker: %w", err)
+	}
+	return nil
+}
+
+// signRuns cuts corrections in key order into stretches of one sign, which keep that order.
+func signRuns(cs []Correction) [][]Correction {
+	var out [][]Correction
+	for i, from := 1, 0; i <= len(cs); i++ {
+		if i == len(cs) || (cs[i].Delta < 0) != (cs[from].Delta < 0) {
+			out = append(out, cs[from:i])
+			from = i
+		}
+	}
+	return out
+}
+
+type arrays struct {
+	slots      []int32
+	queues     []string
+	priorities []int16
+	shards     []int16
+	deltas     []int64
+}
+
+func (a *arrays) add(g terminal.Group, delta int64) {
+	a.slots, a.queues = append(a.slots, g.Slot), append(a.queues, g.Queue)
+	a.priorities, a.shards = append(a.priorities, g.Priority), append(a.shards, g.Shard)
+	a.deltas = append(a.deltas, delta)
+}

@@ -1,0 +1,15 @@
+// Package checkpoint owns our schema awa_counterd: who leads, the books at a persisted position,
+// and the uncounted writes (docs/design.md §6). An operator can watch all of it with psql.
+//
+// Invariants:
+//   - A checkpoint is one transaction: the position never moves without the groups that changed up
+//     to it.
+//   - It is fenced twice: on the instance that leads and on the position it was made from. Of two
+//     processes that both believe to lead, one writes nothing.
+//   - Every other statement of ours that changes anything (corrections, marker) carries Guard, which
+//     locks the leader's row FOR KEY SHARE. Taking over locks that row FOR UPDATE, so it waits for
+//     what the old leader has under way, and whatever comes later finds another instance.
+//   - Nothing here is published, so nothing here comes back in the stream.
+//
+// Called by internal/daemon and by cmd's one-shots; applier decides what is stored, not when or how.
+package checkpoint

@@ -1,0 +1,104 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrDeposed says that another instance leads now; whatever was to be written was not.
+var ErrDeposed = errors.New("another instance has taken over")
+
+// Leader is who keeps the counters of a schema.
+type Leader struct {
+	Instance  string
+	Host      string
+	PID       int
+	Version   string
+	Heartbeat time.Duration // age of the last one, by the server's clock
+	State     string
+}
+
+// LockKey is the key text of the session advisory lock that the leader holds.
+func LockKey(awaSchema string) string { return "awa_counterd.leader:" + awaSchema }
+
+// TryLead tries to become the only one: the lock goes with the connection.
+func TryLead(ctx context.Context, c Conn, awaSchema string) (bool, error) {
+	var got bool
+	err := c.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, LockKey(awaSchema)).Scan(&got)
+	if err != nil {
+		return false, fmt.Errorf("try the leader lock: %w", err)
+	}
+	return got, nil
+}
+
+// Claim writes the instance that leads from now on. It waits for whatever the instance before it
+// still has under way; what that one sends later finds that it does not lead any more.
+func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
+	tx, err := c.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("claim the lead: %w", err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, `select 1 from awa_counterd.leader where awa_schema = $1 for update`, awaSchema); err != nil {
+		return fmt.Errorf("claim the lead: %w", err)
+	}
+	_, err = tx.Exec(ctx, `
+		insert into awa_counterd.leader (awa_schema, instance, host, pid, version) values ($1, $2, $3, $4, $5)
+		on conflict (awa_schema) do update set instance = excluded.instance, host = excluded.host, pid = excluded.pid,
+			version = excluded.version, leads_since = now(), heartbeat_at = now(), state = 'starting'`,
+		awaSchema, l.Instance, l.Host, l.PID, l.Version)
+	if err != nil {
+		return fmt.Errorf("claim the lead: %w", err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("claim the lead: %w", err)
+	}
+	return nil
+}
+
+// ReadLeader returns who led last, or false when nobody ever did.
+func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
+	var l Leader
+	err := c.QueryRow(ctx, `
+		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, state
+		from awa_counterd.leader where awa_schema = $1`, awaSchema).
+		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), &l.State)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Leader{}, false, nil
+	case err != nil:
+		return Leader{}, false, fmt.Errorf("read the leader: %w", err)
+	}
+	return l, true, nil
+}
+
+// nanoseconds scans a float8 into a duration.
+type nanoseconds time.Duration
+
+func (n *nanoseconds) Scan(v any) error {
+	f, ok := v.(float64)
+	if !ok {
+		return fmt.Errorf("a duration came as %T", v)
+	}
+	*n = nanoseconds(f)
+	return nil
+}
+
+// Guard is a condition that holds only while the instance leads, and keeps it leading to the end
+// of the transaction. The arguments are the numbers of the parameters that carry schema and instance.
+func Guard(schemaParam, instanceParam int) string {
+	return fmt.Sprintf(`exists (select 1 from awa_counterd.leader g
+		where g.awa_schema = $%d and g.instance = $%d for key share of g)`, schemaParam, instanceParam)
+}
+
+// Heartbeat is a statement that stamps the leader's row and yields one row, or none when another
+// instance leads. $1 is the awa schema, $2 the instance, $3 the state in words; columns yields
+// further columns.
+func Heartbeat(columns string) string {
+	return `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3
+		where awa_schema = $1 and instance = $2 returning ` + columns
+}

@@ -1,0 +1,262 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// Identity is what a checkpoint was made against. Any difference means that the stream it belongs
+// to is not the one at hand.
+type Identity struct {
+	Slot             string
+	PublicationOID   uint32
+	SystemIdentifier string
+	Timeline         int32
+	Relations        []uint32 // OIDs of awa's tables
+}
+
+// Stored is a checkpoint as it was found.
+type Stored struct {
+	Identity
+	Position  pglogrepl.LSN
+	Cells     applier.Cells
+	Unseen    []uint64
+	Uncounted map[string]applier.Uncounted
+	Age       time.Duration
+}
+
+// Store reads and writes the checkpoint of one awa schema on behalf of one instance.
+type Store struct {
+	conn      Conn
+	awaSchema string
+	instance  string
+	identity  Identity
+}
+
+// NewStore makes a store that writes checkpoints under this identity.
+func NewStore(c Conn, awaSchema, instance string, id Identity) *Store {
+	return &Store{conn: c, awaSchema: awaSchema, instance: instance, identity: id}
+}
+
+// Load returns the checkpoint of a schema, or nil when there is none. Uncounted writes are kept
+// even when the rest is worth nothing; see LoadUncounted.
+func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
+	s := Stored{Cells: make(applier.Cells)}
+	var position string
+	var unseen []int64
+	err := c.QueryRow(ctx, `
+		select position::text, slot_name, publication_oid, system_identifier, timeline, relations, unseen_xids,
+		       extract(epoch from clock_timestamp() - persisted_at)::float8 * 1e9
+		from awa_counterd.checkpoint where awa_schema = $1`, awaSchema).
+		Scan(&position, &s.Slot, &s.PublicationOID, &s.SystemIdentifier, &s.Timeline, &s.Relations, &unseen, (*nanoseconds)(&s.Age))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil //nolint:nilnil // no checkpoint is a state of its own, not an error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load the checkpoint: %w", err)
+	}
+	if s.Position, err = pglogrepl.ParseLSN(position); err != nil {
+		return nil, fmt.Errorf("load the checkpoint: %w", err)
+	}
+	for _, x := range unseen {
+		s.Unseen = append(s.Unseen, uint64(x)) //nolint:gosec // stored from a uint64
+	}
+	if err := loadBooks(ctx, c, awaSchema, s.Cells); err != nil {
+		return nil, err
+	}
+	if s.Uncounted, err = LoadUncounted(ctx, c, awaSchema); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+func loadBooks(ctx context.Context, c Conn, awaSchema string, into applier.Cells) error {
+	rows, err := c.Query(ctx, `select ready_slot, queue, priority, enqueue_shard, rows, counter
+		from awa_counterd.books where awa_schema = $1`, awaSchema)
+	if err != nil {
+		return fmt.Errorf("load the books: %w", err)
+	}
+	var g terminal.Group
+	var n int64
+	var counter *int64
+	_, err = pgx.ForEachRow(rows, []any{&g.Slot, &g.Queue, &g.Priority, &g.Shard, &n, &counter}, func() error {
+		cell := terminal.Cell{Rows: n, HasRow: counter != nil}
+		if counter != nil {
+			cell.Counter = *counter
+		}
+		into[g] = cell
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load the books: %w", err)
+	}
+	return nil
+}
+
+// LoadUncounted returns the uncounted writes known of each queue.
+func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[string]applier.Uncounted, error) {
+	rows, err := c.Query(ctx, `select queue, rows_off, transactions, last_at, last_lsn::text
+		from awa_counterd.uncounted_writes where awa_schema = $1`, awaSchema)
+	if err != nil {
+		return nil, fmt.Errorf("load the uncounted writes: %w", err)
+	}
+	out := make(map[string]applier.Uncounted)
+	var queue, lsn string
+	var u applier.Uncounted
+	_, err = pgx.ForEachRow(rows, []any{&queue, &u.Rows, &u.Transactions, &u.LastAt, &lsn}, func() error {
+		at, err := pglogrepl.ParseLSN(lsn)
+		u.LastLSN = at
+		out[queue] = u
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load the uncounted writes: %w", err)
+	}
+	return out, nil
+}
+
+// Forget drops the checkpoint: its stream is gone, and everything has to be scanned afresh. The
+// uncounted writes stay; they are history.
+func (s *Store) Forget(ctx context.Context) error {
+	return s.fenced(ctx, "forget the checkpoint", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `delete from awa_counterd.checkpoint where awa_schema = $1`, s.awaSchema); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `delete from awa_counterd.books where awa_schema = $1`, s.awaSchema)
+		return err
+	})
+}
+
+// Persist writes a checkpoint in one transaction. It returns ErrDeposed when another instance leads.
+func (s *Store) Persist(ctx context.Context, cp applier.Checkpoint) error {
+	return s.fenced(ctx, "write the checkpoint", func(tx pgx.Tx) error {
+		if err := s.position(ctx, tx, cp); err != nil {
+			return err
+		}
+		if err := s.books(ctx, tx, cp.Cells); err != nil {
+			return err
+		}
+		return s.uncounted(ctx, tx, cp.Uncounted)
+	})
+}
+
+func (s *Store) fenced(ctx context.Context, doing string, f func(pgx.Tx) error) error {
+	tx, err := s.conn.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	var leads bool
+	if err := tx.QueryRow(ctx, `select `+Guard(1, 2), s.awaSchema, s.instance).Scan(&leads); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if !leads {
+		return fmt.Errorf("%s: %w", doing, ErrDeposed)
+	}
+	if err := f(tx); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return nil
+}
+
+// position moves the checkpoint on from where this instance, or the one it resumed from, left it.
+func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) error {
+	unseen := make([]int64, 0, len(cp.Unseen))
+	for _, x := range cp.Unseen {
+		if x > math.MaxInt64 {
+			return fmt.Errorf("transaction id %d is out of range", x)
+		}
+		unseen = append(unseen, int64(x))
+	}
+	var audit *time.Time
+	if !cp.LastAudit.IsZero() {
+		audit = &cp.LastAudit
+	}
+	args := []any{
+		s.awaSchema, cp.Position.String(), s.instance, s.identity.Slot, s.identity.PublicationOID, s.identity.SystemIdentifier,
+		s.identity.Timeline, s.identity.Relations, int64(cp.Token), unseen, cp.Trusted, cp.Reason, audit, //nolint:gosec // tokens count from 1
+	}
+	if cp.Before == 0 {
+		_, err := tx.Exec(ctx, `
+			insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publication_oid, system_identifier,
+				timeline, relations, last_token, unseen_xids, trusted, reason, last_audit_at)
+			values ($1, $2::text::pg_lsn, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, args...)
+		return err
+	}
+	tag, err := tx.Exec(ctx, `
+		update awa_counterd.checkpoint set position = $2::text::pg_lsn, persisted_at = now(), persisted_by = $3, slot_name = $4,
+			publication_oid = $5, system_identifier = $6, timeline = $7, relations = $8, last_token = $9,
+			unseen_xids = $10, trusted = $11, reason = $12, last_audit_at = coalesce($13, last_audit_at)
+		where awa_schema = $1 and position = $14::text::pg_lsn`, append(args, cp.Before.String())...)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() != 1 {
+		return fmt.Errorf("the stored position is not %s any more: %w", cp.Before, ErrDeposed)
+	}
+	return nil
+}
+
+func (s *Store) books(ctx context.Context, tx pgx.Tx, cells applier.Cells) error {
+	if len(cells) == 0 {
+		return nil
+	}
+	var slots []int32
+	var queues []string
+	var priorities, shards []int16
+	var rows []int64
+	var counters []*int64
+	for g, c := range cells {
+		slots, queues = append(slots, g.Slot), append(queues, g.Queue)
+		priorities, shards = append(priorities, g.Priority), append(shards, g.Shard)
+		rows = append(rows, c.Rows)
+		if c.HasRow {
+			counters = append(counters, &c.Counter)
+		} else {
+			counters = append(counters, nil)
+		}
+	}
+	const given = `unnest($2::int4[], $3::text[], $4::int2[], $5::int2[], $6::int8[], $7::int8[]) as d(slot, queue, priority, shard, n, counter)`
+	_, err := tx.Exec(ctx, `
+		insert into awa_counterd.books (awa_schema, ready_slot, queue, priority, enqueue_shard, rows, counter)
+		select $1, slot, queue, priority, shard, n, counter from `+given+` where n <> 0 or counter is not null
+		on conflict (awa_schema, ready_slot, queue, priority, enqueue_shard)
+		do update set rows = excluded.rows, counter = excluded.counter`,
+		s.awaSchema, slots, queues, priorities, shards, rows, counters)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `
+		delete from awa_counterd.books b using `+given+`
+		where b.awa_schema = $1 and b.ready_slot = d.slot and b.queue = d.queue and b.priority = d.priority
+		  and b.enqueue_shard = d.shard and d.n = 0 and d.counter is null`,
+		s.awaSchema, slots, queues, priorities, shards, rows, counters)
+	return err
+}
+
+func (s *Store) uncounted(ctx context.Context, tx pgx.Tx, queues map[string]applier.Uncounted) error {
+	for q, u := range queues {
+		_, err := tx.Exec(ctx, `
+			insert into awa_counterd.uncounted_writes (awa_schema, queue, rows_off, transactions, last_at, last_lsn)
+			values ($1, $2, $3, $4, $5, $6::text::pg_lsn)
+			on conflict (awa_schema, queue) do update set rows_off = excluded.rows_off, transactions = excluded.transactions,
+				last_at = excluded.last_at, last_lsn = excluded.last_lsn`,
+			s.awaSchema, q, u.Rows, u.Transactions, u.LastAt, u.LastLSN.String())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

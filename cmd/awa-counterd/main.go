@@ -1,0 +1,110 @@
+// Command awa-counterd keeps awa's terminal counters right from the outside. It only reads flags and
+// wires packages together; see docs/design.md for what it does and why.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+)
+
+// Exit codes; docs/operations.md documents them.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // could not do it
+	exitUsage   = 2 // wrong usage
+	exitRefused = 4 // refused for a stated reason
+)
+
+type cli struct {
+	Run     runCmd     `cmd:"" help:"Keep the counters right until stopped."`
+	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`
+}
+
+const description = `Keeps awa's terminal counters right from the outside, while pre-#290 and newer binaries write side by side.
+
+It reads the changes of done_entries and of the counters through logical replication, writes the difference
+into queue_terminal_live_counts, and sets the trust marker only while it can vouch for the counters.
+
+Every flag can be given as an environment variable, AWA_COUNTERD_ and its name: AWA_COUNTERD_MAX_STALENESS=2s.`
+
+func main() {
+	ctx, stop := signals()
+	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// signals ends the context at the first SIGTERM or SIGINT; a second one leaves at once.
+func signals() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		<-c
+		cancel()
+		<-c
+		fmt.Fprintln(os.Stderr, "awa-counterd: second signal, leaving at once")
+		os.Exit(exitFailed)
+	}()
+	return ctx, cancel
+}
+
+// execute is main without the process around it.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+	var c cli
+	exited := false
+	parser, err := kong.New(&c,
+		kong.Name("awa-counterd"), kong.Description(description), kong.DefaultEnvars("AWA_COUNTERD"),
+		kong.Writers(stdout, stderr), kong.Exit(func(status int) { exited, code = true, status }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(streams{stdout, stderr}),
+	)
+	if err != nil {
+		return fail(stderr, err, exitFailed)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	run, err := parser.Parse(args)
+	if exited {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "awa-counterd: %v; see awa-counterd --help\n", err)
+		return exitUsage
+	}
+	err = run.Run()
+	var usage *usageError
+	var refusal *pg.Refusal
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return fail(stderr, err, exitUsage)
+	case errors.As(err, &refusal):
+		return fail(stderr, refusal, exitRefused)
+	default:
+		return fail(stderr, err, exitFailed)
+	}
+}
+
+func fail(stderr io.Writer, err error, code int) int {
+	fmt.Fprintf(stderr, "awa-counterd: %v\n", err)
+	return code
+}
+
+type streams struct{ out, err io.Writer }
+
+// usageError is a flag whose value cannot be used.
+type usageError struct{ reason string }
+
+func (e *usageError) Error() string { return e.reason }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/daemon"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+)
+
+type runCmd struct {
+	DatabaseURL string `name:"database-url" placeholder:"URL" help:"Database to work on; else DATABASE_URL, else libpq's PG* variables."`
+	Schema      string `placeholder:"NAME" help:"awa's schema; else the one that awa says is active, else \"awa\"."`
+	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
+	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
+
+	Trust        string        `enum:"live,quiet,off" default:"live" help:"When to set the trust marker: live (while the counters are kept right), quiet (after a time without uncounted writes), off (never touch it)."`
+	QuietPeriod  time.Duration `default:"10m" help:"How long without uncounted writes counts as quiet."`
+	MaxStaleness time.Duration `default:"2s" help:"While trusted, no uncounted write older than this is missing from the counters."`
+
+	FlushInterval      time.Duration `default:"100ms" help:"Shortest time between two flushes of corrections."`
+	CheckpointInterval time.Duration `default:"5s" help:"Time between two checkpoints while something changes."`
+	AuditInterval      time.Duration `default:"5m" help:"Time between two audits of all slots against a scan."`
+	StatusInterval     time.Duration `default:"10s" help:"Time between two status lines."`
+
+	LogFormat string `enum:"auto,console,json" default:"auto" help:"Log format: auto is console on a terminal, json otherwise."`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Lowest level that is logged."`
+}
+
+var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+
+// Validate is called by the flag parser.
+func (r *runCmd) Validate() error {
+	for _, d := range []struct {
+		flag            string
+		value           time.Duration
+		lowest, highest time.Duration
+	}{
+		{"max-staleness", r.MaxStaleness, 400 * time.Millisecond, time.Hour},
+		{"flush-interval", r.FlushInterval, 10 * time.Millisecond, time.Minute},
+		{"checkpoint-interval", r.CheckpointInterval, 100 * time.Millisecond, time.Hour},
+		{"audit-interval", r.AuditInterval, time.Second, 240 * time.Hour},
+		{"quiet-period", r.QuietPeriod, time.Second, 240 * time.Hour},
+		{"status-interval", r.StatusInterval, 100 * time.Millisecond, time.Hour},
+	} {
+		if d.value < d.lowest || d.value > d.highest {
+			return fmt.Errorf("--%s=%s is out of range: use %s to %s", d.flag, d.value, d.lowest, d.highest)
+		}
+	}
+	if r.FlushInterval*4 > r.MaxStaleness {
+		return fmt.Errorf("--flush-interval=%s is too long for --max-staleness=%s: use at most a quarter of it", r.FlushInterval, r.MaxStaleness)
+	}
+	if r.Slot != "" && !objectName.MatchString(r.Slot) {
+		return fmt.Errorf("--slot=%q: a slot name has 1 to 63 of a-z, 0-9 and _", r.Slot)
+	}
+	if r.Publication != "" && !objectName.MatchString(r.Publication) {
+		return fmt.Errorf("--publication=%q: use 1 to 63 of a-z, 0-9 and _", r.Publication)
+	}
+	if r.Schema != "" {
+		if _, err := awa.ParseSchema(r.Schema); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run is called by the flag parser.
+func (r *runCmd) Run(ctx context.Context, s streams) error {
+	log, err := newLogger(r.LogFormat, r.LogLevel, s.err)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Sync() }()
+	url := r.DatabaseURL
+	if url == "" {
+		url = os.Getenv("DATABASE_URL")
+	}
+	source, err := pg.ParseSource(url)
+	if err != nil {
+		return &usageError{err.Error()}
+	}
+	log.Info("awa-counterd " + version() + " on " + source.Target())
+	return daemon.New(daemon.Options{
+		Source: source, Schema: r.Schema, Slot: r.Slot, Publication: r.Publication,
+		Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
+		FlushInterval: r.FlushInterval, CheckpointInterval: r.CheckpointInterval, AuditInterval: r.AuditInterval,
+		StatusInterval: r.StatusInterval, Version: version(), Log: log,
+	}).Run(ctx)
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// release is set by the Makefile: -X main.release=…
+var release = "dev"
+
+// commit is set by the Makefile; a plain `go build` leaves it to the build info.
+var commit = ""
+
+type versionCmd struct{}
+
+// Run is called by the flag parser.
+func (versionCmd) Run(s streams) error {
+	_, err := fmt.Fprintf(s.out, "awa-counterd %s\ncommit %s\n%s\n", version(), revision(), runtime.Version())
+	return err
+}
+
+func version() string { return release }
+
+func revision() string {
+	if commit != "" {
+		return commit
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,3 @@
+// Package cluster starts throwaway PostgreSQL servers for the tests, the demo and the benchmarks:
+// each in a directory of its own, never as root, gone when it is closed.
+package cluster

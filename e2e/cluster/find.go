@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
+)
+
+// Find returns the directory of the server binaries: PG_BIN, pg_config, PATH, Debian's layout.
+func Find() (string, error) {
+	var candidates []string
+	if dir := os.Getenv("PG_BIN"); dir != "" {
+		if !complete(dir) {
+			return "", fmt.Errorf("PG_BIN=%s has no initdb, postgres and pg_ctl", dir)
+		}
+		return dir, nil
+	}
+	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
+		candidates = append(candidates, strings.TrimSpace(string(out)))
+	}
+	if p, err := exec.LookPath("postgres"); err == nil {
+		candidates = append(candidates, filepath.Dir(p))
+	}
+	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	slices.Sort(debian)
+	slices.Reverse(debian)
+	for _, dir := range append(candidates, debian...) {
+		if complete(dir) {
+			return dir, nil
+		}
+	}
+	return "", ErrNotFound
+}
+
+// ErrNotFound says that no server binaries are on this machine.
+var ErrNotFound = errors.New("no PostgreSQL server binaries found (looked at PG_BIN, pg_config, PATH, /usr/lib/postgresql)")
+
+func complete(dir string) bool {
+	for _, name := range []string{"initdb", "postgres", "pg_ctl"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+//go:embed install.sh
+var installScript string
+
+// Obtain finds server binaries, or gets them: the distribution's package as root or with sudo, else
+// the build that fergusstrange/embedded-postgres brings. What it does is told to log.
+func Obtain(ctx context.Context, log io.Writer) (string, error) {
+	dir, err := Find()
+	if !errors.Is(err, ErrNotFound) {
+		return dir, err
+	}
+	if aptErr := install(ctx, log); aptErr == nil {
+		return Find()
+	} else if os.Geteuid() == 0 {
+		return "", fmt.Errorf("install PostgreSQL from the distribution's packages: %w", aptErr)
+	}
+	fmt.Fprintln(log, "getting PostgreSQL binaries for a normal user")
+	return embedded()
+}
+
+func install(ctx context.Context, log io.Writer) error {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return err
+	}
+	args := []string{"sh", "-c", installScript}
+	if os.Geteuid() != 0 {
+		if err := exec.CommandContext(ctx, "sudo", "-n", "true").Run(); err != nil {
+			return fmt.Errorf("neither root nor sudo: %w", err)
+		}
+		args = append([]string{"sudo", "-n"}, args...)
+	}
+	fmt.Fprintln(log, "installing PostgreSQL from the distribution's packages")
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // our own script
+	cmd.Stdout, cmd.Stderr = log, log
+	return cmd.Run()
+}
+
+// embedded unpacks the binaries by starting and stopping a server once.
+func embedded() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a place for PostgreSQL binaries: %w", err)
+	}
+	dir := filepath.Join(cache, "awa-counterd", "postgres")
+	if complete(filepath.Join(dir, "bin")) {
+		return filepath.Join(dir, "bin"), nil
+	}
+	run, err := os.MkdirTemp("", "awa-counterd-pg")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(run) }()
+	port, err := freePort()
+	if err != nil {
+		return "", err
+	}
+	pg := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
+		BinariesPath(dir).RuntimePath(run).Port(uint32(port)).Logger(io.Discard)) //nolint:gosec // a port
+	if err := pg.Start(); err != nil {
+		return "", fmt.Errorf("get PostgreSQL binaries: %w", err)
+	}
+	if err := pg.Stop(); err != nil {
+		return "", fmt.Errorf("get PostgreSQL binaries: %w", err)
+	}
+	return filepath.Join(dir, "bin"), nil
+}

@@ -1,0 +1,200 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// ErrRollback makes Do roll the transaction back, on purpose.
+var ErrRollback = errors.New("rolled back on purpose")
+
+// Do runs one operation as one READ COMMITTED transaction.
+func Do(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
+	err := pgx.BeginFunc(ctx, pool, f)
+	if errors.Is(err, ErrRollback) {
+		return nil
+	}
+	return err
+}
+
+// Config of a running fleet.
+type Config struct {
+	Schema string
+	Slots  int
+	Queues []string
+	Seed   uint64
+	Pre    int           // pre-#290 workers
+	Post   int           // post-#290 workers
+	Pause  time.Duration // between two operations of a worker; 0 for full speed
+	// PreQueues, when given, are the only queues that pre-#290 workers still write.
+	PreQueues []string
+	// Prune is the time between two ticks of the leader: one rotate and one prune. 0 for none.
+	Prune time.Duration
+	// Chaos mixes in rebuilds and poisoned counters, about one every so often. 0 for none.
+	Chaos time.Duration
+}
+
+// Fleet is a set of workers and leaders that write until they are stopped.
+type Fleet struct {
+	cfg    Config
+	pool   *pgxpool.Pool
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	Ops    atomic.Int64
+	Rows   atomic.Int64
+	Prunes atomic.Int64
+	Blocks atomic.Int64
+
+	mu     sync.Mutex
+	errors map[string]int
+}
+
+// Start begins to write.
+func Start(ctx context.Context, url string, cfg Config) (*Fleet, error) {
+	pc, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	pc.MaxConns = int32(cfg.Pre + cfg.Post + 4) //nolint:gosec // small
+	ctx, cancel := context.WithCancel(ctx)
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	f := &Fleet{cfg: cfg, pool: pool, cancel: cancel, errors: make(map[string]int)}
+	for i := range cfg.Pre + cfg.Post {
+		w := Writer{Schema: cfg.Schema, Counted: i >= cfg.Pre}
+		p := Pick{Rand: rand.New(rand.NewPCG(cfg.Seed, uint64(i))), Queues: cfg.Queues, Slots: cfg.Slots} //nolint:gosec // reproducible
+		if !w.Counted && len(cfg.PreQueues) > 0 {
+			p.Queues = cfg.PreQueues
+		}
+		f.every(ctx, cfg.Pause, func() { f.work(ctx, w, p) })
+	}
+	leader := rand.New(rand.NewPCG(cfg.Seed, 1<<32)) //nolint:gosec // reproducible
+	if cfg.Prune > 0 {
+		f.every(ctx, cfg.Prune, func() { f.lead(ctx, leader) })
+	}
+	if cfg.Chaos > 0 {
+		chaos := Pick{Rand: rand.New(rand.NewPCG(cfg.Seed, 1<<33)), Queues: cfg.Queues, Slots: cfg.Slots} //nolint:gosec // reproducible
+		f.every(ctx, cfg.Chaos, func() { f.disturb(ctx, chaos) })
+	}
+	return f, nil
+}
+
+func (f *Fleet) every(ctx context.Context, pause time.Duration, do func()) {
+	f.wg.Add(1)
+	go func() {
+		defer f.wg.Done()
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		for ctx.Err() == nil {
+			do()
+			if pause == 0 {
+				continue
+			}
+			timer.Reset(pause)
+			select {
+			case <-ctx.Done():
+			case <-timer.C:
+			}
+		}
+	}()
+}
+
+// Stop ends all writers; what they had under way is rolled back or committed, not left open.
+func (f *Fleet) Stop() {
+	f.cancel()
+	f.wg.Wait()
+	f.pool.Close()
+}
+
+// Errors lists what writers saw that they should not have; a prune that gave up is no error.
+func (f *Fleet) Errors() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make(map[string]int, len(f.errors))
+	for k, v := range f.errors {
+		out[k] = v
+	}
+	return out
+}
+
+func (f *Fleet) note(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	var e *pgconn.PgError
+	text := err.Error()
+	if errors.As(err, &e) {
+		text = e.Code + " " + e.Message
+		if e.Code == "40P01" && f.cfg.Post > 1 { // two writers of awa's own, in an order of their own
+			return
+		}
+	}
+	f.mu.Lock()
+	f.errors[text]++
+	f.mu.Unlock()
+}
+
+func (f *Fleet) work(ctx context.Context, w Writer, p Pick) {
+	op := draw(Ops(), p.Rand)
+	err := Do(ctx, f.pool, func(tx pgx.Tx) error { return op.Run(ctx, tx, w, p) })
+	if err != nil {
+		f.note(ctx, fmt.Errorf("%s: %w", op.Name, err))
+		return
+	}
+	f.Ops.Add(1)
+}
+
+func draw(ops []Op, r *rand.Rand) Op {
+	total := 0
+	for _, o := range ops {
+		total += o.Weight
+	}
+	n := r.IntN(total)
+	for _, o := range ops {
+		if n -= o.Weight; n < 0 {
+			return o
+		}
+	}
+	return ops[0]
+}
+
+// lead is one tick of a leader; leadership bounces between old and new binaries.
+func (f *Fleet) lead(ctx context.Context, r *rand.Rand) {
+	w := Writer{Schema: f.cfg.Schema, Counted: r.IntN(2) == 0}
+	f.note(ctx, Do(ctx, f.pool, func(tx pgx.Tx) error { return w.Rotate(ctx, tx) }))
+	err := Do(ctx, f.pool, func(tx pgx.Tx) error { return w.Prune(ctx, tx, -1) })
+	switch {
+	case errors.Is(err, ErrBlocked):
+		f.Blocks.Add(1)
+	case err != nil:
+		f.note(ctx, err)
+	default:
+		f.Prunes.Add(1)
+	}
+}
+
+func (f *Fleet) disturb(ctx context.Context, p Pick) {
+	w := Writer{Schema: f.cfg.Schema, Counted: true}
+	f.note(ctx, Do(ctx, f.pool, func(tx pgx.Tx) error {
+		if p.Rand.IntN(3) == 0 {
+			return w.Rebuild(ctx, tx)
+		}
+		k := p.Key()
+		if p.Rand.IntN(4) == 0 {
+			k.Slot = int32(f.cfg.Slots) + 3 //nolint:gosec // a slot without a leaf
+		}
+		return w.Poison(ctx, tx, k, int64(p.Rand.IntN(1000)-5))
+	}))
+}

@@ -1,0 +1,12 @@
+// Package awa is the only place that knows awa's tables and columns: their names, the shapes they
+// come in, and the SQL over them (docs/design.md §9, §12).
+//
+// Invariants:
+//   - The shape is found from the catalog, never from a version number. What is not recognised is
+//     refused by name.
+//   - Every identifier that reaches SQL is a fixed name of awa's or a schema that ParseSchema let
+//     through; values are always parameters.
+//   - Statements here never take a lock that makes awa wait for more than a counter row.
+//
+// Called by reconcile, applier's writer, internal/daemon and cmd; it imports none of them.
+package awa

@@ -1,0 +1,59 @@
+package awa
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// DefaultSchema is where awa keeps its queue storage unless told otherwise.
+const DefaultSchema = "awa"
+
+// Schema is a schema name that needs no quoting.
+type Schema string
+
+// awa itself accepts no other names since its migration 23.
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// ParseSchema checks a name from a flag or from the database.
+func ParseSchema(name string) (Schema, error) {
+	if !schemaName.MatchString(name) {
+		return "", &SchemaNameError{Name: name}
+	}
+	return Schema(name), nil
+}
+
+// SchemaNameError is a schema that awa could not have made.
+type SchemaNameError struct{ Name string }
+
+func (e *SchemaNameError) Error() string {
+	return fmt.Sprintf("schema %q: awa's schema names are lower-case letters, digits and underscores, "+
+		"not starting with a digit, at most 63 long; pass one with --schema", e.Name)
+}
+
+// The names of awa's that we read or write.
+const (
+	rowsTable     = "done_entries"
+	countersTable = "queue_terminal_live_counts"
+	ringTable     = "queue_ring_state"
+	rollupsTable  = "queue_terminal_rollups"
+	ledgerTable   = "queue_terminal_count_deltas"
+
+	slotColumn     = "ready_slot"
+	queueColumn    = "queue"
+	priorityColumn = "priority"
+	shardColumn    = "enqueue_shard"
+	countColumn    = "live_terminal_count"
+	bucketColumn   = "counter_bucket"
+	markerColumn   = "terminal_counter_trusted_at"
+	prunedColumn   = "pruned_completed_count"
+)
+
+func (s Schema) table(name string) string { return string(s) + "." + name }
+
+// RowsTable is the qualified name of done_entries, for messages and statements shown to people.
+func (s Schema) RowsTable() string { return s.table(rowsTable) }
+
+// RebuildLock is the key text of the advisory lock that awa's rebuild takes.
+func (s Schema) RebuildLock() string {
+	return "awa.queue_storage.rebuild_terminal_counters:" + string(s)
+}

@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+)
+
+// Daemon keeps the counters of one awa schema until it is told to stop.
+type Daemon struct {
+	opts    Options
+	log     *zap.Logger
+	started bool // a session got as far as streaming, or as standing by
+}
+
+// New makes a Daemon.
+func New(opts Options) *Daemon {
+	if opts.Log == nil {
+		opts.Log = zap.NewNop()
+	}
+	return &Daemon{opts: opts, log: opts.Log}
+}
+
+// stopWithin bounds a graceful stop; supervisors commonly kill after 10 s.
+const stopWithin = 8 * time.Second
+
+// errStopped ends a session that was asked to.
+var errStopped = errors.New("stopped")
+
+// Run works until ctx ends, and then stops gracefully. It returns nil after that, a *pg.Refusal
+// when it cannot start, and never for a fault that may pass.
+func (d *Daemon) Run(ctx context.Context) error {
+	wait := &backoff.ExponentialBackOff{
+		InitialInterval: 200 * time.Millisecond, RandomizationFactor: 0.3, Multiplier: 1.6, MaxInterval: 10 * time.Second,
+	}
+	wait.Reset()
+	last := ""
+	for {
+		began := time.Now()
+		err := d.session(ctx)
+		switch {
+		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
+			d.log.Info("stopped")
+			return nil
+		case d.refused(err):
+			return err
+		}
+		if time.Since(began) > 10*time.Second {
+			wait.Reset()
+		}
+		pause := wait.NextBackOff()
+		if text := err.Error(); text != last {
+			last = text
+			d.log.Warn("session ended; starting over", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
+		}
+		select {
+		case <-ctx.Done():
+			d.log.Info("stopped while waiting to start over")
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// refused reports an error that ends the process: a refusal before anything ever worked.
+func (d *Daemon) refused(err error) bool {
+	var r *pg.Refusal
+	return !d.started && errors.As(err, &r)
+}
+
+// newInstance makes the random id that fences this session against every other.
+func newInstance() (string, error) {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", fmt.Errorf("make an instance id: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+func (d *Daemon) coreConfig(instance string, leaves []int32, hasMarker bool) applier.Config {
+	return applier.Config{
+		Instance: instance, Leaves: leaves, HasMarker: hasMarker,
+		Trust: d.opts.Trust, QuietPeriod: d.opts.QuietPeriod, MaxStaleness: d.opts.MaxStaleness,
+		FlushInterval: d.opts.FlushInterval, CheckpointInterval: d.opts.CheckpointInterval, AuditInterval: d.opts.AuditInterval,
+	}
+}
+
+func (d *Daemon) logNotices(notices []applier.Notice) {
+	for _, n := range notices {
+		fields := make([]zap.Field, 0, len(n.Fields)/2)
+		for i := 0; i+1 < len(n.Fields); i += 2 {
+			key, _ := n.Fields[i].(string)
+			fields = append(fields, zap.Any(key, n.Fields[i+1]))
+		}
+		if n.Warn {
+			d.log.Warn(n.Message, fields...)
+		} else {
+			d.log.Info(n.Message, fields...)
+		}
+	}
+}
+
+// isDeposed reports that another instance leads; ours has to give way, not to fail.
+func isDeposed(err error) bool {
+	return errors.Is(err, checkpoint.ErrDeposed) || errors.Is(err, applier.ErrNotLeading)
+}

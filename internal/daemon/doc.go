@@ -1,0 +1,15 @@
+// Package daemon runs `awa-counterd run`: it connects the protocol core (applier) with the stream
+// (replication), the scans (reconcile) and the checkpoint, and starts over when one of them fails.
+//
+// It is built crash-only. A session is one lead, one instance id, one stream and one Core. Whatever
+// goes wrong ends the session, and the next one resumes from the checkpoint, exactly as after a
+// SIGKILL: one way to recover, which every test exercises.
+//
+// Invariants:
+//   - Nothing that can wait runs on the loop's goroutine; it owns the Core and does nothing else.
+//   - A session's first write clears a marker that it finds set: nobody vouches for it yet.
+//   - A refusal at the first start ends the process; after that it is logged and tried again, since
+//     an operator's mistake on the server must not need a restart here.
+//
+// Called by cmd/awa-counterd.
+package daemon

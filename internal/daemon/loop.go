@@ -1,0 +1,182 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// loop drives the Core until the session ends. ctx asks for a graceful end; work carries everything
+// that is under way.
+func (s *session) loop(ctx, work context.Context) error {
+	work, cancel := context.WithCancel(work)
+	group, work := errgroup.WithContext(work)
+	batches := make(chan replication.Batch, 8)
+	l := &loop{
+		session: s, work: work, group: group,
+		results: make(chan func(time.Time), 16),
+		writes:  make(chan writing, 1), markers: make(chan applier.SetMarker, 1), persists: make(chan applier.Persist, 1),
+	}
+	group.Go(func() error { return s.stream.Run(work, batches) })
+	group.Go(func() error { return s.monitor(work, l.results) })
+	l.executors()
+	err := l.run(ctx, work, batches)
+	cancel()
+	if worker := group.Wait(); err == nil || errors.Is(err, context.Canceled) {
+		if worker != nil && !errors.Is(worker, context.Canceled) {
+			err = worker
+		}
+	}
+	return err
+}
+
+type loop struct {
+	*session
+	work     context.Context //nolint:containedctx // lives exactly as long as the loop
+	group    *errgroup.Group
+	results  chan func(time.Time) // what was done, told on the loop's goroutine
+	writes   chan writing
+	markers  chan applier.SetMarker
+	persists chan applier.Persist
+}
+
+// writing is a Write with what the leader's row is to say.
+type writing struct {
+	applier.Write
+	state string
+}
+
+func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) error {
+	l.act(time.Now())
+	timer := time.NewTimer(time.Until(l.core.Deadline(time.Now())))
+	defer timer.Stop()
+	status := time.NewTicker(l.d.opts.StatusInterval)
+	defer status.Stop()
+	stop := ctx.Done()
+	var giveUp <-chan time.Time
+	for {
+		select {
+		case b := <-batches:
+			now := time.Now()
+			if len(b.Txs) > 0 {
+				l.core.Transactions(now, b.Txs)
+			}
+			if b.Idle != 0 {
+				l.core.Idle(now, b.Idle)
+			}
+		case f := <-l.results:
+			f(time.Now())
+		case <-timer.C:
+		case now := <-status.C:
+			l.logStatus(now)
+		case <-stop:
+			stop = nil
+			giveUp = time.After(stopWithin)
+			l.log.Info("stopping: finishing the flush and the checkpoint")
+			l.core.Stop(time.Now())
+		case <-giveUp:
+			l.log.Warn("stopping without having finished")
+			return errStopped
+		case <-work.Done():
+			return context.Cause(work)
+		}
+		now := time.Now()
+		l.act(now)
+		if l.core.Stopped(now) {
+			return errStopped
+		}
+		timer.Reset(l.core.Deadline(now).Sub(now))
+	}
+}
+
+// act carries out what the Core wants now. None of it waits: of each kind at most one is under way.
+func (l *loop) act(now time.Time) {
+	l.execute(l.core.Next(now))
+	l.d.logNotices(l.core.Notices())
+}
+
+func (l *loop) execute(cmds []applier.Command) {
+	for _, c := range cmds {
+		switch c := c.(type) {
+		case applier.Write:
+			l.writes <- writing{c, l.core.State(time.Now())}
+		case applier.SetMarker:
+			l.markers <- c
+		case applier.Persist:
+			l.persists <- c
+		case applier.StartScan:
+			l.group.Go(func() error { return l.scan(c.Unit) })
+		case applier.Acknowledge:
+			l.stream.Acknowledge(c.Position)
+		}
+	}
+}
+
+// tell hands a result to the loop, unless the session is over.
+func (l *loop) tell(f func(time.Time)) error {
+	select {
+	case l.results <- f:
+		return nil
+	case <-l.work.Done():
+		return context.Cause(l.work)
+	}
+}
+
+// scan never ends the session for what may pass: a lock timeout behind a rebuild, a cancel.
+func (l *loop) scan(unit int32) error {
+	scan, err := l.scanner.Scan(l.work, unit)
+	if unlessBusy(err) != nil {
+		return err
+	}
+	return l.tell(func(now time.Time) { l.core.Scanned(now, unit, scan, err) })
+}
+
+// executors run the commands of one kind each, one after the other, on a connection of their own.
+func (l *loop) executors() {
+	serve(l, l.writes, func(c writing) (func(time.Time), error) {
+		r, err := l.writer.Write(l.work, c.Write, c.state)
+		return func(now time.Time) { l.core.Written(now, r) }, err
+	})
+	serve(l, l.markers, func(c applier.SetMarker) (func(time.Time), error) {
+		err := l.marker.SetMarker(l.work, c)
+		return func(now time.Time) { l.core.MarkerWritten(now, err) }, unlessBusy(err)
+	})
+	serve(l, l.persists, func(c applier.Persist) (func(time.Time), error) {
+		err := l.store.Persist(l.work, c.Checkpoint)
+		return func(now time.Time) { l.execute(l.core.Persisted(now, err)) }, unlessBusy(err)
+	})
+}
+
+// serve answers commands until the session is over, or one of them fails for good.
+func serve[T any](l *loop, commands <-chan T, do func(T) (func(time.Time), error)) {
+	l.group.Go(func() error {
+		for {
+			select {
+			case <-l.work.Done():
+				return context.Cause(l.work)
+			case c := <-commands:
+				answer, err := do(c)
+				if err == nil {
+					err = l.tell(answer)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	})
+}
+
+// unlessBusy lets the Core try again what a lock held up; any other error ends the session.
+func unlessBusy(err error) error {
+	if pg.IsBusy(err) {
+		return nil
+	}
+	return err
+}

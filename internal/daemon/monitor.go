@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// ErrGroundLost says that the server-side objects that the books rest on are not what they were.
+var ErrGroundLost = errors.New("the ground has changed under the stream")
+
+// monitor looks once a second, or twice within the staleness bound, at what the stream cannot tell
+// by itself: a publication that was altered, a slot that is lost, tables that were made anew. It
+// uses the connection that holds the leader lock, so losing that ends the session as well.
+func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) error {
+	tick := time.NewTicker(min(s.d.opts.MaxStaleness/2, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		slot, err := s.inspect(ctx)
+		if err != nil {
+			if pg.IsBusy(err) {
+				continue
+			}
+			return err
+		}
+		select {
+		case results <- func(time.Time) { s.retained = slot.Retained }:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
+	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
+	switch {
+	case errors.Is(err, replication.ErrNoSlot):
+		return slot, fmt.Errorf("%w: %w", ErrGroundLost, err)
+	case err != nil:
+		return slot, err
+	case slot.Lost():
+		return slot, fmt.Errorf("%w: slot %s has lost its WAL", ErrGroundLost, s.slot)
+	}
+	oid, err := s.pub.Check(ctx, s.control)
+	switch {
+	case errors.Is(err, replication.ErrNoPublication):
+		return slot, fmt.Errorf("%w: %w", ErrGroundLost, err)
+	case err != nil:
+		return slot, err
+	case oid != s.identity.PublicationOID:
+		return slot, fmt.Errorf("%w: publication %s was made anew", ErrGroundLost, s.pub.Name)
+	}
+	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
+	if err != nil {
+		return slot, err
+	}
+	if !slices.Equal(layout.OIDs(), s.identity.Relations) || layout.HasMarker != s.layout.HasMarker {
+		return slot, fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrGroundLost)
+	}
+	return slot, layout.CheckIdentities()
+}

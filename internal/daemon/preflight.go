@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+)
+
+// oldestServer is the first version whose pgoutput sends messages and streams transactions.
+const oldestServer = 140000
+
+// checkServer refuses a server that logical replication cannot run on, or a role that may not.
+func checkServer(ctx context.Context, c *pgx.Conn, user string) error {
+	var version int
+	var text, level string
+	var recovery, replication bool
+	err := c.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('server_version'),
+		current_setting('wal_level'), pg_is_in_recovery(),
+		exists (select 1 from pg_roles r where r.rolname = current_user and (r.rolreplication or r.rolsuper))
+		or exists (select 1 from pg_roles g where g.rolname = 'rds_replication' and pg_has_role(current_user, g.oid, 'member'))`).
+		Scan(&version, &text, &level, &recovery, &replication)
+	if err != nil {
+		return fmt.Errorf("look at the server: %w", err)
+	}
+	return serverVerdict(version, text, level, recovery, replication, user)
+}
+
+func serverVerdict(version int, text, level string, recovery, replication bool, user string) error {
+	switch {
+	case version < oldestServer:
+		return pg.Refuse("upgrade the server, or use awa's own rebuild-terminal-counters",
+			"PostgreSQL %s is too old: logical decoding messages need 14 or later", text)
+	case recovery:
+		return pg.Refuse("point --database-url at the primary", "the server is a standby; counters can only be written on the primary")
+	case level != "logical":
+		return pg.Refuse("run: ALTER SYSTEM SET wal_level = 'logical' and restart the server",
+			"wal_level is %q; reading the changes needs \"logical\"", level)
+	case !replication:
+		return pg.Refuse(fmt.Sprintf("run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", quote(user), quote(user)),
+			"role %s has no REPLICATION right", user)
+	}
+	return nil
+}
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// checkRights refuses a role that cannot do what the daemon does. It asks the catalog, so that
+// nothing has to be tried out on awa's tables.
+func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, trust applier.TrustMode) error {
+	for _, need := range l.Needs(trust != applier.TrustOff) {
+		var has bool
+		if err := c.QueryRow(ctx, `select `+need.Check).Scan(&has); err != nil {
+			return fmt.Errorf("look at the role's rights: %w", err)
+		}
+		if !has {
+			return pg.Refuse(fmt.Sprintf("run: GRANT %s TO %s", need.Grant, quote(user)), "role %s lacks %s", user, need.Grant)
+		}
+	}
+	there, err := checkpoint.Exists(ctx, c)
+	if err != nil || there {
+		return err
+	}
+	var may bool
+	if err := c.QueryRow(ctx, `select has_database_privilege(current_database(), 'create')`).Scan(&may); err != nil {
+		return fmt.Errorf("look at the role's rights: %w", err)
+	}
+	if !may {
+		var db string
+		if err := c.QueryRow(ctx, `select current_database()`).Scan(&db); err != nil {
+			return fmt.Errorf("look at the role's rights: %w", err)
+		}
+		return pg.Refuse(fmt.Sprintf("run: GRANT CREATE ON DATABASE %s TO %s", quote(db), quote(user)),
+			"role %s may not make the schema %s", user, checkpoint.SchemaName)
+	}
+	return nil
+}
+
+// layout finds awa's tables, waiting for as long as its migration has not run.
+func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
+	waiting := ""
+	for {
+		l, err := d.discover(ctx, c)
+		switch {
+		case err == nil:
+			if waiting != "" {
+				d.log.Info("awa's counter table is there", zap.String("schema", string(l.Schema)))
+			}
+			return l, nil
+		case errors.Is(err, awa.ErrNotYet):
+			d.started = true
+			if err.Error() != waiting {
+				waiting = err.Error()
+				d.log.Info("waiting for awa's migration", zap.String("for", strings.TrimSuffix(waiting, ": "+awa.ErrNotYet.Error())))
+			}
+		default:
+			return nil, asRefusal(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errStopped
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// asRefusal makes a Refusal of what waiting does not mend.
+func asRefusal(err error) error {
+	var shape *awa.ShapeError
+	var name *awa.SchemaNameError
+	if errors.As(err, &shape) || errors.As(err, &name) {
+		return &pg.Refusal{Problem: err.Error(), Err: err}
+	}
+	return err
+}
+
+func (d *Daemon) discover(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
+	schema, err := d.schema(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	l, err := awa.Discover(ctx, c, schema)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.CheckIdentities()
+}
+
+func (d *Daemon) schema(ctx context.Context, c *pgx.Conn) (awa.Schema, error) {
+	if d.opts.Schema != "" {
+		return awa.ParseSchema(d.opts.Schema)
+	}
+	return awa.ActiveSchema(ctx, c)
+}

@@ -1,0 +1,339 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/reconcile"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// session is one lead: its connections, its stream and its Core.
+type session struct {
+	d        *Daemon
+	log      *zap.Logger
+	instance string
+	layout   *awa.Layout
+	control  *pgx.Conn // holds the leader lock; monitors
+	writes   *pgx.Conn
+	markers  *pgx.Conn
+	keeper   *pgx.Conn
+	writer   *applier.Writer
+	marker   *applier.Writer
+	store    *checkpoint.Store
+	scanner  *reconcile.Scanner
+	stream   *replication.Stream
+	pub      replication.Publication
+	slot     string
+	identity checkpoint.Identity
+	core     *applier.Core
+	retained int64 // bytes of WAL, as last read
+	status   ticker
+}
+
+// session runs one lead from connecting to its end. ctx ends it gracefully.
+func (d *Daemon) session(ctx context.Context) error {
+	// What is under way at the end of ctx is finished, not cut off; work bounds it.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	s := &session{d: d, log: d.log}
+	defer s.close()
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	if err := d.lead(ctx, s.control, s.layout); err != nil {
+		return err
+	}
+	start, err := s.take(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	s.core, err = applier.New(d.coreConfig(s.instance, s.layout.Slots(), s.layout.HasMarker), start, now)
+	if err != nil {
+		return err
+	}
+	d.started = true
+	return s.loop(ctx, work)
+}
+
+const statementTimeout = 30 * time.Second
+
+// connect opens the control connection and checks whether anything can work at all.
+func (s *session) connect(ctx context.Context) error {
+	var err error
+	s.control, err = s.open(ctx, pg.Session{Role: "control", LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout})
+	if err != nil {
+		return s.d.opts.Source.ExplainConnect(err)
+	}
+	user := s.d.opts.Source.User()
+	if err := checkServer(ctx, s.control, user); err != nil {
+		return err
+	}
+	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
+		return err
+	}
+	return checkRights(ctx, s.control, s.layout, user, s.d.opts.Trust)
+}
+
+func (s *session) open(ctx context.Context, session pg.Session) (*pgx.Conn, error) {
+	return s.d.opts.Source.Connect(ctx, session)
+}
+
+// take begins the lead: from here on, whatever an earlier instance still sends is refused.
+func (s *session) take(ctx context.Context) (applier.Start, error) {
+	var none applier.Start
+	if err := checkpoint.Ensure(ctx, s.control); err != nil {
+		return none, err
+	}
+	var err error
+	if s.instance, err = newInstance(); err != nil {
+		return none, err
+	}
+	schema := string(s.layout.Schema)
+	host, _ := os.Hostname()
+	s.log = s.d.log.With(zap.String("instance", s.instance))
+	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version}
+	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
+		return none, err
+	}
+	if err := s.openWriters(ctx, schema); err != nil {
+		return none, err
+	}
+	if err := s.clearMarker(ctx); err != nil {
+		return none, err
+	}
+	position, stored, err := s.openStream(ctx)
+	if err != nil {
+		return none, err
+	}
+	if !s.layout.HasMarker {
+		s.log.Warn("awa has no trust marker here; counters are kept right, and readers never told so")
+	}
+	return s.start(ctx, position, stored)
+}
+
+func (s *session) openWriters(ctx context.Context, schema string) error {
+	short := pg.Session{Role: "corrections", LockTimeout: 250 * time.Millisecond, StatementTimeout: statementTimeout, Async: true}
+	var err error
+	if s.writes, err = s.open(ctx, short); err != nil {
+		return err
+	}
+	short.Role = "marker"
+	if s.markers, err = s.open(ctx, short); err != nil {
+		return err
+	}
+	if s.keeper, err = s.open(ctx, pg.Session{Role: "checkpoint", LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout, Async: true}); err != nil {
+		return err
+	}
+	l := s.layout
+	sql := applier.Statements{
+		Raise: l.Shape.Raise(l.Schema, checkpoint.Guard(6, 7)),
+		Lower: l.Shape.Lower(l.Schema, checkpoint.Guard(6, 7)),
+		Guard: checkpoint.Guard(1, 2),
+		Beat: checkpoint.Heartbeat(fmt.Sprintf(
+			`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
+		SetMarker:   l.SetMarker(true, checkpoint.Guard(1, 2)),
+		ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
+	}
+	s.writer = applier.NewWriter(s.writes, sql, schema, s.instance)
+	s.marker = applier.NewWriter(s.markers, sql, schema, s.instance)
+	return nil
+}
+
+// clearMarker is the first thing that a session writes.
+func (s *session) clearMarker(ctx context.Context) error {
+	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff {
+		return nil
+	}
+	for {
+		set, err := s.markerIsSet(ctx)
+		if err != nil || !set {
+			return err
+		}
+		err = s.marker.SetMarker(ctx, applier.SetMarker{})
+		switch {
+		case err == nil:
+			s.log.Warn("trust: marker cleared", zap.String("reason", "found set, and nobody vouches for the counters yet"))
+			return nil
+		case !pg.IsBusy(err):
+			return err
+		}
+	}
+}
+
+func (s *session) markerIsSet(ctx context.Context) (bool, error) {
+	var set bool
+	if err := s.control.QueryRow(ctx, `select `+s.layout.MarkerIsSet()).Scan(&set); err != nil {
+		return false, fmt.Errorf("read the marker: %w", err)
+	}
+	return set, nil
+}
+
+// openStream makes or resumes publication and slot and begins to stream. stored is nil when the
+// books have to be scanned.
+func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.Stored, error) {
+	f, err := s.look(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.identity = f.identity
+	s.store = checkpoint.NewStore(s.keeper, string(s.layout.Schema), s.instance, f.identity)
+	var position pglogrepl.LSN
+	if reason := freshReason(f); reason != "" {
+		s.log.Info("scanning afresh", zap.String("reason", reason))
+		f.stored = nil
+		if position, err = s.remake(ctx, f.slot != nil); err != nil {
+			return 0, nil, err
+		}
+		// The new slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
+		if _, err := s.stream.Identify(ctx); err != nil {
+			return 0, nil, err
+		}
+	} else {
+		position = f.stored.Position
+		s.log.Info("resuming from the checkpoint", zap.Stringer("position", position),
+			zap.Duration("age", f.stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.stored.Cells)))
+	}
+	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
+	if err := s.stream.Start(ctx, s.slot, s.pub.Name, position, d); err != nil {
+		return 0, nil, err
+	}
+	return position, f.stored, nil
+}
+
+// look gathers what decides between resuming and scanning afresh.
+func (s *session) look(ctx context.Context) (found, error) {
+	var f found
+	var err error
+	if s.stream, err = replication.Open(ctx, s.d.opts.Source.ReplicationConfig()); err != nil {
+		return f, s.d.opts.Source.ExplainConnect(err)
+	}
+	system, err := s.stream.Identify(ctx)
+	if err != nil {
+		return f, err
+	}
+	s.name(system.Database)
+	oid, made, err := s.pub.Ensure(ctx, s.control)
+	if err != nil {
+		return f, err
+	}
+	if made {
+		s.log.Info("publication made", zap.String("publication", s.pub.Name))
+	}
+	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
+	switch {
+	case errors.Is(err, replication.ErrNoSlot):
+	case err != nil:
+		return f, err
+	default:
+		if err := slot.CheckOurs(system.Database); err != nil {
+			return f, err
+		}
+		f.slot = &slot
+	}
+	if f.stored, err = checkpoint.Load(ctx, s.control, string(s.layout.Schema)); err != nil {
+		return f, err
+	}
+	if err := s.control.QueryRow(ctx, `select `+s.layout.RowEstimate()).Scan(&f.rows); err != nil {
+		return f, fmt.Errorf("estimate the rows: %w", err)
+	}
+	f.end = system.End
+	f.identity = checkpoint.Identity{
+		Slot: s.slot, PublicationOID: oid, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(),
+	}
+	return f, nil
+}
+
+// name settles slot and publication.
+func (s *session) name(database string) {
+	schema := string(s.layout.Schema)
+	if s.slot = s.d.opts.Slot; s.slot == "" {
+		s.slot = replication.SlotName(database, schema)
+	}
+	name := s.d.opts.Publication
+	if name == "" {
+		name = replication.PublicationName(schema)
+	}
+	s.pub = replication.Publication{Name: name, Tables: s.layout.Published(), Relations: s.layout.Sources()}
+}
+
+// remake gives the session a new slot. The publication is committed already.
+func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
+	if err := s.store.Forget(ctx); err != nil {
+		return 0, err
+	}
+	if old {
+		if err := replication.Drop(ctx, s.control, s.slot); err != nil {
+			return 0, err
+		}
+	}
+	maker, err := s.open(ctx, pg.Session{Role: "slot", LockTimeout: 30 * time.Second})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = maker.Close(context.WithoutCancel(ctx)) }()
+	position, err := replication.Create(ctx, maker, s.control, s.slot, maker.PgConn().PID(), func(blockers []replication.Blocker) {
+		for _, b := range blockers {
+			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
+				zap.String("user", b.User), zap.Duration("age", b.Since), zap.String("query", b.Query))
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position))
+	return position, nil
+}
+
+func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *checkpoint.Stored) (applier.Start, error) {
+	start := applier.Start{Position: position}
+	var err error
+	if stored != nil {
+		start.Cells, start.Unseen, start.Uncounted = stored.Cells, stored.Unseen, stored.Uncounted
+	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {
+		return start, err
+	}
+	var snapshot string
+	if err := s.control.QueryRow(ctx, `select pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
+		return start, fmt.Errorf("read a snapshot: %w", err)
+	}
+	if start.Snapshot, err = pgsnap.Parse(snapshot); err != nil {
+		return start, err
+	}
+	if start.MarkerSet, err = s.markerIsSet(ctx); err != nil {
+		return start, err
+	}
+	s.scanner, err = reconcile.NewScanner(context.WithoutCancel(ctx), s.d.opts.Source, s.layout, 2)
+	return start, err
+}
+
+func (s *session) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if s.stream != nil {
+		s.stream.Close()
+	}
+	if s.scanner != nil {
+		s.scanner.Close()
+	}
+	// The leader lock goes last: only then may another instance begin.
+	for _, c := range []*pgx.Conn{s.writes, s.markers, s.keeper, s.control} {
+		if c != nil {
+			_ = c.Close(ctx)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+)
+
+// lead waits for the leader lock. Meanwhile it watches the leader's heartbeat, and clears a marker
+// that nobody vouches for any more: a leader that hangs cannot do so itself.
+func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
+	told := false
+	cleared := false
+	for {
+		got, err := checkpoint.TryLead(ctx, c, string(l.Schema))
+		if err != nil {
+			return err
+		}
+		if got {
+			return nil
+		}
+		d.started = true
+		leader, known, err := d.readLeader(ctx, c, l)
+		if err != nil {
+			return err
+		}
+		if !told {
+			told = true
+			d.log.Info("standing by: another instance leads",
+				zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+		}
+		silent := known && leader.Heartbeat > d.silence()
+		if silent && !cleared && l.HasMarker && d.opts.Trust != applier.TrustOff {
+			if cleared, err = d.clearOrphan(ctx, c, l, leader); err != nil {
+				return err
+			}
+		}
+		if !silent {
+			cleared = false
+		}
+		// Jitter keeps several standbys from asking in step.
+		wait := 300*time.Millisecond + rand.N(200*time.Millisecond) //nolint:gosec // no secret
+		select {
+		case <-ctx.Done():
+			return errStopped
+		case <-time.After(wait):
+		}
+	}
+}
+
+// silence is how old a heartbeat may get: tokens come every quarter of the bound.
+func (d *Daemon) silence() time.Duration { return 2 * d.opts.MaxStaleness }
+
+func (d *Daemon) readLeader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkpoint.Leader, bool, error) {
+	there, err := checkpoint.Exists(ctx, c)
+	if err != nil || !there {
+		return checkpoint.Leader{}, false, err
+	}
+	return checkpoint.ReadLeader(ctx, c, string(l.Schema))
+}
+
+// clearOrphan clears the marker unless the leader has come back to life in the meantime.
+func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) (bool, error) {
+	tag, err := c.Exec(ctx, l.SetMarker(false, `exists (select 1 from awa_counterd.leader
+		where awa_schema = $1 and instance = $2 and heartbeat_at < clock_timestamp() - $3::interval)`),
+		string(l.Schema), leader.Instance, d.silence())
+	if err != nil {
+		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)
+	}
+	if tag.RowsAffected() == 1 {
+		d.log.Warn("trust: marker cleared", zap.String("reason", "the leader is silent and nobody vouches for the counters"),
+			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+	}
+	return true, nil
+}

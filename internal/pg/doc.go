@@ -1,0 +1,10 @@
+// Package pg opens connections that behave the same whatever a role or a database has configured,
+// and sorts PostgreSQL's errors by what a caller decides from them: wait and try again, or refuse.
+//
+// Invariants:
+//   - Every session is READ COMMITTED. The fenced scan and the corrections are wrong under any other
+//     isolation (docs/design.md §4, §11), and a role may have another default.
+//   - Every session has its own timeouts, so that none of the role's can cut a statement short or
+//     leave one waiting for ever.
+//   - No password ever gets into an error or a log line.
+package pg

@@ -1,0 +1,140 @@
+package pg
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SQLSTATEs that a decision hangs on (PostgreSQL manual, appendix A).
+const (
+	codeInsufficientPrivilege = "42501"
+	codeInvalidPassword       = "28P01"
+	codeInvalidAuthorization  = "28000"
+	codeUnknownDatabase       = "3D000"
+	codeLockNotAvailable      = "55P03"
+	codeDeadlock              = "40P01"
+	codeSerialization         = "40001"
+	codeQueryCanceled         = "57014"
+	codeTooManyConnections    = "53300"
+	codeConfigurationLimit    = "53400"
+	codeObjectInUse           = "55006"
+	codeNotInPrerequisite     = "55000"
+	codeUndefinedObject       = "42704"
+	codeDuplicateObject       = "42710"
+	codeFeatureNotSupported   = "0A000"
+)
+
+// Refusal is a state in which the sidecar will not start: what is wrong, and the statement, setting
+// or flag that mends it.
+type Refusal struct {
+	Problem string
+	Remedy  string
+	Err     error // what the server said, when it said something
+}
+
+func (r *Refusal) Error() string {
+	if r.Remedy == "" {
+		return r.Problem
+	}
+	return r.Problem + "; " + r.Remedy
+}
+
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Refuse makes a Refusal.
+func Refuse(remedy, problem string, args ...any) *Refusal {
+	return &Refusal{Problem: fmt.Sprintf(problem, args...), Remedy: remedy}
+}
+
+func code(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// IsBusy reports an error that goes away by itself: somebody held a lock, or won a race.
+func IsBusy(err error) bool {
+	switch code(err) {
+	case codeLockNotAvailable, codeDeadlock, codeSerialization, codeQueryCanceled:
+		return true
+	}
+	return false
+}
+
+// IsDenied reports a missing right.
+func IsDenied(err error) bool { return code(err) == codeInsufficientPrivilege }
+
+// IsLockTimeout reports that lock_timeout ran out.
+func IsLockTimeout(err error) bool { return code(err) == codeLockNotAvailable }
+
+// IsInUse reports that a slot is active for another process.
+func IsInUse(err error) bool { return code(err) == codeObjectInUse }
+
+// IsNoFreeSlot reports that max_replication_slots or max_wal_senders is reached.
+func IsNoFreeSlot(err error) bool { return code(err) == codeConfigurationLimit }
+
+// IsDuplicate reports that an object is there already.
+func IsDuplicate(err error) bool { return code(err) == codeDuplicateObject }
+
+// IsSlotUnusable reports a slot that was lost, or that decodes WAL without its publication.
+func IsSlotUnusable(err error) bool {
+	c := code(err)
+	return c == codeNotInPrerequisite || c == codeUndefinedObject || c == codeFeatureNotSupported
+}
+
+// ExplainConnect turns a failed connection into a Refusal that says what to do, or returns err as
+// it is when waiting may help as well as anything else.
+func (s *Source) ExplainConnect(err error) error {
+	var refused *net.OpError
+	var lookup *net.DNSError
+	switch c := code(err); {
+	case c == codeInvalidPassword:
+		return &Refusal{fmt.Sprintf("%s: wrong password for role %s", s.Target(), s.User()),
+			"correct the password in --database-url, PGPASSWORD or ~/.pgpass", err}
+	case c == codeInvalidAuthorization:
+		return &Refusal{fmt.Sprintf("%s: the server does not let role %s in: %s", s.Target(), s.User(), message(err)),
+			"create the role with LOGIN, or add a line for it to pg_hba.conf (database entry, not 'replication')", err}
+	case c == codeUnknownDatabase:
+		return &Refusal{s.Target() + ": there is no such database", "correct --database-url", err}
+	case c == codeTooManyConnections:
+		return &Refusal{s.Target() + ": no connection is free: " + message(err),
+			"raise max_connections or the role's CONNECTION LIMIT; awa-counterd needs 7", err}
+	case errors.As(err, &lookup):
+		return &Refusal{fmt.Sprintf("%s: host name cannot be resolved", s.Target()), "correct --database-url", err}
+	case errors.As(err, &refused), errors.Is(err, errTimeout(err)):
+		return &Refusal{s.Target() + " is not reachable: " + root(err).Error(),
+			"start the server, or correct host and port in --database-url (or PGHOST, PGPORT)", err}
+	}
+	return err
+}
+
+func message(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}
+
+func errTimeout(err error) error {
+	if pgconn.Timeout(err) {
+		return err
+	}
+	return errors.ErrUnsupported
+}
+
+// root is the innermost error of a chain: the part worth reading of a failed dial.
+func root(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}

@@ -1,0 +1,12 @@
+// Package reconcile looks at awa's tables from the outside: the fenced scan that fills and audits
+// the books (docs/design.md §4).
+//
+// Invariants:
+//   - One statement under READ COMMITTED returns rows, counters and the snapshot they are true
+//     under. Its relation locks come before its snapshot, so no TRUNCATE sits between the two.
+//   - The bound is the WAL insert position read after that statement: whatever the snapshot sees had
+//     its commit record by then.
+//   - Every lock is gone at the end of the statement; a pruner waits for one leaf's scan at most.
+//
+// Called by internal/daemon; it changes nothing.
+package reconcile

@@ -1,0 +1,114 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// scanLockWait bounds how long a scan queues for a leaf: behind a rebuild, which locks the counter
+// table for as long as it runs. A scan that gave up is tried again.
+const scanLockWait = 10 * time.Second
+
+// Scanner runs fenced scans, each on a connection of its own.
+type Scanner struct {
+	pool   *pgxpool.Pool
+	layout *awa.Layout
+}
+
+// NewScanner makes a scanner with at most `most` scans at a time. It connects when it is first used.
+func NewScanner(ctx context.Context, src *pg.Source, layout *awa.Layout, most int32) (*Scanner, error) {
+	config, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, fmt.Errorf("configure the scanner's pool: %w", err)
+	}
+	config.ConnConfig = src.Config(pg.Session{Role: "scan", LockTimeout: scanLockWait})
+	config.MaxConns, config.MinConns = most, 0
+	config.MaxConnIdleTime, config.HealthCheckPeriod = 30*time.Second, 15*time.Second
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open the scanner's pool: %w", err)
+	}
+	return &Scanner{pool: pool, layout: layout}, nil
+}
+
+// Close ends the scanner's connections. It waits for scans under way, so cancel them first.
+func (s *Scanner) Close() { s.pool.Close() }
+
+// Scan reads one unit: the leaf of a slot, or applier.NoLeaf.
+func (s *Scanner) Scan(ctx context.Context, unit int32) (applier.Scan, error) {
+	sql, err := s.statement(unit)
+	if err != nil {
+		return applier.Scan{}, err
+	}
+	out := applier.Scan{Unit: unit, Cells: make(applier.Cells)}
+	// The extended protocol without a named statement: the plan, and with it the locks, are made
+	// anew each time, before the statement's snapshot.
+	rows, err := s.pool.Query(ctx, sql, pgx.QueryExecModeExec)
+	if err != nil {
+		return applier.Scan{}, fmt.Errorf("scan slot %d: %w", unit, err)
+	}
+	if err := collect(rows, &out); err != nil {
+		return applier.Scan{}, fmt.Errorf("scan slot %d: %w", unit, err)
+	}
+	var bound string
+	if err := s.pool.QueryRow(ctx, `select pg_current_wal_insert_lsn()::text`).Scan(&bound); err != nil {
+		return applier.Scan{}, fmt.Errorf("scan slot %d: bound: %w", unit, err)
+	}
+	if out.Bound, err = pglogrepl.ParseLSN(bound); err != nil {
+		return applier.Scan{}, fmt.Errorf("scan slot %d: bound: %w", unit, err)
+	}
+	return out, nil
+}
+
+func (s *Scanner) statement(unit int32) (string, error) {
+	if unit == applier.NoLeaf {
+		return s.layout.ScanElsewhere(), nil
+	}
+	for _, leaf := range s.layout.Leaves {
+		if leaf.Slot == unit {
+			return s.layout.ScanLeaf(leaf), nil
+		}
+	}
+	return "", fmt.Errorf("scan slot %d: no leaf has it", unit)
+}
+
+func collect(rows pgx.Rows, out *applier.Scan) error {
+	var slot *int32
+	var queue, snapshot *string
+	var priority, shard *int16
+	var n, counter *int64
+	seen := false
+	_, err := pgx.ForEachRow(rows, []any{&slot, &queue, &priority, &shard, &n, &counter, &snapshot}, func() error {
+		if snapshot != nil {
+			var err error
+			out.Snapshot, err = pgsnap.Parse(*snapshot)
+			seen = true
+			return err
+		}
+		var c terminal.Cell
+		if n != nil {
+			c.Rows = *n
+		}
+		if counter != nil {
+			c.Counter, c.HasRow = *counter, true
+		}
+		out.Cells[terminal.Group{Slot: *slot, Queue: *queue, Priority: *priority, Shard: *shard}] = c
+		return nil
+	})
+	if err == nil && !seen {
+		err = errors.New("the snapshot is missing")
+	}
+	return err
+}

@@ -1,0 +1,207 @@
+package replication
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+)
+
+// Plugin is the output plugin that the slot must have.
+const Plugin = "pgoutput"
+
+// SlotName makes the default name of a slot. Slot names belong to the whole cluster, so it tells
+// databases and schemas apart, within 63 characters of [a-z0-9_].
+func SlotName(database, schema string) string {
+	sum := sha256.Sum256([]byte(database + "\x00" + schema))
+	return fmt.Sprintf("awa_counterd_%s_%s_%s", plain(database), plain(schema), hex.EncodeToString(sum[:4]))
+}
+
+// plain keeps what a slot name may hold, and not much of it: the hash tells names apart.
+func plain(name string) string {
+	s := strings.Map(func(r rune) rune {
+		if (r >= 'a' && r <= 'z') || (r >= '0' && r <= '9') || r == '_' {
+			return r
+		}
+		return '_'
+	}, strings.ToLower(name))
+	return s[:min(len(s), 18)]
+}
+
+// Slot is a row of pg_replication_slots.
+type Slot struct {
+	Name         string
+	Plugin       string
+	Database     string
+	Active       bool
+	ActivePID    int32
+	Confirmed    pglogrepl.LSN // 0 while the slot is being made
+	Status       string        // reserved, extended, unreserved or lost
+	Invalidation string        // 17 and later: why it is lost
+	Retained     int64         // bytes of WAL that the slot keeps on disk
+}
+
+// ErrNoSlot says that there is none of that name.
+var ErrNoSlot = errors.New("no such replication slot")
+
+// ReadSlot reads a slot's row.
+func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
+	s := Slot{Name: name}
+	var confirmed string
+	err := c.QueryRow(ctx, `
+		select coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.active, coalesce(s.active_pid, 0),
+		       coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status, 'lost'),
+		       coalesce(to_jsonb(s) ->> 'invalidation_reason', ''),
+		       coalesce(case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) end, 0)::int8
+		from pg_replication_slots s where s.slot_name = $1`, name).
+		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Retained)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Slot{}, fmt.Errorf("slot %s: %w", name, ErrNoSlot)
+	case err != nil:
+		return Slot{}, fmt.Errorf("read slot %s: %w", name, err)
+	}
+	s.Confirmed, err = pglogrepl.ParseLSN(confirmed)
+	return s, err
+}
+
+// CheckOurs refuses a slot that was made for something else.
+func (s Slot) CheckOurs(database string) error {
+	remedy := fmt.Sprintf("name another one with --slot, or drop it if nobody needs it: SELECT pg_drop_replication_slot('%s')", s.Name)
+	switch {
+	case s.Plugin != Plugin:
+		return pg.Refuse(remedy, "replication slot %s has the plugin %q, not %s", s.Name, s.Plugin, Plugin)
+	case s.Database != database:
+		return pg.Refuse(remedy, "replication slot %s belongs to database %q, not %q", s.Name, s.Database, database)
+	}
+	return nil
+}
+
+// Lost reports a slot whose WAL is gone. It keeps its row, and its place in
+// max_replication_slots, until it is dropped.
+func (s Slot) Lost() bool { return s.Status == "lost" }
+
+// HalfMade reports a slot whose creation never came to its end: its backend still waits for old
+// transactions, though whoever asked for it is gone.
+func (s Slot) HalfMade() bool { return s.Confirmed == 0 && !s.Lost() }
+
+// Drop removes a slot; one that is not there is fine. An active one is waited for briefly: its
+// walsender ends when it notices that its client has gone.
+func Drop(ctx context.Context, c Conn, name string) error {
+	for attempt := 0; ; attempt++ {
+		s, err := ReadSlot(ctx, c, name)
+		if errors.Is(err, ErrNoSlot) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if s.HalfMade() && s.Active {
+			if _, err := c.Exec(ctx, `select pg_terminate_backend($1)`, s.ActivePID); err != nil {
+				return fmt.Errorf("end the backend that still makes slot %s: %w", name, err)
+			}
+		}
+		_, err = c.Exec(ctx, `select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1`, name)
+		switch {
+		case err == nil:
+			return nil
+		case !pg.IsInUse(err) || attempt == 40:
+			return fmt.Errorf("drop slot %s: %w", name, err)
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// Blocker is a backend that slot creation waits for.
+type Blocker struct {
+	PID      int32
+	Database string
+	User     string
+	Since    time.Duration // age of its transaction
+	Query    string
+}
+
+// Create makes a slot. That waits for every writing transaction open in any database, and for those
+// that begin meanwhile; waiting is called every two seconds with whom it waits for. Only lock_timeout
+// of c bounds a single wait, and it is retried until ctx ends.
+func Create(ctx context.Context, c, observer Conn, name string, pid uint32, waiting func([]Blocker)) (pglogrepl.LSN, error) {
+	done := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		watch(ctx, observer, pid, done, waiting)
+	}()
+	defer func() {
+		close(done)
+		<-watched
+	}()
+	for {
+		var lsn string
+		err := c.QueryRow(ctx, `select lsn::text from pg_create_logical_replication_slot($1, $2)`, name, Plugin).Scan(&lsn)
+		switch {
+		case err == nil:
+			return pglogrepl.ParseLSN(lsn)
+		case pg.IsLockTimeout(err):
+			continue
+		case pg.IsNoFreeSlot(err):
+			return 0, &pg.Refusal{
+				Problem: "no replication slot is free: " + err.Error(),
+				Remedy:  "raise max_replication_slots (needs a restart), or drop a slot that nobody needs; see pg_replication_slots", Err: err,
+			}
+		}
+		return 0, fmt.Errorf("make slot %s: %w", name, err)
+	}
+}
+
+func watch(ctx context.Context, c Conn, pid uint32, done <-chan struct{}, waiting func([]Blocker)) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		rows, err := c.Query(ctx, `
+			select a.pid, coalesce(a.datname::text, ''), coalesce(a.usename::text, ''),
+			       extract(epoch from coalesce(clock_timestamp() - a.xact_start, interval '0'))::float8, left(coalesce(a.query, ''), 80)
+			from pg_stat_activity a where a.pid = any(pg_blocking_pids($1))`, int32(pid)) //nolint:gosec // a pid
+		if err != nil {
+			continue
+		}
+		var out []Blocker
+		var b Blocker
+		var age float64
+		_, err = pgx.ForEachRow(rows, []any{&b.PID, &b.Database, &b.User, &age, &b.Query}, func() error {
+			b.Since = time.Duration(age * float64(time.Second)).Round(time.Second)
+			out = append(out, b)
+			return nil
+		})
+		if err == nil {
+			waiting(out)
+		}
+	}
+}
