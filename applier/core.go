@@ -27,7 +27,7 @@ type Core struct {
 	snapshot  pgsnap.Snapshot // the newest known
 	insert    pglogrepl.LSN   // the server's WAL insert position at the last token
 	serverAt  moment          // a reading of the server's clock
-	unseenAt  time.Time // when the oldest transaction was streamed that readers cannot see yet
+	unseenAt  time.Time       // when the oldest transaction was streamed that readers cannot see yet
 	stopping  bool
 	stopSince time.Time
 }

@@ -85,15 +85,19 @@ func (c *Core) begin(now time.Time, flushing, all bool) {
 	t.flushing, t.all, t.failed = flushing, all, false
 }
 
-// wantsToken: the first of a run, one at least every quarter of the staleness bound, and at once
-// while a fence waits for the position to pass it.
+// wantsToken: the first of a run, one at least every quarter of the staleness bound, and more often
+// while something waits for them.
 func (c *Core) wantsToken(now time.Time) bool {
 	t := &c.tokens
 	if !t.first || now.Sub(t.lastSent) >= c.cfg.tokenInterval() {
 		return true
 	}
-	return c.fencesOpen() && now.Sub(t.lastSent) >= c.cfg.FlushInterval
+	return c.hurries() && now.Sub(t.lastSent) >= c.cfg.FlushInterval
 }
+
+// hurries reports that something waits for tokens: a fence for the position, or trust for enough of
+// them in a row.
+func (c *Core) hurries() bool { return c.fencesOpen() || c.tokens.prompt < promptTokens }
 
 func (c *Core) fencesOpen() bool {
 	for _, u := range c.books.units {
@@ -116,7 +120,7 @@ func (c *Core) writeDeadline(now time.Time) time.Time {
 	if c.wantsFlush() {
 		return t.lastFlush.Add(c.cfg.FlushInterval)
 	}
-	if c.fencesOpen() {
+	if c.hurries() {
 		return t.lastSent.Add(c.cfg.FlushInterval)
 	}
 	return t.lastSent.Add(c.cfg.tokenInterval())

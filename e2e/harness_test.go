@@ -154,7 +154,9 @@ func (e *env) balanced(within time.Duration) {
 		require.NoError(e.t, err)
 		wrong = w
 		return len(w) == 0
-	}, func() string { return fmt.Sprintf("%d groups wrong after %s, the first: %+v", len(wrong), within, wrong[0]) })
+	}, func() string {
+		return fmt.Sprintf("%d groups wrong after %s, the first: %+v", len(wrong), within, wrong[0])
+	})
 }
 
 // marker waits until the marker is as wanted.

@@ -265,7 +265,7 @@ func (s *Stream) report(now time.Time) error {
 	for range 3 { // written, flushed, applied: all three are what is persisted
 		status = binary.BigEndian.AppendUint64(status, uint64(at))
 	}
-	const pgEpoch = 946684800 // 2000-01-01 in Unix seconds
+	const pgEpoch = 946684800                                                                 // 2000-01-01 in Unix seconds
 	status = binary.BigEndian.AppendUint64(status, uint64(now.UnixMicro()-pgEpoch*1_000_000)) //nolint:gosec // after 2000
 	status = append(status, 0)
 	s.front.Send(&pgproto3.CopyData{Data: status})

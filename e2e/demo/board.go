@@ -25,21 +25,18 @@ type board struct {
 	actor  *actor
 	fleet  *fleet.Fleet
 
-	began   time.Time
-	act     string // what the play is at
-	samples int
-	trusted int
-	honest  int
-	oldest  time.Duration
-	last    map[string]int64
-	lastAt  time.Time
-	rates   map[string]float64
+	began  time.Time
+	act    string // what the play is at
+	watch  fleet.Watch
+	last   map[string]int64
+	lastAt time.Time
+	rates  map[string]float64
 }
 
 func newBoard(out *os.File, pool *pgxpool.Pool, schema string, a *actor, f *fleet.Fleet) *board {
 	return &board{
 		out: out, live: term.IsTerminal(int(out.Fd())), //nolint:gosec // a file descriptor
-		pool: pool, schema: schema, actor: a, fleet: f, began: time.Now(),
+		pool: pool, schema: schema, watch: fleet.Watch{Schema: schema, Bound: maxStaleness}, actor: a, fleet: f, began: time.Now(),
 		last: make(map[string]int64), rates: make(map[string]float64),
 	}
 }
@@ -93,19 +90,7 @@ func (b *board) say(text string) {
 }
 
 func (b *board) sample(ctx context.Context) error {
-	s, err := fleet.Look(ctx, b.pool, b.schema, maxStaleness)
-	if err != nil {
-		return err
-	}
-	b.samples++
-	if s.Trusted {
-		b.trusted++
-		b.oldest = max(b.oldest, s.Oldest)
-		if len(s.Dishonest) == 0 {
-			b.honest++
-		}
-	}
-	return nil
+	return b.watch.Look(ctx, b.pool)
 }
 
 type line struct {
@@ -185,7 +170,7 @@ func (b *board) draw(ctx context.Context) error {
 	fmt.Fprintf(&s, "awa-counterd demo  %4.0fs  %s\n\n%s\n\n", time.Since(b.began).Seconds(), b.act, t.Render())
 	fmt.Fprintf(&s, "marker   %s\ntrust    %v\nlag      %v\nwritten  %v corrections; fleet: %d transactions, %d prunes\nsamples  %d, %d of them trusted, oldest drift while trusted %s\n\n",
 		markerWord(set, alive), field(status, "trust"), field(status, "lag"), field(status, "corrections"), b.fleet.Ops.Load(), b.fleet.Prunes.Load(),
-		b.samples, b.trusted, b.oldest.Round(time.Millisecond))
+		b.watch.Samples, b.watch.Trusted, b.watch.Oldest.Round(time.Millisecond))
 	for _, n := range news {
 		fmt.Fprintf(&s, "  %s\n", n)
 	}
@@ -244,7 +229,7 @@ func (b *board) verdict(ctx context.Context) (int, error) {
 		}
 		fmt.Fprintf(b.out, "\nverdict, by one scan %s after the last write: %d groups compared, %d wrong\n", waited.Round(time.Millisecond), groups, len(wrong))
 		fmt.Fprintf(b.out, "%d samples, %d trusted, %d of those with a drift older than %s; oldest drift seen while trusted: %s\n",
-			b.samples, b.trusted, b.trusted-b.honest, maxStaleness, b.oldest.Round(time.Millisecond))
+			b.watch.Samples, b.watch.Trusted, b.watch.Dishonest, maxStaleness, b.watch.Oldest.Round(time.Millisecond))
 		if timeUp {
 			for _, w := range wrong[:min(3, len(wrong))] {
 				fmt.Fprintf(b.out, "wrong: %+v\n", w)

@@ -105,11 +105,12 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 	}
 	schema := string(s.layout.Schema)
 	host, _ := os.Hostname()
-	s.log = s.d.log.With(zap.String("instance", s.instance))
 	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version}
 	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
 		return none, err
 	}
+	s.log.Info("leading", zap.String("schema", schema), zap.String("shape", s.layout.Shape.Name()),
+		zap.Int("slots", len(s.layout.Leaves)), zap.String("instance", s.instance))
 	if err := s.openWriters(ctx, schema); err != nil {
 		return none, err
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -30,18 +31,18 @@ func (s *session) logStatus(now time.Time) {
 		if since <= 0 {
 			return 0
 		}
-		return float64(now-then) / since
+		return math.Round(float64(now-then)/since*10) / 10
 	}
 	fields := []zap.Field{
 		zap.Stringer("position", st.Position),
 		zap.String("lag", fmt.Sprintf("%s/%s", st.Lag.Round(time.Millisecond), humanize.IBytes(st.LagBytes))),
 		zap.String("retained", humanize.IBytes(uint64(max(s.retained, 0)))), //nolint:gosec // not negative
-		zap.String("rows/s", fmt.Sprintf("%.0f", rate(st.Rows, before.Rows))),
-		zap.String("tx/s", fmt.Sprintf("%.0f", rate(st.Transactions, before.Transactions))),
+		zap.Float64("rows/s", rate(st.Rows, before.Rows)),
+		zap.Float64("tx/s", rate(st.Transactions, before.Transactions)),
 		zap.Int("groups", st.Groups),
 		zap.Int64("drift", st.Drift),
 		zap.Int64("corrections", st.Corrections),
-		zap.String("uncounted/s", fmt.Sprintf("%.1f", rate(st.UncountedRows, before.UncountedRows))),
+		zap.Float64("uncounted/s", rate(st.UncountedRows, before.UncountedRows)),
 	}
 	if q := busiest(st.Queues, before.Queues); q != "" {
 		fields = append(fields, zap.String("uncounted_on", q))

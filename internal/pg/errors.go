@@ -94,21 +94,29 @@ func (s *Source) ExplainConnect(err error) error {
 	var lookup *net.DNSError
 	switch c := code(err); {
 	case c == codeInvalidPassword:
-		return &Refusal{fmt.Sprintf("%s: wrong password for role %s", s.Target(), s.User()),
-			"correct the password in --database-url, PGPASSWORD or ~/.pgpass", err}
+		return &Refusal{
+			fmt.Sprintf("%s: wrong password for role %s", s.Target(), s.User()),
+			"correct the password in --database-url, PGPASSWORD or ~/.pgpass", err,
+		}
 	case c == codeInvalidAuthorization:
-		return &Refusal{fmt.Sprintf("%s: the server does not let role %s in: %s", s.Target(), s.User(), message(err)),
-			"create the role with LOGIN, or add a line for it to pg_hba.conf (database entry, not 'replication')", err}
+		return &Refusal{
+			fmt.Sprintf("%s: the server does not let role %s in: %s", s.Target(), s.User(), message(err)),
+			"create the role with LOGIN, or add a line for it to pg_hba.conf (database entry, not 'replication')", err,
+		}
 	case c == codeUnknownDatabase:
 		return &Refusal{s.Target() + ": there is no such database", "correct --database-url", err}
 	case c == codeTooManyConnections:
-		return &Refusal{s.Target() + ": no connection is free: " + message(err),
-			"raise max_connections or the role's CONNECTION LIMIT; awa-counterd needs 7", err}
+		return &Refusal{
+			s.Target() + ": no connection is free: " + message(err),
+			"raise max_connections or the role's CONNECTION LIMIT; awa-counterd needs 7", err,
+		}
 	case errors.As(err, &lookup):
 		return &Refusal{fmt.Sprintf("%s: host name cannot be resolved", s.Target()), "correct --database-url", err}
 	case errors.As(err, &refused), errors.Is(err, errTimeout(err)):
-		return &Refusal{s.Target() + " is not reachable: " + root(err).Error(),
-			"start the server, or correct host and port in --database-url (or PGHOST, PGPORT)", err}
+		return &Refusal{
+			s.Target() + " is not reachable: " + root(err).Error(),
+			"start the server, or correct host and port in --database-url (or PGHOST, PGPORT)", err,
+		}
 	}
 	return err
 }

@@ -1,0 +1,8 @@
+package e2e
+
+import "syscall"
+
+const (
+	stopped = syscall.SIGSTOP
+	resumed = syscall.SIGCONT
+)
