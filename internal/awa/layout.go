@@ -86,15 +86,23 @@ type Querier interface {
 
 // ActiveSchema asks awa which schema its queue storage lives in; DefaultSchema when it does not say.
 func ActiveSchema(ctx context.Context, q Querier) (Schema, error) {
-	var there bool
-	if err := q.QueryRow(ctx, `select to_regclass('awa.runtime_storage_backends') is not null`).Scan(&there); err != nil {
+	var there, usage, read bool
+	err := q.QueryRow(ctx, `select count(*) > 0, coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE')), true),
+		coalesce(bool_and(has_table_privilege(c.oid, 'SELECT')), true)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = 'awa' and c.relname = 'runtime_storage_backends'`).Scan(&there, &usage, &read)
+	switch {
+	case err != nil:
 		return "", fmt.Errorf("look for awa's active schema: %w", err)
-	}
-	if !there {
+	case !there:
 		return DefaultSchema, nil
+	case !usage:
+		return "", &RightError{Grant: "USAGE ON SCHEMA awa"}
+	case !read:
+		return "", &RightError{Grant: "SELECT ON awa.runtime_storage_backends"}
 	}
 	var name string
-	err := q.QueryRow(ctx, `select schema_name from awa.runtime_storage_backends where backend = 'queue_storage'`).Scan(&name)
+	err = q.QueryRow(ctx, `select schema_name from awa.runtime_storage_backends where backend = 'queue_storage'`).Scan(&name)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return DefaultSchema, nil

@@ -8,6 +8,11 @@ type Need struct {
 	Check string // an expression that tells whether the current user has it
 }
 
+// RightError is a right that is missing before anything can be looked at.
+type RightError struct{ Grant string }
+
+func (e *RightError) Error() string { return "this role lacks " + e.Grant }
+
 // Needs lists the least rights on awa's own objects (docs/design.md §8).
 func (l *Layout) Needs(marker bool) []Need {
 	s := l.Schema

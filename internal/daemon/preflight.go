@@ -63,7 +63,7 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 			return fmt.Errorf("look at the role's rights: %w", err)
 		}
 		if !has {
-			return pg.Refuse(fmt.Sprintf("run: GRANT %s TO %s", need.Grant, quote(user)), "role %s lacks %s", user, need.Grant)
+			return lacks(user, need.Grant)
 		}
 	}
 	there, err := checkpoint.Exists(ctx, c)
@@ -85,6 +85,10 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 	return nil
 }
 
+func lacks(user, grant string) *pg.Refusal {
+	return pg.Refuse(fmt.Sprintf("run: GRANT %s TO %s", grant, quote(user)), "role %s lacks %s", user, grant)
+}
+
 // layout finds awa's tables, waiting for as long as its migration has not run.
 func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 	waiting := ""
@@ -103,7 +107,7 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 				d.log.Info("waiting for awa's migration", zap.String("for", strings.TrimSuffix(waiting, ": "+awa.ErrNotYet.Error())))
 			}
 		default:
-			return nil, asRefusal(err)
+			return nil, asRefusal(err, d.opts.Source.User())
 		}
 		select {
 		case <-ctx.Done():
@@ -114,7 +118,11 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 }
 
 // asRefusal makes a Refusal of what waiting does not mend.
-func asRefusal(err error) error {
+func asRefusal(err error, user string) error {
+	var right *awa.RightError
+	if errors.As(err, &right) {
+		return lacks(user, right.Grant)
+	}
 	var shape *awa.ShapeError
 	var name *awa.SchemaNameError
 	if errors.As(err, &shape) || errors.As(err, &name) {

@@ -112,13 +112,18 @@ func (s *Source) ExplainConnect(err error) error {
 		}
 	case errors.As(err, &lookup):
 		return &Refusal{fmt.Sprintf("%s: host name cannot be resolved", s.Target()), "correct --database-url", err}
-	case errors.As(err, &refused), errors.Is(err, errTimeout(err)):
-		return &Refusal{
-			s.Target() + " is not reachable: " + root(err).Error(),
-			"start the server, or correct host and port in --database-url (or PGHOST, PGPORT)", err,
-		}
+	case errors.As(err, &refused):
+		return s.unreachable(refused.Err.Error(), err)
+	case pgconn.Timeout(err):
+		return s.unreachable("no answer in time", err)
 	}
 	return err
+}
+
+func (s *Source) unreachable(why string, err error) *Refusal {
+	r := Refuse("start the server, or correct host and port in --database-url (or PGHOST, PGPORT)", "%s is not reachable: %s", s.Target(), why)
+	r.Err = err
+	return r
 }
 
 func message(err error) string {
@@ -127,22 +132,4 @@ func message(err error) string {
 		return e.Message
 	}
 	return err.Error()
-}
-
-func errTimeout(err error) error {
-	if pgconn.Timeout(err) {
-		return err
-	}
-	return errors.ErrUnsupported
-}
-
-// root is the innermost error of a chain: the part worth reading of a failed dial.
-func root(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err
-		}
-		err = next
-	}
 }

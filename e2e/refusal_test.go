@@ -1,0 +1,250 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// refuses starts the daemon and expects one line that names the cause and what mends it.
+func refuses(t *testing.T, code int, url string, args []string, wants ...string) {
+	t.Helper()
+	d := start(t, []string{"PGPASSWORD="}, append([]string{"run", "--database-url", url}, args...)...)
+	require.Equal(t, code, d.wait(15*time.Second), d.text())
+	lines := strings.Split(strings.TrimSpace(d.text()), "\n")
+	last := lines[len(lines)-1]
+	for _, want := range wants {
+		require.Contains(t, last, want)
+	}
+	require.True(t, strings.HasPrefix(last, "awa-counterd: "), last)
+	require.NotContains(t, d.text(), "hunter2", "a password in the output")
+}
+
+// mended runs the statement that a refusal named, and expects the daemon to work then.
+func (e *env) mended(statement string, args ...string) {
+	e.t.Helper()
+	e.exec(statement)
+	e.daemon(args...).logged("marker set", 15*time.Second)
+}
+
+const refused = 4
+
+func TestRefusesServerThatIsNotThere(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close())
+	refuses(t, refused, "postgres://u:hunter2@"+addr+"/db", nil, "is not reachable", "connection refused", "start the server, or correct host and port")
+}
+
+func TestRefusesOnStrictCluster(t *testing.T) {
+	strict, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Auth: "scram-sha-256", Settings: map[string]string{
+		"wal_level": "replica", "max_replication_slots": "1", "max_wal_senders": "2",
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = strict.Close() })
+	e := newEnvOn(t, strict, fleet.Layout{})
+	e.exec(`create role app login superuser password 'secret'`)
+	url := strict.URL("app", "secret", e.db)
+
+	t.Run("wrong password", func(t *testing.T) {
+		refuses(t, refused, strict.URL("app", "hunter2", e.db), nil, "wrong password for role app", "PGPASSWORD")
+	})
+	t.Run("no such database", func(t *testing.T) {
+		refuses(t, refused, strict.URL("app", "secret", "nowhere"), nil, "there is no such database", "--database-url")
+	})
+	t.Run("wal_level", func(t *testing.T) {
+		refuses(t, refused, url, nil, `wal_level is "replica"`, "ALTER SYSTEM SET wal_level = 'logical' and restart")
+	})
+	t.Run("no slot free", func(t *testing.T) {
+		e.pool.Reset()
+		require.NoError(t, strict.Down(t.Context(), "fast"))
+		require.NoError(t, strict.Configure("wal_level", "logical"))
+		require.NoError(t, strict.Up(t.Context()))
+		e.exec(`select pg_create_physical_replication_slot('other')`)
+		refuses(t, refused, url, nil, "no replication slot is free", "raise max_replication_slots", "drop a slot that nobody needs")
+		e.exec(`select pg_drop_replication_slot('other')`)
+		start(t, nil, "run", "--database-url", url).logged("marker set", 15*time.Second)
+	})
+}
+
+func TestRefusesRoleWithoutRights(t *testing.T) {
+	e := newEnv(t, fleet.Layout{})
+	role := "r" + e.db
+	e.exec(fmt.Sprintf(`create role %s login`, role))
+	t.Cleanup(func() {
+		conn, err := server.Connect(t.Context(), "postgres")
+		if err == nil {
+			_, _ = conn.Exec(t.Context(), "drop role if exists "+role)
+			_ = conn.Close(t.Context())
+		}
+	})
+	url := server.URL(role, "", e.db)
+	refuses(t, refused, url, nil, "has no REPLICATION right", fmt.Sprintf(`ALTER ROLE "%s" REPLICATION`, role))
+	e.exec(fmt.Sprintf(`alter role %s replication`, role))
+	// Each refusal names the next GRANT that is missing; pasted one after the other they suffice.
+	for range 20 {
+		d := start(t, nil, "run", "--database-url", url)
+		over := time.After(10 * time.Second)
+		select {
+		case <-d.done:
+		case <-over:
+			require.Fail(t, "neither refused nor working", d.text())
+		case <-seen(d, "publication awa_counterd_awa is missing"):
+		}
+		text := d.text()
+		if _, grant, ok := strings.Cut(text, "run: GRANT "); ok {
+			e.exec("GRANT " + strings.TrimSpace(grant))
+			continue
+		}
+		_, create, ok := strings.Cut(text, "have the owner of awa's tables run: ")
+		require.True(t, ok, text)
+		e.exec(strings.TrimSpace(create))
+		break
+	}
+	d := start(t, nil, "run", "--database-url", url)
+	d.logged("marker set", 15*time.Second)
+	require.Zero(t, d.stop())
+}
+
+// seen is closed when the daemon has logged text.
+func seen(d *daemon, text string) <-chan struct{} {
+	out := make(chan struct{})
+	go func() {
+		defer close(out)
+		for {
+			e, more := d.find(text)
+			if e != nil {
+				return
+			}
+			select {
+			case <-more:
+			case <-d.done:
+				<-make(chan struct{})
+			}
+		}
+	}()
+	return out
+}
+
+func TestRefusesPublications(t *testing.T) {
+	const tables = "awa.done_entries, awa.queue_terminal_live_counts, awa.queue_ring_state, awa.queue_terminal_rollups"
+	for name, c := range map[string]struct {
+		make  string
+		wants []string
+		mend  string
+	}{
+		"via root": {
+			"create publication awa_counterd_awa for table " + tables + " with (publish_via_partition_root = true)",
+			[]string{"publishes via the partition root", "publish_via_partition_root = false"},
+			`ALTER PUBLICATION "awa_counterd_awa" SET (publish_via_partition_root = false)`,
+		},
+		"leaf outside": {
+			"create publication awa_counterd_awa for table awa.done_entries_0, awa.done_entries_1, awa.queue_terminal_live_counts, awa.queue_ring_state, awa.queue_terminal_rollups",
+			[]string{"does not publish awa.done_entries_2, awa.done_entries_3", "SET TABLE awa.done_entries"},
+			`ALTER PUBLICATION "awa_counterd_awa" SET TABLE ` + tables,
+		},
+		"no truncate": {
+			"create publication awa_counterd_awa for table " + tables + " with (publish = 'insert, update, delete')",
+			[]string{"does not publish all of insert, update, delete and truncate"},
+			`ALTER PUBLICATION "awa_counterd_awa" SET (publish = 'insert, update, delete, truncate')`,
+		},
+		"all tables": {
+			"create publication awa_counterd_awa for all tables",
+			[]string{"FOR ALL TABLES", "awa's own DELETEs"},
+			`DROP PUBLICATION awa_counterd_awa`,
+		},
+		"row filter": {
+			"create publication awa_counterd_awa for table awa.done_entries_0 where (queue <> 'x'), awa.done_entries_1, awa.done_entries_2, awa.done_entries_3, awa.queue_terminal_live_counts, awa.queue_ring_state, awa.queue_terminal_rollups",
+			[]string{"has a row filter"},
+			`DROP PUBLICATION awa_counterd_awa`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Slots: 4})
+			e.exec(c.make)
+			refuses(t, refused, e.url(), nil, c.wants...)
+			e.mended(c.mend)
+		})
+	}
+}
+
+func TestRefusesShapes(t *testing.T) {
+	for name, c := range map[string]struct {
+		change string
+		wants  []string
+	}{
+		"no done_entries": {"drop table awa.done_entries", []string{"there is no table awa.done_entries", "--schema"}},
+		"not partitioned": {
+			"drop table awa.done_entries; create table awa.done_entries (ready_slot int)", []string{"is not partitioned"},
+		},
+		"striped": {
+			`alter table awa.queue_terminal_live_counts drop constraint queue_terminal_live_counts_pkey, add counter_bucket smallint not null default 0,
+				add primary key (ready_slot, queue, priority, enqueue_shard, counter_bucket)`,
+			[]string{"striped shape", "counter_bucket"},
+		},
+		"ledger": {
+			`create table awa.queue_terminal_count_deltas (ready_slot int, terminal_delta bigint) partition by list (ready_slot)`,
+			[]string{"ledger shape", "queue_terminal_count_deltas"},
+		},
+		"unknown": {
+			`alter table awa.queue_terminal_live_counts rename column live_terminal_count to n`, []string{"a shape that this build does not know", "(ready_slot, queue, priority, enqueue_shard, n)"},
+		},
+		"replica identity": {
+			`alter table awa.done_entries_3 replica identity nothing`, []string{"awa.done_entries_3", "ALTER TABLE awa.done_entries_3 REPLICA IDENTITY DEFAULT"},
+		},
+		"alpha without shard": {
+			`alter table awa.done_entries drop column enqueue_shard cascade`, []string{"has no column enqueue_shard"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Slots: 4})
+			e.exec(c.change)
+			refuses(t, refused, e.url(), nil, c.wants...)
+		})
+	}
+}
+
+func TestRefusesSlotsOfOthers(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	slot := "s" + e.db
+	e.exec(`select pg_create_logical_replication_slot($1, 'test_decoding')`, slot)
+	refuses(t, refused, e.url(), []string{"--slot", slot}, `has the plugin "test_decoding"`, "--slot", fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", slot))
+	e.mended(fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", slot), "--slot", slot)
+
+	other := newEnv(t, fleet.Layout{Slots: 4})
+	refuses(t, refused, other.url(), []string{"--slot", slot}, fmt.Sprintf("belongs to database %q", e.db))
+}
+
+func TestRefusesNamesAndFlags(t *testing.T) {
+	const usage = 2
+	for name, args := range map[string][]string{
+		"needs quoting": {"--schema", "My Schema"},
+		"hostile":       {"--schema", `awa"; drop table x; --`},
+		"digits":        {"--schema", "1awa"},
+		"too long":      {"--schema", strings.Repeat("a", 64)},
+		"slot":          {"--slot", "Slot-1"},
+		"publication":   {"--publication", "a b"},
+		"trust":         {"--trust", "maybe"},
+		"staleness":     {"--max-staleness", "1ms"},
+		"flush":         {"--flush-interval", "1s"},
+		"duration":      {"--audit-interval", "soon"},
+		"unknown flag":  {"--colour"},
+		"url":           {"--database-url", "postgres://u:hunter2@host:port/x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			refuses(t, usage, "postgres://127.0.0.1:1/x", args, "awa-counterd: ")
+		})
+	}
+	// The database may name a schema as hostile as a flag can.
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	e.exec(`update awa.runtime_storage_backends set schema_name = 'x"; drop schema awa cascade; --'`)
+	refuses(t, refused, e.url(), nil, "awa's schema names are lower-case letters")
+}
