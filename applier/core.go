@@ -226,10 +226,14 @@ func (c *Core) Stop(now time.Time) {
 
 // Stopped reports whether everything that Stop began is done.
 func (c *Core) Stopped(now time.Time) bool {
-	return c.stopping && !c.tokens.busy() && !c.persists.busy && !c.marker.busy && c.scans.running() == 0 &&
+	return c.stopping && c.heardSinceStop() && !c.tokens.busy() && !c.persists.busy && !c.marker.busy && c.scans.running() == 0 &&
 		!c.wantsFlush() && !c.wantsFinalPersist() &&
 		(!c.touchesMarker() || !c.marker.set || c.doubt(now) == "")
 }
+
+// heardSinceStop reports that a token written after Stop has come back: what was committed before
+// Stop is in the books, and so is everything that the last flush has to cover.
+func (c *Core) heardSinceStop() bool { return c.tokens.provenAt.After(c.stopSince) }
 
 // Position is the commit-end LSN of the last transaction taken from the stream.
 func (c *Core) Position() pglogrepl.LSN { return c.books.position }

@@ -34,7 +34,7 @@ type tokens struct {
 func (t *tokens) busy() bool { return t.writing || t.awaited != 0 }
 
 func (t *tokens) returned(now time.Time, seq uint64) {
-	if seq != t.awaited {
+	if t.awaited == 0 || seq != t.awaited {
 		return
 	}
 	t.awaited = 0
@@ -95,9 +95,11 @@ func (c *Core) wantsToken(now time.Time) bool {
 	return c.hurries() && now.Sub(t.lastSent) >= c.cfg.FlushInterval
 }
 
-// hurries reports that something waits for tokens: a fence for the position, or trust for enough of
-// them in a row.
-func (c *Core) hurries() bool { return c.fencesOpen() || c.tokens.prompt < promptTokens }
+// hurries reports that something waits for tokens: a fence for the position, trust for enough of
+// them in a row, or the end for one that covers everything before it.
+func (c *Core) hurries() bool {
+	return c.fencesOpen() || c.tokens.prompt < promptTokens || (c.stopping && !c.heardSinceStop())
+}
 
 func (c *Core) fencesOpen() bool {
 	for _, u := range c.books.units {

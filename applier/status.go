@@ -63,6 +63,9 @@ type Status struct {
 	Stopping       bool
 }
 
+// MarkerSet reports whether the marker is set, or may be.
+func (c *Core) MarkerSet() bool { return c.marker.set || (c.marker.busy && c.marker.want) }
+
 // State is the trust of this moment in a few words, for the leader's row.
 func (c *Core) State(now time.Time) string {
 	if d := c.doubt(now); d != "" {

@@ -205,7 +205,8 @@ type daemon struct {
 
 type entry map[string]any
 
-func (e entry) msg() string { s, _ := e["msg"].(string); return s }
+// text is the message with its reason.
+func (e entry) text() string { return fmt.Sprint(e["msg"], ": ", e["reason"]) }
 
 // daemon starts the binary on the environment's database.
 func (e *env) daemon(args ...string) *daemon {
@@ -262,7 +263,7 @@ func (d *daemon) find(text string) (entry, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.log {
-		if strings.Contains(e.msg(), text) {
+		if strings.Contains(e.text(), text) {
 			return e, d.more
 		}
 	}
@@ -319,3 +320,7 @@ func (d *daemon) wait(within time.Duration) int {
 
 // ctx shortens the signatures of operations that a test makes up.
 type ctx = context.Context
+
+func contextWithin(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}

@@ -43,12 +43,16 @@ func (p Publication) CreateSQL() string {
 // What is wrong with it is a *pg.Refusal.
 func (p Publication) Ensure(ctx context.Context, c Conn) (oid uint32, made bool, err error) {
 	oid, err = p.Check(ctx, c)
-	if !errors.Is(err, ErrNoPublication) {
+	sql := p.CreateSQL()
+	switch {
+	case errors.Is(err, errEmptied):
+		sql = p.alterSQL()
+	case !errors.Is(err, ErrNoPublication):
 		return oid, false, err
 	}
-	if _, err := c.Exec(ctx, p.CreateSQL()); err != nil && !pg.IsDuplicate(err) {
+	if _, err := c.Exec(ctx, sql); err != nil && !pg.IsDuplicate(err) {
 		if pg.IsDenied(err) {
-			r := pg.Refuse("have the owner of awa's tables run: "+p.CreateSQL(), "publication %s is missing and this role may not make it", p.Name)
+			r := pg.Refuse("have the owner of awa's tables run: "+sql, "publication %s is missing and this role may not make it", p.Name)
 			r.Err = err
 			return 0, false, r
 		}
@@ -115,9 +119,21 @@ func (p Publication) covers(ctx context.Context, c Conn, oid uint32) error {
 		}
 		missing = append(missing, name)
 	}
-	if len(missing) > 0 {
-		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET TABLE %s", pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", ")),
-			"publication %s does not publish %s", p.Name, strings.Join(missing, ", "))
+	if len(missing) == 0 {
+		return nil
 	}
-	return nil
+	refusal := pg.Refuse("run: "+p.alterSQL(), "publication %s does not publish %s", p.Name, strings.Join(missing, ", "))
+	if len(missing) == len(p.Relations) {
+		refusal.Err = errEmptied
+	}
+	return refusal
+}
+
+// errEmptied marks a publication that has none of the tables left: they were dropped and made anew,
+// as awa's reset does, and took their place in it with them. That is mended without a person; one
+// that lacks some of them was made so by somebody.
+var errEmptied = errors.New("the publication has none of awa's tables any more")
+
+func (p Publication) alterSQL() string {
+	return fmt.Sprintf("ALTER PUBLICATION %s SET TABLE %s", pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -208,9 +209,9 @@ func (s *Stream) take(msg pgproto3.BackendMessage, batch *Batch) error {
 	case *pgproto3.CopyData:
 		return s.copyData(m.Data, batch)
 	case *pgproto3.ErrorResponse:
-		return fmt.Errorf("stream of slot %s: %w", s.slot, pgconn.ErrorResponseToPgError(m))
+		return fmt.Errorf("%w of slot %s: %w", ErrStream, s.slot, pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.NoticeResponse:
-		if m.Severity == "WARNING" && m.Code == "55000" {
+		if m.Severity == "WARNING" && (m.Code == "55000" || strings.Contains(m.Message, "publication")) {
 			return fmt.Errorf("stream of slot %s: %s: %w", s.slot, m.Message, ErrPublicationSkipped)
 		}
 	case *pgproto3.CopyDone:
@@ -218,6 +219,9 @@ func (s *Stream) take(msg pgproto3.BackendMessage, batch *Batch) error {
 	}
 	return nil
 }
+
+// ErrStream marks what the server said when it ended a stream.
+var ErrStream = errors.New("stream")
 
 var errEnded = errors.New("the server ended the stream")
 

@@ -13,14 +13,17 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
 )
 
 // Daemon keeps the counters of one awa schema until it is told to stop.
 type Daemon struct {
 	opts    Options
 	log     *zap.Logger
-	started bool // a session got as far as streaming, or as standing by
+	started bool   // a session got as far as streaming, or as standing by
+	broken  string // why the slot of the last session cannot be read any further; "" if it can
 }
 
 // New makes a Daemon.
@@ -55,6 +58,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case d.refused(err):
 			return err
 		}
+		if unreadable(err) {
+			d.broken = err.Error()
+		}
 		if time.Since(began) > 10*time.Second {
 			wait.Reset()
 		}
@@ -76,6 +82,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 func (d *Daemon) refused(err error) bool {
 	var r *pg.Refusal
 	return !d.started && errors.As(err, &r)
+}
+
+// unreadable reports an error that reading the same WAL again would only repeat: a slot that decodes
+// WAL without its publication, a message that cannot be understood.
+func unreadable(err error) bool {
+	var message *decoder.MessageError
+	return errors.As(err, &message) || errors.Is(err, decoder.ErrUnknownRelation) ||
+		errors.Is(err, replication.ErrPublicationSkipped) || (errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))
 }
 
 // newInstance makes the random id that fences this session against every other.

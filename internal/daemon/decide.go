@@ -17,6 +17,7 @@ type found struct {
 	slot     *replication.Slot  // nil: no slot
 	identity checkpoint.Identity
 	end      pglogrepl.LSN // the server's end of WAL
+	broken   string        // the last session could not read on, and why
 	rows     int64         // the planner's idea of how many rows there are to scan
 }
 
@@ -35,6 +36,8 @@ func freshReason(f found) string {
 		return fmt.Sprintf("replication slot %s was invalidated (%s); raise max_slot_wal_keep_size if this happens again", id.Slot, f.slot.Invalidation)
 	case f.slot.Lost():
 		return fmt.Sprintf("replication slot %s has lost its WAL; raise max_slot_wal_keep_size if this happens again", id.Slot)
+	case f.broken != "":
+		return "the slot could not be read any further: " + f.broken
 	case f.slot.HalfMade():
 		return fmt.Sprintf("replication slot %s was never finished", id.Slot)
 	case f.slot.Confirmed > s.Position:

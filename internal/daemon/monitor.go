@@ -43,30 +43,29 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 }
 
 func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
-	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
-	switch {
-	case errors.Is(err, replication.ErrNoSlot):
-		return slot, fmt.Errorf("%w: %w", ErrGroundLost, err)
-	case err != nil:
-		return slot, err
-	case slot.Lost():
-		return slot, fmt.Errorf("%w: slot %s has lost its WAL", ErrGroundLost, s.slot)
+	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
+	if err != nil {
+		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
+	}
+	if !slices.Equal(layout.OIDs(), s.identity.Relations) || layout.HasMarker != s.layout.HasMarker {
+		return replication.Slot{}, fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrGroundLost)
+	}
+	if err := layout.CheckIdentities(); err != nil {
+		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
 	}
 	oid, err := s.pub.Check(ctx, s.control)
 	switch {
-	case errors.Is(err, replication.ErrNoPublication):
-		return slot, fmt.Errorf("%w: %w", ErrGroundLost, err)
 	case err != nil:
-		return slot, err
+		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
 	case oid != s.identity.PublicationOID:
-		return slot, fmt.Errorf("%w: publication %s was made anew", ErrGroundLost, s.pub.Name)
+		return replication.Slot{}, fmt.Errorf("%w: publication %s was made anew", ErrGroundLost, s.pub.Name)
 	}
-	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
-	if err != nil {
-		return slot, err
+	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
+	switch {
+	case err != nil:
+		return slot, fmt.Errorf("%w: %w", ErrGroundLost, err)
+	case slot.Lost():
+		return slot, fmt.Errorf("%w: slot %s has lost its WAL", ErrGroundLost, s.slot)
 	}
-	if !slices.Equal(layout.OIDs(), s.identity.Relations) || layout.HasMarker != s.layout.HasMarker {
-		return slot, fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrGroundLost)
-	}
-	return slot, layout.CheckIdentities()
+	return slot, nil
 }

@@ -67,7 +67,26 @@ func (d *Daemon) session(ctx context.Context) error {
 		return err
 	}
 	d.started = true
-	return s.loop(ctx, work)
+	err = s.loop(ctx, work)
+	if !errors.Is(err, errStopped) && !isDeposed(err) {
+		s.abandon(err)
+	}
+	return err
+}
+
+// abandon clears the marker when a session fails, if a connection is left to do it with: what comes
+// next may take long, or may wait for a person. The next session clears it again, first thing.
+func (s *session) abandon(reason error) {
+	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff || !s.core.MarkerSet() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := s.marker.SetMarker(ctx, applier.SetMarker{}); err != nil {
+		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))
+		return
+	}
+	s.log.Warn("trust: marker cleared", zap.String("reason", reason.Error()))
 }
 
 const statementTimeout = 30 * time.Second
@@ -252,7 +271,7 @@ func (s *session) look(ctx context.Context) (found, error) {
 	if err := s.control.QueryRow(ctx, `select `+s.layout.RowEstimate()).Scan(&f.rows); err != nil {
 		return f, fmt.Errorf("estimate the rows: %w", err)
 	}
-	f.end = system.End
+	f.end, f.broken = system.End, s.d.broken
 	f.identity = checkpoint.Identity{
 		Slot: s.slot, PublicationOID: oid, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(),
 	}
@@ -296,6 +315,7 @@ func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
 	if err != nil {
 		return 0, err
 	}
+	s.d.broken = ""
 	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position))
 	return position, nil
 }
