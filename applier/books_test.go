@@ -50,7 +50,7 @@ func TestCountedWritesChangeNoDrift(t *testing.T) {
 		for xid := range rapid.IntRange(1, 20).Draw(rt, "transactions") {
 			n := rapid.Int64Range(1, 9).Draw(rt, "rows")
 			counter += n
-			changes := b.apply(uint64(xid), &decoder.Effect{ //nolint:gosec // small
+			changes := b.apply(uint64(xid), &decoder.Effect{
 				Rows: []decoder.RowsChange{{Group: g0, N: n}}, Counters: []decoder.CounterChange{{Group: g0, Value: counter}},
 			}, 10)
 			require.Empty(t, changes)
@@ -131,7 +131,7 @@ func TestPlan(t *testing.T) {
 	b.core.books = filled(t, 0)
 	var e decoder.Effect
 	for i := range 150 {
-		g := terminal.Group{Slot: 0, Queue: string(rune('a' + (i*7)%26)), Priority: int16(i)} //nolint:gosec // small
+		g := terminal.Group{Slot: 0, Queue: string(rune('a' + (i*7)%26)), Priority: int16(i)}
 		e.Rows = append(e.Rows, decoder.RowsChange{Group: g, N: int64(i + 1)})
 	}
 	b.core.books.apply(1, &e, 10)

@@ -127,7 +127,7 @@ func (c *Core) rescan(ch change) {
 	if c.books.units[slot].main == nil {
 		return
 	}
-	c.warn("rows below 0: the books of this slot are wrong; scanning it again", "group", ch.Group.String())
+	c.warn("rows below 0: the books of this slot are wrong; scanning it again", "group", ch.String())
 	c.books.empty(slot)
 	c.scans.distrust(slot)
 	c.totals.Rescans++
@@ -185,7 +185,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 			}
 			m := v.mismatches[0]
 			c.warn("audit: the books disagreed with a scan; the scan was taken over",
-				"slot", v.unit, "groups", len(v.mismatches), "first", m.Group.String(),
+				"slot", v.unit, "groups", len(v.mismatches), "first", m.String(),
 				"books_rows", m.Books.Rows, "scan_rows", m.Scan.Rows,
 				"books_counter", m.Books.Counter, "scan_counter", m.Scan.Counter)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -68,9 +69,7 @@ func (s *sim) start() {
 	if s.resumed {
 		st.Position, st.Unseen, st.Uncounted = s.stored.position, s.stored.unseen, s.stored.uncounted
 		st.Cells = make(Cells)
-		for g, c := range s.stored.cells {
-			st.Cells[g] = c
-		}
+		maps.Copy(st.Cells, s.stored.cells)
 		// The server resends from what was acknowledged; what the checkpoint has is skipped by us.
 		s.next = 0
 		for s.next < len(s.wal) && s.wal[s.next].End <= s.acked {
@@ -172,9 +171,9 @@ func (s *sim) write(core *Core, c Write, alive func() bool) {
 			have, ok := s.count[k.Group]
 			switch {
 			case k.Delta > 0:
-				t.counters[k.Group] = ptr(have + k.Delta)
+				t.counters[k.Group] = new(have + k.Delta)
 			case ok:
-				t.counters[k.Group] = ptr(max(0, have+k.Delta))
+				t.counters[k.Group] = new(max(0, have+k.Delta))
 			}
 		}
 		if s.rng.IntN(10) == 0 || !s.admit(t) {
@@ -239,9 +238,7 @@ func (s *sim) persist(core *Core, cp Checkpoint, alive func() bool) {
 			s.stored.cells[g] = c
 		}
 	}
-	for q, n := range cp.Uncounted {
-		s.stored.uncounted[q] = n
-	}
+	maps.Copy(s.stored.uncounted, cp.Uncounted)
 	s.stored.position, s.stored.unseen = cp.Position, cp.Unseen
 	if alive() {
 		s.run(core.Persisted(s.now, nil))
@@ -252,7 +249,7 @@ func (s *sim) persist(core *Core, cp Checkpoint, alive func() bool) {
 func (s *sim) setMarker(core *Core, c SetMarker, alive func() bool) {
 	t := s.begin()
 	t.tokens = []decoder.Token{{Content: Token(core.cfg.Instance, c.Seq)}}
-	t.mark = ptr(c.Set)
+	t.mark = new(c.Set)
 	var err error
 	if s.admit(t) {
 		s.commit(t)

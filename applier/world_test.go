@@ -40,7 +40,6 @@ type worldTx struct {
 	reset     bool
 	mark      *bool
 	tokens    []decoder.Token
-	prunes    []decoder.RollupChange
 	committed bool
 }
 
@@ -59,7 +58,7 @@ func newWorld(seed uint64) *world {
 func (w *world) group() terminal.Group {
 	return terminal.Group{
 		Slot: worldLeaves[w.rng.IntN(len(worldLeaves))], Queue: string(rune('a' + w.rng.IntN(2))),
-		Priority: int16(1 + w.rng.IntN(2)), //nolint:gosec // 1 or 2
+		Priority: int16(1 + w.rng.IntN(2)),
 	}
 }
 
@@ -113,7 +112,7 @@ func (t *worldTx) usesLeaf(s int32) bool {
 func (w *world) commit(t *worldTx) {
 	t.committed = true
 	w.lsn += 10
-	tx := decoder.Tx{XID: uint32(t.xid), Commit: w.lsn - 5, End: w.lsn, CommitTime: w.now, Tokens: t.tokens} //nolint:gosec // small
+	tx := decoder.Tx{XID: uint32(t.xid), Commit: w.lsn - 5, End: w.lsn, CommitTime: w.now, Tokens: t.tokens}
 	for _, s := range worldLeaves {
 		if t.truncated[s] {
 			tx.Effect.Truncated = append(tx.Effect.Truncated, s)
@@ -236,7 +235,7 @@ func (w *world) writer(uncounted bool) *worldTx {
 	case k < 10: // completions
 		t.rows[g] = n
 		if counted {
-			t.counters[g] = ptr(w.count[g] + n)
+			t.counters[g] = new(w.count[g] + n)
 		}
 	case k < 13: // retry, discard, move to the DLQ; awa clamps and never creates a row
 		n = min(n, w.free(g))
@@ -245,11 +244,11 @@ func (w *world) writer(uncounted bool) *worldTx {
 		}
 		t.rows[g] = -n
 		if c, ok := w.count[g]; ok && counted {
-			t.counters[g] = ptr(max(0, c-n))
+			t.counters[g] = new(max(0, c-n))
 		}
 	case k < 17: // prune
 		t.truncated[g.Slot] = true
-		t.mark = ptr(w.mark)
+		t.mark = new(w.mark)
 		if counted {
 			for _, o := range sorted(w.count) {
 				if o.Slot == g.Slot {
@@ -261,17 +260,17 @@ func (w *world) writer(uncounted bool) *worldTx {
 		t.reset = true
 		for o, rows := range w.rows {
 			if rows != 0 {
-				t.counters[o] = ptr(rows)
+				t.counters[o] = new(rows)
 			}
 		}
-		t.mark = ptr(true)
+		t.mark = new(true)
 	case k < 19 && uncounted: // somebody poisons a counter, on a leaf or beside all of them
 		if w.rng.IntN(3) == 0 {
 			g.Slot = orphanSlot
 		}
-		t.counters[g] = ptr(int64(w.rng.IntN(9) - 2))
+		t.counters[g] = new(int64(w.rng.IntN(9) - 2))
 	case uncounted: // the installer trusts
-		t.mark = ptr(w.rng.IntN(2) == 0)
+		t.mark = new(w.rng.IntN(2) == 0)
 	default:
 		return nil
 	}
@@ -330,4 +329,4 @@ func sorted[V any](m map[terminal.Group]V) []terminal.Group {
 	return slices.SortedFunc(maps.Keys(m), terminal.Group.Compare)
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline

@@ -96,7 +96,7 @@ func (d *Decoder) applyRollup(c rowChange) error {
 		return err
 	}
 	c.f.setRollup(RollupChange{
-		Queue: d.names.name(queue), Priority: int16(priority), Value: value, Fresh: c.kind == 'I',
+		Queue: d.names.name(queue), Priority: int16(priority), Value: value, Fresh: c.kind == 'I', //nolint:gosec // bounded above
 	})
 	return nil
 }
@@ -121,7 +121,7 @@ func (t *tuple) key(rel *relation) (key, error) {
 		if err != nil {
 			return key{}, err
 		}
-		k.slot = int32(slot)
+		k.slot = int32(slot) //nolint:gosec // bounded above
 	}
 	priority, err := t.integer(priorityField, math.MinInt16, math.MaxInt16)
 	if err != nil {
@@ -131,7 +131,7 @@ func (t *tuple) key(rel *relation) (key, error) {
 	if err != nil {
 		return key{}, err
 	}
-	k.priority, k.shard = int16(priority), int16(shard)
+	k.priority, k.shard = int16(priority), int16(shard) //nolint:gosec // bounded above
 	return k, nil
 }
 
@@ -175,7 +175,7 @@ func parseInt(b []byte) (int64, bool) {
 	}
 	switch {
 	case negative && v <= 1<<63:
-		return -int64(v), true //nolint:gosec // −2^63 is its own negative
+		return -int64(v), true
 	case !negative && v <= math.MaxInt64:
 		return int64(v), true
 	}

@@ -8,7 +8,7 @@ type Decoder struct {
 	catalog Catalog
 	prefix  string // of our own messages
 
-	relations map[uint32]relation // never evicted: the server describes a relation only once
+	relations map[uint32]*relation // never evicted: the server describes a relation only once
 	names     names
 
 	open  bool   // between Begin and Commit
@@ -19,13 +19,15 @@ type Decoder struct {
 	current *streamed            // between Stream Start and Stream Stop
 }
 
+const nested = "inside another transaction"
+
 // New makes a decoder for a fresh connection. Messages (pg_logical_emit_message) under prefix
 // become Tokens; all others are ignored.
 func New(catalog Catalog, prefix string) *Decoder {
 	return &Decoder{
 		catalog:   catalog,
 		prefix:    prefix,
-		relations: make(map[uint32]relation),
+		relations: make(map[uint32]*relation),
 		streams:   make(map[uint32]*streamed),
 	}
 }
@@ -101,7 +103,7 @@ func (d *Decoder) change(kind byte, r *reader) error {
 
 func (d *Decoder) beginPlain(r *reader) error {
 	if d.InTransaction() {
-		return &MessageError{Type: 'B', Reason: "inside another transaction"}
+		return &MessageError{Type: 'B', Reason: nested}
 	}
 	r.lsn()
 	r.time()
@@ -165,12 +167,12 @@ func (d *Decoder) truncate(r *reader, f *fold) error {
 func (d *Decoder) lookUp(oid uint32) (*relation, error) {
 	if d.current != nil {
 		if rel, ok := d.current.relations[oid]; ok {
-			return &rel, nil
+			return rel, nil
 		}
 	}
 	rel, ok := d.relations[oid]
 	if !ok {
 		return nil, fmt.Errorf("relation %d: %w", oid, ErrUnknownRelation)
 	}
-	return &rel, nil
+	return rel, nil
 }

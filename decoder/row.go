@@ -46,7 +46,7 @@ func (d *Decoder) relation(r *reader) error {
 	if err != nil {
 		return err
 	}
-	rel := relation{Table: table}
+	rel := &relation{Table: table}
 	rel.want(slotField, table.Slot)
 	rel.want(queueField, table.Queue)
 	rel.want(priorityField, table.Priority)

@@ -1,12 +1,14 @@
 package decoder
 
+import "maps"
+
 // streamed is a transaction that the server sends while it is still running (protocol 2). Each
 // stretch of changes by one (sub)transaction is folded by itself, so that a rollback to a
 // savepoint takes out exactly what it undid, and the rest keeps its order.
 type streamed struct {
 	xid       uint32
 	parts     []part
-	relations map[uint32]relation // as this transaction sees them
+	relations map[uint32]*relation // as this transaction sees them
 }
 
 type part struct {
@@ -22,16 +24,16 @@ func (s *streamed) fold(subxid uint32) *fold {
 	return s.parts[len(s.parts)-1].fold
 }
 
-func (s *streamed) describe(oid uint32, rel relation) {
+func (s *streamed) describe(oid uint32, rel *relation) {
 	if s.relations == nil {
-		s.relations = make(map[uint32]relation)
+		s.relations = make(map[uint32]*relation)
 	}
 	s.relations[oid] = rel
 }
 
 func (d *Decoder) streamStart(r *reader) error {
 	if d.InTransaction() {
-		return &MessageError{Type: 'S', Reason: "inside another transaction"}
+		return &MessageError{Type: 'S', Reason: nested}
 	}
 	xid, first := r.uint32(), r.uint8() == 1
 	if r.failed {
@@ -59,7 +61,7 @@ func (d *Decoder) streamStop() error {
 
 func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
 	if d.InTransaction() {
-		return Tx{}, false, &MessageError{Type: 'c', Reason: "inside another transaction"}
+		return Tx{}, false, &MessageError{Type: 'c', Reason: nested}
 	}
 	xid := r.uint32()
 	r.uint8() // flags, unused
@@ -72,9 +74,7 @@ func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
 		return Tx{}, false, &MessageError{Type: 'c', Reason: "of a transaction that was never begun"}
 	}
 	delete(d.streams, xid)
-	for oid, rel := range s.relations {
-		d.relations[oid] = rel
-	}
+	maps.Copy(d.relations, s.relations)
 	var whole fold
 	for _, p := range s.parts {
 		whole.then(p.fold)
@@ -87,7 +87,7 @@ func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
 // reports subtransactions that it had sent nothing of.
 func (d *Decoder) streamAbort(r *reader) error {
 	if d.InTransaction() {
-		return &MessageError{Type: 'A', Reason: "inside another transaction"}
+		return &MessageError{Type: 'A', Reason: nested}
 	}
 	xid, subxid := r.uint32(), r.uint32()
 	if r.failed {

@@ -238,7 +238,6 @@ func TestSignals(t *testing.T) {
 	e.wait(300 * time.Millisecond)
 	d.signal(syscall.SIGTERM)
 	d.logged("stopping", 5*time.Second)
-	began = time.Now()
 	d.signal(syscall.SIGTERM)
 	require.Equal(t, 1, d.wait(2*time.Second))
 }

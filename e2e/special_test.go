@@ -27,7 +27,7 @@ func TestNamesAndLayouts(t *testing.T) {
 			d := e.daemon()
 			e.marker(true, 10*time.Second)
 			for i, q := range names {
-				k := fleet.Key{Slot: int32(i % 4), Queue: q, Priority: int16(1 + i%4), Shard: int16(i % 3)} //nolint:gosec // small
+				k := fleet.Key{Slot: int32(i % 4), Queue: q, Priority: int16(1 + i%4), Shard: int16(i % 3)}
 				e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
 					if err := w.Insert(t.Context(), tx, k, 3+i, "failed", ""); err != nil {
 						return err

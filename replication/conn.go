@@ -6,12 +6,14 @@ import (
 )
 
 // gather is a network connection that reads in big gulps. A walsender sends every message by
-// itself; reading each one alone costs more than decoding it. So when the last gulp was small, the
-// socket is given a millisecond to fill before the next (docs/design.md §14).
+// itself; reading each one alone costs more than decoding it. So when the last gulp was small, a TCP
+// socket is given a millisecond to fill before the next. A Unix socket holds so few messages that
+// the walsender would stand still meanwhile (docs/benchmark.md).
 type gather struct {
 	net.Conn
 	buf     []byte
 	rest    []byte
+	patient bool // waiting for more pays
 	relaxed bool // the last gulp was small
 	on      bool // off during the handshake, where every message is answered
 }
@@ -28,6 +30,7 @@ func newGather(c net.Conn) *gather { return &gather{Conn: c} }
 func (g *gather) start() {
 	g.buf = make([]byte, gulp)
 	g.on = true
+	g.patient = g.LocalAddr().Network() != "unix"
 }
 
 func (g *gather) Read(p []byte) (int, error) {
@@ -35,7 +38,7 @@ func (g *gather) Read(p []byte) (int, error) {
 		return g.Conn.Read(p)
 	}
 	if len(g.rest) == 0 {
-		if g.relaxed {
+		if g.patient && g.relaxed {
 			time.Sleep(fill)
 		}
 		n, err := g.Conn.Read(g.buf)

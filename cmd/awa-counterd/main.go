@@ -79,7 +79,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "awa-counterd: %v; see awa-counterd --help\n", err)
+		_, _ = fmt.Fprintf(stderr, "awa-counterd: %v; see awa-counterd --help\n", err)
 		return exitUsage
 	}
 	err = run.Run()
@@ -98,7 +98,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 }
 
 func fail(stderr io.Writer, err error, code int) int {
-	fmt.Fprintf(stderr, "awa-counterd: %v\n", err)
+	_, _ = fmt.Fprintf(stderr, "awa-counterd: %v\n", err)
 	return code
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -64,7 +65,7 @@ func (c *Cluster) make(ctx context.Context, opts Options) error {
 			return err
 		}
 	}
-	if err := os.Chmod(c.Dir, 0o755); err != nil { //nolint:gosec // the socket in it is for the tests' user
+	if err := os.Chmod(c.Dir, 0o755); err != nil {
 		return err
 	}
 	if c.Port, err = freePort(); err != nil {
@@ -84,9 +85,7 @@ func (c *Cluster) make(ctx context.Context, opts Options) error {
 		"fsync": "off", "full_page_writes": "off", "shared_buffers": "256MB", "max_wal_size": "2GB",
 		"log_min_messages": "warning", "autovacuum_naptime": "5s",
 	}
-	for k, v := range opts.Settings {
-		settings[k] = v
-	}
+	maps.Copy(settings, opts.Settings)
 	var b strings.Builder
 	for k, v := range settings {
 		fmt.Fprintf(&b, "%s = '%s'\n", k, v)
@@ -167,7 +166,7 @@ func (c *Cluster) Connect(ctx context.Context, database string) (*pgx.Conn, erro
 
 // Command is a binary of the server, to be run as the cluster's user.
 func (c *Cluster) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, name), args...) //nolint:gosec // of the server
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, name), args...)
 	cmd.Dir = "/"
 	if c.cred != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred}

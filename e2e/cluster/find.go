@@ -84,7 +84,7 @@ func install(ctx context.Context, log io.Writer) error {
 		args = append([]string{"sudo", "-n"}, args...)
 	}
 	fmt.Fprintln(log, "installing PostgreSQL from the distribution's packages")
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // our own script
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	return cmd.Run()
 }
@@ -109,7 +109,7 @@ func embedded() (string, error) {
 		return "", err
 	}
 	pg := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
-		BinariesPath(dir).RuntimePath(run).Port(uint32(port)).Logger(io.Discard)) //nolint:gosec // a port
+		BinariesPath(dir).RuntimePath(run).Port(uint32(port)).Logger(io.Discard))
 	if err := pg.Start(); err != nil {
 		return "", fmt.Errorf("get PostgreSQL binaries: %w", err)
 	}

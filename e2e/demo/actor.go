@@ -22,7 +22,7 @@ type actor struct {
 }
 
 func (a *actor) start(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, a.binary, "run", "--database-url", a.url, "--status-interval", "500ms", //nolint:gosec // our own
+	cmd := exec.CommandContext(ctx, a.binary, "run", "--database-url", a.url, "--status-interval", "500ms",
 		"--checkpoint-interval", "1s", "--audit-interval", "10s", "--log-format", "json")
 	out, err := cmd.StderrPipe()
 	if err != nil {

@@ -35,7 +35,7 @@ type board struct {
 
 func newBoard(out *os.File, pool *pgxpool.Pool, schema string, a *actor, f *fleet.Fleet) *board {
 	return &board{
-		out: out, live: term.IsTerminal(int(out.Fd())), //nolint:gosec // a file descriptor
+		out: out, live: term.IsTerminal(int(out.Fd())),
 		pool: pool, schema: schema, watch: fleet.Watch{Schema: schema, Bound: maxStaleness}, actor: a, fleet: f, began: time.Now(),
 		last: make(map[string]int64), rates: make(map[string]float64),
 	}

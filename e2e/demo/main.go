@@ -79,7 +79,7 @@ func backlog(ctx context.Context, pool *pgxpool.Pool, l fleet.Layout) error {
 	old := fleet.Writer{Schema: l.Schema, Silent: true}
 	for i, q := range queues {
 		err := fleet.Do(ctx, pool, func(tx pgx.Tx) error {
-			return old.Insert(ctx, tx, fleet.Key{Slot: int32(i), Queue: q, Priority: 1}, 5000, "failed", "") //nolint:gosec // small
+			return old.Insert(ctx, tx, fleet.Key{Slot: int32(i), Queue: q, Priority: 1}, 5000, "failed", "")
 		})
 		if err != nil {
 			return err
@@ -91,7 +91,7 @@ func backlog(ctx context.Context, pool *pgxpool.Pool, l fleet.Layout) error {
 // play is the show itself: writers, the daemon, its death and return, the verdict.
 func play(ctx context.Context, c *cluster.Cluster, pool *pgxpool.Pool, l fleet.Layout, binary string, length time.Duration) (int, error) {
 	f, err := fleet.Start(ctx, c.Socket("postgres"), fleet.Config{
-		Schema: l.Schema, Slots: l.Slots, Queues: queues, Seed: uint64(time.Now().UnixNano()), //nolint:gosec // any
+		Schema: l.Schema, Slots: l.Slots, Queues: queues, Seed: uint64(time.Now().UnixNano()),
 		Pre: 3, Post: 3, Pause: 45 * time.Millisecond, Prune: time.Second,
 	})
 	if err != nil {

@@ -26,8 +26,8 @@ type Pick struct {
 // course, since a row lives in the slot of its ready row.
 func (p Pick) Key() Key {
 	return Key{
-		Slot: int32(p.Rand.IntN(p.Slots)), Queue: p.Queue(), //nolint:gosec // small
-		Priority: int16(1 + p.Rand.IntN(2)), Shard: int16(p.Rand.IntN(2)), //nolint:gosec // small
+		Slot: int32(p.Rand.IntN(p.Slots)), Queue: p.Queue(),
+		Priority: int16(1 + p.Rand.IntN(2)), Shard: int16(p.Rand.IntN(2)),
 	}
 }
 

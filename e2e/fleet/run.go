@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -64,7 +65,7 @@ func Start(ctx context.Context, url string, cfg Config) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	pc.MaxConns = int32(cfg.Pre + cfg.Post + 4) //nolint:gosec // small
+	pc.MaxConns = int32(cfg.Pre + cfg.Post + 4)
 	ctx, cancel := context.WithCancel(ctx)
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
@@ -74,27 +75,25 @@ func Start(ctx context.Context, url string, cfg Config) (*Fleet, error) {
 	f := &Fleet{cfg: cfg, pool: pool, cancel: cancel, errors: make(map[string]int)}
 	for i := range cfg.Pre + cfg.Post {
 		w := Writer{Schema: cfg.Schema, Counted: i >= cfg.Pre}
-		p := Pick{Rand: rand.New(rand.NewPCG(cfg.Seed, uint64(i))), Queues: cfg.Queues, Slots: cfg.Slots} //nolint:gosec // reproducible
+		p := Pick{Rand: rand.New(rand.NewPCG(cfg.Seed, uint64(i))), Queues: cfg.Queues, Slots: cfg.Slots}
 		if !w.Counted && len(cfg.PreQueues) > 0 {
 			p.Queues = cfg.PreQueues
 		}
 		f.every(ctx, cfg.Pause, func() { f.work(ctx, w, p) })
 	}
-	leader := rand.New(rand.NewPCG(cfg.Seed, 1<<32)) //nolint:gosec // reproducible
+	leader := rand.New(rand.NewPCG(cfg.Seed, 1<<32))
 	if cfg.Prune > 0 {
 		f.every(ctx, cfg.Prune, func() { f.lead(ctx, leader) })
 	}
 	if cfg.Chaos > 0 {
-		chaos := Pick{Rand: rand.New(rand.NewPCG(cfg.Seed, 1<<33)), Queues: cfg.Queues, Slots: cfg.Slots} //nolint:gosec // reproducible
+		chaos := Pick{Rand: rand.New(rand.NewPCG(cfg.Seed, 1<<33)), Queues: cfg.Queues, Slots: cfg.Slots}
 		f.every(ctx, cfg.Chaos, func() { f.disturb(ctx, chaos) })
 	}
 	return f, nil
 }
 
 func (f *Fleet) every(ctx context.Context, pause time.Duration, do func()) {
-	f.wg.Add(1)
-	go func() {
-		defer f.wg.Done()
+	f.wg.Go(func() {
 		timer := time.NewTimer(pause)
 		defer timer.Stop()
 		for ctx.Err() == nil {
@@ -108,7 +107,7 @@ func (f *Fleet) every(ctx context.Context, pause time.Duration, do func()) {
 			case <-timer.C:
 			}
 		}
-	}()
+	})
 }
 
 // Stop ends all writers; what they had under way is rolled back or committed, not left open.
@@ -123,9 +122,7 @@ func (f *Fleet) Errors() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := make(map[string]int, len(f.errors))
-	for k, v := range f.errors {
-		out[k] = v
-	}
+	maps.Copy(out, f.errors)
 	return out
 }
 
@@ -133,9 +130,8 @@ func (f *Fleet) note(ctx context.Context, err error) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	var e *pgconn.PgError
 	text := err.Error()
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		text = e.Code + " " + e.Message
 		if e.Code == "40P01" && f.cfg.Post > 1 { // two writers of awa's own, in an order of their own
 			return
@@ -193,7 +189,7 @@ func (f *Fleet) disturb(ctx context.Context, p Pick) {
 		}
 		k := p.Key()
 		if p.Rand.IntN(4) == 0 {
-			k.Slot = int32(f.cfg.Slots) + 3 //nolint:gosec // a slot without a leaf
+			k.Slot = int32(f.cfg.Slots) + 3
 		}
 		return w.Poison(ctx, tx, k, int64(p.Rand.IntN(1000)-5))
 	}))

@@ -54,7 +54,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
 			d.log.Info("stopped")
-			return nil
+			return nil //nolint:nilerr // asked to stop, and did
 		case d.refused(err):
 			return err
 		}

@@ -119,8 +119,7 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 
 // asRefusal makes a Refusal of what waiting does not mend.
 func asRefusal(err error, user string) error {
-	var right *awa.RightError
-	if errors.As(err, &right) {
+	if right, ok := errors.AsType[*awa.RightError](err); ok {
 		return lacks(user, right.Grant)
 	}
 	var shape *awa.ShapeError

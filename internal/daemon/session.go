@@ -50,7 +50,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	s := &session{d: d, log: d.log}
-	defer s.close()
+	defer s.close() //nolint:contextcheck // has to work after ctx has ended
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	d.started = true
 	err = s.loop(ctx, work)
 	if !errors.Is(err, errStopped) && !isDeposed(err) {
-		s.abandon(err)
+		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
 	}
 	return err
 }

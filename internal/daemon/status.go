@@ -36,7 +36,7 @@ func (s *session) logStatus(now time.Time) {
 	fields := []zap.Field{
 		zap.Stringer("position", st.Position),
 		zap.String("lag", fmt.Sprintf("%s/%s", st.Lag.Round(time.Millisecond), humanize.IBytes(st.LagBytes))),
-		zap.String("retained", humanize.IBytes(uint64(max(s.retained, 0)))), //nolint:gosec // not negative
+		zap.String("retained", humanize.IBytes(uint64(max(s.retained, 0)))),
 		zap.Float64("rows/s", rate(st.Rows, before.Rows)),
 		zap.Float64("tx/s", rate(st.Transactions, before.Transactions)),
 		zap.Int("groups", st.Groups),

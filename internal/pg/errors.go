@@ -29,7 +29,7 @@ const (
 
 // Refusal is a state in which the sidecar will not start: what is wrong, and the statement, setting
 // or flag that mends it.
-type Refusal struct {
+type Refusal struct { //nolint:errname // it is what operators and docs call it
 	Problem string
 	Remedy  string
 	Err     error // what the server said, when it said something
@@ -50,8 +50,7 @@ func Refuse(remedy, problem string, args ...any) *Refusal {
 }
 
 func code(err error) string {
-	var e *pgconn.PgError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Code
 	}
 	return ""
@@ -127,8 +126,7 @@ func (s *Source) unreachable(why string, err error) *Refusal {
 }
 
 func message(err error) string {
-	var e *pgconn.PgError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return e.Message
 	}
 	return err.Error()

@@ -33,7 +33,7 @@ func Parse(text string) (Snapshot, error) {
 	if parts[2] == "" {
 		return s, nil
 	}
-	for _, p := range strings.Split(parts[2], ",") {
+	for p := range strings.SplitSeq(parts[2], ",") {
 		x, err := strconv.ParseUint(p, 10, 64)
 		if err != nil {
 			return Snapshot{}, fmt.Errorf("snapshot %q: running transaction: %w", text, err)

@@ -1,0 +1,55 @@
+# The two commands of the README are `make demo` and `make test`; the rest is for those who work here.
+
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT  := go run mvdan.cc/gofumpt@v0.12.0
+
+RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
+
+.PHONY: all build demo test unit e2e mutants check fmt fuzz bench clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/awa-counterd ./cmd/awa-counterd
+
+# A throwaway PostgreSQL, a mixed fleet, the daemon, its death and return, a verdict. About a minute.
+demo: build
+	go run ./e2e/demo -daemon bin/awa-counterd
+
+# Everything that decides whether a change is right. PostgreSQL is installed when it is missing.
+test: unit mutants e2e
+
+unit:
+	go test ./applier/... ./checkpoint/... ./cmd/... ./decoder/... ./internal/... ./reconcile/... ./replication/...
+
+e2e:
+	go test -count=1 -timeout 15m ./e2e/...
+
+# Each line of internal/mutants/mutants.txt breaks one invariant; a named test has to notice.
+mutants:
+	go test -count=1 -timeout 15m -tags mutants ./internal/mutants
+
+# Style, static analysis, races and leaks.
+check:
+	@out=$$($(GOFUMPT) -l .); test -z "$$out" || { echo "gofumpt: $$out"; exit 1; }
+	go vet ./...
+	$(GOLANGCI) run ./...
+	go test -race ./applier/... ./checkpoint/... ./cmd/... ./decoder/... ./internal/... ./reconcile/... ./replication/...
+	go test -race -count=1 -run 'TestEachOperation|TestSignals|TestStandby|TestConnectionsLost' ./e2e
+
+fmt:
+	$(GOFUMPT) -w .
+
+FUZZTIME ?= 5m
+fuzz:
+	go test ./decoder -run xxx -fuzz FuzzDecode -fuzztime $(FUZZTIME)
+
+# Drains a backlog of 1,000,000 row changes, the daemon against pg_recvlogical, in one run.
+bench: build
+	go run ./e2e/drain -daemon bin/awa-counterd -report docs/benchmark.md
+	cat docs/benchmark.md
+
+clean:
+	rm -rf bin dist

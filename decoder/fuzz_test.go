@@ -1,0 +1,164 @@
+package decoder
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// FuzzDecode feeds arbitrary messages inside a transaction. None may panic, and whatever
+// pglogrepl.Parse can read must come out the same here.
+func FuzzDecode(f *testing.F) {
+	seeds := append(describeAll(),
+		begin(1), commit(9),
+		msg('I').u32(leafOID).u8('N').tuple(row("a", 1, 0)...).b,
+		msg('U').u32(leafOID).u8('K').tuple(keyOnly("a", 1, 0)...).u8('N').tuple(row("b", 1, 0)...).b,
+		msg('U').u32(leafOID).u8('N').tuple(3, "job", unchanged, 1, 77, 0, unchanged).b,
+		msg('D').u32(leafOID).u8('K').tuple(keyOnly("a", -1, 0)...).b,
+		msg('D').u32(counterOID).u8('O').tuple(3, "a", 1, 0, 8).b,
+		msg('I').u32(counterOID).u8('N').tuple(3, "a", 1, 0, 12).b,
+		msg('T').u32(2).u8(1).u32(leafOID).u32(counterOID).b,
+		msg('U').u32(ringOID).u8('N').tuple("t", nil).b,
+		msg('I').u32(rollupOID).u8('N').tuple("a", 1, 31).b,
+		append(msg('M').u8(1).u64(1).str(prefix).u32(4).b, "me 7"...),
+		msg('S').u32(7).u8(1).b, msg('E').b, msg('A').u32(7).u32(8).b, msg('c').u32(7).u8(0).u64(1).u64(2).u64(3).b,
+		msg('O').u64(1).str("o").b, msg('Y').u32(1).str("awa").str("job_state").b,
+	)
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d := newTestDecoder()
+		feedTo(t, d, append(describeAll(), begin(1))...)
+		_, _, err := d.Decode(data)
+
+		// And in the middle of a streamed transaction, where only panics are looked for.
+		s := newTestDecoder()
+		feedTo(t, s, append(describeAll(), msg('S').u32(7).u8(1).b)...)
+		_, _, _ = s.Decode(data)
+
+		if err != nil {
+			return
+		}
+		want, known := expected(data)
+		if !known {
+			return
+		}
+		got := d.plain.effect()
+		require.Equal(t, want.rows, nonZero(got.Rows))
+		require.Equal(t, want.counters, got.Counters)
+		require.Equal(t, want.truncated, got.Truncated)
+	})
+}
+
+type expectation struct {
+	rows      map[terminal.Group]int64
+	counters  []CounterChange
+	truncated []int32
+}
+
+func nonZero(rows []RowsChange) map[terminal.Group]int64 {
+	out := map[terminal.Group]int64{}
+	for _, r := range rows {
+		if r.N != 0 {
+			out[r.Group] = r.N
+		}
+	}
+	return out
+}
+
+// expected is what a message does by pglogrepl.Parse; false when that cannot read it, or panics.
+func expected(data []byte) (e expectation, known bool) {
+	defer func() {
+		if recover() != nil {
+			known = false
+		}
+	}()
+	e.rows = map[terminal.Group]int64{}
+	if len(data) > 0 && data[0] == 'T' && (len(data)-6)%4 != 0 || len(data) > 4 && data[0] == 'T' && int(binary.BigEndian.Uint32(data[1:])) > len(data)/4 {
+		return e, false // Parse believes any count, and allocates for it
+	}
+	m, err := pglogrepl.Parse(data)
+	if err != nil {
+		return e, false
+	}
+	switch m := m.(type) {
+	case *pglogrepl.InsertMessage:
+		return e, e.change(m.RelationID, nil, m.Tuple)
+	case *pglogrepl.UpdateMessage:
+		if m.OldTuple == nil && m.RelationID == leafOID {
+			return e, true
+		}
+		return e, e.change(m.RelationID, m.OldTuple, m.NewTuple)
+	case *pglogrepl.DeleteMessage:
+		return e, e.change(m.RelationID, m.OldTuple, nil)
+	case *pglogrepl.TruncateMessage:
+		for _, oid := range m.RelationIDs {
+			if oid == leafOID && len(e.truncated) == 0 {
+				e.truncated = []int32{3}
+			}
+		}
+		return e, true
+	}
+	return e, false
+}
+
+func (e *expectation) change(oid uint32, before, after *pglogrepl.TupleData) bool {
+	key := func(t *pglogrepl.TupleData, slot, queue, priority, shard int) (g terminal.Group) {
+		g.Slot, g.Queue = 3, string(t.Columns[queue].Data)
+		if slot >= 0 {
+			g.Slot = int32(atoi(t.Columns[slot].Data))
+		}
+		g.Priority, g.Shard = int16(atoi(t.Columns[priority].Data)), int16(atoi(t.Columns[shard].Data))
+		return g
+	}
+	if before != nil && after != nil {
+		for i := range after.Columns {
+			if after.Columns[i].DataType == 'u' && i < len(before.Columns) {
+				after.Columns[i] = before.Columns[i]
+			}
+		}
+	}
+	switch oid {
+	case leafOID:
+		if before != nil {
+			e.rows[key(before, -1, 2, 3, 5)]--
+		}
+		if after != nil {
+			e.rows[key(after, -1, 2, 3, 5)]++
+		}
+		for g, n := range e.rows {
+			if n == 0 {
+				delete(e.rows, g)
+			}
+		}
+	case counterOID:
+		var old terminal.Group
+		if before != nil {
+			old = key(before, 0, 1, 2, 3)
+			e.counters = append(e.counters, CounterChange{Group: old, Gone: true})
+		}
+		if after != nil {
+			g := key(after, 0, 1, 2, 3)
+			if before != nil && g == old {
+				e.counters = nil
+			}
+			e.counters = append(e.counters, CounterChange{Group: g, Value: atoi(after.Columns[4].Data)})
+		}
+	}
+	return true
+}
+
+func atoi(b []byte) int64 {
+	v, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		panic(fmt.Sprintf("%q: %v", b, err))
+	}
+	return v
+}
