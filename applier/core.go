@@ -233,7 +233,7 @@ func (c *Core) Stopped(now time.Time) bool {
 
 // heardSinceStop reports that a token written after Stop has come back: what was committed before
 // Stop is in the books, and so is everything that the last flush has to cover.
-func (c *Core) heardSinceStop() bool { return c.tokens.provenAt.After(c.stopSince) }
+func (c *Core) heardSinceStop() bool { return !c.tokens.provenAt.Before(c.stopSince) }
 
 // Position is the commit-end LSN of the last transaction taken from the stream.
 func (c *Core) Position() pglogrepl.LSN { return c.books.position }

@@ -68,3 +68,59 @@ func TestTokens(t *testing.T) {
 		require.False(t, ok, bad)
 	}
 }
+
+// A correction may leave a drift behind (writes went on meanwhile). It is ours all the same.
+func TestOwnWritesAreNotUncounted(t *testing.T) {
+	b := newBench(t)
+	b.core.books = filled(t, 0)
+	rows := decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: 9}}}
+	half := decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Value: 4}}}
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, rows)})
+	require.EqualValues(t, 9, b.core.uncounted.total)
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(102, half, Token("me", 1))})
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(103, decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Value: 5}}}, Token("another instance", 8))})
+	require.EqualValues(t, 9, b.core.uncounted.total)
+	require.EqualValues(t, 4, b.core.books.cell(g0).Drift())
+}
+
+// The server does send acknowledged transactions again after a restart.
+func TestTransactionsAreCountedOnce(t *testing.T) {
+	b := newBench(t)
+	b.core.books = filled(t, 0)
+	tx := b.tx(101, decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: 9}}})
+	b.core.Transactions(b.now, []decoder.Tx{tx, tx})
+	b.core.Transactions(b.now, []decoder.Tx{tx})
+	require.EqualValues(t, 9, b.core.books.cell(g0).Rows)
+}
+
+// The age of a drift never hides behind a server clock that was set back.
+func TestAgesSurviveClockJumps(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	var a ages
+	a.arose(moment{server: now.Add(time.Hour), local: now})
+	require.Equal(t, 3*time.Second, a.oldest(now.Add(3*time.Second), now.Add(3*time.Second)))
+	a.arose(moment{server: now.Add(-time.Minute), local: now})
+	require.Equal(t, time.Minute, a.oldest(now, now))
+}
+
+// A stop must not leave with the marker set over a write that was committed before it.
+func TestStopHearsOfEverythingBefore(t *testing.T) {
+	b := newBench(t)
+	b.core.books = filled(t, 0)
+	b.core.tokens.first, b.core.tokens.provenAt = true, b.now
+	b.now = b.now.Add(time.Millisecond)
+	b.core.Stop(b.now)
+	require.False(t, b.core.Stopped(b.now))
+	var token *Write
+	for _, c := range b.core.Next(b.now) {
+		if w, ok := c.(Write); ok {
+			token = &w
+		}
+	}
+	require.NotNil(t, token, "no token was asked for")
+	b.now = b.now.Add(time.Millisecond)
+	b.core.Written(b.now, WriteResult{Seq: token.Seq, Sent: b.now, Server: b.now, Snapshot: snap(t, "100:100:")})
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{}, Token("me", token.Seq))})
+	b.core.Next(b.now)
+	require.True(t, b.core.heardSinceStop())
+}

@@ -46,6 +46,9 @@ func setUp(m *testing.M) int {
 	if raceEnabled {
 		build = append(build, "-race")
 	}
+	if overlay := os.Getenv("AWACD_OVERLAY"); overlay != "" { // a mutant: internal/mutants
+		build = append(build, "-overlay", overlay)
+	}
 	if out, err := exec.Command("go", append(build, "../cmd/awa-counterd")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1

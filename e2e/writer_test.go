@@ -1,0 +1,143 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// writer is an applier.Writer over a real server, for one instance that leads.
+func (e *env) writer(instance string) *applier.Writer {
+	e.t.Helper()
+	src, err := pg.ParseSource(e.server.Socket(e.db))
+	require.NoError(e.t, err)
+	conn, err := src.Connect(e.t.Context(), pg.Session{Role: "test", Async: true})
+	require.NoError(e.t, err)
+	e.t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	require.NoError(e.t, checkpoint.Ensure(e.t.Context(), conn))
+	l, err := awa.Discover(e.t.Context(), conn, "awa")
+	require.NoError(e.t, err)
+	require.NoError(e.t, checkpoint.Claim(e.t.Context(), conn, "awa", checkpoint.Leader{Instance: instance}))
+	return applier.NewWriter(conn, applier.Statements{
+		Raise: l.Shape.Raise("awa", checkpoint.Guard(6, 7)), Lower: l.Shape.Lower("awa", checkpoint.Guard(6, 7)), Guard: checkpoint.Guard(1, 2),
+		Beat:      checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
+		SetMarker: l.SetMarker(true, checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
+	}, "awa", instance)
+}
+
+func correct(deltas map[int32]int64) applier.Write {
+	w := applier.Write{Seq: 1}
+	for slot := range int32(16) {
+		if d, ok := deltas[slot]; ok {
+			w.Chunks = append(w.Chunks, applier.Chunk{Corrections: []applier.Correction{{Group: terminal.Group{Slot: slot, Queue: "q", Priority: 1}, Delta: d}}})
+		}
+	}
+	return w
+}
+
+// Positive corrections create rows; negative ones never do, and never leave a counter below 0.
+func TestCorrections(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	w := e.writer("one")
+	e.exec(`insert into awa.queue_terminal_live_counts values (0, 'q', 1, 0, 5), (1, 'q', 1, 0, 5)`)
+	r, err := w.Write(t.Context(), correct(map[int32]int64{0: -3, 1: -9, 2: 4, 3: -2}), "testing")
+	require.NoError(t, err)
+	require.Equal(t, 4, r.Written)
+	require.False(t, r.Snapshot.IsZero())
+	count := func(slot int) int64 {
+		return e.scalar(`select coalesce(max(live_terminal_count), -1) from awa.queue_terminal_live_counts where ready_slot = $1`, slot)
+	}
+	require.EqualValues(t, 2, count(0))
+	require.EqualValues(t, 0, count(1), "clamped, and the row stays")
+	require.EqualValues(t, 4, count(2))
+	require.EqualValues(t, -1, count(3), "a negative correction made a row")
+}
+
+// One chunk with both signs keeps key order and gets all of it right.
+func TestCorrectionsOfBothSigns(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	w := e.writer("one")
+	e.exec(`insert into awa.queue_terminal_live_counts select s, 'q', p, 0, 100 from generate_series(0, 3) s, generate_series(1, 16) p`)
+	var chunk applier.Chunk
+	for slot := range int32(4) {
+		for p := range int16(16) {
+			delta := int64(p + 1)
+			if p%3 == 0 {
+				delta = -delta
+			}
+			chunk.Corrections = append(chunk.Corrections, applier.Correction{Group: terminal.Group{Slot: slot, Queue: "q", Priority: p + 1}, Delta: delta})
+		}
+	}
+	_, err := w.Write(t.Context(), applier.Write{Seq: 2, Chunks: []applier.Chunk{chunk}}, "testing")
+	require.NoError(t, err)
+	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where live_terminal_count <> 100 + case when (priority - 1) % 3 = 0 then -priority else priority end`))
+}
+
+// A row that somebody holds is put off, quickly, and the rest goes through; alone it may wait longer.
+func TestLockedCorrectionsAreDeferred(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	w := e.writer("one")
+	e.exec(`insert into awa.queue_terminal_live_counts values (0, 'q', 1, 0, 5), (1, 'q', 1, 0, 5)`)
+	tx, err := e.pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `select 1 from awa.queue_terminal_live_counts where ready_slot = 0 for update`)
+	require.NoError(t, err)
+	began := time.Now()
+	r, err := w.Write(t.Context(), correct(map[int32]int64{0: 1, 1: 1}), "testing")
+	require.NoError(t, err)
+	require.Less(t, time.Since(began), time.Second)
+	require.Equal(t, []terminal.Group{{Slot: 0, Queue: "q", Priority: 1}}, r.Deferred)
+	require.Equal(t, 1, r.Written)
+	require.NoError(t, tx.Rollback(t.Context()))
+}
+
+// Whoever lost the lead without noticing writes nothing more: no correction, no token, no marker.
+func TestDeposedWritesNothing(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	old := e.writer("old")
+	e.writer("new")
+	before := e.scalar(`select pg_current_wal_insert_lsn() - '0/0'::pg_lsn`)
+	_, err := old.Write(t.Context(), correct(map[int32]int64{0: 1}), "testing")
+	require.ErrorIs(t, err, applier.ErrNotLeading)
+	_, err = old.Write(t.Context(), applier.Write{Seq: 3}, "testing")
+	require.ErrorIs(t, err, applier.ErrNotLeading)
+	require.ErrorIs(t, old.SetMarker(t.Context(), applier.SetMarker{Seq: 4, Set: true}), applier.ErrNotLeading)
+	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts`))
+	e.marker(false, 0)
+	require.Less(t, e.scalar(`select pg_current_wal_insert_lsn() - '0/0'::pg_lsn`)-before, int64(2000))
+}
+
+// Taking over waits for what the old leader has under way.
+func TestTakingOverWaits(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	e.writer("old")
+	err := pgx.BeginFunc(t.Context(), e.pool, func(tx pgx.Tx) error {
+		var leads bool
+		if err := tx.QueryRow(t.Context(), `select `+checkpoint.Guard(1, 2), "awa", "old").Scan(&leads); err != nil {
+			return err
+		}
+		require.True(t, leads)
+		conn, err := e.server.Connect(t.Context(), e.db)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(context.Background()) }()
+		if _, err := conn.Exec(t.Context(), `set lock_timeout = '100ms'`); err != nil {
+			return err
+		}
+		require.Error(t, checkpoint.Claim(t.Context(), conn, "awa", checkpoint.Leader{Instance: "new"}))
+		return nil
+	})
+	require.NoError(t, err)
+}

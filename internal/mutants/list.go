@@ -1,0 +1,114 @@
+package mutants
+
+// Mutant is one deliberate mistake: in File, Old (which stands there exactly once) becomes New, and
+// Test of Package must fail.
+type Mutant struct {
+	Name    string
+	File    string
+	Old     string
+	New     string
+	Package string
+	Test    string
+}
+
+// All are the mutants of docs/design.md §15, and those that our own bugs have taught us.
+func All() []Mutant {
+	return []Mutant{
+		{
+			"fence off", "applier/cells.go", "return l.open && l.snap.Sees(xid)", "return false",
+			"./applier", "TestSimulation",
+		},
+		{
+			"journal off", "applier/journal.go", "	if !j.seen.Sees(xid) {\n		j.entries.Add(", "	if false {\n		j.entries.Add(",
+			"./applier", "TestSimulation",
+		},
+		{
+			"gaps in the journal overlooked", "applier/scan.go", "if j.missing(s.Snapshot) > 0 {", "if false {",
+			"./applier", "TestScanIsRefusedWhenTheJournalHasAGap",
+		},
+		{
+			"token off", "applier/flush.go", "if t.busy() || now.Before(t.pause) {", "if t.writing || now.Before(t.pause) {",
+			"./applier", "TestSimulation",
+		},
+		{
+			"no token before the first correction", "applier/flush.go", "return c.tokens.first && len(c.books.drifting) > 0 && c.settledDrift()",
+			"return len(c.books.drifting) > 0 && c.settledDrift()", "./applier", "TestSimulation",
+		},
+		{
+			"token 0 taken for an answer", "applier/flush.go", "if t.awaited == 0 || seq != t.awaited {", "if seq != t.awaited {",
+			"./applier", "TestTokenZeroIsNoAnswer",
+		},
+		{
+			"TRUNCATE ignored by the books", "applier/books.go", "b.each(slot, xid, func(l *layer) { l.truncateRows(slot) })", "_ = slot",
+			"./applier", "TestSimulation",
+		},
+		{
+			"TRUNCATE ignored by the decoder", "decoder/decoder.go", "f.truncate(rel.LeafSlot)", "_ = rel",
+			"./decoder", "TestTruncate",
+		},
+		{
+			"own writes counted as uncounted", "applier/core.go", "if !own {", "if true {",
+			"./applier", "TestOwnWritesAreNotUncounted",
+		},
+		{
+			"in-band writes counted again", "applier/books.go", "b.each(c.Slot, xid, func(l *layer) { l.setCounter(c) })", "_ = c",
+			"./applier", "TestSimulationCountedFleet",
+		},
+		{
+			"transactions that come again counted again", "applier/core.go", "if tx.End <= c.books.position {", "if false {",
+			"./applier", "TestTransactionsAreCountedOnce",
+		},
+		{
+			"acknowledged before persisted", "applier/persist.go", "return append(out, Persist{Checkpoint: cp})",
+			"return append(out, Acknowledge{Position: cp.Position}, Persist{Checkpoint: cp})", "./applier", "TestSimulation",
+		},
+		{
+			"negative correction creates a row", "applier/writer.go", "if run[0].Delta < 0 {", "if false {",
+			"./e2e", "TestCorrections",
+		},
+		{
+			"clamp in the books", "applier/cells.go", "after.Rows += n", "after.Rows = max(0, after.Rows+n)",
+			"./applier", "TestBooksAreNotClamped",
+		},
+		{
+			"marker set before the audit", "applier/trust.go", "case !c.audited():", "case false:",
+			"./applier", "TestSimulation",
+		},
+		{
+			"marker kept on lag", "applier/trust.go", "lag > c.cfg.doubtAfter()", "lag > 1000*c.cfg.doubtAfter()",
+			"./applier", "TestSimulationStalledStream",
+		},
+		{
+			"correction trusted before readers can see it", "applier/age.go", "if oldestUnseen.IsZero() || oldestUnseen.After(a.settleAt) {", "if true {",
+			"./applier", "TestSimulation$|TestSimulationStalledStream|TestSimulationLongSession",
+		},
+		{
+			"unfinished business at the end", "applier/core.go", "c.stopping && c.heardSinceStop() && ", "c.stopping && ",
+			"./applier", "TestStopHearsOfEverythingBefore",
+		},
+		{
+			"publication via root accepted", "replication/publication.go", "case viaRoot:", "case false:",
+			"./e2e", "TestRefusesPublications",
+		},
+		{
+			"leaf outside the publication accepted", "replication/publication.go", "if len(missing) == 0 {", "if true {",
+			"./e2e", "TestRefusesPublications",
+		},
+		{
+			"Relation by ordinal", "decoder/row.go", "rel.want(queueField, table.Queue)", "rel.want(queueField, 2)",
+			"./decoder", "TestColumnsAreFoundByName",
+		},
+		{
+			"subtransaction rollback counted", "decoder/stream.go", "if p.subxid != subxid {", "if true {",
+			"./decoder", "TestStreamedTransaction",
+		},
+		{
+			"resume after someone moved the slot", "internal/daemon/decide.go", "case f.slot.Confirmed > s.Position:", "case false:",
+			"./internal/daemon", "TestFreshReason",
+		},
+		{
+			"deposed leader writes on", "checkpoint/leader.go", "where g.awa_schema = $%d and g.instance = $%d for", "where g.awa_schema = $%d and g.instance <> '' || $%d for",
+			"./e2e", "TestDeposedWritesNothing",
+		},
+	}
+}

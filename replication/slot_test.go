@@ -1,0 +1,29 @@
+package replication
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestSlotName(t *testing.T) {
+	require.Equal(t, "awa_counterd_app_awa_", SlotName("app", "awa")[:21])
+	require.NotEqual(t, SlotName("app", "awa"), SlotName("app2", "awa"))
+	require.NotEqual(t, SlotName("a_b", "c"), SlotName("a", "b_c"))
+	valid := regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+	rapid.Check(t, func(t *rapid.T) {
+		name := SlotName(rapid.String().Draw(t, "database"), rapid.String().Draw(t, "schema"))
+		require.Regexp(t, valid, name)
+	})
+	require.LessOrEqual(t, len(PublicationName(strings.Repeat("x", 63))), 63)
+}
+
+func TestSlotBelongsToUs(t *testing.T) {
+	ours := Slot{Name: "s", Plugin: Plugin, Database: "db"}
+	require.NoError(t, ours.CheckOurs("db"))
+	require.Error(t, ours.CheckOurs("other"))
+	require.Error(t, Slot{Name: "s", Plugin: "wal2json", Database: "db"}.CheckOurs("db"))
+}
