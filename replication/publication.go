@@ -92,16 +92,14 @@ func (p Publication) Check(ctx context.Context, c Conn) (uint32, error) {
 
 // covers checks that every relation is in the publication, whole.
 func (p Publication) covers(ctx context.Context, c Conn, oid uint32) error {
-	rows, err := c.Query(ctx, `select coalesce(array_agg(t.relid), '{}'), coalesce(bool_or(r.filtered), false)
-		from pg_get_publication_tables($1) g
-		cross join lateral (select (to_jsonb(g) ->> 'relid')::oid) t(relid)
-		cross join lateral (select to_jsonb(g) ->> 'qual' is not null) r(filtered)`, p.Name)
-	if err != nil {
-		return fmt.Errorf("read the tables of publication %s: %w", p.Name, err)
-	}
 	var published []uint32
 	var filtered bool
-	if _, err := pgx.ForEachRow(rows, []any{&published, &filtered}, func() error { return nil }); err != nil {
+	err := c.QueryRow(ctx, `
+		select array(select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
+		             join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = $1),
+		       exists (select 1 from pg_publication_rel r where r.prpubid = $2 and to_jsonb(r) ->> 'prqual' is not null)`, p.Name, oid).
+		Scan(&published, &filtered)
+	if err != nil {
 		return fmt.Errorf("read the tables of publication %s: %w", p.Name, err)
 	}
 	if filtered {

@@ -69,7 +69,7 @@ func Obtain(ctx context.Context, log io.Writer) (string, error) {
 		return "", fmt.Errorf("install PostgreSQL from the distribution's packages: %w", aptErr)
 	}
 	fmt.Fprintln(log, "getting PostgreSQL binaries for a normal user")
-	return embedded()
+	return Fetch(string(embeddedpostgres.V17))
 }
 
 func install(ctx context.Context, log io.Writer) error {
@@ -89,15 +89,17 @@ func install(ctx context.Context, log io.Writer) error {
 	return cmd.Run()
 }
 
-// embedded unpacks the binaries by starting and stopping a server once.
-func embedded() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find a place for PostgreSQL binaries: %w", err)
+// Fetch gets the binaries of one PostgreSQL version that fergusstrange/embedded-postgres brings, and
+// keeps them for the next time. They are the server only: no psql, no pg_recvlogical.
+func Fetch(version string) (string, error) {
+	// Not below the home directory: the server runs as another user when we are root.
+	dir := filepath.Join(os.TempDir(), "awa-counterd-postgres", version)
+	bin := filepath.Join(dir, "bin")
+	if complete(bin) {
+		return bin, nil
 	}
-	dir := filepath.Join(cache, "awa-counterd", "postgres")
-	if complete(filepath.Join(dir, "bin")) {
-		return filepath.Join(dir, "bin"), nil
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
 	}
 	run, err := os.MkdirTemp("", "awa-counterd-pg")
 	if err != nil {
@@ -108,13 +110,16 @@ func embedded() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	pg := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
-		BinariesPath(dir).RuntimePath(run).Port(uint32(port)).Logger(io.Discard))
-	if err := pg.Start(); err != nil {
-		return "", fmt.Errorf("get PostgreSQL binaries: %w", err)
+	pg := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().Version(embeddedpostgres.PostgresVersion(version)).
+		CachePath(filepath.Join(run, "cache")).BinariesPath(dir).RuntimePath(filepath.Join(run, "run")).Port(uint32(port)).Logger(io.Discard))
+	// The library unpacks on its way to starting a server. As root that start fails; the binaries
+	// are there all the same.
+	err = pg.Start()
+	if err == nil {
+		err = pg.Stop()
 	}
-	if err := pg.Stop(); err != nil {
-		return "", fmt.Errorf("get PostgreSQL binaries: %w", err)
+	if complete(bin) {
+		return bin, nil
 	}
-	return filepath.Join(dir, "bin"), nil
+	return "", fmt.Errorf("get the binaries of PostgreSQL %s: %w", version, err)
 }

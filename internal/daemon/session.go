@@ -67,6 +67,8 @@ func (d *Daemon) session(ctx context.Context) error {
 		return err
 	}
 	d.started = true
+	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Shape.Name()),
+		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pub.Name), zap.String("instance", s.instance))
 	err = s.loop(ctx, work)
 	if !errors.Is(err, errStopped) && !isDeposed(err) {
 		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
@@ -128,8 +130,6 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
 		return none, err
 	}
-	s.log.Info("leading", zap.String("schema", schema), zap.String("shape", s.layout.Shape.Name()),
-		zap.Int("slots", len(s.layout.Leaves)), zap.String("instance", s.instance))
 	if err := s.openWriters(ctx, schema); err != nil {
 		return none, err
 	}
