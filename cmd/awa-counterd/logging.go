@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"os"
-	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -22,18 +21,15 @@ func newLogger(format, level string, w io.Writer) (*zap.Logger, error) {
 			format = "console"
 		}
 	}
-	config := zapcore.EncoderConfig{
+	sink := zapcore.Lock(zapcore.AddSync(w))
+	if format == "console" {
+		return zap.New(&console{LevelEnabler: lowest, out: sink}), nil
+	}
+	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
 		TimeKey: "ts", LevelKey: "level", MessageKey: "msg",
 		EncodeTime:     zapcore.RFC3339NanoTimeEncoder,
 		EncodeLevel:    zapcore.LowercaseLevelEncoder,
 		EncodeDuration: zapcore.StringDurationEncoder,
-	}
-	encoder := zapcore.NewJSONEncoder(config)
-	if format == "console" {
-		config.EncodeTime = func(t time.Time, e zapcore.PrimitiveArrayEncoder) { e.AppendString(t.Format("15:04:05.000")) }
-		config.EncodeLevel = zapcore.CapitalLevelEncoder
-		config.ConsoleSeparator = "  "
-		encoder = zapcore.NewConsoleEncoder(config)
-	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), lowest)), nil
+	})
+	return zap.New(zapcore.NewCore(encoder, sink, lowest)), nil
 }

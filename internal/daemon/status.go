@@ -35,8 +35,8 @@ func (s *session) logStatus(now time.Time) {
 	}
 	fields := []zap.Field{
 		zap.Stringer("position", st.Position),
-		zap.String("lag", fmt.Sprintf("%s/%s", st.Lag.Round(time.Millisecond), humanize.IBytes(st.LagBytes))),
-		zap.String("retained", humanize.IBytes(uint64(max(s.retained, 0)))),
+		zap.String("lag", fmt.Sprintf("%s/%s", st.Lag.Round(time.Millisecond), compact(st.LagBytes))),
+		zap.String("retained", compact(uint64(max(s.retained, 0)))),
 		zap.Float64("rows/s", rate(st.Rows, before.Rows)),
 		zap.Float64("tx/s", rate(st.Transactions, before.Transactions)),
 		zap.Int("groups", st.Groups),
@@ -101,3 +101,6 @@ func busiest(now, before map[string]applier.Uncounted) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// compact renders bytes without a blank, so that they need no quotes in a line of key=value.
+func compact(n uint64) string { return strings.ReplaceAll(humanize.IBytes(n), " ", "") }

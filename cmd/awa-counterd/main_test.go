@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+)
+
+func run(args ...string) (code int, out, errs string) {
+	var stdout, stderr bytes.Buffer
+	code = execute(context.Background(), args, &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{nil, {"--help"}} {
+		code, out, _ := run(args...)
+		require.Zero(t, code)
+		require.Contains(t, out, "Keeps awa's terminal counters right from the outside")
+	}
+	code, out, _ := run("run", "--help")
+	require.Zero(t, code)
+	for _, flag := range []string{
+		"database-url", "schema", "slot", "publication", "trust", "quiet-period", "max-staleness", "flush-interval",
+		"checkpoint-interval", "audit-interval", "log-format", "log-level",
+	} {
+		require.Contains(t, out, "--"+flag)
+	}
+	require.Contains(t, out, "AWA_COUNTERD_MAX_STALENESS")
+}
+
+func TestVersion(t *testing.T) {
+	code, out, _ := run("version")
+	require.Zero(t, code)
+	require.Regexp(t, regexp.MustCompile(`^awa-counterd \S+\ncommit \S+\ngo\S+\n$`), out)
+}
+
+func TestWrongUsage(t *testing.T) {
+	for want, args := range map[string][]string{
+		"unexpected argument walk":      {"walk"},
+		"unknown flag --colour":         {"run", "--colour"},
+		"must be one of":                {"run", "--trust", "maybe"},
+		"--max-staleness=1ms is out of": {"run", "--max-staleness", "1ms"},
+		"use at most a quarter":         {"run", "--flush-interval", "900ms"},
+	} {
+		code, out, errs := run(args...)
+		require.Equal(t, exitUsage, code, errs)
+		require.Empty(t, out)
+		require.Contains(t, errs, want)
+		require.Equal(t, 1, bytes.Count([]byte(errs), []byte("\n")), "more than one line: %s", errs)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("AWA_COUNTERD_MAX_STALENESS", "1ms")
+	code, _, errs := run("run")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, "--max-staleness=1ms is out of range")
+}
+
+func TestConsole(t *testing.T) {
+	var b bytes.Buffer
+	log, err := newLogger("console", "info", &b)
+	require.NoError(t, err)
+	log.Debug("not this")
+	log.Info("status", zap.String("lag", "58ms/0 B"), zap.Float64("rows/s", 2801.5), zap.Int("groups", 3))
+	require.Regexp(t, regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3} INFO  status lag="58ms/0 B" rows/s=2801\.5 groups=3\n$`), b.String())
+}
