@@ -26,5 +26,6 @@
 // The fence may go once the position passes the WAL insert position read after the scan: whatever S
 // sees had its commit record by then.
 //
-// Called by internal/daemon, which owns the goroutine, and by nobody else.
+// Called by internal/daemon, which owns the goroutine; checkpoint and reconcile share its values
+// (Checkpoint, Cells, Scan) and call nothing.
 package applier

@@ -1,7 +1,6 @@
 package applier
 
 import (
-	"maps"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -17,7 +16,7 @@ type persists struct {
 	last     time.Time
 	retryAt  time.Time
 	cells    Cells // handed out with the one under way, to be given back if it fails
-	queues   map[string]struct{}
+	queues   map[string]Uncounted
 }
 
 func (c *Core) nextPersist(now time.Time, out []Command) []Command {
@@ -30,7 +29,7 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 		Position:  c.books.position,
 		Cells:     make(Cells, len(c.books.dirty)),
 		Unseen:    c.journal.ids(),
-		Uncounted: make(map[string]Uncounted, len(c.uncounted.dirty)),
+		Uncounted: c.uncounted.changed(now),
 		Token:     c.tokens.seen,
 		Trusted:   c.marker.set && c.doubt(now) == "",
 		Reason:    c.doubt(now),
@@ -39,13 +38,9 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 	for g := range c.books.dirty {
 		cp.Cells[g] = c.books.cell(g)
 	}
-	for q := range c.uncounted.dirty {
-		cp.Uncounted[q] = c.uncounted.queues[q]
-	}
 	p.busy, p.pending = true, cp.Position
-	p.cells, p.queues = cp.Cells, c.uncounted.dirty
+	p.cells, p.queues = cp.Cells, cp.Uncounted
 	c.books.dirty = make(map[terminal.Group]struct{})
-	c.uncounted.dirty = make(map[string]struct{})
 	return append(out, Persist{Checkpoint: cp})
 }
 
@@ -92,7 +87,7 @@ func (c *Core) Persisted(now time.Time, err error) []Command {
 		for g := range p.cells {
 			c.books.dirty[g] = struct{}{}
 		}
-		maps.Copy(c.uncounted.dirty, p.queues)
+		c.uncounted.restore(p.queues)
 		p.retryAt = now.Add(time.Second)
 		c.warn("writing the checkpoint failed; trying again", "error", err.Error())
 		return nil

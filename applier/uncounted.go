@@ -12,6 +12,7 @@ import (
 type Uncounted struct {
 	Rows         int64 // by how much, all in all, rows and counters were driven apart
 	Transactions int64
+	PerSecond    float64   // rows, over the time between the last two checkpoints
 	LastAt       time.Time // commit time, the server's clock
 	LastLSN      pglogrepl.LSN
 }
@@ -22,12 +23,48 @@ type uncounted struct {
 	total  int64
 	last   time.Time
 	lastQ  string
+
+	before   map[string]int64 // rows of each queue at the last checkpoint
+	beforeAt time.Time
+}
+
+// changed hands out what a checkpoint has to store: the queues written since the last one, and once
+// more those that have gone quiet, so that no rate stands that is over.
+func (u *uncounted) changed(now time.Time) map[string]Uncounted {
+	out := make(map[string]Uncounted, len(u.dirty))
+	next := make(map[string]struct{})
+	for q := range u.dirty {
+		n := u.queues[q]
+		n.PerSecond = 0
+		if since := now.Sub(u.beforeAt).Seconds(); since > 0 && !u.beforeAt.IsZero() {
+			n.PerSecond = float64(n.Rows-u.before[q]) / since
+		}
+		if n.PerSecond > 0 {
+			next[q] = struct{}{}
+		}
+		u.queues[q], u.before[q] = n, n.Rows
+		out[q] = n
+	}
+	u.dirty, u.beforeAt = next, now
+	return out
+}
+
+// restore gives back what could not be stored.
+func (u *uncounted) restore(queues map[string]Uncounted) {
+	for q := range queues {
+		u.dirty[q] = struct{}{}
+	}
 }
 
 func newUncounted(known map[string]Uncounted) *uncounted {
-	u := &uncounted{queues: make(map[string]Uncounted, len(known)), dirty: make(map[string]struct{})}
+	u := &uncounted{
+		queues: make(map[string]Uncounted, len(known)), dirty: make(map[string]struct{}), before: make(map[string]int64, len(known)),
+	}
 	for q, n := range known {
-		u.queues[q] = n
+		if n.PerSecond > 0 {
+			u.dirty[q] = struct{}{} // an old rate
+		}
+		u.queues[q], u.before[q] = n, n.Rows
 		u.total += n.Rows
 		if n.LastAt.After(u.last) {
 			u.last, u.lastQ = n.LastAt, q

@@ -65,6 +65,7 @@ create table if not exists awa_counterd.uncounted_writes (
 	queue        text not null,
 	rows_off     bigint not null,
 	transactions bigint not null,
+	per_second   double precision not null default 0,
 	last_at      timestamptz not null,
 	last_lsn     pg_lsn not null,
 	primary key (awa_schema, queue)

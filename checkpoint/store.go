@@ -104,7 +104,7 @@ func loadBooks(ctx context.Context, c Conn, awaSchema string, into applier.Cells
 
 // LoadUncounted returns the uncounted writes known of each queue.
 func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[string]applier.Uncounted, error) {
-	rows, err := c.Query(ctx, `select queue, rows_off, transactions, last_at, last_lsn::text
+	rows, err := c.Query(ctx, `select queue, rows_off, transactions, per_second, last_at, last_lsn::text
 		from awa_counterd.uncounted_writes where awa_schema = $1`, awaSchema)
 	if err != nil {
 		return nil, fmt.Errorf("load the uncounted writes: %w", err)
@@ -112,7 +112,7 @@ func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[string]ap
 	out := make(map[string]applier.Uncounted)
 	var queue, lsn string
 	var u applier.Uncounted
-	_, err = pgx.ForEachRow(rows, []any{&queue, &u.Rows, &u.Transactions, &u.LastAt, &lsn}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&queue, &u.Rows, &u.Transactions, &u.PerSecond, &u.LastAt, &lsn}, func() error {
 		at, err := pglogrepl.ParseLSN(lsn)
 		u.LastLSN = at
 		out[queue] = u
@@ -249,11 +249,11 @@ func (s *Store) books(ctx context.Context, tx pgx.Tx, cells applier.Cells) error
 func (s *Store) uncounted(ctx context.Context, tx pgx.Tx, queues map[string]applier.Uncounted) error {
 	for q, u := range queues {
 		_, err := tx.Exec(ctx, `
-			insert into awa_counterd.uncounted_writes (awa_schema, queue, rows_off, transactions, last_at, last_lsn)
-			values ($1, $2, $3, $4, $5, $6::text::pg_lsn)
+			insert into awa_counterd.uncounted_writes (awa_schema, queue, rows_off, transactions, last_at, last_lsn, per_second)
+			values ($1, $2, $3, $4, $5, $6::text::pg_lsn, $7)
 			on conflict (awa_schema, queue) do update set rows_off = excluded.rows_off, transactions = excluded.transactions,
-				last_at = excluded.last_at, last_lsn = excluded.last_lsn`,
-			s.awaSchema, q, u.Rows, u.Transactions, u.LastAt, u.LastLSN.String())
+				last_at = excluded.last_at, last_lsn = excluded.last_lsn, per_second = excluded.per_second`,
+			s.awaSchema, q, u.Rows, u.Transactions, u.LastAt, u.LastLSN.String(), u.PerSecond)
 		if err != nil {
 			return err
 		}

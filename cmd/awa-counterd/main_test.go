@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,7 +52,7 @@ func TestWrongUsage(t *testing.T) {
 		require.Equal(t, exitUsage, code, errs)
 		require.Empty(t, out)
 		require.Contains(t, errs, want)
-		require.Equal(t, 1, bytes.Count([]byte(errs), []byte("\n")), "more than one line: %s", errs)
+		require.Equal(t, 1, strings.Count(errs, "\n"), "more than one line: %s", errs)
 	}
 }
 

@@ -53,7 +53,9 @@ type writing struct {
 }
 
 func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) error {
-	l.act(time.Now())
+	now := time.Now()
+	l.status.last, l.status.at = l.core.Status(now), now
+	l.act(now)
 	timer := time.NewTimer(time.Until(l.core.Deadline(time.Now())))
 	defer timer.Stop()
 	status := time.NewTicker(l.d.opts.StatusInterval)

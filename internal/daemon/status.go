@@ -15,18 +15,42 @@ import (
 
 // ticker remembers the last status, for rates.
 type ticker struct {
-	last applier.Status
-	at   time.Time
+	last   applier.Status
+	at     time.Time
+	active map[string]struct{} // queues that are being written uncounted
+}
+
+// quietAfter is how long a queue goes without an uncounted write before the log says that it is quiet.
+const quietAfter = time.Minute
+
+// logQueues says once when a queue begins to be written uncounted, and once when that has ended.
+func (s *session) logQueues(now time.Time, before map[string]applier.Uncounted) {
+	if s.status.active == nil {
+		s.status.active = make(map[string]struct{})
+	}
+	for q, u := range s.status.last.Queues {
+		fields := []zap.Field{
+			zap.String("queue", q), zap.Int64("rows", u.Rows), zap.Int64("transactions", u.Transactions),
+			zap.Time("last", u.LastAt.UTC()), zap.Stringer("last_lsn", u.LastLSN),
+		}
+		_, active := s.status.active[q]
+		switch {
+		case !active && u.Rows > before[q].Rows:
+			s.status.active[q] = struct{}{}
+			s.log.Info("a queue is written uncounted", fields...)
+		case active && now.Sub(u.LastAt) > quietAfter:
+			delete(s.status.active, q)
+			s.log.Info("a queue is quiet: nothing was written uncounted for a minute", fields...)
+		}
+	}
 }
 
 // logStatus writes the one dense line that an operator watches.
 func (s *session) logStatus(now time.Time) {
 	st := s.core.Status(now)
 	before, since := s.status.last, now.Sub(s.status.at).Seconds()
-	if s.status.at.IsZero() {
-		before, since = applier.Status{UncountedRows: st.UncountedRows, Queues: st.Queues}, now.Sub(st.Start).Seconds()
-	}
-	s.status = ticker{last: st, at: now}
+	s.status.last, s.status.at = st, now
+	s.logQueues(now, before.Queues)
 	rate := func(now, then int64) float64 {
 		if since <= 0 {
 			return 0
@@ -44,8 +68,11 @@ func (s *session) logStatus(now time.Time) {
 		zap.Int64("corrections", st.Corrections),
 		zap.Float64("uncounted/s", rate(st.UncountedRows, before.UncountedRows)),
 	}
-	if q := busiest(st.Queues, before.Queues); q != "" {
+	if q := busiest(st.Queues, before.Queues, since); q != "" {
 		fields = append(fields, zap.String("uncounted_on", q))
+	}
+	if st.PruneMismatches > 0 {
+		fields = append(fields, zap.Int64("prune_mismatches", st.PruneMismatches))
 	}
 	fields = append(fields, zap.String("trust", trust(now, st)), zap.String("audit", audit(now, st)))
 	s.log.Info("status", fields...)
@@ -79,7 +106,7 @@ func age(now, then time.Time) string {
 }
 
 // busiest names the queues that were written uncounted since the last line, most first.
-func busiest(now, before map[string]applier.Uncounted) string {
+func busiest(now, before map[string]applier.Uncounted, seconds float64) string {
 	type queue struct {
 		name string
 		rows int64
@@ -97,7 +124,7 @@ func busiest(now, before map[string]applier.Uncounted) string {
 			names = append(names, fmt.Sprintf("and %d more", len(qs)-3))
 			break
 		}
-		names = append(names, q.name)
+		names = append(names, fmt.Sprintf("%s %.1f/s", q.name, float64(q.rows)/max(seconds, 0.001)))
 	}
 	return strings.Join(names, ", ")
 }
