@@ -140,7 +140,7 @@ func TestPlan(t *testing.T) {
 	require.True(t, all)
 	total, last := 0, terminal.Group{}
 	for _, c := range chunks {
-		require.LessOrEqual(t, len(c.Corrections), chunkSize)
+		require.LessOrEqual(t, len(c.Corrections), ChunkSize)
 		require.Equal(t, c.Patient, c.Corrections[0].Group == e.Rows[3].Group)
 		for i, k := range c.Corrections {
 			if i > 0 {

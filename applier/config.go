@@ -50,12 +50,14 @@ func (c *Config) doubtAfter() time.Duration    { return c.MaxStaleness / 2 }
 func (c *Config) promptWithin() time.Duration  { return c.MaxStaleness / 4 }
 func (c *Config) tokenInterval() time.Duration { return c.MaxStaleness / 4 }
 
+// ChunkSize is how many corrections go into one transaction: counter rows stay locked for about a ms.
+const ChunkSize = 64
+
 const (
 	promptTokens    = 3                      // tokens in a row that must come back promptly before trust
 	maxScans        = 2                      // at a time; more would crowd awa out of the buffer cache
 	retryPause      = 100 * time.Millisecond // before a refused or failed scan or marker write is tried again
 	idlePersist     = 10 * time.Second       // shortest time between checkpoints that only move the position
 	idlePersistMove = 64 << 10               // bytes of WAL; our own tokens and checkpoints write less in that time
-	chunkSize       = 64                     // corrections a transaction: keeps counter rows locked for about a ms
 	maxFlush        = 8192                   // corrections a flush
 )

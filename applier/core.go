@@ -226,7 +226,7 @@ func (c *Core) Stop(now time.Time) {
 
 // Stopped reports whether everything that Stop began is done.
 func (c *Core) Stopped(now time.Time) bool {
-	return c.stopping && c.heardSinceStop() && !c.tokens.busy() && !c.persists.busy && !c.marker.busy && c.scans.running() == 0 &&
+	return c.stopping && c.heardSinceStop() && !c.tokens.busy() && !c.persists.busy && !c.marker.busy &&
 		!c.wantsFlush() && !c.wantsFinalPersist() &&
 		(!c.touchesMarker() || !c.marker.set || c.doubt(now) == "")
 }

@@ -148,7 +148,7 @@ func (c *Core) plan() (chunks []Chunk, all bool) {
 			chunks = append(chunks, Chunk{Corrections: []Correction{d}, Patient: true})
 			continue
 		}
-		if chunk = append(chunk, d); len(chunk) == chunkSize {
+		if chunk = append(chunk, d); len(chunk) == ChunkSize {
 			chunks = append(chunks, Chunk{Corrections: chunk})
 			chunk = nil
 		}

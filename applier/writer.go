@@ -67,7 +67,7 @@ func NewWriter(conn Batcher, sql Statements, awaSchema, instance string) *Writer
 func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResult, error) {
 	r := WriteResult{Seq: cmd.Seq}
 	for _, chunk := range cmd.Chunks {
-		switch err := w.chunk(ctx, cmd.Seq, chunk); {
+		switch err := w.Correct(ctx, cmd.Seq, chunk); {
 		case pg.IsBusy(err):
 			for _, c := range chunk.Corrections {
 				r.Deferred = append(r.Deferred, c.Group)
@@ -90,7 +90,9 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 	return r, nil
 }
 
-func (w *Writer) chunk(ctx context.Context, seq uint64, chunk Chunk) error {
+// Correct writes one chunk in one transaction. A row that is locked for too long is an error for which
+// pg.IsBusy holds; nothing was written then.
+func (w *Writer) Correct(ctx context.Context, seq uint64, chunk Chunk) error {
 	wait := hastyWait
 	if chunk.Patient {
 		wait = patientWait

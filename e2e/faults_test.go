@@ -241,3 +241,23 @@ func TestSignals(t *testing.T) {
 	d.signal(syscall.SIGTERM)
 	require.Equal(t, 1, d.wait(2*time.Second))
 }
+
+// Making a slot waits for every writing transaction; the log says for whose. Killed while it waits,
+// the daemon leaves a half-made slot behind, which the next start clears away.
+func TestSlotCreationWaits(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	tx, err := e.pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `create table held (i int)`)
+	require.NoError(t, err)
+	d := e.daemon()
+	waits := d.logged("making the slot waits for a transaction to end", 10*time.Second)
+	require.Contains(t, waits["query"], "create table held")
+	d.kill()
+	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where database = current_database() and confirmed_flush_lsn is null`))
+	d = e.daemon()
+	e.wait(time.Second)
+	require.NoError(t, tx.Rollback(t.Context()))
+	d.logged("marker set", 15*time.Second)
+	require.Zero(t, d.stop())
+}

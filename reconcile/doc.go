@@ -1,5 +1,5 @@
 // Package reconcile looks at awa's tables from the outside: the fenced scan that fills and audits
-// the books (docs/design.md §4).
+// the books (docs/design.md §4), and the one-shot that needs no stream (§11).
 //
 // Invariants:
 //   - One statement under READ COMMITTED returns rows, counters and the snapshot they are true
@@ -8,5 +8,8 @@
 //     its commit record by then.
 //   - Every lock is gone at the end of the statement; a pruner waits for one leaf's scan at most.
 //
-// Called by internal/daemon; it changes nothing.
+//   - The one-shot adds a drift as a delta while nothing can truncate the leaf or the counters. It
+//     leaves nothing half done: each of its transactions is right by itself.
+//
+// Scanner is called by internal/daemon, OneShot by cmd.
 package reconcile

@@ -141,8 +141,18 @@ func (s *Stream) Acknowledge(position pglogrepl.LSN) {
 
 // Run reads until ctx ends or the connection does, and hands batches to out.
 func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.net.SetDeadline(time.Unix(1, 0)) })
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		_ = s.net.SetDeadline(time.Unix(1, 0)) // wakes the read
+	})
 	defer stop()
+	defer func() {
+		if ctx.Err() != nil {
+			<-woken
+			s.farewell()
+		}
+	}()
 	s.wire.start()
 	var batch Batch
 	if err := s.report(time.Now()); err != nil {
@@ -153,7 +163,6 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 		now := time.Now()
 		switch {
 		case ctx.Err() != nil:
-			s.farewell()
 			return ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if err := s.report(now); err != nil {
@@ -280,17 +289,33 @@ func (s *Stream) report(now time.Time) error {
 	return s.net.SetReadDeadline(now.Add(statusInterval))
 }
 
-// farewell reports the last acknowledgement on the way out; the connection ends either way.
+// farewell reports the last acknowledgement on the way out and ends the stream in good order, so that
+// the slot is free by the time we are gone. It is bounded; the connection ends either way.
 func (s *Stream) farewell() {
 	_ = s.net.SetDeadline(time.Now().Add(time.Second))
-	_ = s.report(time.Now())
+	if s.report(time.Now()) != nil {
+		return
+	}
 	s.front.Send(&pgproto3.CopyDone{})
-	_ = s.front.Flush()
+	if s.front.Flush() != nil {
+		return
+	}
+	_ = s.net.SetDeadline(time.Now().Add(time.Second))
+	for {
+		msg, err := s.front.Receive()
+		if err != nil {
+			return
+		}
+		if _, ready := msg.(*pgproto3.ReadyForQuery); ready {
+			s.front.Send(&pgproto3.Terminate{})
+			_ = s.front.Flush()
+			return
+		}
+	}
 }
 
 func (s *Stream) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		s.farewell()
 		return ctx.Err()
 	}
 	return fmt.Errorf("stream of slot %s lost: %w", s.slot, err)

@@ -36,6 +36,12 @@ func (l *Layout) ScanElsewhere() string {
 		l.Shape.Counters(l.Schema, fmt.Sprintf("%s not in (%s)", slotColumn, strings.Join(slots, ", "))))
 }
 
+// Hold locks a leaf against TRUNCATE, and against nothing else, to the end of the transaction. SELECT
+// on the parent allows it: privileges are checked on the parent.
+func (l *Layout) Hold(leaf Leaf) string {
+	return fmt.Sprintf(`select 1 from %s where %s = %d limit 1`, l.Schema.RowsTable(), slotColumn, leaf.Slot)
+}
+
 // SetMarker writes the trust marker, unless it is so already; guard is a further condition.
 func (l *Layout) SetMarker(set bool, guard string) string {
 	value, state := "now()", "is null"

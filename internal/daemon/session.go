@@ -306,8 +306,13 @@ func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
 		return 0, err
 	}
 	defer func() { _ = maker.Close(context.WithoutCancel(ctx)) }()
+	told := make(map[int32]struct{})
 	position, err := replication.Create(ctx, maker, s.control, s.slot, maker.PgConn().PID(), func(blockers []replication.Blocker) {
 		for _, b := range blockers {
+			if _, known := told[b.PID]; known {
+				continue
+			}
+			told[b.PID] = struct{}{}
 			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
 				zap.String("user", b.User), zap.Duration("age", b.Since), zap.String("query", b.Query))
 		}

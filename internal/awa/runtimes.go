@@ -1,0 +1,68 @@
+package awa
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Runtime is a live awa worker, as it registers itself. Producers, command lines and psql do not.
+type Runtime struct {
+	ID       string        `json:"id"`
+	Version  string        `json:"version"`
+	LastSeen time.Duration `json:"last_seen_ns"` // how long ago
+	Leader   bool          `json:"leader"`
+	Old      bool          `json:"pre_290"` // writes done_entries without counting
+}
+
+// runtimeAlive is how old a registration may be: awa's own preflight uses the same 90 s.
+const runtimeAlive = 90 * time.Second
+
+// Runtimes lists the live ones; none, and false, when awa keeps no such table or this role may not
+// read it.
+func Runtimes(ctx context.Context, q Querier) (out []Runtime, known bool, err error) {
+	err = q.QueryRow(ctx, `select coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT')), false)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = 'awa' and c.relname = 'runtime_instances'`).Scan(&known)
+	if err != nil || !known {
+		return nil, false, err
+	}
+	rows, err := q.Query(ctx, `
+		select instance_id::text, coalesce(version, ''), extract(epoch from clock_timestamp() - last_seen_at)::float8,
+		       coalesce((to_jsonb(i) ->> 'leader')::boolean, false)
+		from awa.runtime_instances i where last_seen_at > clock_timestamp() - $1::interval order by 2, 1`, runtimeAlive)
+	if err != nil {
+		return nil, false, fmt.Errorf("read awa's runtimes: %w", err)
+	}
+	var r Runtime
+	var age float64
+	_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.Version, &age, &r.Leader}, func() error {
+		r.LastSeen, r.Old = time.Duration(age*float64(time.Second)), Pre290(r.Version)
+		out = append(out, r)
+		return nil
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("read awa's runtimes: %w", err)
+	}
+	return out, true, nil
+}
+
+var preRelease = regexp.MustCompile(`^0\.6\.0-(alpha|beta)\.(\d+)`)
+
+// Pre290 reports whether a runtime of this version writes done_entries uncounted: 0.6.0's alphas and
+// its first beta. 0.5 never writes done_entries at all; a version that cannot be read is suspected.
+func Pre290(version string) bool {
+	if version == "" {
+		return true
+	}
+	m := preRelease.FindStringSubmatch(version)
+	if m == nil {
+		return false
+	}
+	n, err := strconv.Atoi(m[2])
+	return m[1] == "alpha" || err != nil || n < 2
+}

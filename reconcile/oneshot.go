@@ -1,0 +1,224 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// OneShot compares, and if asked corrects, all counters of a schema without a stream: no replication
+// slot, no wal_level, no ACCESS EXCLUSIVE, no quiesced fleet (docs/design.md §11).
+type OneShot struct {
+	layout  *awa.Layout
+	scanner *Scanner
+	holder  *pgx.Conn // keeps prunes and rebuilds out of the leaf that is being corrected
+	writes  *pgx.Conn
+	writer  *applier.Writer
+	seq     uint64
+}
+
+// Progress is called after each leaf.
+type Progress func(leaf string, leaves, of int, rows int64)
+
+// NewOneShot opens what a run needs. Close ends it.
+func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, error) {
+	o := &OneShot{layout: l}
+	var err error
+	if o.scanner, err = NewScanner(ctx, src, l, 1); err != nil {
+		return nil, err
+	}
+	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile"}); err != nil {
+		o.scanner.Close()
+		return nil, err
+	}
+	guard := func(a, b int) string { return fmt.Sprintf("$%d::text is not null and $%d::text is not null", a, b) }
+	o.writes, err = src.Connect(ctx, pg.Session{Role: "reconcile corrections", Async: true})
+	if err != nil {
+		o.Close()
+		return nil, err
+	}
+	// The token marks the corrections for a daemon beside us: they are no uncounted writes.
+	o.writer = applier.NewWriter(o.writes, applier.Statements{
+		Raise: l.Shape.Raise(l.Schema, guard(6, 7)), Lower: l.Shape.Lower(l.Schema, guard(6, 7)), Guard: guard(1, 2),
+		SetMarker: l.SetMarker(true, guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
+	}, string(l.Schema), "reconcile")
+	return o, nil
+}
+
+// Close ends the connections.
+func (o *OneShot) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	o.scanner.Close()
+	for _, c := range []*pgx.Conn{o.writes, o.holder} {
+		if c != nil {
+			_ = c.Close(ctx)
+		}
+	}
+}
+
+// Drift is a group whose counter is wrong.
+type Drift struct {
+	terminal.Group
+	Rows, Counter int64
+}
+
+// Off is what has to be added to the counter.
+func (d Drift) Off() int64 { return d.Rows - d.Counter }
+
+// Result of a look at all leaves.
+type Result struct {
+	Leaves    int
+	Groups    int
+	Rows      int64
+	Drifts    []Drift // as found, worst first
+	Corrected int     // groups
+	Locked    []terminal.Group
+}
+
+// Look compares every group, and corrects what is wrong when correct is set.
+func (o *OneShot) Look(ctx context.Context, correct bool, progress Progress) (Result, error) {
+	var r Result
+	units := append(slices.Clone(o.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf, Name: "counters of no leaf"})
+	for i, leaf := range units {
+		rows, err := o.leaf(ctx, leaf, correct, &r)
+		if err != nil {
+			return r, err
+		}
+		if leaf.Slot != applier.NoLeaf {
+			r.Leaves++
+		}
+		r.Rows += rows
+		if progress != nil {
+			progress(leaf.Name, i+1, len(units), r.Rows)
+		}
+	}
+	slices.SortFunc(r.Drifts, func(a, b Drift) int {
+		if d := size(b.Off()) - size(a.Off()); d != 0 {
+			return int(max(min(d, 1), -1))
+		}
+		return a.Compare(b.Group)
+	})
+	return r, nil
+}
+
+func size(n int64) int64 { return max(n, -n) }
+
+// leaf works on one unit. The drift is read in one statement, so it is true under one snapshot, and
+// added as a delta: in-band writers keep the drift, so it is right however many commit meanwhile.
+// The holder's ACCESS SHARE keeps a TRUNCATE of the leaf out from before the statement to after the
+// last correction; its advisory lock does the same for awa's rebuild.
+func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool, r *Result) (int64, error) {
+	if !correct {
+		return o.compare(ctx, leaf, r, nil)
+	}
+	tx, err := o.holder.Begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, o.layout.Schema.RebuildLock()); err != nil {
+		return 0, fmt.Errorf("wait for a rebuild to end: %w", err)
+	}
+	if leaf.Slot != applier.NoLeaf {
+		if _, err := tx.Exec(ctx, o.layout.Hold(leaf)); err != nil {
+			return 0, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
+		}
+	}
+	var due []applier.Correction
+	rows, err := o.compare(ctx, leaf, r, &due)
+	if err != nil {
+		return rows, err
+	}
+	return rows, o.correct(ctx, due, r)
+}
+
+func (o *OneShot) compare(ctx context.Context, leaf awa.Leaf, r *Result, due *[]applier.Correction) (int64, error) {
+	scan, err := o.scan(ctx, leaf.Slot)
+	if err != nil {
+		return 0, err
+	}
+	var rows int64
+	r.Groups += len(scan.Cells)
+	for g, c := range scan.Cells {
+		rows += c.Rows
+		if c.Drift() == 0 {
+			continue
+		}
+		r.Drifts = append(r.Drifts, Drift{Group: g, Rows: c.Rows, Counter: c.Counter})
+		if due != nil {
+			*due = append(*due, applier.Correction{Group: g, Delta: c.Drift()})
+		}
+	}
+	return rows, nil
+}
+
+// scan tries again while a rebuild or a migration holds the counters.
+func (o *OneShot) scan(ctx context.Context, unit int32) (applier.Scan, error) {
+	for {
+		s, err := o.scanner.Scan(ctx, unit)
+		if err == nil || !pg.IsBusy(err) || ctx.Err() != nil {
+			return s, err
+		}
+	}
+}
+
+// correct writes corrections in small transactions. What is locked is tried again, alone.
+func (o *OneShot) correct(ctx context.Context, due []applier.Correction, r *Result) error {
+	slices.SortFunc(due, func(a, b applier.Correction) int { return a.Compare(b.Group) })
+	var locked []applier.Correction
+	for chunk := range slices.Chunk(due, applier.ChunkSize) {
+		if err := o.write(ctx, applier.Chunk{Corrections: chunk}); err != nil {
+			if !pg.IsBusy(err) {
+				return err
+			}
+			locked = append(locked, chunk...)
+			continue
+		}
+		r.Corrected += len(chunk)
+	}
+	for _, c := range locked {
+		var err error
+		for range 4 {
+			if err = o.write(ctx, applier.Chunk{Corrections: []applier.Correction{c}, Patient: true}); !pg.IsBusy(err) {
+				break
+			}
+		}
+		switch {
+		case pg.IsBusy(err):
+			r.Locked = append(r.Locked, c.Group)
+		case err != nil:
+			return err
+		default:
+			r.Corrected++
+		}
+	}
+	return nil
+}
+
+func (o *OneShot) write(ctx context.Context, chunk applier.Chunk) error {
+	o.seq++
+	if err := o.writer.Correct(ctx, o.seq, chunk); err != nil {
+		return fmt.Errorf("correct: %w", err)
+	}
+	return nil
+}
+
+// Trust sets the marker.
+func (o *OneShot) Trust(ctx context.Context) error {
+	for {
+		o.seq++
+		err := o.writer.SetMarker(ctx, applier.SetMarker{Seq: o.seq, Set: true})
+		if err == nil || !pg.IsBusy(err) {
+			return err
+		}
+	}
+}
