@@ -2,10 +2,13 @@
 // the books (docs/design.md §4), and the one-shot that needs no stream (§11).
 //
 // Invariants:
+//
 //   - One statement under READ COMMITTED returns rows, counters and the snapshot they are true
 //     under. Its relation locks come before its snapshot, so no TRUNCATE sits between the two.
+//
 //   - The bound is the WAL insert position read after that statement: whatever the snapshot sees had
 //     its commit record by then.
+//
 //   - Every lock is gone at the end of the statement; a pruner waits for one leaf's scan at most.
 //
 //   - The one-shot adds a drift as a delta while nothing can truncate the leaf or the counters. It

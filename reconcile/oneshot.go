@@ -35,7 +35,7 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 	if o.scanner, err = NewScanner(ctx, src, l, 1); err != nil {
 		return nil, err
 	}
-	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile"}); err != nil {
+	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile", Holds: true}); err != nil {
 		o.scanner.Close()
 		return nil, err
 	}

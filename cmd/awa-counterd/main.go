@@ -21,12 +21,15 @@ const (
 	exitOK      = 0
 	exitFailed  = 1 // could not do it
 	exitUsage   = 2 // wrong usage
+	exitDrift   = 3 // drift found, or left
 	exitRefused = 4 // refused for a stated reason
 )
 
 type cli struct {
-	Run     runCmd     `cmd:"" help:"Keep the counters right until stopped."`
-	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`
+	Run       runCmd       `cmd:"" help:"Keep the counters right until stopped."`
+	Reconcile reconcileCmd `cmd:"" help:"Compare all counters with a scan and correct them, once, without a stream."`
+	Distrust  distrustCmd  `cmd:"" help:"Clear the trust marker now; for a supervisor's post-stop hook."`
+	Version   versionCmd   `cmd:"" help:"Print version, commit and Go version."`
 }
 
 const description = `Keeps awa's terminal counters right from the outside, while pre-#290 and newer binaries write side by side.
@@ -84,12 +87,15 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 	}
 	err = run.Run()
 	var usage *usageError
+	var drift *driftError
 	var refusal *pg.Refusal
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
 		return fail(stderr, err, exitUsage)
+	case errors.As(err, &drift):
+		return fail(stderr, err, exitDrift)
 	case errors.As(err, &refusal):
 		return fail(stderr, refusal, exitRefused)
 	default:

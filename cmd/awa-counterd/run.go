@@ -3,19 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 type runCmd struct {
-	DatabaseURL string `name:"database-url" placeholder:"URL" help:"Database to work on; else DATABASE_URL, else libpq's PG* variables."`
-	Schema      string `placeholder:"NAME" help:"awa's schema; else the one that awa says is active, else \"awa\"."`
+	database `embed:""`
+
 	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
 	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
 
@@ -61,12 +58,7 @@ func (r *runCmd) Validate() error {
 	if r.Publication != "" && !objectName.MatchString(r.Publication) {
 		return fmt.Errorf("--publication=%q: use 1 to 63 of a-z, 0-9 and _", r.Publication)
 	}
-	if r.Schema != "" {
-		if _, err := awa.ParseSchema(r.Schema); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.validate()
 }
 
 // Run is called by the flag parser.
@@ -76,13 +68,9 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer func() { _ = log.Sync() }()
-	url := r.DatabaseURL
-	if url == "" {
-		url = os.Getenv("DATABASE_URL")
-	}
-	source, err := pg.ParseSource(url)
+	source, err := r.source()
 	if err != nil {
-		return &usageError{err.Error()}
+		return err
 	}
 	log.Info("awa-counterd " + version() + " on " + source.Target())
 	return daemon.New(daemon.Options{

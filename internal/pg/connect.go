@@ -18,6 +18,7 @@ type Session struct {
 	Role             Role
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
+	Holds            bool // keeps a transaction open while it waits for another session's work
 	Async            bool // commits do not wait for the disk: row locks are held for less than a ms
 }
 
@@ -58,6 +59,9 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	c.RuntimeParams["lock_timeout"] = millis(session.LockTimeout)
 	c.RuntimeParams["statement_timeout"] = millis(session.StatementTimeout)
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = millis(10 * time.Second)
+	if session.Holds {
+		c.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	}
 	c.RuntimeParams["search_path"] = "pg_catalog"
 	c.RuntimeParams["timezone"] = "UTC"
 	if session.Async {

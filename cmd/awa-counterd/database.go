@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+)
+
+// database is what every command that connects has in common.
+type database struct {
+	DatabaseURL string `name:"database-url" placeholder:"URL" help:"Database to work on; else DATABASE_URL, else libpq's PG* variables."`
+	Schema      string `placeholder:"NAME" help:"awa's schema; else the one that awa says is active, else \"awa\"."`
+}
+
+func (d *database) validate() error {
+	if d.Schema == "" {
+		return nil
+	}
+	_, err := awa.ParseSchema(d.Schema)
+	return err
+}
+
+func (d *database) source() (*pg.Source, error) {
+	url := d.DatabaseURL
+	if url == "" {
+		url = os.Getenv("DATABASE_URL")
+	}
+	source, err := pg.ParseSource(url)
+	if err != nil {
+		return nil, &usageError{err.Error()}
+	}
+	return source, nil
+}
+
+// connect opens a session; what keeps it from that is a refusal with its remedy.
+func (d *database) connect(ctx context.Context) (*pg.Source, *pgx.Conn, error) {
+	source, err := d.source()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := source.Connect(ctx, pg.Session{Role: "command", LockTimeout: 2 * time.Second})
+	if err != nil {
+		return nil, nil, source.ExplainConnect(err)
+	}
+	return source, conn, nil
+}
+
+func (d *database) schema(ctx context.Context, conn *pgx.Conn) (awa.Schema, error) {
+	if d.Schema != "" {
+		return awa.ParseSchema(d.Schema)
+	}
+	return awa.ActiveSchema(ctx, conn)
+}
+
+// open connects and finds awa's tables.
+func (d *database) open(ctx context.Context) (*pg.Source, *pgx.Conn, *awa.Layout, error) {
+	source, conn, err := d.connect(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	l, err := d.layout(ctx, conn)
+	if err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, nil, nil, err
+	}
+	return source, conn, l, nil
+}
+
+func (d *database) layout(ctx context.Context, conn *pgx.Conn) (*awa.Layout, error) {
+	schema, err := d.schema(ctx, conn)
+	if err == nil {
+		var l *awa.Layout
+		if l, err = awa.Discover(ctx, conn, schema); err == nil {
+			return l, nil
+		}
+	}
+	var shape *awa.ShapeError
+	var name *awa.SchemaNameError
+	var right *awa.RightError
+	if errors.As(err, &shape) || errors.As(err, &name) || errors.As(err, &right) || errors.Is(err, awa.ErrNotYet) {
+		return nil, &pg.Refusal{Problem: err.Error(), Err: err}
+	}
+	return nil, err
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/reconcile"
+)
+
+type reconcileCmd struct {
+	database `embed:""`
+
+	Check   bool          `env:"-" help:"Compare only; change nothing." xor:"mode"`
+	Trust   bool          `help:"Set the trust marker afterwards, if nobody turns out to write uncounted." env:"-" xor:"mode"`
+	Observe time.Duration `default:"30s" env:"-" help:"With --trust: how long to watch for new drift."`
+	JSON    bool          `env:"-" help:"Print the report as JSON."`
+}
+
+// Validate is called by the flag parser.
+func (c *reconcileCmd) Validate() error {
+	if c.Observe < time.Second || c.Observe > 24*time.Hour {
+		return fmt.Errorf("--observe=%s is out of range: use 1s to 24h", c.Observe)
+	}
+	return c.validate()
+}
+
+// driftError says that drift was found, or is left: exit code 3.
+type driftError struct{ groups int }
+
+func (e *driftError) Error() string { return fmt.Sprintf("%d groups are wrong", e.groups) }
+
+// Run is called by the flag parser.
+func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
+	source, conn, l, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	one, err := reconcile.NewOneShot(ctx, source, l)
+	if err != nil {
+		return err
+	}
+	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
+	r := reconcileReport{Schema: string(l.Schema), Mode: c.mode(), Started: time.Now().UTC()}
+	first, err := one.Look(ctx, !c.Check, c.progress(ctx, s.err, conn, l))
+	if err != nil {
+		return fmt.Errorf("%w; what was corrected so far is right, run it again", err)
+	}
+	r.fill(first)
+	if !c.Check {
+		left, err := one.Look(ctx, false, nil)
+		if err != nil {
+			return err
+		}
+		r.Left = len(left.Drifts)
+	}
+	var refusal error
+	if c.Trust {
+		refusal, err = c.trust(ctx, conn, l, one, &r)
+		if err != nil {
+			return err
+		}
+	}
+	r.Seconds = time.Since(r.Started).Seconds()
+	r.Next = r.next(l)
+	if err := r.print(s.out, c.JSON); err != nil {
+		return err
+	}
+	switch {
+	case refusal != nil:
+		return refusal
+	case c.Check && r.Wrong > 0:
+		return &driftError{r.Wrong}
+	case r.Left > 0:
+		return &driftError{r.Left}
+	}
+	return nil
+}
+
+func (c *reconcileCmd) mode() string {
+	switch {
+	case c.Check:
+		return "check"
+	case c.Trust:
+		return "trust"
+	}
+	return "correct"
+}
+
+// trust sets the marker when there is evidence that nobody writes uncounted: no live pre-#290
+// runtime, and no new drift between two looks. Otherwise it says who does.
+func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
+	if !l.HasMarker {
+		return pg.Refuse("run awa's migrations first", "this awa has no trust marker"), nil
+	}
+	before, err := one.Look(ctx, true, nil)
+	if err != nil {
+		return nil, err
+	}
+	timer := time.NewTimer(c.Observe)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timer.C:
+	}
+	after, err := one.Look(ctx, false, nil)
+	if err != nil {
+		return nil, err
+	}
+	_ = before
+	r.Left = len(after.Drifts)
+	var old []string
+	runtimes, known, err := awa.Runtimes(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	for _, rt := range runtimes {
+		if rt.Old {
+			old = append(old, fmt.Sprintf("%s (%s)", rt.ID, rt.Version))
+		}
+	}
+	var why []string
+	if queues := queuesOf(after.Drifts); len(queues) > 0 {
+		why = append(why, fmt.Sprintf("new drift within %s on queue %s", c.Observe, strings.Join(queues, ", ")))
+	}
+	if len(old) > 0 {
+		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
+	}
+	if !known {
+		r.Notes = append(r.Notes, "awa.runtime_instances cannot be read: only the observation speaks for the marker")
+	}
+	if len(why) > 0 {
+		return pg.Refuse("stop the old writers and run this again, or use awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil
+	}
+	if err := one.Trust(ctx); err != nil {
+		return nil, err
+	}
+	r.MarkerSet = true
+	return nil, nil
+}
+
+func queuesOf(drifts []reconcile.Drift) (out []string) {
+	for _, d := range drifts {
+		if !slices.Contains(out, d.Queue) {
+			out = append(out, d.Queue)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// progress shows a bar on a terminal and a line a leaf elsewhere; both on standard error.
+func (c *reconcileCmd) progress(ctx context.Context, w io.Writer, conn *pgx.Conn, l *awa.Layout) reconcile.Progress {
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return func(leaf string, n, of int, rows int64) {
+			_, _ = fmt.Fprintf(w, "reconcile: %d of %d: %s, %d rows so far\n", n, of, leaf, rows)
+		}
+	}
+	estimate := int64(-1)
+	_ = conn.QueryRow(ctx, `select `+l.RowEstimate()).Scan(&estimate)
+	bar := progressbar.NewOptions64(max(estimate, 1), progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("rows"),
+		progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+	return func(leaf string, n, of int, rows int64) {
+		bar.Describe(fmt.Sprintf("%d of %d: %s", n, of, leaf))
+		bar.ChangeMax64(max(estimate, rows))
+		_ = bar.Set64(rows)
+		if n == of {
+			_ = bar.Finish()
+		}
+	}
+}
+
+func encode(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

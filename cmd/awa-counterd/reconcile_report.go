@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/reconcile"
+)
+
+// reconcileReport is the documented shape of `reconcile --json`; fields are only ever added.
+type reconcileReport struct {
+	Schema    string       `json:"schema"`
+	Mode      string       `json:"mode"` // check, correct or trust
+	Started   time.Time    `json:"started"`
+	Seconds   float64      `json:"seconds"`
+	Leaves    int          `json:"leaves"`
+	Rows      int64        `json:"rows"`
+	Groups    int          `json:"groups"`
+	Wrong     int          `json:"groups_wrong"` // as found
+	Corrected int          `json:"groups_corrected"`
+	Locked    int          `json:"groups_locked"` // put off: somebody held the counter row
+	Left      int          `json:"groups_left_wrong"`
+	MarkerSet bool         `json:"marker_set"`
+	Queues    []queueDrift `json:"queues"`
+	Worst     []groupDrift `json:"worst"` // at most ten
+	Notes     []string     `json:"notes,omitempty"`
+	Next      string       `json:"next_step"`
+}
+
+type queueDrift struct {
+	Queue  string `json:"queue"`
+	Groups int    `json:"groups_wrong"`
+	Drift  int64  `json:"drift"` // rows − counter, summed
+}
+
+type groupDrift struct {
+	Slot     int32  `json:"ready_slot"`
+	Queue    string `json:"queue"`
+	Priority int16  `json:"priority"`
+	Shard    int16  `json:"enqueue_shard"`
+	Rows     int64  `json:"rows"`
+	Counter  int64  `json:"counter"`
+	Drift    int64  `json:"drift"`
+}
+
+const worstGroups = 10
+
+func (r *reconcileReport) fill(res reconcile.Result) {
+	r.Leaves, r.Rows, r.Groups, r.Wrong = res.Leaves, res.Rows, res.Groups, len(res.Drifts)
+	r.Corrected, r.Locked = res.Corrected, len(res.Locked)
+	r.Queues, r.Worst = []queueDrift{}, []groupDrift{}
+	for i, d := range res.Drifts {
+		at := slices.IndexFunc(r.Queues, func(q queueDrift) bool { return q.Queue == d.Queue })
+		if at < 0 {
+			at = len(r.Queues)
+			r.Queues = append(r.Queues, queueDrift{Queue: d.Queue})
+		}
+		r.Queues[at].Groups++
+		r.Queues[at].Drift += d.Off()
+		if i < worstGroups {
+			r.Worst = append(r.Worst, groupDrift{d.Slot, d.Queue, d.Priority, d.Shard, d.Rows, d.Counter, d.Off()})
+		}
+	}
+	slices.SortFunc(r.Queues, func(a, b queueDrift) int { return strings.Compare(a.Queue, b.Queue) })
+}
+
+// next says what an operator would do now.
+func (r *reconcileReport) next(l *awa.Layout) string {
+	switch {
+	case r.MarkerSet:
+		return "nothing: the counters are right and readers use them"
+	case r.Mode == "check" && r.Wrong > 0:
+		return "awa-counterd reconcile corrects this; while pre-#290 writers are active, awa-counterd run keeps it right"
+	case r.Left > 0:
+		return "somebody writes uncounted, or holds a counter row: run it again, or awa-counterd run while pre-#290 writers are active"
+	case !l.HasMarker:
+		return "the counters are right; this awa has no trust marker"
+	case r.Mode == "trust":
+		return "see the reason below; the counters were right when they were last looked at"
+	}
+	return "the counters are right; awa-counterd reconcile --trust lets readers use them, once no pre-#290 writer is left"
+}
+
+func (r *reconcileReport) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return encode(w, r)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "schema %s: %d leaves, %d rows, %d groups compared in %.1f s\n", r.Schema, r.Leaves, r.Rows, r.Groups, r.Seconds)
+	fmt.Fprintf(&b, "wrong: %d", r.Wrong)
+	if r.Mode != "check" {
+		fmt.Fprintf(&b, ", corrected: %d, put off because somebody held the counter: %d, wrong at the second look: %d", r.Corrected, r.Locked, r.Left)
+	}
+	b.WriteString("\n")
+	if len(r.Queues) > 0 {
+		t := table.NewWriter()
+		t.SetStyle(table.StyleLight)
+		t.AppendHeader(table.Row{"queue", "groups wrong", "drift"})
+		for _, q := range r.Queues {
+			t.AppendRow(table.Row{q.Queue, q.Groups, fmt.Sprintf("%+d", q.Drift)})
+		}
+		b.WriteString(t.Render() + "\nworst groups:\n")
+		t = table.NewWriter()
+		t.SetStyle(table.StyleLight)
+		t.AppendHeader(table.Row{"slot", "queue", "priority", "shard", "rows", "counter", "drift"})
+		for _, g := range r.Worst {
+			t.AppendRow(table.Row{g.Slot, g.Queue, g.Priority, g.Shard, g.Rows, g.Counter, fmt.Sprintf("%+d", g.Drift)})
+		}
+		b.WriteString(t.Render() + "\n")
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
+	}
+	fmt.Fprintf(&b, "next: %s\n", r.Next)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
