@@ -28,6 +28,8 @@ const (
 type cli struct {
 	Run       runCmd       `cmd:"" help:"Keep the counters right until stopped."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare all counters with a scan and correct them, once, without a stream."`
+	Setup     setupCmd     `cmd:"" help:"Make what the daemon needs to find, idempotent; or print it for a DBA."`
+	Teardown  teardownCmd  `cmd:"" help:"Remove everything that is ours from the database."`
 	Distrust  distrustCmd  `cmd:"" help:"Clear the trust marker now; for a supervisor's post-stop hook."`
 	Version   versionCmd   `cmd:"" help:"Print version, commit and Go version."`
 }

@@ -16,6 +16,8 @@ type runCmd struct {
 	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
 	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
 
+	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Make neither publication nor schema; work with what a DBA has made (awa-counterd setup --print-sql)."`
+
 	Trust        string        `enum:"live,quiet,off" default:"live" help:"When to set the trust marker: live (while the counters are kept right), quiet (after a time without uncounted writes), off (never touch it)."`
 	QuietPeriod  time.Duration `default:"10m" help:"How long without uncounted writes counts as quiet."`
 	MaxStaleness time.Duration `default:"2s" help:"While trusted, no uncounted write older than this is missing from the counters."`
@@ -74,7 +76,7 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 	}
 	log.Info("awa-counterd " + version() + " on " + source.Target())
 	return daemon.New(daemon.Options{
-		Source: source, Schema: r.Schema, Slot: r.Slot, Publication: r.Publication,
+		Source: source, Schema: r.Schema, Slot: r.Slot, Publication: r.Publication, NoSetup: r.NoSetup,
 		Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
 		FlushInterval: r.FlushInterval, CheckpointInterval: r.CheckpointInterval, AuditInterval: r.AuditInterval,
 		StatusInterval: r.StatusInterval, Version: version(), Log: log,

@@ -15,6 +15,7 @@ type Options struct {
 	Schema      string // empty: ask awa
 	Slot        string // empty: made from database and schema
 	Publication string // empty: made from the schema
+	NoSetup     bool   // make neither publication nor schema
 
 	Trust              applier.TrustMode
 	QuietPeriod        time.Duration

@@ -56,7 +56,7 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // checkRights refuses a role that cannot do what the daemon does. It asks the catalog, so that
 // nothing has to be tried out on awa's tables.
-func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, trust applier.TrustMode) error {
+func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, trust applier.TrustMode, noSetup bool) error {
 	for _, need := range l.Needs(trust != applier.TrustOff) {
 		var has bool
 		if err := c.QueryRow(ctx, `select `+need.Check).Scan(&has); err != nil {
@@ -67,7 +67,7 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 		}
 	}
 	there, err := checkpoint.Exists(ctx, c)
-	if err != nil || there {
+	if err != nil || there || noSetup {
 		return err
 	}
 	var may bool

@@ -107,7 +107,7 @@ func (s *session) connect(ctx context.Context) error {
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
 		return err
 	}
-	return checkRights(ctx, s.control, s.layout, user, s.d.opts.Trust)
+	return checkRights(ctx, s.control, s.layout, user, s.d.opts.Trust, s.d.opts.NoSetup)
 }
 
 func (s *session) open(ctx context.Context, session pg.Session) (*pgx.Conn, error) {
@@ -117,7 +117,7 @@ func (s *session) open(ctx context.Context, session pg.Session) (*pgx.Conn, erro
 // take begins the lead: from here on, whatever an earlier instance still sends is refused.
 func (s *session) take(ctx context.Context) (applier.Start, error) {
 	var none applier.Start
-	if err := checkpoint.Ensure(ctx, s.control); err != nil {
+	if err := s.ensureSchema(ctx); err != nil {
 		return none, err
 	}
 	var err error
@@ -144,6 +144,29 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 		s.log.Warn("awa has no trust marker here; counters are kept right, and readers never told so")
 	}
 	return s.start(ctx, position, stored)
+}
+
+func (s *session) ensureSchema(ctx context.Context) error {
+	if !s.d.opts.NoSetup {
+		return checkpoint.Ensure(ctx, s.control)
+	}
+	there, err := checkpoint.Exists(ctx, s.control)
+	if err == nil && !there {
+		err = pg.Refuse("have a DBA run what awa-counterd setup --print-sql prints, or leave out --no-setup", "schema %s is missing", checkpoint.SchemaName)
+	}
+	return err
+}
+
+// ensurePublication makes the publication, or under --no-setup only looks at it.
+func (s *session) ensurePublication(ctx context.Context) (oid uint32, made bool, err error) {
+	if !s.d.opts.NoSetup {
+		return s.pub.Ensure(ctx, s.control)
+	}
+	oid, err = s.pub.Check(ctx, s.control)
+	if errors.Is(err, replication.ErrNoPublication) {
+		err = pg.Refuse("have the owner of awa's tables run: "+s.pub.CreateSQL(), "publication %s is missing", s.pub.Name)
+	}
+	return oid, false, err
 }
 
 func (s *session) openWriters(ctx context.Context, schema string) error {
@@ -247,7 +270,7 @@ func (s *session) look(ctx context.Context) (found, error) {
 		return f, err
 	}
 	s.name(system.Database)
-	oid, made, err := s.pub.Ensure(ctx, s.control)
+	oid, made, err := s.ensurePublication(ctx)
 	if err != nil {
 		return f, err
 	}

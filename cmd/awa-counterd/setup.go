@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/belongings"
+)
+
+// own is what setup and teardown have in common.
+type own struct {
+	database `embed:""`
+
+	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
+	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
+	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as, for its grants."`
+	PrintSQL    bool   `name:"print-sql" env:"-" help:"Print the statements, for a DBA to run; change nothing."`
+	JSON        bool   `env:"-" help:"Print the steps as JSON."`
+}
+
+var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+
+// Validate is called by the flag parser.
+func (o *own) Validate() error {
+	if o.Slot != "" && !slotName.MatchString(o.Slot) {
+		return fmt.Errorf("--slot=%q: a slot name has 1 to 63 of a-z, 0-9 and _", o.Slot)
+	}
+	return o.validate()
+}
+
+type planner func(context.Context, *pgx.Conn, *awa.Layout, belongings.Names) ([]belongings.Step, error)
+
+// run makes a plan and carries it out, or prints it.
+func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing string) error {
+	_, conn, l, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var name string
+	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
+		return fmt.Errorf("name the database: %w", err)
+	}
+	names := belongings.Names{Slot: o.Slot, Publication: o.Publication, Role: o.Role}.Default(name, l.Schema)
+	steps, err := plan(ctx, conn, l, names)
+	if err != nil {
+		return err
+	}
+	if o.PrintSQL {
+		for _, st := range steps {
+			if _, err := fmt.Fprintf(s.out, "-- %s\n%s;\n", st.What, st.SQL); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err = belongings.Run(ctx, conn, steps, func(st belongings.Step) {
+		if !o.JSON {
+			_, _ = fmt.Fprintf(s.out, "%s: %s\n", done, st.What)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.JSON:
+		return encode(s.out, map[string]any{"schema": l.Schema, "steps": append([]belongings.Step{}, steps...)})
+	case len(steps) == 0:
+		_, err = fmt.Fprintln(s.out, nothing)
+	}
+	return err
+}
+
+type setupCmd struct {
+	own `embed:""`
+}
+
+// Run is called by the flag parser.
+func (c *setupCmd) Run(ctx context.Context, s streams) error {
+	return c.run(ctx, s, belongings.Setup, "done", "nothing to do: all of it is there")
+}
+
+type teardownCmd struct {
+	own `embed:""`
+}
+
+// Run is called by the flag parser.
+func (c *teardownCmd) Run(ctx context.Context, s streams) error {
+	return c.run(ctx, s, belongings.Teardown, "removed", "nothing to remove: no trace of awa-counterd is left")
+}

@@ -1,0 +1,137 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// catalogs renders everything in a database that setup or the daemon could leave a trace in: objects,
+// rights as they are in effect, slots, publications, the marker.
+func (e *env) catalogs() string {
+	e.t.Helper()
+	var all []string
+	for _, sql := range []string{
+		`select 'schema ' || nspname || ' ' || coalesce((select string_agg(a::text, ' ' order by a::text) from aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a), '') from pg_namespace where nspname !~ '^pg_(temp|toast)'`,
+		`select 'relation ' || relnamespace::regnamespace || '.' || relname || relkind::text || relreplident::text || ' ' || coalesce((select string_agg(a::text, ' ' order by a::text) from aclexplode(coalesce(relacl, acldefault('r', relowner))) a), '') from pg_class where relnamespace::regnamespace::text !~ '^pg_'`,
+		`select 'column ' || attrelid::regclass || '.' || attname || ' ' || a::text from pg_attribute, aclexplode(attacl) a where attrelid::regclass::text !~ '^pg_'`,
+		`select 'function ' || oid::regprocedure from pg_proc where pronamespace::regnamespace::text !~ '^(pg_|information)'`,
+		`select 'publication ' || pubname from pg_publication`,
+		`select 'slot ' || slot_name from pg_replication_slots where database = current_database()`,
+		`select 'database ' || coalesce((select string_agg(a::text, ' ' order by a::text) from aclexplode(coalesce(datacl, acldefault('d', datdba))) a), '') from pg_database where datname = current_database()`,
+		`select 'marker ' || (terminal_counter_trusted_at is not null) from awa.queue_ring_state`,
+		`select 'locks ' || count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
+	} {
+		rows, err := e.pool.Query(context.Background(), sql+" order by 1")
+		require.NoError(e.t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(e.t, err)
+		all = append(all, lines...)
+	}
+	return strings.Join(all, "\n")
+}
+
+// As a DBA would: setup for a role with no rights but LOGIN and REPLICATION, the daemon as that role
+// with --no-setup, teardown, and not a trace is left.
+func TestSetupAndTeardown(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	role := "dba" + e.db
+	e.exec(fmt.Sprintf(`create role %s login replication`, role))
+	t.Cleanup(func() {
+		if conn, err := server.Connect(context.Background(), "postgres"); err == nil {
+			_, _ = conn.Exec(context.Background(), "drop role if exists "+role)
+			_ = conn.Close(context.Background())
+		}
+	})
+	before := e.catalogs()
+	asRole := server.URL(role, "", e.db)
+	refuses(t, refused, asRole, []string{"--no-setup"}, "lacks USAGE ON SCHEMA awa")
+
+	code, sql, errs := e.command("setup", "--role", role, "--print-sql")
+	require.Zero(t, code, errs)
+	require.Contains(t, sql, "CREATE PUBLICATION")
+	require.Equal(t, before, e.catalogs(), "--print-sql changed something")
+	code, out, errs := e.command("setup", "--role", role)
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "done: make publication awa_counterd_awa")
+	code, out, _ = e.command("setup", "--role", role)
+	require.Zero(t, code)
+	require.Equal(t, "nothing to do: all of it is there\n", out)
+
+	d := start(t, nil, "run", "--database-url", asRole, "--no-setup")
+	d.logged("marker set", 15*time.Second)
+	e.insertAt(1, "q", 5, false)
+	e.balanced(2 * time.Second)
+	code, _, errs = e.command("teardown", "--role", role)
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "stop awa-counterd first")
+	require.Zero(t, d.stop())
+
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`)
+	code, sql, _ = e.command("teardown", "--role", role, "--print-sql")
+	require.Zero(t, code)
+	require.Contains(t, sql, "DROP SCHEMA awa_counterd CASCADE")
+	code, out, errs = e.command("teardown", "--role", role)
+	require.Zero(t, code, errs)
+	for _, what := range []string{"drop replication slot", "drop publication", "drop schema", "clear the trust marker", "revoke USAGE"} {
+		require.Contains(t, out, "removed: "+what)
+	}
+	require.Equal(t, before, e.catalogs(), "a trace is left")
+	code, out, _ = e.command("teardown", "--role", role)
+	require.Zero(t, code)
+	require.Equal(t, "nothing to remove: no trace of awa-counterd is left\n", out)
+}
+
+// What --print-sql prints is what psql can run.
+func TestPrintedSQLRuns(t *testing.T) {
+	psql, err := exec.LookPath("psql")
+	require.NoError(t, err, "the distribution's client package brings psql")
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	before := e.catalogs()
+	pipe := func(args ...string) {
+		code, sql, errs := e.command(append(args, "--print-sql")...)
+		require.Zero(t, code, errs)
+		cmd := exec.Command(psql, "-qX", "-v", "ON_ERROR_STOP=1", e.url())
+		cmd.Stdin = strings.NewReader(sql)
+		said, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s\n%s", said, sql)
+	}
+	pipe("setup")
+	d := e.daemon("--no-setup")
+	d.logged("marker set", 15*time.Second)
+	require.Zero(t, d.stop())
+	pipe("teardown")
+	require.Equal(t, before, e.catalogs())
+}
+
+// Two awa schemas in one database do not get in each other's way, nor does removing one.
+func TestTwoSchemas(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	require.NoError(t, fleet.Install(t.Context(), conn, fleet.Layout{Schema: "other", Slots: 4}))
+	one, two := e.daemon("--schema", "awa"), e.daemon("--schema", "other")
+	one.logged("marker set", 15*time.Second)
+	two.logged("marker set", 15*time.Second)
+	e.insertAt(1, "q", 5, false)
+	e.balanced(2 * time.Second)
+	require.Zero(t, two.stop())
+	code, out, errs := e.command("teardown", "--schema", "other")
+	require.Zero(t, code, errs)
+	require.NotContains(t, out, "drop schema")
+	e.insertAt(2, "q", 5, false)
+	e.balanced(2 * time.Second)
+	require.Zero(t, one.stop())
+	code, out, _ = e.command("teardown", "--schema", "awa")
+	require.Zero(t, code)
+	require.Contains(t, out, "drop schema")
+}

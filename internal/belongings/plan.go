@@ -1,0 +1,212 @@
+package belongings
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// Step is one statement and what it is for.
+type Step struct {
+	What string `json:"what"`
+	SQL  string `json:"sql"`
+}
+
+// Names of what is ours for one awa schema.
+type Names struct {
+	Slot        string
+	Publication string
+	Role        string // whose grants; empty for none
+}
+
+// Default fills in the names that the daemon would choose.
+func (n Names) Default(database string, schema awa.Schema) Names {
+	if n.Slot == "" {
+		n.Slot = replication.SlotName(database, string(schema))
+	}
+	if n.Publication == "" {
+		n.Publication = replication.PublicationName(string(schema))
+	}
+	return n
+}
+
+// Run carries a plan out, as one transaction where PostgreSQL allows it: dropping a slot cannot be
+// undone, so it comes by itself.
+func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error {
+	for _, s := range steps {
+		if _, err := c.Exec(ctx, s.SQL); err != nil {
+			if pg.IsDenied(err) {
+				r := pg.Refuse("have somebody who may run it, or print the whole plan for a DBA with --print-sql: "+oneLine(s.SQL), "this role may not %s", s.What)
+				r.Err = err
+				return r
+			}
+			return fmt.Errorf("%s: %w", s.What, err)
+		}
+		done(s)
+	}
+	return nil
+}
+
+func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") }
+
+func quote(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+
+// Setup plans what a daemon with the least rights needs to find. The replication slot is not part of
+// it: one that nobody reads yet would retain WAL, and the daemon needs no further right to make it.
+func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
+	var steps []Step
+	there, err := checkpoint.Exists(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		steps = append(steps, Step{"make schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(checkpoint.DDL), ";")})
+	}
+	pub := replication.Publication{Name: n.Publication, Tables: l.Published(), Relations: l.Sources()}
+	switch _, err := pub.Check(ctx, c); {
+	case errors.Is(err, replication.ErrNoPublication):
+		steps = append(steps, Step{"make publication " + n.Publication, pub.CreateSQL()})
+	case err != nil:
+		return nil, err
+	}
+	if n.Role == "" {
+		return steps, nil
+	}
+	grants, err := grants(ctx, c, l, n.Role, there)
+	return append(steps, grants...), err
+}
+
+// own are the rights on our own schema.
+func own() []awa.Need {
+	out := []awa.Need{{Grant: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1, 'awa_counterd', 'USAGE')"}}
+	for _, t := range []string{"leader", "checkpoint", "books", "uncounted_writes"} {
+		name := checkpoint.SchemaName + "." + t
+		out = append(out, awa.Need{
+			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name,
+			Check: fmt.Sprintf("has_table_privilege($1, '%[1]s', 'SELECT') and has_table_privilege($1, '%[1]s', 'INSERT') and has_table_privilege($1, '%[1]s', 'UPDATE') and has_table_privilege($1, '%[1]s', 'DELETE')", name),
+		})
+	}
+	return out
+}
+
+func grants(ctx context.Context, c *pgx.Conn, l *awa.Layout, role string, schemaThere bool) ([]Step, error) {
+	var exists, replicates bool
+	err := c.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(rolreplication or rolsuper), false) from pg_roles where rolname = $1`, role).Scan(&exists, &replicates)
+	if err != nil {
+		return nil, fmt.Errorf("look for role %s: %w", role, err)
+	}
+	if !exists {
+		return nil, pg.Refuse(fmt.Sprintf("run: CREATE ROLE %s LOGIN REPLICATION", quote(role)), "there is no role %s", role)
+	}
+	var steps []Step
+	if !replicates {
+		steps = append(steps, Step{"let " + role + " replicate", fmt.Sprintf("ALTER ROLE %s REPLICATION", quote(role))})
+	}
+	needs := append(l.NeedsOf("$1", true), awa.ActiveSchemaNeed("$1"))
+	if schemaThere {
+		needs = append(needs, own()...)
+	}
+	for _, need := range needs {
+		var has bool
+		if err := c.QueryRow(ctx, `select `+need.Check, role).Scan(&has); err != nil {
+			return nil, fmt.Errorf("look at the rights of %s: %w", role, err)
+		}
+		if !has {
+			steps = append(steps, grant(need, role))
+		}
+	}
+	if !schemaThere {
+		for _, need := range own() {
+			steps = append(steps, grant(need, role))
+		}
+	}
+	return steps, nil
+}
+
+func grant(n awa.Need, role string) Step {
+	return Step{"grant " + n.Grant, fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(role))}
+}
+
+// Teardown plans the removal of everything that Setup and the daemon made for one awa schema.
+func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
+	var steps []Step
+	slot, err := replication.ReadSlot(ctx, c, n.Slot)
+	switch {
+	case errors.Is(err, replication.ErrNoSlot):
+	case err != nil:
+		return nil, err
+	case slot.Active:
+		return nil, pg.Refuse("stop awa-counterd first", "replication slot %s is being read by process %d", n.Slot, slot.ActivePID)
+	default:
+		steps = append(steps, Step{"drop replication slot " + n.Slot, fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
+	}
+	var set bool
+	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
+		return nil, fmt.Errorf("read the marker: %w", err)
+	}
+	if set {
+		steps = append(steps, Step{"clear the trust marker", l.SetMarker(false, "true")})
+	}
+	var published bool
+	if err := c.QueryRow(ctx, `select exists (select 1 from pg_publication where pubname = $1)`, n.Publication).Scan(&published); err != nil {
+		return nil, fmt.Errorf("look for publication %s: %w", n.Publication, err)
+	}
+	if published {
+		steps = append(steps, Step{"drop publication " + n.Publication, "DROP PUBLICATION " + quote(n.Publication)})
+	}
+	own, err := dropSchema(ctx, c, l.Schema)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, own...)
+	if n.Role != "" {
+		for _, need := range append(l.NeedsOf("$1", true), awa.ActiveSchemaNeed("$1")) {
+			var has bool
+			if err := c.QueryRow(ctx, `select `+need.Check, n.Role).Scan(&has); err != nil {
+				return nil, fmt.Errorf("look at the rights of %s: %w", n.Role, err)
+			}
+			if !has {
+				continue
+			}
+			steps = append(steps, Step{"revoke " + need.Grant, fmt.Sprintf("REVOKE %s FROM %s", need.Grant, quote(n.Role))})
+		}
+	}
+	return steps, nil
+}
+
+// dropSchema takes our schema away, or only what is in it for this awa schema while others use it.
+func dropSchema(ctx context.Context, c *pgx.Conn, schema awa.Schema) ([]Step, error) {
+	var there bool
+	if err := c.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, checkpoint.SchemaName).Scan(&there); err != nil || !there {
+		return nil, err
+	}
+	whole, err := checkpoint.Exists(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	others := false
+	if whole {
+		if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.leader where awa_schema <> $1)`, string(schema)).Scan(&others); err != nil {
+			return nil, fmt.Errorf("look at schema %s: %w", checkpoint.SchemaName, err)
+		}
+	}
+	if !others {
+		return []Step{{"drop schema " + checkpoint.SchemaName, "DROP SCHEMA " + checkpoint.SchemaName + " CASCADE"}}, nil
+	}
+	var steps []Step
+	for _, t := range []string{"checkpoint", "books", "uncounted_writes", "leader"} {
+		steps = append(steps, Step{
+			fmt.Sprintf("empty %s.%s of schema %s", checkpoint.SchemaName, t, schema),
+			fmt.Sprintf("DELETE FROM %s.%s WHERE awa_schema = '%s'", checkpoint.SchemaName, t, schema),
+		})
+	}
+	return steps, nil
+}
