@@ -48,12 +48,13 @@ type Start struct {
 // half for the statement that clears the marker.
 func (c *Config) doubtAfter() time.Duration    { return c.MaxStaleness / 2 }
 func (c *Config) promptWithin() time.Duration  { return c.MaxStaleness / 4 }
-func (c *Config) tokenInterval() time.Duration { return c.MaxStaleness / 4 }
+func (c *Config) tokenInterval() time.Duration { return min(c.MaxStaleness/4, slowestToken) }
 
 // ChunkSize is how many corrections go into one transaction: counter rows stay locked for about a ms.
 const ChunkSize = 64
 
 const (
+	slowestToken    = 5 * time.Second        // tokens are the heartbeat that operators and standbys look at
 	promptTokens    = 3                      // tokens in a row that must come back promptly before trust
 	maxScans        = 2                      // at a time; more would crowd awa out of the buffer cache
 	retryPause      = 100 * time.Millisecond // before a refused or failed scan or marker write is tried again

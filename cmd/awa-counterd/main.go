@@ -27,7 +27,9 @@ const (
 
 type cli struct {
 	Run       runCmd       `cmd:"" help:"Keep the counters right until stopped."`
+	Status    statusCmd    `cmd:"" help:"Who leads, lag, trust and why, drift and uncounted writes by queue, and what to do next."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare all counters with a scan and correct them, once, without a stream."`
+	Doctor    doctorCmd    `cmd:"" help:"Check every requirement, and say what mends what is wanting."`
 	Setup     setupCmd     `cmd:"" help:"Make what the daemon needs to find, idempotent; or print it for a DBA."`
 	Teardown  teardownCmd  `cmd:"" help:"Remove everything that is ours from the database."`
 	Distrust  distrustCmd  `cmd:"" help:"Clear the trust marker now; for a supervisor's post-stop hook."`
@@ -90,6 +92,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 	err = run.Run()
 	var usage *usageError
 	var drift *driftError
+	var found *findingsError
 	var refusal *pg.Refusal
 	switch {
 	case err == nil:
@@ -98,6 +101,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 		return fail(stderr, err, exitUsage)
 	case errors.As(err, &drift):
 		return fail(stderr, err, exitDrift)
+	case errors.As(err, &found):
+		return fail(stderr, err, found.exit())
 	case errors.As(err, &refusal):
 		return fail(stderr, refusal, exitRefused)
 	default:

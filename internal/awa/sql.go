@@ -60,6 +60,26 @@ func (l *Layout) MarkerIsSet() string {
 	return fmt.Sprintf(`coalesce((select %s is not null from %s where singleton), false)`, markerColumn, l.Schema.table(ringTable))
 }
 
+// HasQueueIndex tells whether the counters have an index that leads with the queue, as change #306
+// brings: without it a read of one queue scans all of them.
+func (l *Layout) HasQueueIndex() string {
+	return fmt.Sprintf(`select exists (select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+		where i.indrelid = '%s'::regclass and a.attname = '%s' and i.indisvalid)`, l.Schema.table(countersTable), queueColumn)
+}
+
+// MakeQueueIndex is the statement that brings it.
+func (l *Layout) MakeQueueIndex() string {
+	return fmt.Sprintf(`CREATE INDEX CONCURRENTLY idx_%[1]s_%[2]s_queue ON %[1]s.%[2]s (%[3]s, %[4]s)`, l.Schema, countersTable, queueColumn, priorityColumn)
+}
+
+// MarkerAge is an expression for how many seconds ago the marker was set; null when it is not.
+func (l *Layout) MarkerAge() string {
+	if !l.HasMarker {
+		return "null::float8"
+	}
+	return fmt.Sprintf(`(select extract(epoch from clock_timestamp() - %s)::float8 from %s where singleton)`, markerColumn, l.Schema.table(ringTable))
+}
+
 // RowEstimate is an expression for the planner's idea of how many rows done_entries has.
 func (l *Layout) RowEstimate() string {
 	return fmt.Sprintf(`(select coalesce(sum(greatest(c.reltuples, 0)), 0)::int8 from pg_inherits i

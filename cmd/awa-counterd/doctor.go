@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/awa-counterd/awa-counterd/internal/belongings"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/survey"
+)
+
+type doctorCmd struct {
+	database `embed:""`
+
+	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
+	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
+	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon is to run as; else the one connected as."`
+	JSON        bool   `env:"-" help:"Print the checks as JSON."`
+}
+
+// Validate is called by the flag parser.
+func (c *doctorCmd) Validate() error { return c.validate() }
+
+// findingsError is what a doctor's visit ends with when something is wanting, or could not be looked at.
+type findingsError struct{ wanting, unknown int }
+
+func (e *findingsError) Error() string {
+	return fmt.Sprintf("%d checks found something wanting, %d could not look", e.wanting, e.unknown)
+}
+
+// Run is called by the flag parser.
+func (c *doctorCmd) Run(ctx context.Context, s streams) error {
+	source, conn, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	schema, err := c.schema(ctx, conn)
+	if err != nil {
+		return &pg.Refusal{Problem: err.Error(), Remedy: "name awa's schema with --schema", Err: err}
+	}
+	var name string
+	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
+		return fmt.Errorf("name the database: %w", err)
+	}
+	names := belongings.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role}.Default(name, schema)
+	if names.Role == "" {
+		names.Role = source.User()
+	}
+	checks := survey.Examine(ctx, survey.Patient{Conn: conn, Schema: schema, Names: names, Trust: true})
+	found := &findingsError{}
+	for _, ch := range checks {
+		switch ch.Verdict {
+		case survey.Wanting:
+			found.wanting++
+		case survey.Unknown:
+			found.unknown++
+		}
+	}
+	if c.JSON {
+		err = encode(s.out, map[string]any{"schema": schema, "role": names.Role, "checks": checks, "wanting": found.wanting, "could_not_look": found.unknown})
+	} else {
+		_, err = fmt.Fprint(s.out, renderChecks(checks, found))
+	}
+	if err == nil && found.wanting+found.unknown > 0 {
+		err = found
+	}
+	return err
+}
+
+func renderChecks(checks []survey.Check, found *findingsError) string {
+	var b strings.Builder
+	for _, ch := range checks {
+		mark := map[survey.Verdict]string{survey.Fine: "✔", survey.Wanting: "✘", survey.Unknown: "?"}[ch.Verdict]
+		fmt.Fprintf(&b, "%s %s", mark, ch.Name)
+		if ch.Detail != "" {
+			fmt.Fprintf(&b, ": %s", ch.Detail)
+		}
+		b.WriteString("\n")
+		if ch.Remedy != "" {
+			fmt.Fprintf(&b, "    %s\n", ch.Remedy)
+		}
+	}
+	fmt.Fprintf(&b, "ran %d checks: %d wanting, %d could not look\n", len(checks), found.wanting, found.unknown)
+	return b.String()
+}
+
+// exit is 3 when something was found wanting, 1 when the only trouble was not being able to look.
+func (e *findingsError) exit() int {
+	if e.wanting > 0 {
+		return exitDrift
+	}
+	return exitFailed
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jackc/pgx/v5"
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/belongings"
+	"github.com/awa-counterd/awa-counterd/internal/survey"
+)
+
+type statusCmd struct {
+	database `embed:""`
+
+	Slot        string        `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
+	QuietPeriod time.Duration `default:"10m" help:"How long without uncounted writes counts as quiet."`
+	Watch       bool          `env:"-" help:"Refresh in place, every two seconds, until interrupted."`
+	JSON        bool          `env:"-" help:"Print the status as JSON."`
+}
+
+// Validate is called by the flag parser.
+func (c *statusCmd) Validate() error { return c.validate() }
+
+const watchEvery = 2 * time.Second
+
+// Run is called by the flag parser.
+func (c *statusCmd) Run(ctx context.Context, s streams) error {
+	_, conn, l, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	for {
+		st, err := c.read(ctx, conn, l)
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // interrupted, as the user wants to end --watch
+		case err != nil:
+			return err
+		case c.JSON:
+			err = encode(s.out, st)
+		default:
+			var text strings.Builder
+			if c.Watch {
+				text.WriteString("\x1b[H\x1b[2J") // home, clear
+			}
+			renderStatus(&text, st)
+			_, err = io.WriteString(s.out, text.String())
+		}
+		if err != nil || !c.Watch {
+			return err
+		}
+		timer := time.NewTimer(watchEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (c *statusCmd) read(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (*survey.Status, error) {
+	var name string
+	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
+		return nil, fmt.Errorf("name the database: %w", err)
+	}
+	slot := belongings.Names{Slot: c.Slot}.Default(name, l.Schema).Slot
+	return survey.Read(ctx, conn, l, slot, c.QuietPeriod)
+}
+
+func renderStatus(b *strings.Builder, st *survey.Status) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(b, "%-9s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	ago := func(v *float64) string {
+		if v == nil {
+			return "never"
+		}
+		return survey.Ago(*v) + " ago"
+	}
+	line("schema", "%s", st.Schema)
+	if l := st.Leader; l == nil {
+		line("leader", "none; the daemon has never run here")
+	} else {
+		life := "alive"
+		if !l.Alive {
+			life = "DEAD"
+		}
+		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, survey.Ago(l.Heartbeat))
+		line("position", "%s, checkpoint %s", orDash(st.Position), ago(st.Persisted))
+	}
+	if sl := st.Slot; sl == nil {
+		line("slot", "none")
+	} else {
+		reader := "read"
+		if !sl.Active {
+			reader = "NOT READ"
+		}
+		line("slot", "%s, %s, %s, lag %s, retained WAL %s", sl.Name, reader, sl.Status, humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)))
+	}
+	if st.MarkerSet {
+		line("trust", "marker set %s: readers use the counters", ago(st.MarkerAge))
+	} else {
+		line("trust", "marker not set, readers scan; %s", orDash(st.Reason))
+	}
+	line("audit", "%s", ago(st.Audit))
+	queues(b, st)
+	for _, r := range st.Runtimes {
+		old := ""
+		if r.Old {
+			old = ", pre-#290: writes uncounted"
+		}
+		line("runtimes", "%d live of version %s%s", r.Live, r.Version, old)
+	}
+	if !st.Known {
+		line("runtimes", "unknown: awa.runtime_instances is not there, or this role may not read it")
+	}
+	line("next", "%s", st.Next)
+}
+
+// queues is one table of what the checkpoint has of each queue.
+func queues(b *strings.Builder, st *survey.Status) {
+	if len(st.Queues) == 0 && len(st.Uncounted) == 0 {
+		return
+	}
+	uncounted := make(map[string]survey.Uncounted)
+	for _, u := range st.Uncounted {
+		uncounted[u.Queue] = u
+	}
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"queue", "rows", "counter", "drift", "uncounted", "per second", "last"})
+	row := func(q survey.Queue) {
+		u, ok := uncounted[q.Queue]
+		delete(uncounted, q.Queue)
+		if !ok {
+			t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, 0, "–", "never"})
+			return
+		}
+		t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, u.Rows, fmt.Sprintf("%.1f", u.PerSecond), survey.Ago(u.Last) + " ago"})
+	}
+	for _, q := range st.Queues {
+		row(q)
+	}
+	for _, u := range st.Uncounted {
+		if _, left := uncounted[u.Queue]; left {
+			row(survey.Queue{Queue: u.Queue})
+		}
+	}
+	b.WriteString(t.Render() + "\n")
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+func unsigned(n int64) uint64 { return uint64(max(n, 0)) }

@@ -1,0 +1,287 @@
+package survey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/belongings"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// Verdict of a check.
+type Verdict string
+
+// The verdicts. A check that could not look says nothing about what it looks at.
+const (
+	Fine    Verdict = "ok"
+	Wanting Verdict = "wanting" // does not work, or soon will not
+	Unknown Verdict = "could not look"
+)
+
+// Check is one requirement.
+type Check struct {
+	Name    string  `json:"check"`
+	Verdict Verdict `json:"verdict"`
+	Detail  string  `json:"detail,omitempty"` // what was found
+	Remedy  string  `json:"remedy,omitempty"` // the statement or setting that mends it
+}
+
+// Patient is what a doctor looks at.
+type Patient struct {
+	Conn   *pgx.Conn
+	Schema awa.Schema
+	Names  belongings.Names // Role is who the daemon runs as
+	Trust  bool             // the daemon is to set the marker
+}
+
+// Examine runs all checks. It goes on as far as it can when one fails.
+func Examine(ctx context.Context, p Patient) []Check {
+	d := &doctor{Patient: p}
+	d.server(ctx)
+	d.senders(ctx)
+	d.walKeep(ctx)
+	d.role(ctx)
+	if d.tables(ctx) {
+		d.rights(ctx)
+		d.index(ctx)
+		d.publication(ctx)
+		d.marker(ctx)
+	}
+	d.slots(ctx)
+	d.transactions(ctx)
+	d.prepared(ctx)
+	return d.checks
+}
+
+type doctor struct {
+	Patient
+	layout *awa.Layout
+	checks []Check
+}
+
+func (d *doctor) add(name string, v Verdict, detail, remedy string) {
+	if v == Fine {
+		remedy = ""
+	}
+	d.checks = append(d.checks, Check{Name: name, Verdict: v, Detail: detail, Remedy: remedy})
+}
+
+// ask adds a check that hangs on one condition, or says that it could not look.
+func (d *doctor) ask(name string, err error, ok bool, detail, remedy string) {
+	switch {
+	case err != nil:
+		d.add(name, Unknown, err.Error(), "")
+	case ok:
+		d.add(name, Fine, detail, "")
+	default:
+		d.add(name, Wanting, detail, remedy)
+	}
+}
+
+func (d *doctor) row(ctx context.Context, sql string, args []any, into ...any) error {
+	return d.Conn.QueryRow(ctx, sql, args...).Scan(into...)
+}
+
+func (d *doctor) server(ctx context.Context) {
+	var version int
+	var text, level string
+	var recovery bool
+	err := d.row(ctx, `select current_setting('server_version_num')::int, current_setting('server_version'), current_setting('wal_level'), pg_is_in_recovery()`,
+		nil, &version, &text, &level, &recovery)
+	d.ask("server version", err, version >= 140000, "PostgreSQL "+text, "upgrade to PostgreSQL 14 or later")
+	d.ask("primary", err, !recovery, map[bool]string{true: "this is a standby", false: "this is the primary"}[recovery], "point --database-url at the primary")
+	d.ask("wal_level", err, level == "logical", "wal_level is "+level, "ALTER SYSTEM SET wal_level = 'logical' and restart the server")
+}
+
+func (d *doctor) senders(ctx context.Context) {
+	var slots, used, senders, sending int
+	var ours bool
+	err := d.row(ctx, `select current_setting('max_replication_slots')::int, (select count(*) from pg_replication_slots),
+		current_setting('max_wal_senders')::int, (select count(*) from pg_stat_activity where backend_type = 'walsender'),
+		exists (select 1 from pg_replication_slots where slot_name = $1)`, []any{d.Names.Slot}, &slots, &used, &senders, &sending, &ours)
+	d.ask("replication slot free", err, ours || used < slots, fmt.Sprintf("%d of %d used", used, slots),
+		"ALTER SYSTEM SET max_replication_slots = "+fmt.Sprint(slots+5)+" and restart the server, or drop a slot that nobody needs")
+	d.ask("walsender free", err, sending < senders, fmt.Sprintf("%d of %d used", sending, senders),
+		"ALTER SYSTEM SET max_wal_senders = "+fmt.Sprint(senders+5)+" and restart the server")
+}
+
+func (d *doctor) walKeep(ctx context.Context) {
+	var keep string
+	err := d.row(ctx, `select current_setting('max_slot_wal_keep_size')`, nil, &keep)
+	d.ask("WAL bounded", err, keep != "-1", "max_slot_wal_keep_size is "+map[bool]string{true: "unlimited: a slot that nobody reads fills the disk", false: keep}[keep == "-1"],
+		"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf()")
+}
+
+func (d *doctor) role(ctx context.Context) {
+	var exists, replicates bool
+	err := d.row(ctx, `select count(*) > 0, coalesce(bool_or(r.rolreplication or r.rolsuper), false) or exists (
+			select 1 from pg_roles g where g.rolname = 'rds_replication' and pg_has_role($1::text, g.oid, 'member'))
+		from pg_roles r where r.rolname = $1`, []any{d.Names.Role}, &exists, &replicates)
+	if err == nil && !exists {
+		d.add("role", Wanting, "there is no role "+d.Names.Role, fmt.Sprintf("CREATE ROLE %s LOGIN REPLICATION", pgx.Identifier{d.Names.Role}.Sanitize()))
+		return
+	}
+	d.ask("REPLICATION right", err, replicates, "role "+d.Names.Role, fmt.Sprintf("ALTER ROLE %s REPLICATION", pgx.Identifier{d.Names.Role}.Sanitize()))
+}
+
+// tables finds awa's tables; without them there is nothing more to look at.
+func (d *doctor) tables(ctx context.Context) bool {
+	l, err := awa.Discover(ctx, d.Conn, d.Schema)
+	var shape *awa.ShapeError
+	switch {
+	case errors.Is(err, awa.ErrNotYet):
+		d.add("awa's tables", Wanting, err.Error(), "run awa's migrations; awa-counterd run waits for that")
+		return false
+	case errors.As(err, &shape):
+		d.add("awa's tables", Wanting, shape.Error(), "see the message; --schema names another schema")
+		return false
+	case err != nil:
+		d.add("awa's tables", Unknown, err.Error(), "")
+		return false
+	}
+	d.layout = l
+	d.add("awa's tables", Fine, fmt.Sprintf("schema %s, shape %s, %d leaves", l.Schema, l.Shape.Name(), len(l.Leaves)), "")
+	if err := l.CheckIdentities(); err != nil {
+		before, remedy, _ := strings.Cut(err.Error(), "; run: ")
+		d.add("replica identities", Wanting, before, remedy)
+	} else {
+		d.add("replica identities", Fine, "every leaf's deletes carry the key", "")
+	}
+	d.ask("trust marker", nil, l.HasMarker, map[bool]string{true: "the column is there", false: "this awa has no marker: counters yes, trust no"}[l.HasMarker], "run awa's migrations")
+	return true
+}
+
+func (d *doctor) rights(ctx context.Context) {
+	for _, need := range d.layout.NeedsOf("$1::text", d.Trust) {
+		var has bool
+		err := d.row(ctx, `select `+need.Check, []any{d.Names.Role}, &has)
+		d.ask("right: "+need.Grant, err, has, "", fmt.Sprintf("GRANT %s TO %s", need.Grant, pgx.Identifier{d.Names.Role}.Sanitize()))
+	}
+	there, err := checkpoint.Exists(ctx, d.Conn)
+	if err == nil && there {
+		d.add("schema "+checkpoint.SchemaName, Fine, "is there", "")
+		return
+	}
+	var may bool
+	if err == nil {
+		err = d.row(ctx, `select has_database_privilege($1::text, current_database(), 'create')`, []any{d.Names.Role}, &may)
+	}
+	d.ask("schema "+checkpoint.SchemaName, err, may, map[bool]string{true: "is missing; the daemon makes it", false: "is missing, and the role may not make it"}[may],
+		"awa-counterd setup --role "+d.Names.Role)
+}
+
+func (d *doctor) index(ctx context.Context) {
+	var there bool
+	err := d.row(ctx, d.layout.HasQueueIndex(), nil, &there)
+	d.ask("queue-leading index", err, there, map[bool]string{true: "is there", false: "is missing: awa's reads of one queue scan every counter"}[there], d.layout.MakeQueueIndex())
+}
+
+func (d *doctor) publication(ctx context.Context) {
+	pub := replication.Publication{Name: d.Names.Publication, Tables: d.layout.Published(), Relations: d.layout.Sources()}
+	_, err := pub.Check(ctx, d.Conn)
+	var refusal *pg.Refusal
+	switch {
+	case errors.Is(err, replication.ErrNoPublication):
+		d.add("publication", Fine, pub.Name+" is missing; the daemon makes it if its role owns awa's tables", "")
+		d.owner(ctx, pub)
+	case errors.As(err, &refusal):
+		d.add("publication", Wanting, refusal.Problem, strings.TrimPrefix(refusal.Remedy, "run: "))
+	default:
+		d.ask("publication", err, err == nil, pub.Name+" publishes all it has to", "")
+	}
+}
+
+func (d *doctor) owner(ctx context.Context, pub replication.Publication) {
+	var owns, may bool
+	err := d.row(ctx, `select pg_has_role($1::text, c.relowner, 'usage'), has_database_privilege($1::text, current_database(), 'create')
+		from pg_class c where c.oid = $2::text::regclass`, []any{d.Names.Role, d.layout.Schema.RowsTable()}, &owns, &may)
+	d.ask("may make the publication", err, owns && may, "role "+d.Names.Role, "as the owner of awa's tables: "+pub.CreateSQL())
+}
+
+func (d *doctor) marker(ctx context.Context) {
+	if !d.layout.HasMarker {
+		return
+	}
+	var set bool
+	err := d.row(ctx, `select `+d.layout.MarkerIsSet(), nil, &set)
+	vouched := false
+	if there, e := checkpoint.Exists(ctx, d.Conn); err == nil && e == nil && there && set {
+		var l checkpoint.Leader
+		var known bool
+		l, known, err = checkpoint.ReadLeader(ctx, d.Conn, string(d.Schema))
+		vouched = known && l.Heartbeat.Seconds() < alive
+	}
+	detail := "not set"
+	if set && vouched {
+		detail = "set, and a daemon vouches for it"
+	} else if set {
+		detail = "set, and no daemon vouches for it: wrong if pre-#290 binaries still write"
+	}
+	d.ask("marker vouched for", err, !set || vouched, detail, "awa-counterd distrust")
+}
+
+// retainsTooMuch is what another slot may hold back before it is worth a word.
+const retainsTooMuch = 1 << 30
+
+func (d *doctor) slots(ctx context.Context) {
+	s, err := replication.ReadSlot(ctx, d.Conn, d.Names.Slot)
+	switch {
+	case errors.Is(err, replication.ErrNoSlot):
+		d.add("replication slot", Fine, d.Names.Slot+" is not there yet; the daemon makes it", "")
+	case err != nil:
+		d.add("replication slot", Unknown, err.Error(), "")
+	case s.Lost():
+		d.add("replication slot", Wanting, d.Names.Slot+" has lost its WAL", "start awa-counterd run, which makes it anew, and raise max_slot_wal_keep_size")
+	default:
+		d.add("replication slot", Fine, d.Names.Slot+" is "+s.Status, "")
+	}
+	rows, err := d.Conn.Query(ctx, `select slot_name from pg_replication_slots where slot_name <> $1 and not active and restart_lsn is not null
+		and not pg_is_in_recovery() and pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) > $2 order by 1`, d.Names.Slot, int64(retainsTooMuch))
+	var idle []string
+	if err == nil {
+		idle, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	detail, remedy := "none retains more than 1 GiB unread", ""
+	if len(idle) > 0 {
+		detail, remedy = "retain more than 1 GiB and are not read: "+strings.Join(idle, ", "), "if nobody needs it: SELECT pg_drop_replication_slot('"+idle[0]+"')"
+	}
+	d.ask("other slots", err, len(idle) == 0, detail, remedy)
+}
+
+// longTransaction is how old a writing transaction may be before it is worth a word: making a slot
+// waits for it.
+const longTransaction = time.Minute
+
+func (d *doctor) transactions(ctx context.Context) {
+	var n int
+	var pid *int32
+	var who *string
+	err := d.row(ctx, `select count(*), min(pid), min(coalesce(usename, '') || '@' || coalesce(datname, '')) from pg_stat_activity
+		where backend_xid is not null and xact_start < clock_timestamp() - $1::interval`, []any{longTransaction}, &n, &pid, &who)
+	detail, remedy := "none older than a minute", ""
+	if n > 0 && pid != nil {
+		detail = fmt.Sprintf("%d writing transactions older than a minute, one of process %d (%s): making a slot waits for them", n, *pid, *who)
+		remedy = fmt.Sprintf("end it: SELECT pg_terminate_backend(%d)", *pid)
+	}
+	d.ask("long transactions", err, n == 0, detail, remedy)
+}
+
+func (d *doctor) prepared(ctx context.Context) {
+	var n int
+	var gid *string
+	err := d.row(ctx, `select count(*), min(gid) from pg_prepared_xacts`, nil, &n, &gid)
+	detail, remedy := "none", ""
+	if n > 0 && gid != nil {
+		detail = fmt.Sprintf("%d prepared transactions, one of them %q: making a slot waits for them", n, *gid)
+		remedy = fmt.Sprintf("ROLLBACK PREPARED '%s' or COMMIT PREPARED '%s'", *gid, *gid)
+	}
+	d.ask("prepared transactions", err, n == 0, detail, remedy)
+}

@@ -1,0 +1,57 @@
+package survey
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// next says in one line what an operator would do now.
+func (s *Status) next(quiet time.Duration) string {
+	switch {
+	case s.Leader == nil:
+		return "awa-counterd has never run here: start awa-counterd run"
+	case !s.Leader.Alive && s.MarkerSet:
+		return fmt.Sprintf("no daemon is alive (%s was seen last, %s ago) and the marker is set: start it, or run awa-counterd distrust", s.Leader.Host, Ago(s.Leader.Heartbeat))
+	case !s.Leader.Alive:
+		return fmt.Sprintf("no daemon is alive (%s was seen last, %s ago): start it, or remove it with awa-counterd teardown", s.Leader.Host, Ago(s.Leader.Heartbeat))
+	}
+	if active := s.active(quiet); len(active) > 0 {
+		return fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(s.Uncounted[0].Last))
+	}
+	for _, r := range s.Runtimes {
+		if r.Old {
+			return fmt.Sprintf("%d pre-#290 runtimes of version %s are live: replace them", r.Live, r.Version)
+		}
+	}
+	if !s.MarkerSet {
+		return "wait until the counters can be trusted: " + s.Reason
+	}
+	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s", quiet)
+}
+
+// active lists the queues that were written uncounted within quiet, newest first.
+func (s *Status) active(quiet time.Duration) (out []string) {
+	for _, u := range s.Uncounted {
+		if u.Last < quiet.Seconds() {
+			out = append(out, u.Queue)
+		}
+	}
+	return out
+}
+
+// Ago renders an age in seconds for people.
+func Ago(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.1f h", d.Hours())
+	}
+	return fmt.Sprintf("%.0f days", d.Hours()/24)
+}
