@@ -20,6 +20,7 @@ type Leader struct {
 	Version   string
 	Heartbeat time.Duration // age of the last one, by the server's clock
 	State     string
+	Leaving   bool // awa-counterd finish has asked every daemon to leave for good
 }
 
 // LockKey is the key text of the session advisory lock that the leader holds.
@@ -64,9 +65,9 @@ func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
 func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
 	var l Leader
 	err := c.QueryRow(ctx, `
-		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, state
+		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, state, leaving
 		from awa_counterd.leader where awa_schema = $1`, awaSchema).
-		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), &l.State)
+		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), &l.State, &l.Leaving)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Leader{}, false, nil
@@ -74,6 +75,14 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 		return Leader{}, false, fmt.Errorf("read the leader: %w", err)
 	}
 	return l, true, nil
+}
+
+// AskToLeave tells every daemon of the schema to leave for good, or takes that back.
+func AskToLeave(ctx context.Context, c Conn, awaSchema string, leave bool) error {
+	if _, err := c.Exec(ctx, `update awa_counterd.leader set leaving = $2 where awa_schema = $1`, awaSchema, leave); err != nil {
+		return fmt.Errorf("ask the daemon to leave: %w", err)
+	}
+	return nil
 }
 
 // nanoseconds scans a float8 into a duration.

@@ -25,7 +25,8 @@ create table if not exists awa_counterd.leader (
 	version      text not null,
 	leads_since  timestamptz not null default now(),
 	heartbeat_at timestamptz not null default now(),
-	state        text not null default 'starting'
+	state        text not null default 'starting',
+	leaving      boolean not null default false
 );
 comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; heartbeat_at moves with every token';
 
@@ -43,9 +44,12 @@ create table if not exists awa_counterd.checkpoint (
 	unseen_xids       bigint[] not null,
 	trusted           boolean not null,
 	reason            text not null,
-	last_audit_at     timestamptz
+	last_audit_at     timestamptz,
+	observed_since    timestamptz not null default now()
 );
 comment on table awa_counterd.checkpoint is 'where the books stand: everything up to position is in awa_counterd.books';
+
+comment on column awa_counterd.checkpoint.observed_since is 'every change since then was seen, through restarts';
 
 create table if not exists awa_counterd.books (
 	awa_schema    text not null,

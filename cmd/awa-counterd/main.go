@@ -32,6 +32,7 @@ type cli struct {
 	Doctor    doctorCmd    `cmd:"" help:"Check every requirement, and say what mends what is wanting."`
 	Setup     setupCmd     `cmd:"" help:"Make what the daemon needs to find, idempotent; or print it for a DBA."`
 	Teardown  teardownCmd  `cmd:"" help:"Remove everything that is ours from the database."`
+	Finish    finishCmd    `cmd:"" help:"End of an upgrade: wait until it is safe, set the marker for good, remove everything that is ours."`
 	Distrust  distrustCmd  `cmd:"" help:"Clear the trust marker now; for a supervisor's post-stop hook."`
 	Version   versionCmd   `cmd:"" help:"Print version, commit and Go version."`
 }
@@ -41,7 +42,7 @@ const description = `Keeps awa's terminal counters right from the outside, while
 It reads the changes of done_entries and of the counters through logical replication, writes the difference
 into queue_terminal_live_counts, and sets the trust marker only while it can vouch for the counters.
 
-Every flag can be given as an environment variable, AWA_COUNTERD_ and its name: AWA_COUNTERD_MAX_STALENESS=2s.`
+Where a flag's help names an environment variable, that does as well: AWA_COUNTERD_MAX_STALENESS=2s.`
 
 func main() {
 	ctx, stop := signals()

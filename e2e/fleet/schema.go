@@ -57,11 +57,29 @@ func (l Layout) DDL() string {
 	p(`create table %s.dlq_entries (job_id bigint primary key, queue text not null, reason text)`, s)
 	p(`create sequence %s.lane_seq`, s)
 	p(`create sequence %s.job_id_seq`, s)
+	b.WriteString(l.compatDDL())
 	b.WriteString(l.logDDL())
 	if !l.NoCounter {
 		b.WriteString(l.CounterDDL())
 	}
 	return b.String()
+}
+
+// compatDDL is the function behind DELETE FROM awa.jobs. Since awa's migration 22 it counts, whatever
+// the binary of its caller, once there is a counter.
+func (l Layout) compatDDL() string {
+	return fmt.Sprintf(`
+		create or replace function %[1]s.delete_job_compat(job bigint) returns void language plpgsql as $$
+		declare r record;
+		begin
+			for r in delete from %[1]s.done_entries where job_id = job returning ready_slot, queue, priority, enqueue_shard loop
+				if to_regclass('%[1]s.queue_terminal_live_counts') is not null then
+					update %[1]s.queue_terminal_live_counts c set live_terminal_count = greatest(0, live_terminal_count - 1)
+					where c.ready_slot = r.ready_slot and c.queue = r.queue and c.priority = r.priority and c.enqueue_shard = r.enqueue_shard;
+				end if;
+			end loop;
+		end $$;
+`, l.Schema)
 }
 
 // CounterDDL is what change #304 and #306 add.
@@ -75,16 +93,6 @@ func (l Layout) CounterDDL() string {
 		create table if not exists %[1]s.queue_terminal_live_counts (ready_slot integer not null, queue text not null, priority smallint not null,
 			enqueue_shard smallint not null, live_terminal_count bigint not null default 0, primary key (ready_slot, queue, priority, enqueue_shard));
 		create index if not exists idx_%[1]s_queue_terminal_live_counts_queue on %[1]s.queue_terminal_live_counts (queue, priority);
-		create or replace function %[1]s.delete_job_compat(job bigint) returns void language plpgsql as $$
-		declare r record;
-		begin
-			for r in delete from %[1]s.done_entries where job_id = job returning ready_slot, queue, priority, enqueue_shard loop
-				if to_regclass('%[1]s.queue_terminal_live_counts') is not null then
-					update %[1]s.queue_terminal_live_counts c set live_terminal_count = greatest(0, live_terminal_count - 1)
-					where c.ready_slot = r.ready_slot and c.queue = r.queue and c.priority = r.priority and c.enqueue_shard = r.enqueue_shard;
-				end if;
-			end loop;
-		end $$;
 		%[2]s`, s, marker)
 }
 

@@ -25,6 +25,7 @@ type Names struct {
 	Slot        string
 	Publication string
 	Role        string // whose grants; empty for none
+	KeepMarker  bool   // at a teardown: leave the trust marker as it is
 }
 
 // Default fills in the names that the daemon would choose.
@@ -152,7 +153,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
 		return nil, fmt.Errorf("read the marker: %w", err)
 	}
-	if set {
+	if set && !n.KeepMarker {
 		steps = append(steps, Step{"clear the trust marker", l.SetMarker(false, "true")})
 	}
 	var published bool

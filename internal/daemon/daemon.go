@@ -40,6 +40,9 @@ const stopWithin = 8 * time.Second
 // errStopped ends a session that was asked to.
 var errStopped = errors.New("stopped")
 
+// errFinished ends the process: awa-counterd finish removes everything that is ours.
+var errFinished = errors.New("the upgrade is being finished")
+
 // Run works until ctx ends, and then stops gracefully. It returns nil after that, a *pg.Refusal
 // when it cannot start, and never for a fault that may pass.
 func (d *Daemon) Run(ctx context.Context) error {
@@ -52,6 +55,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		began := time.Now()
 		err := d.session(ctx)
 		switch {
+		case errors.Is(err, errFinished):
+			d.log.Info("leaving for good: awa-counterd finish asked for it")
+			return nil
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
 			d.log.Info("stopped")
 			return nil //nolint:nilerr // asked to stop, and did

@@ -91,6 +91,9 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 		now := time.Now()
 		l.act(now)
 		if l.core.Stopped(now) {
+			if l.leaving {
+				return errFinished
+			}
 			return errStopped
 		}
 		timer.Reset(l.core.Deadline(now).Sub(now))

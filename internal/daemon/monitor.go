@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
@@ -34,11 +35,25 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			}
 			return err
 		}
+		leader, known, err := checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
+		if err != nil {
+			return err
+		}
 		select {
-		case results <- func(time.Time) { s.retained = slot.Retained }:
+		case results <- func(now time.Time) { s.heard(now, slot, known && leader.Leaving) }:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// heard takes in what the monitor saw, on the loop's goroutine.
+func (s *session) heard(now time.Time, slot replication.Slot, leave bool) {
+	s.retained = slot.Retained
+	if leave && !s.leaving {
+		s.leaving = true
+		s.log.Info("finishing: the last flush and checkpoint")
+		s.core.Stop(now)
 	}
 }
 

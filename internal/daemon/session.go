@@ -42,6 +42,7 @@ type session struct {
 	core     *applier.Core
 	retained int64 // bytes of WAL, as last read
 	status   ticker
+	leaving  bool // finish has asked us to
 }
 
 // session runs one lead from connecting to its end. ctx ends it gracefully.
@@ -70,7 +71,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Shape.Name()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pub.Name), zap.String("instance", s.instance))
 	err = s.loop(ctx, work)
-	if !errors.Is(err, errStopped) && !isDeposed(err) {
+	if !errors.Is(err, errStopped) && !errors.Is(err, errFinished) && !isDeposed(err) {
 		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
 	}
 	return err
@@ -125,6 +126,11 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 		return none, err
 	}
 	schema := string(s.layout.Schema)
+	if leader, known, err := checkpoint.ReadLeader(ctx, s.control, schema); err != nil {
+		return none, err
+	} else if known && leader.Leaving {
+		return none, errFinished
+	}
 	host, _ := os.Hostname()
 	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version}
 	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {

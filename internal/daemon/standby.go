@@ -32,6 +32,9 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		if err != nil {
 			return err
 		}
+		if leader.Leaving {
+			return errFinished
+		}
 		if !told {
 			told = true
 			d.log.Info("standing by: another instance leads",

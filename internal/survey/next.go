@@ -27,7 +27,25 @@ func (s *Status) next(quiet time.Duration) string {
 	if !s.MarkerSet {
 		return "wait until the counters can be trusted: " + s.Reason
 	}
+	if s.Observed < quiet.Seconds() {
+		return fmt.Sprintf("nothing was written uncounted in the %s since the daemon watches; safe to finish after %s of that", Ago(s.Observed), quiet)
+	}
 	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s", quiet)
+}
+
+// Unfinished says why the upgrade cannot be finished yet; "" when it can.
+func (s *Status) Unfinished(quiet time.Duration) string {
+	drift := int64(0)
+	for _, q := range s.Queues {
+		drift += max(q.Drift, -q.Drift)
+	}
+	switch next := s.next(quiet); {
+	case s.Leader == nil || !s.Leader.Alive || !strings.HasPrefix(next, "safe to finish"):
+		return next
+	case drift != 0:
+		return fmt.Sprintf("the last checkpoint still has a drift of %d", drift)
+	}
+	return ""
 }
 
 // active lists the queues that were written uncounted within quiet, newest first.

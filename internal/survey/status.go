@@ -21,7 +21,8 @@ type Status struct {
 	Position  string      `json:"position,omitempty"`
 	Persisted *float64    `json:"persisted_ago,omitempty"`
 	Audit     *float64    `json:"last_audit_ago,omitempty"`
-	Slot      *Slot       `json:"slot"` // null: there is none
+	Observed  float64     `json:"observed_for"` // every change of the last so many seconds was seen
+	Slot      *Slot       `json:"slot"`         // null: there is none
 	MarkerSet bool        `json:"marker_set"`
 	MarkerAge *float64    `json:"marker_set_ago,omitempty"`
 	Reason    string      `json:"reason,omitempty"` // why the marker is not set
@@ -140,8 +141,9 @@ func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) err
 
 func (s *Status) readCheckpoint(ctx context.Context, c *pgx.Conn, schema string) error {
 	err := c.QueryRow(ctx, `select position::text, extract(epoch from clock_timestamp() - persisted_at)::float8,
-		extract(epoch from clock_timestamp() - last_audit_at)::float8, reason from awa_counterd.checkpoint where awa_schema = $1`, schema).
-		Scan(&s.Position, &s.Persisted, &s.Audit, &s.Reason)
+		extract(epoch from clock_timestamp() - last_audit_at)::float8, reason,
+		extract(epoch from clock_timestamp() - observed_since)::float8 from awa_counterd.checkpoint where awa_schema = $1`, schema).
+		Scan(&s.Position, &s.Persisted, &s.Audit, &s.Reason, &s.Observed)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read the checkpoint: %w", err)
 	}

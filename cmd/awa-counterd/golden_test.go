@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/reconcile"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares with testdata/name; the files are what people and programs read.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o600))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got)
+}
+
+func someReport() *reconcileReport {
+	r := &reconcileReport{Schema: "awa", Mode: "correct", Started: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), Seconds: 1.25, Left: 1}
+	r.fill(reconcile.Result{
+		Leaves: 16, Groups: 187, Rows: 20_000, Corrected: 2, Locked: []terminal.Group{{}},
+		Drifts: []reconcile.Drift{
+			{Group: terminal.Group{Slot: 3, Queue: "email", Priority: 1}, Rows: 120, Counter: 20},
+			{Group: terminal.Group{Slot: 4, Queue: "it's \"quoted\"", Priority: 2, Shard: 1}, Rows: 0, Counter: 7},
+		},
+	})
+	r.Next = r.next(&awa.Layout{HasMarker: true})
+	return r
+}
+
+func TestGoldenReconcile(t *testing.T) {
+	for name, asJSON := range map[string]bool{"reconcile.txt": false, "reconcile.json": true} {
+		var b bytes.Buffer
+		require.NoError(t, someReport().print(&b, asJSON))
+		golden(t, name, b.String())
+	}
+}
+
+func someStatus() *survey.Status {
+	f := func(v float64) *float64 { return &v }
+	return &survey.Status{
+		Schema: "awa", Position: "0/1C76450", Persisted: f(2.1), Audit: f(95), Observed: 3600, MarkerSet: true, MarkerAge: f(1800),
+		Leader:    &survey.Leader{Host: "db1", PID: 4711, Version: "v0.1.0", Heartbeat: 0.2, Alive: true, State: "trusted"},
+		Slot:      &survey.Slot{Name: "awa_counterd_app_awa_1a2b3c4d", Active: true, Status: "reserved", Retained: 3 << 20, Lag: 4096},
+		Queues:    []survey.Queue{{Queue: "billing", Rows: 3994, Counter: 3994}, {Queue: "email", Rows: 1397, Counter: 1385, Drift: 12}},
+		Uncounted: []survey.Uncounted{{Queue: "email", Rows: 88_120, Transactions: 901, PerSecond: 41.5, Last: 3.2, LastLSN: "0/1C76400"}, {Queue: "gone", Rows: 5, Transactions: 1, Last: 7300, LastLSN: "0/10"}},
+		Runtimes:  []survey.Runtime{{Version: "0.6.0-beta.1", Live: 2, Old: true}, {Version: "0.6.0-beta.2", Live: 6}},
+		Known:     true, Next: "pre-#290 writers still active on queue email; last 3.2 s ago",
+	}
+}
+
+func TestGoldenStatus(t *testing.T) {
+	var text strings.Builder
+	renderStatus(&text, someStatus())
+	golden(t, "status.txt", text.String())
+	var b bytes.Buffer
+	require.NoError(t, encode(&b, someStatus()))
+	golden(t, "status.json", b.String())
+	text.Reset()
+	renderStatus(&text, &survey.Status{Schema: "awa", Next: "awa-counterd has never run here: start awa-counterd run"})
+	golden(t, "status_never.txt", text.String())
+}
+
+func TestGoldenDoctor(t *testing.T) {
+	checks := []survey.Check{
+		{Name: "server version", Verdict: survey.Fine, Detail: "PostgreSQL 15.18"},
+		{Name: "wal_level", Verdict: survey.Wanting, Detail: "wal_level is replica", Remedy: "ALTER SYSTEM SET wal_level = 'logical' and restart the server"},
+		{Name: "prepared transactions", Verdict: survey.Unknown, Detail: "permission denied"},
+	}
+	found := &findingsError{wanting: 1, unknown: 1}
+	golden(t, "doctor.txt", renderChecks(checks, found))
+	require.Equal(t, exitDrift, found.exit())
+	require.Equal(t, exitFailed, (&findingsError{unknown: 1}).exit())
+}
+
+func TestGoldenHelp(t *testing.T) {
+	_, out, _ := run("--help")
+	golden(t, "help.txt", out)
+}
+
+// Every wrong flag and hostile value is one line, exit code 2, and nothing is connected to.
+func TestHostileValues(t *testing.T) {
+	for _, args := range [][]string{
+		{"reconcile", "--check", "--trust"},
+		{"reconcile", "--observe", "1ms"},
+		{"status", "--schema", `awa"; drop table x; --`},
+		{"doctor", "--schema", "Ünïcode"},
+		{"teardown", "--slot", "x'); drop table y; --"},
+		{"setup", "--colour"},
+		{"finish", "--timeout", "0s"},
+		{"distrust", "surplus"},
+		{"status", "--database-url", "postgres://u:hunter2@h:port/d"},
+	} {
+		code, out, errs := run(args...)
+		require.Equal(t, exitUsage, code, "%v: %s", args, errs)
+		require.Empty(t, out)
+		require.Equal(t, 1, strings.Count(errs, "\n"), errs)
+		require.NotContains(t, errs, "hunter2")
+	}
+}

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// The whole life of an upgrade: an old fleet, the migration, setup, run, a rolling replacement in
+// which uncounted writes fade queue by queue, status naming them, finish. At every step awa's
+// readers are told the truth.
+func TestUpgrade(t *testing.T) {
+	layout := fleet.Layout{Schema: "awa", Slots: 16, NoCounter: true}
+	e := newEnv(t, layout)
+	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean)`)
+	old := e.fleet(fleet.Config{Pre: 3, Pause: 15 * time.Millisecond, Seed: 101, Queues: []string{"billing", "email"}})
+	d := e.daemon("--checkpoint-interval", "200ms")
+	d.logged("waiting for awa's migration", 10*time.Second)
+	e.wait(500 * time.Millisecond)
+
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	require.NoError(t, layout.Migrate(t.Context(), conn))
+	before := e.catalogs()
+	code, out, errs := e.command("setup")
+	require.Zero(t, code, out+errs)
+	e.marker(true, 20*time.Second)
+	s := e.sample(20 * time.Millisecond)
+	standby := e.daemon()
+	standby.logged("standing by", 5*time.Second)
+
+	// Billing's workers are replaced first; email is still written by old ones.
+	old.Stop()
+	mixed := e.fleet(fleet.Config{Pre: 2, Post: 2, Pause: 15 * time.Millisecond, Prune: 400 * time.Millisecond, Seed: 102, Queues: []string{"billing", "email"}, PreQueues: []string{"email"}})
+	e.exec(`insert into awa.runtime_instances values ('old', '0.6.0-beta.1', now(), false), ('new', '0.6.0-beta.2', now(), true)`)
+	e.wait(3 * time.Second)
+	require.Contains(t, e.status("--quiet-period", "1500ms").Next, "pre-#290 writers still active on queue email; last ")
+	code, _, errs = e.command("finish", "--quiet-period", "2s", "--timeout", "1s")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "not finished within 1s: pre-#290 writers still active on queue")
+
+	// The last old worker goes.
+	mixed.Stop()
+	news := e.fleet(fleet.Config{Post: 3, Pause: 15 * time.Millisecond, Seed: 103, Queues: []string{"billing", "email"}})
+	e.wait(2500 * time.Millisecond)
+	require.Contains(t, e.status("--quiet-period", "2s").Next, "1 pre-#290 runtimes of version 0.6.0-beta.1 are live")
+	e.exec(`delete from awa.runtime_instances where instance_id = 'old'`)
+	s.end()
+	require.NoError(t, s.err)
+	require.Zero(t, s.Dishonest, "%+v", s.First)
+	require.Positive(t, s.Trusted)
+
+	code, out, errs = e.command("finish", "--quiet-period", "2s", "--timeout", "20s")
+	require.Zero(t, code, out+errs)
+	require.Contains(t, out, "finished: the counters agree with a scan, the marker is set for good")
+	require.Zero(t, d.wait(5*time.Second))
+	require.Zero(t, standby.wait(5*time.Second))
+	d.logged("leaving for good", 0)
+	e.wait(500 * time.Millisecond)
+	news.Stop()
+	e.balanced(0)
+	e.marker(true, 0)
+	e.readersAgree("billing", "email")
+	for _, f := range []*fleet.Fleet{old, mixed, news} {
+		require.Empty(t, f.Errors(), "writers failed")
+	}
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = null`) // for the comparison only
+	require.Equal(t, before, e.catalogs(), "a trace is left")
+}
+
+// finish refuses without the evidence of a daemon, and comes back from a hand-over that goes wrong.
+func TestFinishRefuses(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	code, _, errs := e.command("finish")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "has never run here")
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 10*time.Second)
+	d.kill()
+	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '1 min'`)
+	code, _, errs = e.command("finish")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "no daemon is alive")
+
+	d = e.daemon("--checkpoint-interval", "200ms")
+	d.logged("marker set", 10*time.Second)
+	d.signal(stopped) // it can neither leave nor clear its marker
+	code, _, errs = e.command("finish", "--quiet-period", "1s", "--timeout", "5s")
+	require.Equal(t, refused, code, errs)
+	require.Contains(t, errs, "a daemon still runs 20s after it was asked to leave")
+	e.marker(false, 0)
+	d.signal(resumed)
+	e.marker(true, 15*time.Second)
+	require.Zero(t, d.stop())
+}
