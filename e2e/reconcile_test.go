@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -185,4 +186,40 @@ func TestDistrust(t *testing.T) {
 	code, _, errs := e.command("distrust", "--schema", "nowhere")
 	require.Equal(t, refused, code)
 	require.Contains(t, errs, "there is no table nowhere.done_entries")
+}
+
+// Interrupted anywhere, by SIGINT or SIGKILL, it leaves nothing half done and nothing behind.
+func TestReconcileInterrupted(t *testing.T) {
+	e := newEnv(t, fleet.Layout{})
+	f := e.fleet(fleet.Config{Pre: 2, Post: 2, Pause: 10 * time.Millisecond, Prune: 300 * time.Millisecond, Seed: 95})
+	for i := range 30 {
+		cmd := exec.Command(binary, "reconcile", "--database-url", e.url())
+		require.NoError(t, cmd.Start())
+		e.wait(time.Duration(5+i*2) * time.Millisecond)
+		how := syscall.SIGINT
+		if i%2 == 0 {
+			how = syscall.SIGKILL
+		}
+		_ = cmd.Process.Signal(how)
+		_ = cmd.Wait()
+	}
+	f.Stop()
+	e.disconnected()
+	require.Zero(t, e.scalar(`select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`))
+	e.reconcile(0)
+	e.balanced(0)
+	require.Empty(t, f.Errors(), "writers failed")
+}
+
+// status --watch refreshes until it is interrupted, and ends well then.
+func TestStatusWatch(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	cmd := exec.Command(binary, "status", "--watch", "--database-url", e.url())
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	require.NoError(t, cmd.Start())
+	e.wait(2500 * time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	require.NoError(t, cmd.Wait())
+	require.Equal(t, 2, strings.Count(out.String(), "next      awa-counterd has never run here"))
 }

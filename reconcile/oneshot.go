@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
@@ -32,7 +34,7 @@ type Progress func(leaf string, leaves, of int, rows int64)
 func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, error) {
 	o := &OneShot{layout: l}
 	var err error
-	if o.scanner, err = NewScanner(ctx, src, l, 1); err != nil {
+	if o.scanner, err = NewScanner(ctx, src, l, atOnce); err != nil {
 		return nil, err
 	}
 	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile", Holds: true}); err != nil {
@@ -42,7 +44,7 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 	guard := func(a, b int) string { return fmt.Sprintf("$%d::text is not null and $%d::text is not null", a, b) }
 	o.writes, err = src.Connect(ctx, pg.Session{Role: "reconcile corrections", Async: true})
 	if err != nil {
-		o.Close()
+		o.Close() //nolint:contextcheck // has to work after ctx has ended
 		return nil, err
 	}
 	// The token marks the corrections for a daemon beside us: they are no uncounted writes.
@@ -86,20 +88,33 @@ type Result struct {
 
 // Look compares every group, and corrects what is wrong when correct is set.
 func (o *OneShot) Look(ctx context.Context, correct bool, progress Progress) (Result, error) {
-	var r Result
+	r := Result{Leaves: len(o.layout.Leaves)}
 	units := append(slices.Clone(o.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf, Name: "counters of no leaf"})
-	for i, leaf := range units {
-		rows, err := o.leaf(ctx, leaf, correct, &r)
-		if err != nil {
-			return r, err
-		}
-		if leaf.Slot != applier.NoLeaf {
-			r.Leaves++
-		}
-		r.Rows += rows
-		if progress != nil {
-			progress(leaf.Name, i+1, len(units), r.Rows)
-		}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	if correct {
+		group.SetLimit(1) // the holder holds one leaf at a time
+	}
+	var mu sync.Mutex
+	done := 0
+	for _, leaf := range units {
+		group.Go(func() error {
+			one, err := o.leaf(ctx, leaf, correct)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			r.add(one)
+			if progress != nil {
+				progress(leaf.Name, done, len(units), r.Rows)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return r, err
 	}
 	slices.SortFunc(r.Drifts, func(a, b Drift) int {
 		if d := size(b.Off()) - size(a.Off()); d != 0 {
@@ -110,55 +125,64 @@ func (o *OneShot) Look(ctx context.Context, correct bool, progress Progress) (Re
 	return r, nil
 }
 
+// atOnce is how many leaves are compared at a time: while one scan's parallel workers start or end,
+// the other keeps the processors busy.
+const atOnce = 2
+
+func (r *Result) add(o Result) {
+	r.Groups += o.Groups
+	r.Rows += o.Rows
+	r.Corrected += o.Corrected
+	r.Drifts = append(r.Drifts, o.Drifts...)
+	r.Locked = append(r.Locked, o.Locked...)
+}
+
 func size(n int64) int64 { return max(n, -n) }
 
 // leaf works on one unit. The drift is read in one statement, so it is true under one snapshot, and
 // added as a delta: in-band writers keep the drift, so it is right however many commit meanwhile.
 // The holder's ACCESS SHARE keeps a TRUNCATE of the leaf out from before the statement to after the
 // last correction; its advisory lock does the same for awa's rebuild.
-func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool, r *Result) (int64, error) {
+func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool) (Result, error) {
 	if !correct {
-		return o.compare(ctx, leaf, r, nil)
+		r, _, err := o.compare(ctx, leaf)
+		return r, err
 	}
 	tx, err := o.holder.Begin(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
+		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, o.layout.Schema.RebuildLock()); err != nil {
-		return 0, fmt.Errorf("wait for a rebuild to end: %w", err)
+		return Result{}, fmt.Errorf("wait for a rebuild to end: %w", err)
 	}
 	if leaf.Slot != applier.NoLeaf {
 		if _, err := tx.Exec(ctx, o.layout.Hold(leaf)); err != nil {
-			return 0, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
+			return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 		}
 	}
-	var due []applier.Correction
-	rows, err := o.compare(ctx, leaf, r, &due)
+	r, due, err := o.compare(ctx, leaf)
 	if err != nil {
-		return rows, err
+		return r, err
 	}
-	return rows, o.correct(ctx, due, r)
+	err = o.correct(ctx, due, &r)
+	return r, err
 }
 
-func (o *OneShot) compare(ctx context.Context, leaf awa.Leaf, r *Result, due *[]applier.Correction) (int64, error) {
+func (o *OneShot) compare(ctx context.Context, leaf awa.Leaf) (r Result, due []applier.Correction, err error) {
 	scan, err := o.scan(ctx, leaf.Slot)
 	if err != nil {
-		return 0, err
+		return r, nil, err
 	}
-	var rows int64
-	r.Groups += len(scan.Cells)
+	r.Groups = len(scan.Cells)
 	for g, c := range scan.Cells {
-		rows += c.Rows
-		if c.Drift() == 0 {
-			continue
-		}
-		r.Drifts = append(r.Drifts, Drift{Group: g, Rows: c.Rows, Counter: c.Counter})
-		if due != nil {
-			*due = append(*due, applier.Correction{Group: g, Delta: c.Drift()})
+		r.Rows += c.Rows
+		if c.Drift() != 0 {
+			r.Drifts = append(r.Drifts, Drift{Group: g, Rows: c.Rows, Counter: c.Counter})
+			due = append(due, applier.Correction{Group: g, Delta: c.Drift()})
 		}
 	}
-	return rows, nil
+	return r, due, nil
 }
 
 // scan tries again while a rebuild or a migration holds the counters.

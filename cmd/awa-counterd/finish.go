@@ -155,9 +155,9 @@ func (c *finishCmd) handOver(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	}
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	_, clear := conn.Exec(back, l.SetMarker(false, "true"))
+	_, distrust := conn.Exec(back, l.SetMarker(false, "true"))
 	leave := checkpoint.AskToLeave(back, conn, schema, false)
-	if clear != nil || leave != nil {
+	if distrust != nil || leave != nil {
 		return fmt.Errorf("%w; run awa-counterd distrust and start the daemon again", err)
 	}
 	return err

@@ -105,8 +105,7 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	if !l.HasMarker {
 		return pg.Refuse("run awa's migrations first", "this awa has no trust marker"), nil
 	}
-	before, err := one.Look(ctx, true, nil)
-	if err != nil {
+	if _, err := one.Look(ctx, true, nil); err != nil { // from here on, any drift is new
 		return nil, err
 	}
 	timer := time.NewTimer(c.Observe)
@@ -120,7 +119,6 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	if err != nil {
 		return nil, err
 	}
-	_ = before
 	r.Left = len(after.Drifts)
 	var old []string
 	runtimes, known, err := awa.Runtimes(ctx, conn)

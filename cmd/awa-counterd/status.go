@@ -41,7 +41,7 @@ func (c *statusCmd) Run(ctx context.Context, s streams) error {
 		st, err := c.read(ctx, conn, l)
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // interrupted, as the user wants to end --watch
+			return nil // interrupted: that is how --watch ends
 		case err != nil:
 			return err
 		case c.JSON:

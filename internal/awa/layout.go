@@ -29,6 +29,7 @@ type Leaf struct {
 	OID      uint32
 	Name     string
 	Identity string // pg_class.relreplident
+	Readable bool   // this role may select from the leaf itself, not only through its parent
 }
 
 // Slots lists the leaves' slots in order.
@@ -194,7 +195,7 @@ var listBound = regexp.MustCompile(`^FOR VALUES IN \('?(-?\d+)'?\)$`)
 
 func leaves(ctx context.Context, q Querier, parent uint32) ([]Leaf, error) {
 	rows, err := q.Query(ctx, `
-		select c.oid, c.relname, c.relreplident::text, pg_get_expr(c.relpartbound, c.oid)
+		select c.oid, c.relname, c.relreplident::text, pg_get_expr(c.relpartbound, c.oid), has_table_privilege(c.oid, 'SELECT')
 		from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1`, parent)
 	if err != nil {
 		return nil, fmt.Errorf("read the leaves of %s: %w", rowsTable, err)
@@ -202,7 +203,7 @@ func leaves(ctx context.Context, q Querier, parent uint32) ([]Leaf, error) {
 	var out []Leaf
 	var leaf Leaf
 	var bound string
-	_, err = pgx.ForEachRow(rows, []any{&leaf.OID, &leaf.Name, &leaf.Identity, &bound}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&leaf.OID, &leaf.Name, &leaf.Identity, &bound, &leaf.Readable}, func() error {
 		m := listBound.FindStringSubmatch(bound)
 		if m == nil {
 			return &ShapeError{Reason: fmt.Sprintf("leaf %s holds %s, not one slot; this is not awa's queue storage", leaf.Name, bound)}
