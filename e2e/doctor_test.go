@@ -107,7 +107,7 @@ func (e *env) paste(remedy string) {
 	for _, words := range []string{" and restart the server", " or COMMIT PREPARED"} {
 		remedy, _, _ = strings.Cut(remedy, words)
 	}
-	for _, statement := range strings.SplitSeq(remedy, ";") {
+	for statement := range strings.SplitSeq(remedy, ";") {
 		e.exec(statement)
 	}
 }
