@@ -46,7 +46,6 @@ type Stream struct {
 	end      pglogrepl.LSN // the newest end of WAL heard of
 	acked    atomic.Uint64
 	reported time.Time
-	lastAck  pglogrepl.LSN
 }
 
 const (
@@ -113,7 +112,6 @@ func (s *Stream) Start(ctx context.Context, slot, publication string, position p
 	s.net, s.front = hijacked.Conn, hijacked.Frontend
 	s.decoder, s.slot = d, slot
 	s.Acknowledge(position)
-	s.lastAck = position
 	return nil
 }
 
@@ -285,7 +283,7 @@ func (s *Stream) report(now time.Time) error {
 	if err := s.front.Flush(); err != nil {
 		return fmt.Errorf("report to slot %s: %w", s.slot, err)
 	}
-	s.reported, s.lastAck = now, at
+	s.reported = now
 	return s.net.SetReadDeadline(now.Add(statusInterval))
 }
 

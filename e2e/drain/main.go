@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/e2e/report"
 )
 
 func main() {
@@ -224,17 +224,12 @@ func (b *bench) watch(ctx context.Context, done func(map[string]any) bool) (time
 }
 
 func (b *bench) write(ctx context.Context) error {
-	var server string
-	if err := b.pool.QueryRow(ctx, `select version()`).Scan(&server); err != nil {
+	head, err := report.Head(ctx, b.pool, "Benchmark: draining a backlog", "bench")
+	if err != nil {
 		return err
 	}
-	commit, err := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
-		commit = []byte("unknown")
-	}
 	var s strings.Builder
-	fmt.Fprintf(&s, "# Benchmark: draining a backlog\n\nMade by `make bench` on %s, commit %s, %d cores, %s.\n%s\n\n",
-		time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), runtime.NumCPU(), runtime.Version(), server)
+	s.WriteString(head)
 	fmt.Fprintf(&s, "A stopped daemon leaves a backlog of %d inserted rows in transactions of %d. Then the daemon is started, and\n"+
 		"`pg_recvlogical` writing to /dev/null reads a copy of the same slot: same publication, same options, same %s,\n"+
 		"in turn, the order alternating. The daemon's time runs from the start of its process to its position passing the end of\n"+
@@ -246,9 +241,5 @@ func (b *bench) write(ctx context.Context) error {
 	sorted := slices.Sorted(slices.Values(b.ratios))
 	fmt.Fprintf(&s, "\nMedian ratio %.2f. The daemon's peak memory was %d MB. The machine is shared and noisy: the ratio lasts, the rates do not.\n",
 		sorted[len(sorted)/2], b.peak/1024)
-	if b.report == "" {
-		fmt.Print(s.String())
-		return nil
-	}
-	return os.WriteFile(b.report, []byte(s.String()), 0o644)
+	return report.Write(b.report, s.String())
 }

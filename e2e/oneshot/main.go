@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/e2e/report"
 )
 
 func main() {
@@ -229,19 +229,9 @@ func (b *bench) beside(ctx context.Context, run func(context.Context) error) ([]
 }
 
 func (b *bench) write(ctx context.Context) error {
-	var server string
-	if err := b.pool.QueryRow(ctx, `select version()`).Scan(&server); err != nil {
+	head, err := report.Head(ctx, b.pool, "Benchmark: the one-shot", "bench-reconcile")
+	if err != nil {
 		return err
 	}
-	commit, err := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
-		commit = []byte("unknown")
-	}
-	text := fmt.Sprintf("# Benchmark: the one-shot\n\nMade by `make bench-reconcile` on %s, commit %s, %d cores, %s.\n%s\n\n%sThe machine is shared and noisy: ratios last, times do not.\n",
-		time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), runtime.NumCPU(), runtime.Version(), server, b.out.String())
-	if b.report == "" {
-		fmt.Print(text)
-		return nil
-	}
-	return os.WriteFile(b.report, []byte(text), 0o644)
+	return report.Write(b.report, head+b.out.String()+"The machine is shared and noisy: ratios last, times do not.\n")
 }

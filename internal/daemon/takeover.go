@@ -1,0 +1,282 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/reconcile"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// take begins the lead: from here on, whatever an earlier instance still sends is refused.
+func (s *session) take(ctx context.Context) (applier.Start, error) {
+	var none applier.Start
+	if err := s.ensureSchema(ctx); err != nil {
+		return none, err
+	}
+	var err error
+	if s.instance, err = newInstance(); err != nil {
+		return none, err
+	}
+	schema := string(s.layout.Schema)
+	if leader, known, err := checkpoint.ReadLeader(ctx, s.control, schema); err != nil {
+		return none, err
+	} else if known && leader.Leaving {
+		return none, errFinished
+	}
+	host, _ := os.Hostname()
+	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version}
+	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
+		return none, err
+	}
+	if err := s.openWriters(ctx, schema); err != nil {
+		return none, err
+	}
+	if err := s.clearMarker(ctx); err != nil {
+		return none, err
+	}
+	position, stored, err := s.openStream(ctx)
+	if err != nil {
+		return none, err
+	}
+	if !s.layout.HasMarker {
+		s.log.Warn("awa has no trust marker here; counters are kept right, and readers never told so")
+	}
+	return s.start(ctx, position, stored)
+}
+
+func (s *session) ensureSchema(ctx context.Context) error {
+	if !s.d.opts.NoSetup {
+		return checkpoint.Ensure(ctx, s.control)
+	}
+	there, err := checkpoint.Exists(ctx, s.control)
+	if err == nil && !there {
+		err = pg.Refuse("have a DBA run what awa-counterd setup --print-sql prints, or leave out --no-setup", "schema %s is missing", checkpoint.SchemaName)
+	}
+	return err
+}
+
+// ensurePublication makes the publication, or under --no-setup only looks at it.
+func (s *session) ensurePublication(ctx context.Context) (oid uint32, made bool, err error) {
+	if !s.d.opts.NoSetup {
+		return s.pub.Ensure(ctx, s.control)
+	}
+	oid, err = s.pub.Check(ctx, s.control)
+	if errors.Is(err, replication.ErrNoPublication) {
+		err = pg.Refuse("have the owner of awa's tables run: "+s.pub.CreateSQL(), "publication %s is missing", s.pub.Name)
+	}
+	return oid, false, err
+}
+
+func (s *session) openWriters(ctx context.Context, schema string) error {
+	short := pg.Session{Role: "corrections", LockTimeout: 250 * time.Millisecond, StatementTimeout: statementTimeout, Async: true}
+	var err error
+	if s.writes, err = s.open(ctx, short); err != nil {
+		return err
+	}
+	short.Role = "marker"
+	if s.markers, err = s.open(ctx, short); err != nil {
+		return err
+	}
+	if s.keeper, err = s.open(ctx, pg.Session{Role: "checkpoint", LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout, Async: true}); err != nil {
+		return err
+	}
+	l := s.layout
+	sql := applier.Statements{
+		Raise: l.Shape.Raise(l.Schema, checkpoint.Guard(6, 7)),
+		Lower: l.Shape.Lower(l.Schema, checkpoint.Guard(6, 7)),
+		Guard: checkpoint.Guard(1, 2),
+		Beat: checkpoint.Heartbeat(fmt.Sprintf(
+			`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
+		SetMarker:   l.SetMarker(true, checkpoint.Guard(1, 2)),
+		ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
+	}
+	s.writer = applier.NewWriter(s.writes, sql, schema, s.instance)
+	s.marker = applier.NewWriter(s.markers, sql, schema, s.instance)
+	return nil
+}
+
+// clearMarker is the first thing that a session writes.
+func (s *session) clearMarker(ctx context.Context) error {
+	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff {
+		return nil
+	}
+	for {
+		set, err := s.markerIsSet(ctx)
+		if err != nil || !set {
+			return err
+		}
+		err = s.marker.SetMarker(ctx, applier.SetMarker{})
+		switch {
+		case err == nil:
+			s.log.Warn("trust: marker cleared", zap.String("reason", "found set, and nobody vouches for the counters yet"))
+			return nil
+		case !pg.IsBusy(err):
+			return err
+		}
+	}
+}
+
+func (s *session) markerIsSet(ctx context.Context) (bool, error) {
+	var set bool
+	if err := s.control.QueryRow(ctx, `select `+s.layout.MarkerIsSet()).Scan(&set); err != nil {
+		return false, fmt.Errorf("read the marker: %w", err)
+	}
+	return set, nil
+}
+
+// openStream makes or resumes publication and slot and begins to stream. stored is nil when the
+// books have to be scanned.
+func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.Stored, error) {
+	f, err := s.look(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.identity = f.identity
+	s.store = checkpoint.NewStore(s.keeper, string(s.layout.Schema), s.instance, f.identity)
+	var position pglogrepl.LSN
+	if reason := freshReason(f); reason != "" {
+		s.log.Info("scanning afresh", zap.String("reason", reason))
+		f.stored = nil
+		if position, err = s.remake(ctx, f.slot != nil); err != nil {
+			return 0, nil, err
+		}
+		// The new slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
+		if _, err := s.stream.Identify(ctx); err != nil {
+			return 0, nil, err
+		}
+	} else {
+		position = f.stored.Position
+		s.log.Info("resuming from the checkpoint", zap.Stringer("position", position),
+			zap.Duration("age", f.stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.stored.Cells)))
+	}
+	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
+	if err := s.stream.Start(ctx, s.slot, s.pub.Name, position, d); err != nil {
+		return 0, nil, err
+	}
+	return position, f.stored, nil
+}
+
+// look gathers what decides between resuming and scanning afresh.
+func (s *session) look(ctx context.Context) (found, error) {
+	var f found
+	var err error
+	if s.stream, err = replication.Open(ctx, s.d.opts.Source.ReplicationConfig()); err != nil {
+		return f, s.d.opts.Source.ExplainConnect(err)
+	}
+	system, err := s.stream.Identify(ctx)
+	if err != nil {
+		return f, err
+	}
+	s.name(system.Database)
+	oid, made, err := s.ensurePublication(ctx)
+	if err != nil {
+		return f, err
+	}
+	if made {
+		s.log.Info("publication made", zap.String("publication", s.pub.Name))
+	}
+	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
+	switch {
+	case errors.Is(err, replication.ErrNoSlot):
+	case err != nil:
+		return f, err
+	default:
+		if err := slot.CheckOurs(system.Database); err != nil {
+			return f, err
+		}
+		f.slot = &slot
+	}
+	if f.stored, err = checkpoint.Load(ctx, s.control, string(s.layout.Schema)); err != nil {
+		return f, err
+	}
+	if err := s.control.QueryRow(ctx, `select `+s.layout.RowEstimate()).Scan(&f.rows); err != nil {
+		return f, fmt.Errorf("estimate the rows: %w", err)
+	}
+	f.end, f.broken = system.End, s.d.broken
+	f.identity = checkpoint.Identity{
+		Slot: s.slot, PublicationOID: oid, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(),
+	}
+	return f, nil
+}
+
+// name settles slot and publication.
+func (s *session) name(database string) {
+	schema := string(s.layout.Schema)
+	if s.slot = s.d.opts.Slot; s.slot == "" {
+		s.slot = replication.SlotName(database, schema)
+	}
+	name := s.d.opts.Publication
+	if name == "" {
+		name = replication.PublicationName(schema)
+	}
+	s.pub = replication.Publication{Name: name, Tables: s.layout.Published(), Relations: s.layout.Sources()}
+}
+
+// remake gives the session a new slot. The publication is committed already.
+func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
+	if err := s.store.Forget(ctx); err != nil {
+		return 0, err
+	}
+	if old {
+		if err := replication.Drop(ctx, s.control, s.slot); err != nil {
+			return 0, err
+		}
+	}
+	maker, err := s.open(ctx, pg.Session{Role: "slot", LockTimeout: 30 * time.Second})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = maker.Close(context.WithoutCancel(ctx)) }()
+	told := make(map[int32]struct{})
+	position, err := replication.Create(ctx, maker, s.control, s.slot, maker.PgConn().PID(), func(blockers []replication.Blocker) {
+		for _, b := range blockers {
+			if _, known := told[b.PID]; known {
+				continue
+			}
+			told[b.PID] = struct{}{}
+			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
+				zap.String("user", b.User), zap.Duration("age", b.Since), zap.String("query", b.Query))
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.d.broken = ""
+	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position))
+	return position, nil
+}
+
+func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *checkpoint.Stored) (applier.Start, error) {
+	start := applier.Start{Position: position}
+	var err error
+	if stored != nil {
+		start.Cells, start.Unseen, start.Uncounted = stored.Cells, stored.Unseen, stored.Uncounted
+	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {
+		return start, err
+	}
+	var snapshot string
+	if err := s.control.QueryRow(ctx, `select pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
+		return start, fmt.Errorf("read a snapshot: %w", err)
+	}
+	if start.Snapshot, err = pgsnap.Parse(snapshot); err != nil {
+		return start, err
+	}
+	if start.MarkerSet, err = s.markerIsSet(ctx); err != nil {
+		return start, err
+	}
+	s.scanner, err = reconcile.NewScanner(context.WithoutCancel(ctx), s.d.opts.Source, s.layout, 2)
+	return start, err
+}
