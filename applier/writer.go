@@ -20,14 +20,22 @@ const MessagePrefix = "awa-counterd"
 // ErrNotLeading says that the guard of a statement did not hold.
 var ErrNotLeading = errors.New("this instance does not lead any more")
 
-// How long a correction waits for a counter row. A plain chunk holds other rows while it waits, and
-// a pruner gives up a whole prune after 50 ms. A patient one holds nothing; it stays below
-// deadlock_timeout (1 s), so that a deadlock never costs one of awa's statements.
-const (
-	hastyWait   = 10 * time.Millisecond
-	patientWait = 250 * time.Millisecond
-	markerWait  = 300 * time.Millisecond
-)
+// limits bound a transaction of ours: wait is for one row lock, within for a whole statement.
+type limits struct{ wait, within time.Duration }
+
+// A plain chunk holds other rows while it waits for one, and a pruner gives up a whole prune after
+// 50 ms; so all its waits together are bounded, not only each one. A patient one holds nothing. All
+// stay below deadlock_timeout (1 s), so that a deadlock never costs one of awa's statements.
+func correctionLimits(patient bool) limits {
+	if patient {
+		return limits{250 * time.Millisecond, 300 * time.Millisecond}
+	}
+	return limits{10 * time.Millisecond, 40 * time.Millisecond}
+}
+
+func tokenLimits() limits { return limits{250 * time.Millisecond, 5 * time.Second} }
+
+func markerLimits() limits { return limits{300 * time.Millisecond, time.Second} }
 
 // Statements is the SQL of a Writer. $1 to $5 of Raise and Lower are arrays of slot, queue,
 // priority, shard and delta, $6 and $7 the awa schema and the instance. Guard takes schema and
@@ -93,12 +101,8 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 // Correct writes one chunk in one transaction. A row that is locked for too long is an error for which
 // pg.IsBusy holds; nothing was written then.
 func (w *Writer) Correct(ctx context.Context, seq uint64, chunk Chunk) error {
-	wait := hastyWait
-	if chunk.Patient {
-		wait = patientWait
-	}
 	b := &pgx.Batch{}
-	w.announce(b, seq, wait, "off")
+	w.announce(b, seq, correctionLimits(chunk.Patient), "off")
 	for _, run := range signRuns(chunk.Corrections) {
 		sql := w.sql.Raise
 		if run[0].Delta < 0 {
@@ -115,10 +119,10 @@ func (w *Writer) Correct(ctx context.Context, seq uint64, chunk Chunk) error {
 
 // announce queues what every transaction of ours begins with: the guard, the token's message, and
 // the limits of this transaction.
-func (w *Writer) announce(b *pgx.Batch, seq uint64, wait time.Duration, durability string) {
+func (w *Writer) announce(b *pgx.Batch, seq uint64, l limits, durability string) {
 	b.Queue(`select set_config('lock_timeout', $3, true), set_config('synchronous_commit', $4, true),
-		pg_logical_emit_message(true, $5, $6) where `+w.sql.Guard,
-		w.awaSchema, w.instance, fmt.Sprint(wait.Milliseconds()), durability, MessagePrefix, Token(w.instance, seq))
+		set_config('statement_timeout', $7, true), pg_logical_emit_message(true, $5, $6) where `+w.sql.Guard,
+		w.awaSchema, w.instance, fmt.Sprint(l.wait.Milliseconds()), durability, MessagePrefix, Token(w.instance, seq), fmt.Sprint(l.within.Milliseconds()))
 }
 
 // send runs a batch that begins with announce, as one transaction.
@@ -139,7 +143,7 @@ func (w *Writer) send(ctx context.Context, b *pgx.Batch) error {
 // "local" it does not wait for a synchronous standby, which might never answer.
 func (w *Writer) token(ctx context.Context, seq uint64, state string, r *WriteResult) error {
 	b := &pgx.Batch{}
-	w.announce(b, seq, patientWait, "local")
+	w.announce(b, seq, tokenLimits(), "local")
 	b.Queue(w.sql.Beat, w.awaSchema, w.instance, state)
 	br := w.conn.SendBatch(ctx, b)
 	tag, err := br.Exec()
@@ -168,7 +172,7 @@ func (w *Writer) token(ctx context.Context, seq uint64, state string, r *WriteRe
 // that rotate and prune lock. A busy row is an error for which pg.IsBusy holds.
 func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
 	b := &pgx.Batch{}
-	w.announce(b, cmd.Seq, markerWait, "local")
+	w.announce(b, cmd.Seq, markerLimits(), "local")
 	sql := w.sql.ClearMarker
 	if cmd.Set {
 		sql = w.sql.SetMarker

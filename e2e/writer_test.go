@@ -102,6 +102,23 @@ func TestLockedCorrectionsAreDeferred(t *testing.T) {
 	require.NoError(t, tx.Rollback(t.Context()))
 }
 
+// Waits add up: a chunk as a whole is bounded, so that the rows it holds are let go of before a pruner,
+// which waits 50 ms, would give up. A trigger makes every row take 10 ms here.
+func TestChunkIsBoundedAsAWhole(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	w := e.writer("one")
+	e.exec(`insert into awa.queue_terminal_live_counts select 0, 'q', p, 0, 5 from generate_series(1, 20) p;
+		create function awa.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); return new; end $$;
+		create trigger slow before update on awa.queue_terminal_live_counts for each row execute function awa.slow()`)
+	var chunk applier.Chunk
+	for p := range int16(20) {
+		chunk.Corrections = append(chunk.Corrections, applier.Correction{Group: terminal.Group{Queue: "q", Priority: p + 1}, Delta: 1})
+	}
+	require.True(t, pg.IsBusy(w.Correct(t.Context(), 1, chunk)))
+	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where live_terminal_count <> 5`))
+	require.NoError(t, w.Correct(t.Context(), 2, applier.Chunk{Corrections: chunk.Corrections[:1], Patient: true}))
+}
+
 // Whoever lost the lead without noticing writes nothing more: no correction, no token, no marker.
 func TestDeposedWritesNothing(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})

@@ -67,6 +67,10 @@ func All() []Mutant {
 			"./e2e", "TestCorrections",
 		},
 		{
+			"a chunk may hold its rows for ever", "applier/writer.go", "return limits{10 * time.Millisecond, 40 * time.Millisecond}",
+			"return limits{10 * time.Millisecond, time.Minute}", "./e2e", "TestChunkIsBoundedAsAWhole",
+		},
+		{
 			"clamp in the books", "applier/cells.go", "after.Rows += n", "after.Rows = max(0, after.Rows+n)",
 			"./applier", "TestBooksAreNotClamped",
 		},
