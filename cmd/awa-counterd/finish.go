@@ -65,7 +65,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err := agree(ctx, one); err != nil {
 		return err
 	}
-	if err := c.handOver(ctx, conn, l, one); err != nil {
+	if err := c.handOver(ctx, source, conn, l, one); err != nil {
 		return err
 	}
 	plan, err := belongings.Teardown(ctx, conn, l, names)
@@ -135,7 +135,7 @@ func agree(ctx context.Context, one *reconcile.OneShot) error {
 
 // handOver asks the daemons to leave, waits until they are gone, looks once more, and sets the marker.
 // If anything is wrong by then, the marker is cleared and the daemons may come back.
-func (c *finishCmd) handOver(ctx context.Context, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot) error {
+func (c *finishCmd) handOver(ctx context.Context, source *pg.Source, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot) error {
 	schema := string(l.Schema)
 	if err := checkpoint.AskToLeave(ctx, conn, schema, true); err != nil {
 		return err
@@ -153,29 +153,46 @@ func (c *finishCmd) handOver(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	if err == nil {
 		return nil
 	}
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_, distrust := conn.Exec(back, l.SetMarker(false, "true"))
-	leave := checkpoint.AskToLeave(back, conn, schema, false)
-	if distrust != nil || leave != nil {
-		return fmt.Errorf("%w; run awa-counterd distrust and start the daemon again", err)
+	if back := c.takeBack(context.WithoutCancel(ctx), source, l); back != nil {
+		return fmt.Errorf("%w; and taking it back failed (%w): run awa-counterd distrust and start the daemon again", err, back)
 	}
 	return err
 }
 
+// takeBack undoes a hand-over, on a connection of its own: an interrupt may have cost the other one.
+func (c *finishCmd) takeBack(ctx context.Context, source *pg.Source, l *awa.Layout) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := source.Connect(ctx, pg.Session{Role: "command", LockTimeout: 2 * time.Second})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, l.SetMarker(false, "true")); err != nil {
+		return fmt.Errorf("clear the marker: %w", err)
+	}
+	return checkpoint.AskToLeave(ctx, conn, string(l.Schema), false)
+}
+
 // gone waits until nobody holds the leader lock, or waits for it.
 func gone(ctx context.Context, conn *pgx.Conn, schema string) error {
-	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
-	defer cancel()
+	// Not a context's deadline: one that ran out in the middle of a query would take the connection along.
+	late := time.NewTimer(leaveWithin)
+	defer late.Stop()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		free, err := checkpoint.TryLead(ctx, conn, schema)
-		if err == nil && free {
+		switch {
+		case err != nil:
+			return err
+		case free:
 			return nil // and it is ours now, so nobody else can begin
 		}
 		select {
 		case <-ctx.Done():
+			return ctx.Err()
+		case <-late.C:
 			return pg.Refuse("stop it and run this again", "not finished: a daemon still runs %s after it was asked to leave", leaveWithin)
 		case <-tick.C:
 		}
