@@ -31,7 +31,7 @@ func main() {
 	flag.StringVar(&b.binary, "daemon", "bin/awa-counterd", "the binary to measure")
 	flag.IntVar(&b.rows, "rows", 1_000_000, "row changes in the backlog")
 	flag.IntVar(&b.batch, "batch", 100, "rows a transaction")
-	flag.IntVar(&b.rounds, "rounds", 3, "rounds; each with a backlog of its own, the order alternates")
+	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each with a backlog of its own, the order alternates")
 	flag.BoolVar(&b.tcp, "tcp", false, "over loopback TCP instead of the Unix socket")
 	flag.StringVar(&b.report, "report", "", "file to write the report to; standard output if empty")
 	flag.Parse()
