@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"regexp"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,6 +18,17 @@ import (
 type database struct {
 	DatabaseURL string `name:"database-url" placeholder:"URL" help:"Database to work on; else DATABASE_URL, else libpq's PG* variables."`
 	Schema      string `placeholder:"NAME" help:"awa's schema; else the one that awa says is active, else \"awa\"."`
+}
+
+// objectName is what PostgreSQL lets a slot be called; publications are held to the same.
+var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+
+// checkSlotName refuses a --slot that could not be one. An empty one means the default.
+func checkSlotName(name string) error {
+	if name != "" && !objectName.MatchString(name) {
+		return fmt.Errorf("--slot=%q: a slot name has 1 to 63 of a-z, 0-9 and _", name)
+	}
+	return nil
 }
 
 func (d *database) validate() error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/applier"
@@ -31,8 +30,6 @@ type runCmd struct {
 	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Lowest level that is logged."`
 }
 
-var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
-
 // Validate is called by the flag parser.
 func (r *runCmd) Validate() error {
 	for _, d := range []struct {
@@ -54,8 +51,8 @@ func (r *runCmd) Validate() error {
 	if r.FlushInterval*4 > r.MaxStaleness {
 		return fmt.Errorf("--flush-interval=%s is too long for --max-staleness=%s: use at most a quarter of it", r.FlushInterval, r.MaxStaleness)
 	}
-	if r.Slot != "" && !objectName.MatchString(r.Slot) {
-		return fmt.Errorf("--slot=%q: a slot name has 1 to 63 of a-z, 0-9 and _", r.Slot)
+	if err := checkSlotName(r.Slot); err != nil {
+		return err
 	}
 	if r.Publication != "" && !objectName.MatchString(r.Publication) {
 		return fmt.Errorf("--publication=%q: use 1 to 63 of a-z, 0-9 and _", r.Publication)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"regexp"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,12 +21,10 @@ type own struct {
 	JSON        bool   `env:"-" help:"Print the steps as JSON."`
 }
 
-var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
-
 // Validate is called by the flag parser.
 func (o *own) Validate() error {
-	if o.Slot != "" && !slotName.MatchString(o.Slot) {
-		return fmt.Errorf("--slot=%q: a slot name has 1 to 63 of a-z, 0-9 and _", o.Slot)
+	if err := checkSlotName(o.Slot); err != nil {
+		return err
 	}
 	return o.validate()
 }
