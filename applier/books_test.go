@@ -136,7 +136,7 @@ func TestPlan(t *testing.T) {
 	}
 	b.core.books.apply(1, &e, 10)
 	b.core.tokens.patient = map[terminal.Group]struct{}{e.Rows[3].Group: {}}
-	chunks, all := b.core.plan()
+	chunks, _, all := b.core.plan()
 	require.True(t, all)
 	total, last := 0, terminal.Group{}
 	for _, c := range chunks {

@@ -36,9 +36,14 @@ type Config struct {
 
 // Start is where a Core begins.
 type Start struct {
-	Position  pglogrepl.LSN
-	Cells     Cells    // books at Position; nil when there are none and all has to be scanned
-	Unseen    []uint64 // transactions up to Position that may not have been visible then
+	Position pglogrepl.LSN
+	Cells    Cells // books at Position; nil when there are none and all has to be scanned
+	// Unseen are transactions up to Position that may not have been visible then: those that the
+	// checkpoint's journal had, or, behind a new slot, those that were running when it was made. One
+	// of these may have been committed in the WAL just before the slot begins, so that it is never
+	// streamed, and yet wait to become visible (synchronous replication). No scan is taken in that
+	// does not see them all, unless they are streamed.
+	Unseen    []uint64
 	Uncounted map[string]Uncounted
 	Snapshot  pgsnap.Snapshot // any recent one: gives the stream's ids their epoch
 	MarkerSet bool

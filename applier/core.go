@@ -27,6 +27,7 @@ type Core struct {
 	snapshot  pgsnap.Snapshot // the newest known
 	insert    pglogrepl.LSN   // the server's WAL insert position at the last token
 	serverAt  moment          // a reading of the server's clock
+	suspicion string          // why our caller does not want the marker set; "" if it may
 	unseenAt  time.Time       // when the oldest transaction was streamed that readers cannot see yet
 	stopping  bool
 	stopSince time.Time
@@ -215,6 +216,9 @@ func (c *Core) Deadline(now time.Time) time.Time {
 	}
 	return d
 }
+
+// Suspect tells the Core of a doubt that it cannot have by itself; "" takes it back.
+func (c *Core) Suspect(why string) { c.suspicion = why }
 
 // Stop begins a graceful end: the flush under way and one more are finished, the marker is cleared
 // if uncounted writes are recent, and the last position is persisted and acknowledged.

@@ -64,12 +64,16 @@ func (c *Core) nextWrite(now time.Time, out []Command) []Command {
 		return out
 	}
 	if c.wantsFlush() && !now.Before(t.lastFlush.Add(c.cfg.FlushInterval)) {
-		chunks, all := c.plan()
+		chunks, unproven, all := c.plan()
+		t.lastFlush = now
+		if len(chunks) == 0 { // readers cannot see yet what there is to correct; a token tells when they can
+			c.begin(now, false, true)
+			return append(out, Write{Seq: t.seq})
+		}
 		c.begin(now, true, all)
 		c.ages.flushing(now)
-		t.lastFlush = now
 		c.totals.Flushes++
-		return append(out, Write{Seq: t.seq, Chunks: chunks})
+		return append(out, Write{Seq: t.seq, Chunks: chunks, Unproven: unproven})
 	}
 	if c.wantsToken(now) {
 		c.begin(now, false, true)
@@ -95,10 +99,11 @@ func (c *Core) wantsToken(now time.Time) bool {
 	return c.hurries() && now.Sub(t.lastSent) >= c.cfg.FlushInterval
 }
 
-// hurries reports that something waits for tokens: a fence for the position, trust for enough of
+// hurries reports that something waits for tokens: a fence for the position, scans for a snapshot that
+// sees what the journal lacks, trust for enough of
 // them in a row, or the end for one that covers everything before it.
 func (c *Core) hurries() bool {
-	return c.fencesOpen() || c.tokens.prompt < promptTokens || (c.stopping && !c.heardSinceStop())
+	return c.fencesOpen() || len(c.journal.lost) > 0 || c.tokens.prompt < promptTokens || (c.stopping && !c.heardSinceStop())
 }
 
 func (c *Core) fencesOpen() bool {
@@ -129,16 +134,25 @@ func (c *Core) writeDeadline(now time.Time) time.Time {
 }
 
 // plan cuts the due corrections into chunks, in key order. A correction is due when its unit is
-// settled and its drift is not 0. It reports whether that was all of them.
-func (c *Core) plan() (chunks []Chunk, all bool) {
+// settled and the drift that readers can see is not 0. It reports whether that was all of them, and
+// which transactions have to be visible before anything is written.
+func (c *Core) plan() (chunks []Chunk, unproven []uint64, all bool) {
 	due := make([]Correction, 0, len(c.books.drifting))
+	v := c.journal.veil(c.snapshot, c.serverAt.local)
+	all = true
 	for g := range c.books.drifting {
-		if c.books.unit(g.Slot).settled() {
-			due = append(due, Correction{Group: g, Delta: c.books.cell(g).Drift()})
+		if !c.books.unit(g.Slot).settled() {
+			continue
+		}
+		behind, known := v.drift(g)
+		if behind != 0 || !known {
+			all = false
+		}
+		if delta := c.books.cell(g).Drift() - behind; known && delta != 0 {
+			due = append(due, Correction{Group: g, Delta: delta})
 		}
 	}
 	slices.SortFunc(due, func(a, b Correction) int { return a.Compare(b.Group) })
-	all = true
 	if len(due) > maxFlush {
 		due, all = due[:maxFlush], false
 	}
@@ -156,7 +170,7 @@ func (c *Core) plan() (chunks []Chunk, all bool) {
 	if len(chunk) > 0 {
 		chunks = append(chunks, Chunk{Corrections: chunk})
 	}
-	return chunks, all
+	return chunks, v.unproven, all
 }
 
 // Written takes in the answer to a Write.
@@ -165,6 +179,7 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 	t.writing = false
 	c.totals.Corrections += int64(r.Written)
 	t.patient = nil
+	t.failed = t.failed || r.Hidden
 	if len(r.Deferred) > 0 {
 		t.failed = true
 		c.totals.Deferred += int64(len(r.Deferred))

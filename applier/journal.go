@@ -48,6 +48,7 @@ func newJournal(size int, unseen []uint64) (*journal, error) {
 }
 
 func (j *journal) add(xid uint64, e decoder.Effect, at time.Time) {
+	delete(j.lost, xid) // streamed after all
 	if !j.seen.Sees(xid) {
 		j.entries.Add(xid, journaled{effect: e, at: at})
 	}

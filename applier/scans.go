@@ -38,6 +38,9 @@ func (c *Core) nextScans(now time.Time, out []Command) []Command {
 		return out
 	}
 	c.beginAudit(now)
+	if c.journal.missing(c.snapshot) > 0 {
+		return out // such a scan would be refused; the next token brings a newer snapshot
+	}
 	for _, slot := range c.books.order {
 		// A crowded journal drains only while no scan is out.
 		if s.running() >= maxScans || (s.running() > 0 && c.journal.crowded()) {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -163,6 +164,10 @@ func (s *sim) checkMaySet() {
 // write is the writer's half: each chunk a transaction of its own, then the token.
 func (s *sim) write(core *Core, c Write, alive func() bool) {
 	r := WriteResult{Seq: c.Seq, Sent: s.now, Server: s.now}
+	snap := s.snapshot()
+	if slices.ContainsFunc(c.Unproven, func(x uint64) bool { return !snap.Sees(x) }) {
+		r.Hidden, c.Chunks = true, nil
+	}
 	token := decoder.Token{Content: Token(core.cfg.Instance, c.Seq)}
 	for _, chunk := range c.Chunks {
 		t := s.begin()

@@ -62,6 +62,10 @@ func (c *Core) doubt(now time.Time) string {
 		return "this awa has no trust marker"
 	case c.cfg.Trust == TrustOff:
 		return "trust is off"
+	case c.suspicion != "":
+		return c.suspicion
+	case c.books.settled() == 0 && c.journal.missing(c.snapshot) > 0:
+		return fmt.Sprintf("%d transactions were open when the slot was made; scanning begins when they have ended", c.journal.missing(c.snapshot))
 	case c.books.settled() < len(c.books.order):
 		return fmt.Sprintf("scanning: %d of %d slots done", c.books.settled(), len(c.books.order))
 	case !c.tokens.first:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -74,6 +75,13 @@ func NewWriter(conn Batcher, sql Statements, awaSchema, instance string) *Writer
 // written.
 func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResult, error) {
 	r := WriteResult{Seq: cmd.Seq}
+	visible, err := w.visible(ctx, cmd.Unproven)
+	if err != nil {
+		return r, fmt.Errorf("look whether commits are visible: %w", err)
+	}
+	if !visible {
+		r.Hidden, cmd.Chunks = true, nil
+	}
 	for _, chunk := range cmd.Chunks {
 		switch err := w.Correct(ctx, cmd.Seq, chunk); {
 		case pg.IsBusy(err):
@@ -87,7 +95,7 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 		}
 	}
 	r.Sent = time.Now()
-	err := w.token(ctx, cmd.Seq, state, &r)
+	err = w.token(ctx, cmd.Seq, state, &r)
 	if pg.IsBusy(err) {
 		r.Err = err
 		return r, nil
@@ -96,6 +104,21 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 		return r, fmt.Errorf("write a token: %w", err)
 	}
 	return r, nil
+}
+
+// visible asks whether readers see all of these transactions. Once they do, they always will.
+func (w *Writer) visible(ctx context.Context, xids []uint64) (seen bool, err error) {
+	if len(xids) == 0 {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tokenLimits().within+patience)
+	defer cancel()
+	text := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(xids)), ","), "[]")
+	b := &pgx.Batch{}
+	b.Queue(`select not exists (select 1 from unnest($1::text::xid8[]) x where not pg_visible_in_snapshot(x, pg_current_snapshot()))`, "{"+text+"}")
+	br := w.conn.SendBatch(ctx, b)
+	err = br.QueryRow().Scan(&seen)
+	return seen, errors.Join(err, br.Close())
 }
 
 // Correct writes one chunk in one transaction. A row that is locked for too long is an error for which
@@ -114,7 +137,7 @@ func (w *Writer) Correct(ctx context.Context, seq uint64, chunk Chunk) error {
 		}
 		b.Queue(sql, a.slots, a.queues, a.priorities, a.shards, a.deltas, w.awaSchema, w.instance)
 	}
-	return w.send(ctx, b)
+	return w.send(ctx, b, correctionLimits(chunk.Patient))
 }
 
 // announce queues what every transaction of ours begins with: the guard, the token's message, and
@@ -125,8 +148,14 @@ func (w *Writer) announce(b *pgx.Batch, seq uint64, l limits, durability string)
 		w.awaSchema, w.instance, fmt.Sprint(l.wait.Milliseconds()), durability, MessagePrefix, Token(w.instance, seq), fmt.Sprint(l.within.Milliseconds()))
 }
 
+// patience is how long an answer may be overdue. Behind a half-open connection no timeout of the
+// server's is ever heard of; the connection is closed then, and the session with it.
+const patience = 10 * time.Second
+
 // send runs a batch that begins with announce, as one transaction.
-func (w *Writer) send(ctx context.Context, b *pgx.Batch) error {
+func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits) error {
+	ctx, cancel := context.WithTimeout(ctx, l.within+patience)
+	defer cancel()
 	br := w.conn.SendBatch(ctx, b)
 	tag, err := br.Exec()
 	leads := err == nil && tag.RowsAffected() == 1
@@ -145,6 +174,8 @@ func (w *Writer) token(ctx context.Context, seq uint64, state string, r *WriteRe
 	b := &pgx.Batch{}
 	w.announce(b, seq, tokenLimits(), "local")
 	b.Queue(w.sql.Beat, w.awaSchema, w.instance, state)
+	ctx, cancel := context.WithTimeout(ctx, tokenLimits().within+patience)
+	defer cancel()
 	br := w.conn.SendBatch(ctx, b)
 	tag, err := br.Exec()
 	leads := err == nil && tag.RowsAffected() == 1
@@ -178,7 +209,7 @@ func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
 		sql = w.sql.SetMarker
 	}
 	b.Queue(sql, w.awaSchema, w.instance)
-	if err := w.send(ctx, b); err != nil {
+	if err := w.send(ctx, b, markerLimits()); err != nil {
 		return fmt.Errorf("write the marker: %w", err)
 	}
 	return nil

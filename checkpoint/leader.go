@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // ErrDeposed says that another instance leads now; whatever was to be written was not.
@@ -75,6 +77,38 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 		return Leader{}, false, fmt.Errorf("read the leader: %w", err)
 	}
 	return l, true, nil
+}
+
+// Depose ends the sessions that hold the leader lock on behalf of a leader whose heartbeat is older than
+// silence, or that is instance by name: one whose process hangs, or whose machine has gone while the
+// server still believes in its connection. It reports whether there was one. Nothing of theirs is in
+// danger: what they still send is refused by Guard once another instance has claimed the lead.
+func Depose(ctx context.Context, c Conn, awaSchema, instance string, silence time.Duration) (bool, error) {
+	tag, err := c.Exec(ctx, `
+		select pg_terminate_backend(l.pid)
+		from pg_locks l join pg_stat_activity a using (pid) join pg_database d on d.oid = l.database
+		where l.locktype = 'advisory' and l.objsubid = 1 and l.granted and d.datname = current_database()
+		  and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($1, 0) and a.application_name = $2
+		  and exists (select 1 from awa_counterd.leader
+		              where awa_schema = $3 and (instance = $4 or heartbeat_at < clock_timestamp() - $5::interval))`,
+		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, silence)
+	if err != nil {
+		return false, fmt.Errorf("end the session of a leader that is silent: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// Beat stamps the leader's row outside of tokens: while a slot is being made there are none.
+func Beat(ctx context.Context, c Conn, awaSchema, instance, state string) error {
+	tag, err := c.Exec(ctx, `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3 where awa_schema = $1 and instance = $2`,
+		awaSchema, instance, state)
+	if err != nil {
+		return fmt.Errorf("stamp the leader's row: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrDeposed
+	}
+	return nil
 }
 
 // AskToLeave tells every daemon of the schema to leave for good, or takes that back.

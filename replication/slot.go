@@ -47,6 +47,7 @@ type Slot struct {
 	Status       string        // reserved, extended, unreserved or lost
 	Invalidation string        // 17 and later: why it is lost
 	Retained     int64         // bytes of WAL that the slot keeps on disk
+	Temporary    bool          // goes with the session that made it
 }
 
 // ErrNoSlot says that there is none of that name.
@@ -60,9 +61,10 @@ func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
 		select coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.active, coalesce(s.active_pid, 0),
 		       coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status, 'lost'),
 		       coalesce(to_jsonb(s) ->> 'invalidation_reason', ''),
+		       s.temporary,
 		       coalesce(case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) end, 0)::int8
 		from pg_replication_slots s where s.slot_name = $1`, name).
-		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Retained)
+		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Temporary, &s.Retained)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Slot{}, fmt.Errorf("slot %s: %w", name, ErrNoSlot)
@@ -122,6 +124,26 @@ func Drop(ctx context.Context, c Conn, name string) error {
 	}
 }
 
+// Evict ends the session that still reads a slot of ours on behalf of a daemon that does not lead any
+// more, and waits until the slot is free. Only who holds the leader lock may call it: any other reader
+// of ours is a dead one whose connection the server still believes in. A stranger is left alone.
+func Evict(ctx context.Context, c Conn, name string) error {
+	for range 100 {
+		tag, err := c.Exec(ctx, `select pg_terminate_backend(a.pid) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
+			where s.slot_name = $1 and a.application_name = $2`, name, pg.ApplicationName(pg.StreamRole))
+		if err != nil {
+			return fmt.Errorf("end the dead session that reads slot %s: %w", name, err)
+		}
+		if tag.RowsAffected() == 0 {
+			return nil
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -130,78 +152,5 @@ func pause(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	case <-t.C:
 		return nil
-	}
-}
-
-// Blocker is a backend that slot creation waits for.
-type Blocker struct {
-	PID      int32
-	Database string
-	User     string
-	Since    time.Duration // age of its transaction
-	Query    string
-}
-
-// Create makes a slot. That waits for every writing transaction open in any database, and for those
-// that begin meanwhile; waiting is called every two seconds with whom it waits for. Only lock_timeout
-// of c bounds a single wait, and it is retried until ctx ends.
-func Create(ctx context.Context, c, observer Conn, name string, pid uint32, waiting func([]Blocker)) (pglogrepl.LSN, error) {
-	done := make(chan struct{})
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		watch(ctx, observer, pid, done, waiting)
-	}()
-	defer func() {
-		close(done)
-		<-watched
-	}()
-	for {
-		var lsn string
-		err := c.QueryRow(ctx, `select lsn::text from pg_create_logical_replication_slot($1, $2)`, name, Plugin).Scan(&lsn)
-		switch {
-		case err == nil:
-			return pglogrepl.ParseLSN(lsn)
-		case pg.IsLockTimeout(err):
-			continue
-		case pg.IsNoFreeSlot(err):
-			return 0, &pg.Refusal{
-				Problem: "no replication slot is free: " + err.Error(),
-				Remedy:  "raise max_replication_slots (needs a restart), or drop a slot that nobody needs; see pg_replication_slots", Err: err,
-			}
-		}
-		return 0, fmt.Errorf("make slot %s: %w", name, err)
-	}
-}
-
-func watch(ctx context.Context, c Conn, pid uint32, done <-chan struct{}, waiting func([]Blocker)) {
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		rows, err := c.Query(ctx, `
-			select a.pid, coalesce(a.datname::text, ''), coalesce(a.usename::text, ''),
-			       extract(epoch from coalesce(clock_timestamp() - a.xact_start, interval '0'))::float8, left(coalesce(a.query, ''), 80)
-			from pg_stat_activity a where a.pid = any(pg_blocking_pids($1))`, int32(pid)) //nolint:gosec // a pid
-		if err != nil {
-			continue
-		}
-		var out []Blocker
-		var b Blocker
-		var age float64
-		_, err = pgx.ForEachRow(rows, []any{&b.PID, &b.Database, &b.User, &age, &b.Query}, func() error {
-			b.Since = time.Duration(age * float64(time.Second)).Round(time.Second)
-			out = append(out, b)
-			return nil
-		})
-		if err == nil {
-			waiting(out)
-		}
 	}
 }

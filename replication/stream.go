@@ -46,15 +46,22 @@ type Stream struct {
 	end      pglogrepl.LSN // the newest end of WAL heard of
 	acked    atomic.Uint64
 	reported time.Time
+	heard    time.Time // when the server last said something
 }
 
 const (
 	statusInterval = time.Second
-	batchSize      = 256 // transactions; keeps the reader ahead of the books without piling up
+	askAfter       = 5 * time.Second  // of silence, the server is asked for a word
+	giveUpAfter    = 15 * time.Second // of silence, the connection is taken for dead
+	batchSize      = 256              // transactions; keeps the reader ahead of the books without piling up
 )
 
 // ErrPastEnd refuses a position that the server has not reached.
 var ErrPastEnd = errors.New("position is past the server's end of WAL")
+
+// ErrSilent says that the server does not answer any more: the other end of the connection is gone,
+// and nobody told this one.
+var ErrSilent = errors.New("the server has fallen silent")
 
 // ErrPublicationSkipped is PostgreSQL 18's warning that changes were silently left out.
 var ErrPublicationSkipped = errors.New("the server skipped the publication")
@@ -153,7 +160,8 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 	}()
 	s.wire.start()
 	var batch Batch
-	if err := s.report(time.Now()); err != nil {
+	s.heard = time.Now()
+	if err := s.report(s.heard); err != nil {
 		return s.lost(ctx, err)
 	}
 	for {
@@ -163,6 +171,9 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			if silent := now.Sub(s.heard); silent > giveUpAfter {
+				return s.lost(ctx, fmt.Errorf("%w for %s", ErrSilent, silent.Round(time.Second)))
+			}
 			if err := s.report(now); err != nil {
 				return s.lost(ctx, err)
 			}
@@ -170,6 +181,7 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 		case err != nil:
 			return s.lost(ctx, err)
 		}
+		s.heard = now
 		if err := s.take(msg, &batch); err != nil {
 			return err
 		}
@@ -270,6 +282,11 @@ func (s *Stream) copyData(data []byte, batch *Batch) error {
 
 // report sends a standby status update and sets the time of the next one.
 func (s *Stream) report(now time.Time) error {
+	_ = s.net.SetWriteDeadline(now.Add(giveUpAfter))
+	return s.send(now)
+}
+
+func (s *Stream) send(now time.Time) error {
 	at := min(pglogrepl.LSN(s.acked.Load()), s.end)
 	status := make([]byte, 0, 34)
 	status = append(status, pglogrepl.StandbyStatusUpdateByteID)
@@ -278,7 +295,11 @@ func (s *Stream) report(now time.Time) error {
 	}
 	const pgEpoch = 946684800                                                                 // 2000-01-01 in Unix seconds
 	status = binary.BigEndian.AppendUint64(status, uint64(now.UnixMicro()-pgEpoch*1_000_000)) //nolint:gosec // after 2000
-	status = append(status, 0)
+	ask := byte(0)
+	if now.Sub(s.heard) > askAfter {
+		ask = 1
+	}
+	status = append(status, ask)
 	s.front.Send(&pgproto3.CopyData{Data: status})
 	if err := s.front.Flush(); err != nil {
 		return fmt.Errorf("report to slot %s: %w", s.slot, err)
@@ -291,7 +312,7 @@ func (s *Stream) report(now time.Time) error {
 // the slot is free by the time we are gone. It is bounded; the connection ends either way.
 func (s *Stream) farewell() {
 	_ = s.net.SetDeadline(time.Now().Add(time.Second))
-	if s.report(time.Now()) != nil {
+	if s.send(time.Now()) != nil {
 		return
 	}
 	s.front.Send(&pgproto3.CopyDone{})

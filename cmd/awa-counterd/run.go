@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
@@ -14,6 +17,9 @@ type runCmd struct {
 
 	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
 	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
+
+	SlotLifetime   string `enum:"permanent,temporary" default:"permanent" help:"permanent: the replication slot survives restarts, and WAL is retained while nobody reads it. temporary: it goes with the daemon, nothing is retained, and every start scans afresh."`
+	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" placeholder:"SIZE" help:"How much WAL the replication slot may keep. Past half of it the marker is cleared, past it the slot is dropped and everything scanned afresh. 0: no bound."`
 
 	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Make neither publication nor schema; work with what a DBA has made (awa-counterd setup --print-sql)."`
 
@@ -54,10 +60,26 @@ func (r *runCmd) Validate() error {
 	if err := checkSlotName(r.Slot); err != nil {
 		return err
 	}
+	if _, err := r.maxRetained(); err != nil {
+		return err
+	}
 	if r.Publication != "" && !objectName.MatchString(r.Publication) {
 		return fmt.Errorf("--publication=%q: use 1 to 63 of a-z, 0-9 and _", r.Publication)
 	}
 	return r.validate()
+}
+
+const leastRetained = 64 << 20 // four segments; less is kept by a slot that is read all the time
+
+func (r *runCmd) maxRetained() (int64, error) {
+	n, err := humanize.ParseBytes(r.MaxRetainedWAL)
+	if err != nil || n > math.MaxInt64 {
+		return 0, fmt.Errorf("--max-retained-wal=%q is no size: use for example 16GiB or 512MB, or 0 for no bound", r.MaxRetainedWAL)
+	}
+	if n != 0 && n < leastRetained {
+		return 0, fmt.Errorf("--max-retained-wal=%s is too small: use at least 64MiB, or 0 for no bound", r.MaxRetainedWAL)
+	}
+	return int64(n), nil
 }
 
 // Run is called by the flag parser.
@@ -71,9 +93,14 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	retained, err := r.maxRetained()
+	if err != nil {
+		return err
+	}
 	log.Info("awa-counterd " + version() + " on " + source.Target())
 	return daemon.New(daemon.Options{
 		Source: source, Schema: r.Schema, Slot: r.Slot, Publication: r.Publication, NoSetup: r.NoSetup,
+		Temporary: r.SlotLifetime == "temporary", MaxRetained: retained,
 		Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
 		FlushInterval: r.FlushInterval, CheckpointInterval: r.CheckpointInterval, AuditInterval: r.AuditInterval,
 		StatusInterval: r.StatusInterval, Version: version(), Log: log,

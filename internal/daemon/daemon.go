@@ -23,6 +23,7 @@ type Daemon struct {
 	opts    Options
 	log     *zap.Logger
 	started bool   // a session got as far as streaming, or as standing by
+	last    string // the instance of the last session
 	broken  string // why the slot of the last session cannot be read any further; "" if it can
 }
 
@@ -90,12 +91,12 @@ func (d *Daemon) refused(err error) bool {
 	return !d.started && errors.As(err, &r)
 }
 
-// unreadable reports an error that reading the same WAL again would only repeat: a slot that decodes
-// WAL without its publication, a message that cannot be understood.
+// unreadable reports an error that going on with the same slot would only repeat: one that decodes WAL
+// without its publication, a message that cannot be understood, more WAL kept than it may.
 func unreadable(err error) bool {
 	var message *decoder.MessageError
 	return errors.As(err, &message) || errors.Is(err, decoder.ErrUnknownRelation) ||
-		errors.Is(err, replication.ErrPublicationSkipped) || (errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))
+		errors.Is(err, replication.ErrPublicationSkipped) || errors.Is(err, replication.ErrRetained) || (errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))
 }
 
 // newInstance makes the random id that fences this session against every other.

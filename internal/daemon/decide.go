@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
@@ -19,6 +20,7 @@ type found struct {
 	end      pglogrepl.LSN // the server's end of WAL
 	broken   string        // the last session could not read on, and why
 	rows     int64         // the planner's idea of how many rows there are to scan
+	most     int64         // WAL, in bytes, that the slot may keep; 0 for no bound
 }
 
 // freshReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
@@ -36,8 +38,13 @@ func freshReason(f found) string {
 		return fmt.Sprintf("replication slot %s was invalidated (%s); raise max_slot_wal_keep_size if this happens again", id.Slot, f.slot.Invalidation)
 	case f.slot.Lost():
 		return fmt.Sprintf("replication slot %s has lost its WAL; raise max_slot_wal_keep_size if this happens again", id.Slot)
+	case f.slot.Temporary:
+		return fmt.Sprintf("replication slot %s is temporary and belongs to another session", id.Slot)
+	case f.most > 0 && f.slot.Retained > f.most:
+		return fmt.Sprintf("replication slot %s keeps %s of WAL, more than --max-retained-wal=%s",
+			id.Slot, humanize.IBytes(uint64(f.slot.Retained)), humanize.IBytes(uint64(f.most))) //nolint:gosec // both are positive
 	case f.broken != "":
-		return "the slot could not be read any further: " + f.broken
+		return "the last session ended so that this slot is of no use: " + f.broken
 	case f.slot.HalfMade():
 		return fmt.Sprintf("replication slot %s was never finished", id.Slot)
 	case f.slot.Confirmed > s.Position:

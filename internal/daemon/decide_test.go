@@ -28,7 +28,7 @@ func TestFreshReason(t *testing.T) {
 		"belongs to slot other":      func(f *found) { f.stored.Slot = "other" },
 		"has lost its WAL":           func(f *found) { f.slot.Status = "lost" },
 		"invalidated (wal_removed)":  func(f *found) { f.slot.Status, f.slot.Invalidation = "lost", "wal_removed" },
-		"read any further":           func(f *found) { f.broken = "x" },
+		"of no use":                  func(f *found) { f.broken = "x" },
 		"never finished":             func(f *found) { f.slot.Confirmed = 0 },
 		"somebody else moved slot s": func(f *found) { f.slot.Confirmed = 1001 },
 		"another database cluster":   func(f *found) { f.identity.SystemIdentifier = "2" },

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/failpoint"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -139,6 +140,7 @@ func (l *loop) scan(unit int32) error {
 	if unlessBusy(err) != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.Scanned)
 	return l.tell(func(now time.Time) { l.core.Scanned(now, unit, scan, err) })
 }
 
@@ -146,14 +148,20 @@ func (l *loop) scan(unit int32) error {
 func (l *loop) executors() {
 	serve(l, l.writes, func(c writing) (func(time.Time), error) {
 		r, err := l.writer.Write(l.work, c.Write, c.state)
+		failpoint.Reach(failpoint.Applied)
 		return func(now time.Time) { l.core.Written(now, r) }, err
 	})
 	serve(l, l.markers, func(c applier.SetMarker) (func(time.Time), error) {
+		failpoint.Reach(failpoint.MarkerWrite)
 		err := l.marker.SetMarker(l.work, c)
+		failpoint.Reach(failpoint.MarkerDone)
 		return func(now time.Time) { l.core.MarkerWritten(now, err) }, unlessBusy(err)
 	})
 	serve(l, l.persists, func(c applier.Persist) (func(time.Time), error) {
-		err := l.store.Persist(l.work, c.Checkpoint)
+		ctx, cancel := context.WithTimeout(l.work, statementTimeout+answerWithin)
+		defer cancel()
+		err := l.store.Persist(ctx, c.Checkpoint)
+		failpoint.Reach(failpoint.Persisted)
 		return func(now time.Time) { l.execute(l.core.Persisted(now, err)) }, unlessBusy(err)
 	})
 }

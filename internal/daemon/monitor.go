@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
@@ -28,33 +30,68 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		slot, err := s.inspect(ctx)
+		slot, leave, err := s.watched(ctx)
 		if err != nil {
 			if pg.IsBusy(err) {
 				continue
 			}
 			return err
 		}
-		leader, known, err := checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
-		if err != nil {
-			return err
-		}
 		select {
-		case results <- func(now time.Time) { s.heard(now, slot, known && leader.Leaving) }:
+		case results <- func(now time.Time) { s.heard(now, slot, leave) }:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
+// answerWithin bounds a look by our own clock: behind a half-open connection no timeout of the
+// server's is ever heard of.
+const answerWithin = 15 * time.Second
+
+// watched is one look at everything the monitor looks at.
+func (s *session) watched(ctx context.Context) (slot replication.Slot, leave bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if slot, err = s.inspect(ctx); err != nil {
+		return slot, false, err
+	}
+	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
+		return slot, false, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrRetained, compact(uint64(slot.Retained))) //nolint:gosec // positive
+	}
+	leader, known, err := checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
+	return slot, known && leader.Leaving, err
+}
+
 // heard takes in what the monitor saw, on the loop's goroutine.
 func (s *session) heard(now time.Time, slot replication.Slot, leave bool) {
 	s.retained = slot.Retained
+	s.guardWAL()
 	if leave && !s.leaving {
 		s.leaving = true
 		s.log.Info("finishing: the last flush and checkpoint")
 		s.core.Stop(now)
 	}
+}
+
+// guardWAL ends trust while more than half of the WAL is kept that may be: something holds the slot
+// back, and soon it may have to go.
+func (s *session) guardWAL() {
+	most := s.d.opts.MaxRetained
+	suspicion := ""
+	if most > 0 && s.retained > most/2 {
+		suspicion = fmt.Sprintf("the slot keeps %s of WAL, past half of --max-retained-wal=%s",
+			compact(uint64(s.retained)), compact(uint64(most))) //nolint:gosec // both are positive
+	}
+	if (suspicion != "") != s.guarded {
+		s.guarded = suspicion != ""
+		if s.guarded {
+			s.log.Warn("WAL piles up behind the replication slot", zap.Int64("retained_bytes", s.retained), zap.Int64("limit_bytes", most))
+		} else {
+			s.log.Info("the replication slot keeps little WAL again", zap.Int64("retained_bytes", s.retained))
+		}
+	}
+	s.core.Suspect(suspicion)
 }
 
 func (s *session) inspect(ctx context.Context) (replication.Slot, error) {

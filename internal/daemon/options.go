@@ -16,6 +16,10 @@ type Options struct {
 	Slot        string // empty: made from database and schema
 	Publication string // empty: made from the schema
 	NoSetup     bool   // make neither publication nor schema
+	Temporary   bool   // the slot goes with the session that made it
+	// MaxRetained bounds the WAL, in bytes, that our slot may keep: past half of it trust ends, past it
+	// the slot is dropped and everything scanned afresh. 0 for no bound.
+	MaxRetained int64
 
 	Trust              applier.TrustMode
 	QuietPeriod        time.Duration

@@ -36,6 +36,7 @@ type session struct {
 	identity checkpoint.Identity
 	core     *applier.Core
 	retained int64 // bytes of WAL, as last read
+	guarded  bool  // they are past the soft limit
 	status   ticker
 	leaving  bool // finish has asked us to
 }
@@ -92,7 +93,7 @@ const statementTimeout = 30 * time.Second
 // connect opens the control connection and checks whether anything can work at all.
 func (s *session) connect(ctx context.Context) error {
 	var err error
-	s.control, err = s.open(ctx, pg.Session{Role: "control", LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout})
+	s.control, err = s.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout})
 	if err != nil {
 		return s.d.opts.Source.ExplainConnect(err)
 	}

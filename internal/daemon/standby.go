@@ -12,6 +12,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // lead waits for the leader lock. Meanwhile it watches the leader's heartbeat, and clears a marker
@@ -34,6 +35,11 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		}
 		if leader.Leaving {
 			return errFinished
+		}
+		if known {
+			if err := d.depose(ctx, c, l, leader); err != nil {
+				return err
+			}
 		}
 		if !told {
 			told = true
@@ -61,6 +67,29 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 
 // silence is how old a heartbeat may get: tokens come every quarter of the bound.
 func (d *Daemon) silence() time.Duration { return 2 * d.opts.MaxStaleness }
+
+// hung is how old a heartbeat may get before its leader is taken for hanging, or cut off with its
+// machine. Until then its sessions may keep the lock; a lead that changes too easily costs scans.
+func (d *Daemon) hung() time.Duration { return max(15*time.Second, 5*d.opts.MaxStaleness) }
+
+// depose ends the session of a leader that hangs, or of our own last session, whose connection the
+// server may still believe in. The lock is free then.
+func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) error {
+	if leader.Heartbeat < d.hung() && leader.Instance != d.last {
+		return nil
+	}
+	did, err := checkpoint.Depose(ctx, c, string(l.Schema), d.last, d.hung())
+	if pg.IsDenied(err) {
+		d.log.Warn("the leader is silent, and its session is another role's: let both daemons use one role, or end it by hand",
+			zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Error(err))
+		return nil
+	}
+	if did {
+		d.log.Warn("the leader is silent; its session was ended", zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)),
+			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+	}
+	return err
+}
 
 func (d *Daemon) readLeader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkpoint.Leader, bool, error) {
 	there, err := checkpoint.Exists(ctx, c)

@@ -14,6 +14,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/failpoint"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 	"github.com/awa-counterd/awa-counterd/reconcile"
@@ -36,11 +37,13 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 	} else if known && leader.Leaving {
 		return none, errFinished
 	}
+	s.d.last = s.instance
 	host, _ := os.Hostname()
 	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version}
 	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
 		return none, err
 	}
+	failpoint.Reach(failpoint.Claimed)
 	if err := s.openWriters(ctx, schema); err != nil {
 		return none, err
 	}
@@ -188,6 +191,10 @@ func (s *session) look(ctx context.Context) (found, error) {
 	if made {
 		s.log.Info("publication made", zap.String("publication", s.pub.Name))
 	}
+	// We hold the leader lock, so a daemon that still reads the slot is a dead one.
+	if err := replication.Evict(ctx, s.control, s.slot); err != nil {
+		return f, err
+	}
 	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
 	switch {
 	case errors.Is(err, replication.ErrNoSlot):
@@ -205,7 +212,7 @@ func (s *session) look(ctx context.Context) (found, error) {
 	if err := s.control.QueryRow(ctx, `select `+s.layout.RowEstimate()).Scan(&f.rows); err != nil {
 		return f, fmt.Errorf("estimate the rows: %w", err)
 	}
-	f.end, f.broken = system.End, s.d.broken
+	f.end, f.broken, f.most = system.End, s.d.broken, s.d.opts.MaxRetained
 	f.identity = checkpoint.Identity{
 		Slot: s.slot, PublicationOID: oid, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(),
 	}
@@ -235,13 +242,36 @@ func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
 			return 0, err
 		}
 	}
+	failpoint.Reach(failpoint.Published)
+	position, err := s.makeSlot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	failpoint.Reach(failpoint.SlotMade)
+	s.d.broken = ""
+	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary))
+	return position, nil
+}
+
+func (s *session) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
+	m := replication.Creation{Name: s.slot, Observer: s.control, MostRetained: s.d.opts.MaxRetained, Waiting: s.waiting(ctx)}
+	if s.d.opts.Temporary {
+		m.PID = s.stream.PID()
+		return m.Temporary(ctx, s.stream)
+	}
 	maker, err := s.open(ctx, pg.Session{Role: "slot", LockTimeout: 30 * time.Second})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = maker.Close(context.WithoutCancel(ctx)) }()
+	m.PID = maker.PgConn().PID()
+	return m.Permanent(ctx, maker)
+}
+
+// waiting tells once for whom the making of the slot waits, and stays alive in the eyes of a standby.
+func (s *session) waiting(ctx context.Context) func([]replication.Blocker) error {
 	told := make(map[int32]struct{})
-	position, err := replication.Create(ctx, maker, s.control, s.slot, maker.PgConn().PID(), func(blockers []replication.Blocker) {
+	return func(blockers []replication.Blocker) error {
 		for _, b := range blockers {
 			if _, known := told[b.PID]; known {
 				continue
@@ -250,13 +280,8 @@ func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
 			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
 				zap.String("user", b.User), zap.Duration("age", b.Since), zap.String("query", b.Query))
 		}
-	})
-	if err != nil {
-		return 0, err
+		return checkpoint.Beat(ctx, s.control, string(s.layout.Schema), s.instance, "making the replication slot")
 	}
-	s.d.broken = ""
-	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position))
-	return position, nil
 }
 
 func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *checkpoint.Stored) (applier.Start, error) {
@@ -273,6 +298,11 @@ func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *che
 	}
 	if start.Snapshot, err = pgsnap.Parse(snapshot); err != nil {
 		return start, err
+	}
+	if stored == nil {
+		// What a new slot does not stream was committed before it; but a commit may have been in the
+		// WAL by then and visible to nobody yet (applier.Start).
+		start.Unseen = start.Snapshot.Running()
 	}
 	if start.MarkerSet, err = s.markerIsSet(ctx); err != nil {
 		return start, err

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -12,6 +13,15 @@ import (
 
 // Role is what a session is for; it goes into application_name, where operators see it.
 type Role string
+
+// The roles by which sessions of ours are recognised.
+const (
+	StreamRole  Role = "stream"  // reads the slot
+	ControlRole Role = "control" // holds the leader lock
+)
+
+// ApplicationName is what the server knows a session of ours by.
+func ApplicationName(r Role) string { return "awa-counterd " + string(r) }
 
 // Session says how a session behaves. Zero durations mean no limit.
 type Session struct {
@@ -29,6 +39,14 @@ type Source struct {
 
 const connectTimeout = 10 * time.Second
 
+// A peer that vanished without a word is given up after probeAfter + probes × probeEvery, on both
+// sides: the server must not keep our locks and our slot for the two hours that systems wait by default.
+const (
+	probeAfter = 10 * time.Second
+	probeEvery = 5 * time.Second
+	probes     = 3
+)
+
 // ParseSource reads a database URL or key=value string. An empty one means libpq's PG* variables.
 func ParseSource(url string) (*Source, error) {
 	config, err := pgx.ParseConfig(url)
@@ -38,6 +56,8 @@ func ParseSource(url string) (*Source, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeEvery, Count: probes}}
+	config.DialFunc = dialer.DialContext
 	return &Source{config: config}, nil
 }
 
@@ -53,7 +73,7 @@ func (s *Source) User() string { return s.config.User }
 // Config is the configuration of a session, for a pool.
 func (s *Source) Config(session Session) *pgx.ConnConfig {
 	c := s.config.Copy()
-	c.RuntimeParams["application_name"] = "awa-counterd " + string(session.Role)
+	c.RuntimeParams["application_name"] = ApplicationName(session.Role)
 	c.RuntimeParams["default_transaction_isolation"] = "read committed"
 	c.RuntimeParams["default_transaction_read_only"] = "off"
 	c.RuntimeParams["lock_timeout"] = millis(session.LockTimeout)
@@ -66,12 +86,18 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	c.RuntimeParams["jit"] = "off"
 	c.RuntimeParams["search_path"] = "pg_catalog"
 	c.RuntimeParams["timezone"] = "UTC"
+	c.RuntimeParams["tcp_keepalives_idle"] = seconds(probeAfter)
+	c.RuntimeParams["tcp_keepalives_interval"] = seconds(probeEvery)
+	c.RuntimeParams["tcp_keepalives_count"] = strconv.Itoa(probes)
+	c.RuntimeParams["tcp_user_timeout"] = millis(probeAfter + probes*probeEvery)
 	if session.Async {
 		c.RuntimeParams["synchronous_commit"] = "off"
 	}
 	c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	return c
 }
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
@@ -86,9 +112,9 @@ func (s *Source) Connect(ctx context.Context, session Session) (*pgx.Conn, error
 
 // ReplicationConfig is the configuration of a walsender session on the same database.
 func (s *Source) ReplicationConfig() *pgconn.Config {
-	c := s.Config(Session{Role: "stream"})
+	c := s.Config(Session{Role: StreamRole, LockTimeout: 30 * time.Second}) // for making a slot; statement_timeout does not bound that
 	c.RuntimeParams["replication"] = "database"
 	// The server gives up on a stream that does not answer; our answers come every second.
-	c.RuntimeParams["wal_sender_timeout"] = millis(60 * time.Second)
+	c.RuntimeParams["wal_sender_timeout"] = millis(20 * time.Second)
 	return &c.Config
 }

@@ -59,6 +59,9 @@ func (s Snapshot) Sees(xid uint64) bool {
 	return !running
 }
 
+// Running lists the transactions below xmax whose effects the snapshot does not hold.
+func (s Snapshot) Running() []uint64 { return slices.Clone(s.running) }
+
 // Widen gives the stream's 32-bit xid its epoch: the 64-bit id nearest to the snapshot's xmax. A
 // slot never lags 2^31 transactions behind, since its catalog_xmin would stop the wrap-around.
 func (s Snapshot) Widen(xid uint32) uint64 {

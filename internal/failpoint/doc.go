@@ -1,0 +1,24 @@
+// Package failpoint names the instants at which a process may die that a random kill would hardly
+// ever hit: between two steps that belong together. In every build but one it is nothing at all;
+// under the build tag failpoints, which only `make chaos` and `make soak` use, a process kills itself
+// with SIGKILL the nth time it reaches the point that AWACD_DIE_AT names ("persisted:2").
+//
+// Called by internal/daemon, at the places that the names say.
+package failpoint
+
+// The points, in the order in which a session reaches them.
+const (
+	Claimed     = "claimed"      // the lead is claimed; nothing else is done yet
+	Published   = "published"    // the publication is there, the slot is not
+	SlotMade    = "slot-made"    // the slot is there, nothing was scanned
+	Scanned     = "scanned"      // a scan was read, the books do not have it
+	Applied     = "applied"      // corrections and their token are written, nothing is persisted
+	Persisted   = "persisted"    // the checkpoint is written, the server was not told
+	MarkerWrite = "marker-write" // the marker is about to be set or cleared
+	MarkerDone  = "marker-done"  // it was, and the books do not know
+)
+
+// All lists the points.
+func All() []string {
+	return []string{Claimed, Published, SlotMade, Scanned, Applied, Persisted, MarkerWrite, MarkerDone}
+}
