@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build demo test unit e2e mutants check fmt fuzz bench bench-reconcile clean
+.PHONY: all build build-failpoints demo test unit e2e mutants chaos soak check fmt fuzz bench bench-reconcile clean
 
 all: build
 
@@ -31,6 +31,22 @@ e2e:
 mutants:
 	go test -count=1 -timeout 15m -tags mutants ./internal/mutants
 
+# The daemon that can be told where to die (internal/failpoint).
+build-failpoints:
+	CGO_ENABLED=0 go build -trimpath -tags failpoints -ldflags '$(LDFLAGS)' -o bin/awa-counterd-failpoints ./cmd/awa-counterd
+
+# Every fault singly, then some mixed: four minutes. SEED=n replays a run, REPORT= leaves the docs alone.
+chaos: REPORT ?= chaos=docs/testing.md
+chaos: build-failpoints
+	go run ./e2e/chaos $(if $(SEED),-seed $(SEED)) -report '$(REPORT)'
+
+# The same, and mixed faults for as long as asked, then calm.
+KILLS   ?= 1000
+MINUTES ?= 60
+soak: REPORT ?= soak=docs/testing.md
+soak: build-failpoints
+	go run ./e2e/chaos $(if $(SEED),-seed $(SEED)) -kills $(KILLS) -minutes $(MINUTES) -report '$(REPORT)'
+
 # Style, static analysis, races and leaks.
 check:
 	@out=$$($(GOFUMPT) -l .); test -z "$$out" || { echo "gofumpt: $$out"; exit 1; }
@@ -45,6 +61,7 @@ fmt:
 FUZZTIME ?= 5m
 fuzz:
 	go test ./decoder -run xxx -fuzz FuzzDecode -fuzztime $(FUZZTIME)
+	go test ./decoder -run xxx -fuzz FuzzStream -fuzztime $(FUZZTIME)
 
 # Drains a backlog of 1,000,000 row changes, the daemon against pg_recvlogical, in one run.
 bench: build

@@ -24,12 +24,8 @@ type ages struct {
 	settleAt time.Time // the plan, or the balance, that settling stems from
 }
 
-// arose notes a drift, unless an older one is open already.
-func (a *ages) arose(m moment) {
-	if a.open.isZero() || m.server.Before(a.open.server) {
-		a.open = m
-	}
-}
+// arose notes a drift.
+func (a *ages) arose(m moment) { a.open = older(a.open, m) }
 
 // flushing moves what is open to the flush that now begins, which covers all of it.
 func (a *ages) flushing(now time.Time) {
@@ -71,9 +67,19 @@ func (a *ages) confirm(looked, oldestUnseen time.Time) {
 	}
 }
 
+// older is the older of two on each clock by itself: after a jump the clocks disagree which one it is.
 func older(a, b moment) moment {
-	if a.isZero() || (!b.isZero() && b.server.Before(a.server)) {
+	if a.isZero() {
 		return b
+	}
+	if b.isZero() {
+		return a
+	}
+	if b.server.Before(a.server) {
+		a.server = b.server
+	}
+	if b.local.Before(a.local) {
+		a.local = b.local
 	}
 	return a
 }

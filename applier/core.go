@@ -9,6 +9,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // Core is the protocol: events in, commands out. It is not safe for concurrent use.
@@ -241,6 +242,11 @@ func (c *Core) heardSinceStop() bool { return !c.tokens.provenAt.Before(c.stopSi
 
 // Position is the commit-end LSN of the last transaction taken from the stream.
 func (c *Core) Position() pglogrepl.LSN { return c.books.position }
+
+// Cell is what the books hold for a group; false while they cannot be acted on.
+func (c *Core) Cell(g terminal.Group) (terminal.Cell, bool) {
+	return c.books.cell(g), c.books.unit(g.Slot).settled()
+}
 
 // Notices returns what happened since the last call.
 func (c *Core) Notices() []Notice {

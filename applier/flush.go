@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -48,6 +49,10 @@ func (c *Core) wantsFlush() bool {
 	return c.tokens.first && len(c.books.drifting) > 0 && c.settledDrift()
 }
 
+// stalled reports that readers could not see everything at the last look. What they do see may be off
+// although the books balance.
+func (c *Core) stalled() bool { return c.tokens.first && !c.unseenAt.IsZero() }
+
 // settledDrift reports whether any drift lies in a unit that can be acted on.
 func (c *Core) settledDrift() bool {
 	for g := range c.books.drifting {
@@ -63,7 +68,7 @@ func (c *Core) nextWrite(now time.Time, out []Command) []Command {
 	if t.busy() || now.Before(t.pause) {
 		return out
 	}
-	if c.wantsFlush() && !now.Before(t.lastFlush.Add(c.cfg.FlushInterval)) {
+	if (c.wantsFlush() || c.stalled()) && !now.Before(t.lastFlush.Add(c.cfg.FlushInterval)) {
 		chunks, unproven, all := c.plan()
 		t.lastFlush = now
 		if len(chunks) == 0 { // readers cannot see yet what there is to correct; a token tells when they can
@@ -124,7 +129,7 @@ func (c *Core) writeDeadline(now time.Time) time.Time {
 	if now.Before(t.pause) {
 		return t.pause
 	}
-	if c.wantsFlush() {
+	if c.wantsFlush() || c.stalled() {
 		return t.lastFlush.Add(c.cfg.FlushInterval)
 	}
 	if c.hurries() {
@@ -140,7 +145,11 @@ func (c *Core) plan() (chunks []Chunk, unproven []uint64, all bool) {
 	due := make([]Correction, 0, len(c.books.drifting))
 	v := c.journal.veil(c.snapshot, c.serverAt.local)
 	all = true
-	for g := range c.books.drifting {
+	groups := maps.Clone(c.books.drifting)
+	for g := range v.rows {
+		groups[g] = struct{}{}
+	}
+	for g := range groups {
 		if !c.books.unit(g.Slot).settled() {
 			continue
 		}

@@ -83,7 +83,7 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 		r.Hidden, cmd.Chunks = true, nil
 	}
 	for _, chunk := range cmd.Chunks {
-		switch err := w.Correct(ctx, cmd.Seq, chunk); {
+		switch err := w.Correct(ctx, chunk); {
 		case pg.IsBusy(err):
 			for _, c := range chunk.Corrections {
 				r.Deferred = append(r.Deferred, c.Group)
@@ -121,11 +121,15 @@ func (w *Writer) visible(ctx context.Context, xids []uint64) (seen bool, err err
 	return seen, errors.Join(err, br.Close())
 }
 
+// noAnswer marks a chunk as ours without answering for anything: the token is back only when all chunks
+// before it are.
+const noAnswer = 0
+
 // Correct writes one chunk in one transaction. A row that is locked for too long is an error for which
 // pg.IsBusy holds; nothing was written then.
-func (w *Writer) Correct(ctx context.Context, seq uint64, chunk Chunk) error {
+func (w *Writer) Correct(ctx context.Context, chunk Chunk) error {
 	b := &pgx.Batch{}
-	w.announce(b, seq, correctionLimits(chunk.Patient), "off")
+	w.announce(b, noAnswer, correctionLimits(chunk.Patient), "off")
 	for _, run := range signRuns(chunk.Corrections) {
 		sql := w.sql.Raise
 		if run[0].Delta < 0 {

@@ -37,6 +37,7 @@ create table if not exists awa_counterd.checkpoint (
 	persisted_by      text not null,
 	slot_name         text not null,
 	publication_oid   oid not null,
+	publication_state text not null,
 	system_identifier text not null,
 	timeline          integer not null,
 	relations         oid[] not null,
@@ -48,6 +49,8 @@ create table if not exists awa_counterd.checkpoint (
 	observed_since    timestamptz not null default now()
 );
 comment on table awa_counterd.checkpoint is 'where the books stand: everything up to position is in awa_counterd.books';
+
+comment on column awa_counterd.checkpoint.publication_state is 'changes with every ALTER of the publication; then everything is scanned afresh';
 
 comment on column awa_counterd.checkpoint.observed_since is 'every change since then was seen, through restarts';
 

@@ -19,6 +19,7 @@ import (
 type Identity struct {
 	Slot             string
 	PublicationOID   uint32
+	PublicationState string
 	SystemIdentifier string
 	Timeline         int32
 	Relations        []uint32 // OIDs of awa's tables
@@ -54,10 +55,10 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	var position string
 	var unseen []int64
 	err := c.QueryRow(ctx, `
-		select position::text, slot_name, publication_oid, system_identifier, timeline, relations, unseen_xids,
+		select position::text, slot_name, publication_oid, publication_state, system_identifier, timeline, relations, unseen_xids,
 		       extract(epoch from clock_timestamp() - persisted_at)::float8 * 1e9
 		from awa_counterd.checkpoint where awa_schema = $1`, awaSchema).
-		Scan(&position, &s.Slot, &s.PublicationOID, &s.SystemIdentifier, &s.Timeline, &s.Relations, &unseen, (*nanoseconds)(&s.Age))
+		Scan(&position, &s.Slot, &s.PublicationOID, &s.PublicationState, &s.SystemIdentifier, &s.Timeline, &s.Relations, &unseen, (*nanoseconds)(&s.Age))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no checkpoint is a state of its own, not an error
 	}
@@ -186,20 +187,21 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 	}
 	args := []any{
 		s.awaSchema, cp.Position.String(), s.instance, s.identity.Slot, s.identity.PublicationOID, s.identity.SystemIdentifier,
-		s.identity.Timeline, s.identity.Relations, int64(cp.Token), unseen, cp.Trusted, cp.Reason, audit, //nolint:gosec // tokens count from 1
+		s.identity.Timeline, s.identity.Relations, int64(cp.Token), unseen, cp.Trusted, cp.Reason, audit, s.identity.PublicationState, //nolint:gosec // tokens count from 1
 	}
 	if cp.Before == 0 {
 		_, err := tx.Exec(ctx, `
 			insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publication_oid, system_identifier,
-				timeline, relations, last_token, unseen_xids, trusted, reason, last_audit_at)
-			values ($1, $2::text::pg_lsn, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, args...)
+				timeline, relations, last_token, unseen_xids, trusted, reason, last_audit_at, publication_state)
+			values ($1, $2::text::pg_lsn, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`, args...)
 		return err
 	}
 	tag, err := tx.Exec(ctx, `
 		update awa_counterd.checkpoint set position = $2::text::pg_lsn, persisted_at = now(), persisted_by = $3, slot_name = $4,
 			publication_oid = $5, system_identifier = $6, timeline = $7, relations = $8, last_token = $9,
-			unseen_xids = $10, trusted = $11, reason = $12, last_audit_at = coalesce($13, last_audit_at)
-		where awa_schema = $1 and position = $14::text::pg_lsn`, append(args, cp.Before.String())...)
+			unseen_xids = $10, trusted = $11, reason = $12, last_audit_at = coalesce($13, last_audit_at),
+			publication_state = $14
+		where awa_schema = $1 and position = $15::text::pg_lsn`, append(args, cp.Before.String())...)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ func BenchmarkInsert(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	m := msg('I').u32(leafOID).u8('N').tuple(row("billing", 1, 0)...).b
+	m := msg('I').U32(leafOID).U8('N').Tuple(row("billing", 1, 0)...).B
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := d.Decode(m); err != nil {
@@ -25,7 +25,7 @@ func BenchmarkInsert(b *testing.B) {
 
 // BenchmarkInsertParse is the same message through pglogrepl.Parse, for comparison.
 func BenchmarkInsertParse(b *testing.B) {
-	m := msg('I').u32(leafOID).u8('N').tuple(row("billing", 1, 0)...).b
+	m := msg('I').U32(leafOID).U8('N').Tuple(row("billing", 1, 0)...).B
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := pglogrepl.Parse(m); err != nil {

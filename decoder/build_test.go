@@ -1,48 +1,15 @@
 package decoder
 
 import (
-	"encoding/binary"
-	"fmt"
 	"slices"
 	"time"
+
+	"github.com/awa-counterd/awa-counterd/internal/pgoutput"
 )
 
-// message builds pgoutput messages for tests.
-type message struct{ b []byte }
+func msg(kind byte) *pgoutput.Message { return pgoutput.New(kind) }
 
-func msg(kind byte) *message { return &message{b: []byte{kind}} }
-
-func (m *message) u8(v byte) *message { m.b = append(m.b, v); return m }
-
-func (m *message) u16(v uint16) *message { m.b = binary.BigEndian.AppendUint16(m.b, v); return m }
-
-func (m *message) u32(v uint32) *message { m.b = binary.BigEndian.AppendUint32(m.b, v); return m }
-
-func (m *message) u64(v uint64) *message { m.b = binary.BigEndian.AppendUint64(m.b, v); return m }
-
-func (m *message) str(s string) *message { m.b = append(append(m.b, s...), 0); return m }
-
-// tuple appends columns: nil is null, "\x00u" is an unchanged TOAST value.
-func (m *message) tuple(columns ...any) *message {
-	m.u16(uint16(len(columns)))
-	for _, c := range columns {
-		switch c {
-		case nil:
-			m.u8('n')
-		case unchanged:
-			m.u8('u')
-		default:
-			s := fmt.Sprint(c)
-			m.u8('t').u32(uint32(len(s)))
-			m.b = append(m.b, s...)
-		}
-	}
-	return m
-}
-
-type toast struct{}
-
-var unchanged = toast{}
+var unchanged = pgoutput.Unchanged
 
 const (
 	leafOID     = 100 // slot 3
@@ -55,17 +22,13 @@ const (
 var leafColumns = []string{"ready_slot", "kind", "queue", "priority", "lane_seq", "enqueue_shard", "payload"}
 
 func begin(xid uint32) []byte {
-	return msg('B').u64(90).u64(0).u32(xid).b
+	return msg('B').U64(90).U64(0).U32(xid).B
 }
 
-func commit(end uint64) []byte { return msg('C').u8(0).u64(end - 5).u64(end).u64(1_000_000).b }
+func commit(end uint64) []byte { return msg('C').U8(0).U64(end - 5).U64(end).U64(1_000_000).B }
 
-func relationOf(prefix *message, oid uint32, name string, columns ...string) []byte {
-	m := prefix.u32(oid).str("awa").str(name).u8('d').u16(uint16(len(columns)))
-	for _, c := range columns {
-		m.u8(0).str(c).u32(25).u32(0xffffffff)
-	}
-	return m.b
+func relationOf(prefix *pgoutput.Message, oid uint32, name string, columns ...string) []byte {
+	return prefix.Relation(oid, "awa", name, columns...).B
 }
 
 func describeAll() [][]byte {

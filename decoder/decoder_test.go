@@ -34,15 +34,15 @@ func group(queue string, priority, shard int16) terminal.Group {
 func TestPlainTransaction(t *testing.T) {
 	txs := feed(t,
 		begin(42),
-		msg('O').u64(1).str("origin").b,
-		msg('I').u32(leafOID).u8('N').tuple(row("a", 1, 0)...).b,
-		msg('I').u32(leafOID).u8('N').tuple(row("a", 1, 0)...).b,
-		msg('I').u32(leafOID).u8('N').tuple(row("b", 2, -1)...).b,
-		msg('D').u32(leafOID).u8('K').tuple(keyOnly("b", 2, 1)...).b,
-		msg('I').u32(strangerOID).u8('N').tuple("x").b,
-		msg('U').u32(counterOID).u8('N').tuple(3, "a", 1, 0, 12).b,
-		msg('I').u32(counterOID).u8('N').tuple(9, "c", -1, 0, -4).b,
-		msg('D').u32(counterOID).u8('K').tuple(3, "z", 1, 0, nil).b,
+		msg('O').U64(1).Str("origin").B,
+		msg('I').U32(leafOID).U8('N').Tuple(row("a", 1, 0)...).B,
+		msg('I').U32(leafOID).U8('N').Tuple(row("a", 1, 0)...).B,
+		msg('I').U32(leafOID).U8('N').Tuple(row("b", 2, -1)...).B,
+		msg('D').U32(leafOID).U8('K').Tuple(keyOnly("b", 2, 1)...).B,
+		msg('I').U32(strangerOID).U8('N').Tuple("x").B,
+		msg('U').U32(counterOID).U8('N').Tuple(3, "a", 1, 0, 12).B,
+		msg('I').U32(counterOID).U8('N').Tuple(9, "c", -1, 0, -4).B,
+		msg('D').U32(counterOID).U8('K').Tuple(3, "z", 1, 0, nil).B,
 		commit(200),
 	)
 	require.Len(t, txs, 1)
@@ -63,13 +63,13 @@ func TestUpdates(t *testing.T) {
 	txs := feed(t,
 		begin(1),
 		// without an old tuple the key is as it was, whatever else changed
-		msg('U').u32(leafOID).u8('N').tuple(3, "job", unchanged, 1, 77, 0, unchanged).b,
+		msg('U').U32(leafOID).U8('N').Tuple(3, "job", unchanged, 1, 77, 0, unchanged).B,
 		// the key changed
-		msg('U').u32(leafOID).u8('K').tuple(keyOnly("a", 1, 0)...).u8('N').tuple(row("b", 1, 0)...).b,
+		msg('U').U32(leafOID).U8('K').Tuple(keyOnly("a", 1, 0)...).U8('N').Tuple(row("b", 1, 0)...).B,
 		// replica identity FULL: an old tuple though the group stays; its TOASTed queue comes as unchanged
-		msg('U').u32(leafOID).u8('O').tuple(row("c", 1, 0)...).u8('N').tuple(row(unchanged, 1, 0)...).b,
+		msg('U').U32(leafOID).U8('O').Tuple(row("c", 1, 0)...).U8('N').Tuple(row(unchanged, 1, 0)...).B,
 		// a counter row that moves to another key
-		msg('U').u32(counterOID).u8('K').tuple(3, "a", 1, 0, nil).u8('N').tuple(3, "b", 1, 0, 5).b,
+		msg('U').U32(counterOID).U8('K').Tuple(3, "a", 1, 0, nil).U8('N').Tuple(3, "b", 1, 0, 5).B,
 		commit(200),
 	)
 	require.Equal(t, []RowsChange{{group("a", 1, 0), -1}, {group("b", 1, 0), 1}}, txs[0].Effect.Rows)
@@ -78,22 +78,22 @@ func TestUpdates(t *testing.T) {
 
 func TestTruncate(t *testing.T) {
 	truncate := func(oids ...uint32) []byte {
-		m := msg('T').u32(uint32(len(oids))).u8(0)
+		m := msg('T').U32(uint32(len(oids))).U8(0)
 		for _, o := range oids {
-			m.u32(o)
+			m.U32(o)
 		}
-		return m.b
+		return m.B
 	}
 	txs := feed(t,
 		begin(1),
-		msg('I').u32(leafOID).u8('N').tuple(row("a", 1, 0)...).b,
+		msg('I').U32(leafOID).U8('N').Tuple(row("a", 1, 0)...).B,
 		truncate(leafOID, strangerOID),
-		msg('I').u32(leafOID).u8('N').tuple(row("b", 1, 0)...).b,
-		msg('I').u32(counterOID).u8('N').tuple(3, "a", 1, 0, 9).b,
+		msg('I').U32(leafOID).U8('N').Tuple(row("b", 1, 0)...).B,
+		msg('I').U32(counterOID).U8('N').Tuple(3, "a", 1, 0, 9).B,
 		truncate(counterOID),
-		msg('I').u32(counterOID).u8('N').tuple(3, "b", 1, 0, 1).b,
-		msg('U').u32(rollupOID).u8('N').tuple("a", 1, 31).b,
-		msg('I').u32(rollupOID).u8('N').tuple("b", 1, 4).b,
+		msg('I').U32(counterOID).U8('N').Tuple(3, "b", 1, 0, 1).B,
+		msg('U').U32(rollupOID).U8('N').Tuple("a", 1, 31).B,
+		msg('I').U32(rollupOID).U8('N').Tuple("b", 1, 4).B,
 		commit(200),
 	)
 	e := txs[0].Effect
@@ -107,19 +107,19 @@ func TestTruncate(t *testing.T) {
 
 func TestMarkerAndTokens(t *testing.T) {
 	emit := func(flags byte, pre, content string) []byte {
-		m := msg('M').u8(flags).u64(1).str(pre).u32(uint32(len(content)))
-		m.b = append(m.b, content...)
-		return m.b
+		m := msg('M').U8(flags).U64(1).Str(pre).U32(uint32(len(content)))
+		m.B = append(m.B, content...)
+		return m.B
 	}
 	txs := feed(t,
 		emit(0, prefix, "outside any transaction"),
 		begin(1),
 		emit(1, prefix, "me 7"),
 		emit(1, "somebody", "else"),
-		msg('U').u32(ringOID).u8('N').tuple("t", "2026-01-01").b,
+		msg('U').U32(ringOID).U8('N').Tuple("t", "2026-01-01").B,
 		commit(200),
 		begin(2),
-		msg('U').u32(ringOID).u8('N').tuple("t", nil).b,
+		msg('U').U32(ringOID).U8('N').Tuple("t", nil).B,
 		commit(300),
 	)
 	require.Equal(t, []Token{{Content: "me 7"}}, txs[0].Tokens)
@@ -134,9 +134,9 @@ func TestColumnsAreFoundByName(t *testing.T) {
 	txs := feedTo(
 		t, d,
 		relationOf(msg('R'), leafOID, "done_entries_3", "enqueue_shard", "priority", "queue", "ready_slot"),
-		begin(1), msg('I').u32(leafOID).u8('N').tuple(5, 2, "q", 3).b, commit(200),
+		begin(1), msg('I').U32(leafOID).U8('N').Tuple(5, 2, "q", 3).B, commit(200),
 		relationOf(msg('R'), leafOID, "done_entries_3", "queue", "extra", "priority", "enqueue_shard"),
-		begin(2), msg('I').u32(leafOID).u8('N').tuple("q", "e", 2, 5).b, commit(300),
+		begin(2), msg('I').U32(leafOID).U8('N').Tuple("q", "e", 2, 5).B, commit(300),
 	)
 	for _, tx := range txs {
 		require.Equal(t, []RowsChange{{group("q", 2, 5), 1}}, tx.Effect.Rows)
@@ -144,19 +144,19 @@ func TestColumnsAreFoundByName(t *testing.T) {
 }
 
 func TestStreamedTransaction(t *testing.T) {
-	start := func(xid uint32, first byte) []byte { return msg('S').u32(xid).u8(first).b }
-	stop := msg('E').b
+	start := func(xid uint32, first byte) []byte { return msg('S').U32(xid).U8(first).B }
+	stop := msg('E').B
 	insert := func(xid uint32, queue string) []byte {
-		return msg('I').u32(xid).u32(leafOID).u8('N').tuple(row(queue, 1, 0)...).b
+		return msg('I').U32(xid).U32(leafOID).U8('N').Tuple(row(queue, 1, 0)...).B
 	}
-	abort := func(xid, subxid uint32) []byte { return msg('A').u32(xid).u32(subxid).b }
-	streamCommit := func(xid uint32, end uint64) []byte { return msg('c').u32(xid).u8(0).u64(end - 5).u64(end).u64(0).b }
+	abort := func(xid, subxid uint32) []byte { return msg('A').U32(xid).U32(subxid).B }
+	streamCommit := func(xid uint32, end uint64) []byte { return msg('c').U32(xid).U8(0).U64(end - 5).U64(end).U64(0).B }
 
 	t.Run("a rolled back subtransaction leaves nothing", func(t *testing.T) {
 		txs := feed(t,
 			start(10, 1), insert(10, "kept"), insert(11, "undone"), insert(12, "released"), stop,
-			begin(99), msg('I').u32(leafOID).u8('N').tuple(row("plain", 1, 0)...).b, commit(150),
-			start(10, 0), msg('T').u32(13).u32(1).u8(0).u32(leafOID).b, insert(10, "after"), stop,
+			begin(99), msg('I').U32(leafOID).U8('N').Tuple(row("plain", 1, 0)...).B, commit(150),
+			start(10, 0), msg('T').U32(13).U32(1).U8(0).U32(leafOID).B, insert(10, "after"), stop,
 			abort(10, 11), abort(10, 13), abort(77, 78),
 			streamCommit(10, 300),
 		)
@@ -168,7 +168,7 @@ func TestStreamedTransaction(t *testing.T) {
 	})
 	t.Run("order across subtransactions is kept", func(t *testing.T) {
 		txs := feed(t,
-			start(10, 1), insert(11, "before"), msg('T').u32(12).u32(1).u8(0).u32(leafOID).b, insert(11, "after"), stop, streamCommit(10, 300),
+			start(10, 1), insert(11, "before"), msg('T').U32(12).U32(1).U8(0).U32(leafOID).B, insert(11, "after"), stop, streamCommit(10, 300),
 		)
 		require.Equal(t, []int32{3}, txs[0].Effect.Truncated)
 		require.Equal(t, []RowsChange{{group("after", 1, 0), 1}}, txs[0].Effect.Rows)
@@ -184,11 +184,11 @@ func TestStreamedTransaction(t *testing.T) {
 		d := newTestDecoder()
 		txs := feedTo(
 			t, d, relationOf(msg('R'), leafOID, "l", "queue", "priority", "enqueue_shard"),
-			start(10, 1), relationOf(msg('R').u32(10), leafOID, "l", "priority", "queue", "enqueue_shard"),
-			msg('I').u32(10).u32(leafOID).u8('N').tuple(1, "q", 0).b, stop,
-			begin(11), msg('I').u32(leafOID).u8('N').tuple("q", 1, 0).b, commit(200),
+			start(10, 1), relationOf(msg('R').U32(10), leafOID, "l", "priority", "queue", "enqueue_shard"),
+			msg('I').U32(10).U32(leafOID).U8('N').Tuple(1, "q", 0).B, stop,
+			begin(11), msg('I').U32(leafOID).U8('N').Tuple("q", 1, 0).B, commit(200),
 			streamCommit(10, 300),
-			begin(12), msg('I').u32(leafOID).u8('N').tuple(1, "q", 0).b, commit(400),
+			begin(12), msg('I').U32(leafOID).U8('N').Tuple(1, "q", 0).B, commit(400),
 		)
 		for _, tx := range txs {
 			require.Equal(t, []RowsChange{{group("q", 1, 0), 1}}, tx.Effect.Rows)
@@ -209,12 +209,12 @@ func TestStreamedTransaction(t *testing.T) {
 func TestWhatCannotBeRead(t *testing.T) {
 	for name, m := range map[string][]byte{
 		"empty":                {},
-		"unknown type":         msg('b').u64(1).b,
+		"unknown type":         msg('b').U64(1).B,
 		"cut begin":            {'B', 0, 0},
 		"commit without begin": commit(9),
-		"row outside":          msg('I').u32(leafOID).u8('N').tuple(row("a", 1, 0)...).b,
-		"stop without start":   msg('E').b,
-		"unfinished stream":    msg('S').u32(9).u8(0).b,
+		"row outside":          msg('I').U32(leafOID).U8('N').Tuple(row("a", 1, 0)...).B,
+		"stop without start":   msg('E').B,
+		"unfinished stream":    msg('S').U32(9).U8(0).B,
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newTestDecoder()
@@ -224,18 +224,18 @@ func TestWhatCannotBeRead(t *testing.T) {
 		})
 	}
 	inside := map[string][]byte{
-		"unknown relation":  msg('I').u32(999).u8('N').tuple("x").b,
-		"binary column":     append(msg('I').u32(leafOID).u8('N').u16(1).b, 'b', 0, 0, 0, 1, 9),
-		"null key":          msg('I').u32(leafOID).u8('N').tuple(row(nil, 1, 0)...).b,
-		"no number":         msg('I').u32(leafOID).u8('N').tuple(3, "job", "q", "1x", 77, 0, "").b,
-		"too big":           msg('I').u32(leafOID).u8('N').tuple(3, "job", "q", 40000, 77, 0, "").b,
-		"short tuple":       msg('I').u32(leafOID).u8('N').tuple(3, "job", "q").b,
-		"cut length":        append(msg('I').u32(leafOID).u8('N').u16(7).b, 't', 0, 0, 1, 0),
-		"negative length":   append(msg('I').u32(leafOID).u8('N').u16(7).b, 't', 255, 255, 255, 255),
-		"wrong tuple":       msg('I').u32(leafOID).u8('K').tuple(row("q", 1, 0)...).b,
-		"truncate cut":      msg('T').u32(7).u8(0).u32(leafOID).b,
+		"unknown relation":  msg('I').U32(999).U8('N').Tuple("x").B,
+		"binary column":     append(msg('I').U32(leafOID).U8('N').U16(1).B, 'b', 0, 0, 0, 1, 9),
+		"null key":          msg('I').U32(leafOID).U8('N').Tuple(row(nil, 1, 0)...).B,
+		"no number":         msg('I').U32(leafOID).U8('N').Tuple(3, "job", "q", "1x", 77, 0, "").B,
+		"too big":           msg('I').U32(leafOID).U8('N').Tuple(3, "job", "q", 40000, 77, 0, "").B,
+		"short tuple":       msg('I').U32(leafOID).U8('N').Tuple(3, "job", "q").B,
+		"cut length":        append(msg('I').U32(leafOID).U8('N').U16(7).B, 't', 0, 0, 1, 0),
+		"negative length":   append(msg('I').U32(leafOID).U8('N').U16(7).B, 't', 255, 255, 255, 255),
+		"wrong tuple":       msg('I').U32(leafOID).U8('K').Tuple(row("q", 1, 0)...).B,
+		"truncate cut":      msg('T').U32(7).U8(0).U32(leafOID).B,
 		"begin in begin":    begin(8),
-		"stream in a begin": msg('S').u32(1).u8(1).b,
+		"stream in a begin": msg('S').U32(1).U8(1).B,
 	}
 	for name, m := range inside {
 		t.Run(name, func(t *testing.T) {

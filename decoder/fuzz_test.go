@@ -16,18 +16,18 @@ import (
 func FuzzDecode(f *testing.F) {
 	seeds := append(describeAll(),
 		begin(1), commit(9),
-		msg('I').u32(leafOID).u8('N').tuple(row("a", 1, 0)...).b,
-		msg('U').u32(leafOID).u8('K').tuple(keyOnly("a", 1, 0)...).u8('N').tuple(row("b", 1, 0)...).b,
-		msg('U').u32(leafOID).u8('N').tuple(3, "job", unchanged, 1, 77, 0, unchanged).b,
-		msg('D').u32(leafOID).u8('K').tuple(keyOnly("a", -1, 0)...).b,
-		msg('D').u32(counterOID).u8('O').tuple(3, "a", 1, 0, 8).b,
-		msg('I').u32(counterOID).u8('N').tuple(3, "a", 1, 0, 12).b,
-		msg('T').u32(2).u8(1).u32(leafOID).u32(counterOID).b,
-		msg('U').u32(ringOID).u8('N').tuple("t", nil).b,
-		msg('I').u32(rollupOID).u8('N').tuple("a", 1, 31).b,
-		append(msg('M').u8(1).u64(1).str(prefix).u32(4).b, "me 7"...),
-		msg('S').u32(7).u8(1).b, msg('E').b, msg('A').u32(7).u32(8).b, msg('c').u32(7).u8(0).u64(1).u64(2).u64(3).b,
-		msg('O').u64(1).str("o").b, msg('Y').u32(1).str("awa").str("job_state").b,
+		msg('I').U32(leafOID).U8('N').Tuple(row("a", 1, 0)...).B,
+		msg('U').U32(leafOID).U8('K').Tuple(keyOnly("a", 1, 0)...).U8('N').Tuple(row("b", 1, 0)...).B,
+		msg('U').U32(leafOID).U8('N').Tuple(3, "job", unchanged, 1, 77, 0, unchanged).B,
+		msg('D').U32(leafOID).U8('K').Tuple(keyOnly("a", -1, 0)...).B,
+		msg('D').U32(counterOID).U8('O').Tuple(3, "a", 1, 0, 8).B,
+		msg('I').U32(counterOID).U8('N').Tuple(3, "a", 1, 0, 12).B,
+		msg('T').U32(2).U8(1).U32(leafOID).U32(counterOID).B,
+		msg('U').U32(ringOID).U8('N').Tuple("t", nil).B,
+		msg('I').U32(rollupOID).U8('N').Tuple("a", 1, 31).B,
+		append(msg('M').U8(1).U64(1).Str(prefix).U32(4).B, "me 7"...),
+		msg('S').U32(7).U8(1).B, msg('E').B, msg('A').U32(7).U32(8).B, msg('c').U32(7).U8(0).U64(1).U64(2).U64(3).B,
+		msg('O').U64(1).Str("o").B, msg('Y').U32(1).Str("awa").Str("job_state").B,
 	)
 	for _, s := range seeds {
 		f.Add(s)
@@ -39,7 +39,7 @@ func FuzzDecode(f *testing.F) {
 
 		// And in the middle of a streamed transaction, where only panics are looked for.
 		s := newTestDecoder()
-		feedTo(t, s, append(describeAll(), msg('S').u32(7).u8(1).b)...)
+		feedTo(t, s, append(describeAll(), msg('S').U32(7).U8(1).B)...)
 		_, _, _ = s.Decode(data)
 
 		if err != nil {
@@ -69,16 +69,16 @@ func FuzzStream(f *testing.F) {
 	insert := func(subxid uint32) []byte {
 		m := msg('I')
 		if subxid != 0 {
-			m.u32(subxid)
+			m.U32(subxid)
 		}
-		return m.u32(leafOID).u8('N').tuple(row("a", 1, 0)...).b
+		return m.U32(leafOID).U8('N').Tuple(row("a", 1, 0)...).B
 	}
-	remove := msg('D').u32(leafOID).u8('K').tuple(keyOnly("a", 1, 0)...).b
+	remove := msg('D').U32(leafOID).U8('K').Tuple(keyOnly("a", 1, 0)...).B
 	f.Add(pack(begin(1), insert(0), remove, commit(9), begin(2), commit(19)))
-	f.Add(pack(msg('S').u32(7).u8(1).b, insert(7), insert(8), msg('E').b, begin(3), insert(0), commit(9),
-		msg('S').u32(7).u8(0).b, insert(9), msg('E').b, msg('A').u32(7).u32(8).b, msg('c').u32(7).u8(0).u64(14).u64(19).u64(3).b))
-	f.Add(pack(msg('S').u32(7).u8(1).b, relationOf(msg('R').u32(7), leafOID, "done_entries_3", "queue", "priority", "enqueue_shard"),
-		msg('I').u32(7).u32(leafOID).u8('N').tuple("a", 1, 0).b, msg('E').b, msg('A').u32(7).u32(7).b, begin(3), insert(0), commit(9)))
+	f.Add(pack(msg('S').U32(7).U8(1).B, insert(7), insert(8), msg('E').B, begin(3), insert(0), commit(9),
+		msg('S').U32(7).U8(0).B, insert(9), msg('E').B, msg('A').U32(7).U32(8).B, msg('c').U32(7).U8(0).U64(14).U64(19).U64(3).B))
+	f.Add(pack(msg('S').U32(7).U8(1).B, relationOf(msg('R').U32(7), leafOID, "done_entries_3", "queue", "priority", "enqueue_shard"),
+		msg('I').U32(7).U32(leafOID).U8('N').Tuple("a", 1, 0).B, msg('E').B, msg('A').U32(7).U32(7).B, begin(3), insert(0), commit(9)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d := newTestDecoder()
 		feedTo(t, d, describeAll()...)

@@ -114,9 +114,9 @@ func TestChunkIsBoundedAsAWhole(t *testing.T) {
 	for p := range int16(20) {
 		chunk.Corrections = append(chunk.Corrections, applier.Correction{Group: terminal.Group{Queue: "q", Priority: p + 1}, Delta: 1})
 	}
-	require.True(t, pg.IsBusy(w.Correct(t.Context(), 1, chunk)))
+	require.True(t, pg.IsBusy(w.Correct(t.Context(), chunk)))
 	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where live_terminal_count <> 5`))
-	require.NoError(t, w.Correct(t.Context(), 2, applier.Chunk{Corrections: chunk.Corrections[:1], Patient: true}))
+	require.NoError(t, w.Correct(t.Context(), applier.Chunk{Corrections: chunk.Corrections[:1], Patient: true}))
 }
 
 // Whoever lost the lead without noticing writes nothing more: no correction, no token, no marker.

@@ -229,8 +229,7 @@ func (o *OneShot) correct(ctx context.Context, due []applier.Correction, r *Resu
 }
 
 func (o *OneShot) write(ctx context.Context, chunk applier.Chunk) error {
-	o.seq++
-	if err := o.writer.Correct(ctx, o.seq, chunk); err != nil {
+	if err := o.writer.Correct(ctx, chunk); err != nil {
 		return fmt.Errorf("correct: %w", err)
 	}
 	return nil

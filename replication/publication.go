@@ -39,83 +39,106 @@ func (p Publication) CreateSQL() string {
 		pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "), publishes)
 }
 
-// Ensure makes the publication when it is absent, checks it when it is present, and returns its OID.
-// What is wrong with it is a *pg.Refusal.
-func (p Publication) Ensure(ctx context.Context, c Conn) (oid uint32, made bool, err error) {
-	oid, err = p.Check(ctx, c)
+// Ensure makes the publication when it is absent and checks it when it is present. What is wrong with
+// it is a *pg.Refusal.
+func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made bool, err error) {
+	seen, err = p.Check(ctx, c)
 	sql := p.CreateSQL()
 	switch {
 	case errors.Is(err, errEmptied):
 		sql = p.alterSQL()
 	case !errors.Is(err, ErrNoPublication):
-		return oid, false, err
+		return seen, false, err
 	}
 	if _, err := c.Exec(ctx, sql); err != nil && !pg.IsDuplicate(err) {
 		if pg.IsDenied(err) {
 			r := pg.Refuse("have the owner of awa's tables run: "+sql, "publication %s is missing and this role may not make it", p.Name)
 			r.Err = err
-			return 0, false, r
+			return seen, false, r
 		}
-		return 0, false, fmt.Errorf("make publication %s: %w", p.Name, err)
+		return seen, false, fmt.Errorf("make publication %s: %w", p.Name, err)
 	}
-	oid, err = p.Check(ctx, c)
-	return oid, true, err
+	seen, err = p.Check(ctx, c)
+	return seen, true, err
 }
 
 // ErrNoPublication says that there is none of that name.
 var ErrNoPublication = errors.New("no such publication")
 
-// Check looks the publication over.
-func (p Publication) Check(ctx context.Context, c Conn) (uint32, error) {
-	var oid uint32
-	var all, viaRoot, ins, upd, del, trunc bool
-	err := c.QueryRow(ctx, `select oid, puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate
-		from pg_publication where pubname = $1`, p.Name).Scan(&oid, &all, &viaRoot, &ins, &upd, &del, &trunc)
-	name := pgx.Identifier{p.Name}.Sanitize()
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return 0, fmt.Errorf("publication %s: %w", p.Name, ErrNoPublication)
-	case err != nil:
-		return 0, fmt.Errorf("read publication %s: %w", p.Name, err)
-	case all:
-		return 0, pg.Refuse(fmt.Sprintf("drop it and run: %s; or name another one with --publication", p.CreateSQL()),
-			"publication %s is FOR ALL TABLES, under which awa's own DELETEs on tables without a primary key fail", p.Name)
-	case viaRoot:
-		return 0, pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish_via_partition_root = false)", name),
-			"publication %s publishes via the partition root, so a TRUNCATE of a leaf (how awa prunes) is never sent", p.Name)
-	case !ins || !upd || !del || !trunc:
-		return 0, pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish = '%s')", name, publishes),
-			"publication %s does not publish all of insert, update, delete and truncate", p.Name)
-	}
-	return oid, p.covers(ctx, c, oid)
+// Published is what the catalog says of a publication.
+type Published struct {
+	OID uint32
+	// State changes with every ALTER. The WAL is decoded by the publication as it was at each point,
+	// so what was sent while it was another may be anything.
+	State                            string
+	All, ViaRoot, Filtered           bool
+	Insert, Update, Delete, Truncate bool
+	Relations                        []uint32          // leaves instead of parents
+	Names                            map[uint32]string // of what is to be published
 }
 
-// covers checks that every relation is in the publication, whole.
-func (p Publication) covers(ctx context.Context, c Conn, oid uint32) error {
-	var published []uint32
-	var filtered bool
-	err := c.QueryRow(ctx, `
-		select array(select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
-		             join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = $1),
-		       exists (select 1 from pg_publication_rel r where r.prpubid = $2 and to_jsonb(r) ->> 'prqual' is not null)`, p.Name, oid).
-		Scan(&published, &filtered)
+// Check looks the publication over.
+func (p Publication) Check(ctx context.Context, c Conn) (Published, error) {
+	seen, err := p.read(ctx, c)
 	if err != nil {
-		return fmt.Errorf("read the tables of publication %s: %w", p.Name, err)
+		return seen, err
 	}
-	if filtered {
+	return seen, p.Verdict(seen)
+}
+
+func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
+	var seen Published
+	var names []string
+	err := c.QueryRow(ctx, `
+		select p.oid, p.xmin::text || coalesce((select string_agg(r.oid || '.' || r.xmin::text, ' ' order by r.oid) from pg_publication_rel r where r.prpubid = p.oid), ''),
+		       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate,
+		       exists (select 1 from pg_publication_rel r where r.prpubid = p.oid and to_jsonb(r) ->> 'prqual' is not null),
+		       array(select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
+		             join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname),
+		       array(select r::regclass::text from unnest($2::oid[]) with ordinality u (r, i) order by i)
+		from pg_publication p where pubname = $1`, p.Name, p.Relations).
+		Scan(&seen.OID, &seen.State, &seen.All, &seen.ViaRoot, &seen.Insert, &seen.Update, &seen.Delete, &seen.Truncate,
+			&seen.Filtered, &seen.Relations, &names)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return seen, fmt.Errorf("publication %s: %w", p.Name, ErrNoPublication)
+	case err != nil:
+		return seen, fmt.Errorf("read publication %s: %w", p.Name, err)
+	}
+	seen.Names = make(map[uint32]string, len(names))
+	for i, name := range names {
+		seen.Names[p.Relations[i]] = name
+	}
+	return seen, nil
+}
+
+// Verdict is nil when everything that the books rest on is sent; what is wrong is a *pg.Refusal.
+func (p Publication) Verdict(seen Published) error {
+	name := pgx.Identifier{p.Name}.Sanitize()
+	switch {
+	case seen.All:
+		return pg.Refuse(fmt.Sprintf("drop it and run: %s; or name another one with --publication", p.CreateSQL()),
+			"publication %s is FOR ALL TABLES, under which awa's own DELETEs on tables without a primary key fail", p.Name)
+	case seen.ViaRoot:
+		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish_via_partition_root = false)", name),
+			"publication %s publishes via the partition root, so a TRUNCATE of a leaf (how awa prunes) is never sent", p.Name)
+	case !seen.Insert || !seen.Update || !seen.Delete || !seen.Truncate:
+		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish = '%s')", name, publishes),
+			"publication %s does not publish all of insert, update, delete and truncate", p.Name)
+	case seen.Filtered:
 		return pg.Refuse(fmt.Sprintf("drop publication %s and run: %s", p.Name, p.CreateSQL()),
-			"publication %s (OID %d) has a row filter, so not every change is sent", p.Name, oid)
+			"publication %s (OID %d) has a row filter, so not every change is sent", p.Name, seen.OID)
 	}
+	return p.covers(seen)
+}
+
+// covers checks that every relation is in the publication.
+func (p Publication) covers(seen Published) error {
 	var missing []string
 	for _, rel := range p.Relations {
-		if slices.Contains(published, rel) {
-			continue
+		if !slices.Contains(seen.Relations, rel) {
+			missing = append(missing, seen.Names[rel])
 		}
-		var name string
-		if err := c.QueryRow(ctx, `select $1::oid::regclass::text`, rel).Scan(&name); err != nil {
-			return fmt.Errorf("name relation %d: %w", rel, err)
-		}
-		missing = append(missing, name)
 	}
 	if len(missing) == 0 {
 		return nil

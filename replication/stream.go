@@ -239,6 +239,9 @@ func (s *Stream) take(msg pgproto3.BackendMessage, batch *Batch) error {
 	return nil
 }
 
+// ErrUnreadable marks a message that could not be understood: reading it again will not help.
+var ErrUnreadable = errors.New("unreadable")
+
 // ErrStream marks what the server said when it ended a stream.
 var ErrStream = errors.New("stream")
 
@@ -257,7 +260,7 @@ func (s *Stream) copyData(data []byte, batch *Batch) error {
 		// The end of WAL in here is not a position: relation messages carry 0/0.
 		tx, done, err := s.decoder.Decode(data[1+header:])
 		if err != nil {
-			return fmt.Errorf("stream of slot %s: %w", s.slot, err)
+			return fmt.Errorf("%w: stream of slot %s: %w", ErrUnreadable, s.slot, err)
 		}
 		if done {
 			batch.Txs = append(batch.Txs, tx)

@@ -42,6 +42,9 @@ type Config struct {
 	Prune time.Duration
 	// Chaos mixes in rebuilds and poisoned counters, about one every so often. 0 for none.
 	Chaos time.Duration
+	// Tolerate reports that errors of this moment are a fault's doing, and would be there without a
+	// sidecar; nil for never.
+	Tolerate func() bool
 }
 
 // Fleet is a set of workers and leaders that write until they are stopped.
@@ -54,6 +57,8 @@ type Fleet struct {
 	Rows   atomic.Int64
 	Prunes atomic.Int64
 	Blocks atomic.Int64
+
+	Tolerated atomic.Int64 // errors that a fault explains
 
 	mu     sync.Mutex
 	errors map[string]int
@@ -128,6 +133,10 @@ func (f *Fleet) Errors() map[string]int {
 
 func (f *Fleet) note(ctx context.Context, err error) {
 	if err == nil || ctx.Err() != nil {
+		return
+	}
+	if f.cfg.Tolerate != nil && f.cfg.Tolerate() {
+		f.Tolerated.Add(1)
 		return
 	}
 	text := err.Error()

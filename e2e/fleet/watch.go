@@ -19,10 +19,18 @@ import (
 type Watch struct {
 	Schema string
 	Bound  time.Duration
+	// Unvouched reports that the daemon cannot clear the marker at this moment, because it is dead or
+	// cut off; nil for never. What is dishonest then is counted apart.
+	Unvouched func() bool
+	// Unlogged reports that a fault of this moment drives counters wrong without a record, less than
+	// Bound ago; nil for never. Then drift may be unexplained for as long as Bound.
+	Unlogged func() bool
 
 	Samples, Trusted int
 	Dishonest        int           // trusted samples with a drift older than the bound
-	First            *Wrong        // the first of those
+	Excused          int           // dishonest ones while nobody could have cleared the marker
+	First            *Wrong        // the first of the dishonest
+	Set              bool          // the marker, at the last look
 	Oldest           time.Duration // oldest drift while trusted: age of the youngest writes that explain it
 
 	since map[Key]time.Time // unexplained since
@@ -88,13 +96,25 @@ func (w *Watch) judge(now time.Time, trusted bool, oldest time.Duration, unexpla
 		}
 	}
 	w.since = since
+	w.Set = trusted
 	if !trusted {
 		return
 	}
 	w.Trusted++
-	w.Oldest = max(w.Oldest, oldest)
+	excused := w.Unvouched != nil && w.Unvouched()
+	if !excused {
+		w.Oldest = max(w.Oldest, oldest)
+	}
+	limit := grace
+	if w.Unlogged != nil && w.Unlogged() {
+		limit = w.Bound
+	}
 	for k, then := range since {
-		if now.Sub(then) > grace {
+		if now.Sub(then) > limit {
+			if excused {
+				w.Excused++
+				return
+			}
 			w.Dishonest++
 			if w.First == nil {
 				wrong := unexplained[k]

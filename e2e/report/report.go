@@ -18,6 +18,18 @@ type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
+// Origin is the commit, and the server's version.
+func Origin(ctx context.Context, q Querier) (commit, server string, err error) {
+	if err := q.QueryRow(ctx, `select 'PostgreSQL ' || current_setting('server_version')`).Scan(&server); err != nil {
+		return "", "", err
+	}
+	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return "unknown", server, nil
+	}
+	return strings.TrimSpace(string(out)), server, nil
+}
+
 // Head is the beginning of every report: what, when, by which command, from which commit, on what.
 func Head(ctx context.Context, q Querier, title, target string) (string, error) {
 	var server string

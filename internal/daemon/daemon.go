@@ -13,7 +13,6 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
-	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -94,9 +93,8 @@ func (d *Daemon) refused(err error) bool {
 // unreadable reports an error that going on with the same slot would only repeat: one that decodes WAL
 // without its publication, a message that cannot be understood, more WAL kept than it may.
 func unreadable(err error) bool {
-	var message *decoder.MessageError
-	return errors.As(err, &message) || errors.Is(err, decoder.ErrUnknownRelation) ||
-		errors.Is(err, replication.ErrPublicationSkipped) || errors.Is(err, replication.ErrRetained) || (errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))
+	return errors.Is(err, replication.ErrUnreadable) || errors.Is(err, replication.ErrPublicationSkipped) || errors.Is(err, replication.ErrRetained) ||
+		(errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))
 }
 
 // newInstance makes the random id that fences this session against every other.

@@ -105,12 +105,14 @@ func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
 	if err := layout.CheckIdentities(); err != nil {
 		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
 	}
-	oid, err := s.pub.Check(ctx, s.control)
+	published, err := s.pub.Check(ctx, s.control)
 	switch {
 	case err != nil:
 		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
-	case oid != s.identity.PublicationOID:
+	case published.OID != s.identity.PublicationOID:
 		return replication.Slot{}, fmt.Errorf("%w: publication %s was made anew", ErrGroundLost, s.pub.Name)
+	case published.State != s.identity.PublicationState:
+		return replication.Slot{}, fmt.Errorf("%w: publication %s was altered", ErrGroundLost, s.pub.Name)
 	}
 	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
 	switch {

@@ -17,6 +17,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/failpoint"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/resume"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -72,15 +73,15 @@ func (s *session) ensureSchema(ctx context.Context) error {
 }
 
 // ensurePublication makes the publication, or under --no-setup only looks at it.
-func (s *session) ensurePublication(ctx context.Context) (oid uint32, made bool, err error) {
+func (s *session) ensurePublication(ctx context.Context) (seen replication.Published, made bool, err error) {
 	if !s.d.opts.NoSetup {
 		return s.pub.Ensure(ctx, s.control)
 	}
-	oid, err = s.pub.Check(ctx, s.control)
+	seen, err = s.pub.Check(ctx, s.control)
 	if errors.Is(err, replication.ErrNoPublication) {
 		err = pg.Refuse("have the owner of awa's tables run: "+s.pub.CreateSQL(), "publication %s is missing", s.pub.Name)
 	}
-	return oid, false, err
+	return seen, false, err
 }
 
 func (s *session) openWriters(ctx context.Context, schema string) error {
@@ -147,13 +148,13 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 	if err != nil {
 		return 0, nil, err
 	}
-	s.identity = f.identity
-	s.store = checkpoint.NewStore(s.keeper, string(s.layout.Schema), s.instance, f.identity)
+	s.identity = f.Identity
+	s.store = checkpoint.NewStore(s.keeper, string(s.layout.Schema), s.instance, f.Identity)
 	var position pglogrepl.LSN
-	if reason := freshReason(f); reason != "" {
+	if reason := resume.FreshReason(f); reason != "" {
 		s.log.Info("scanning afresh", zap.String("reason", reason))
-		f.stored = nil
-		if position, err = s.remake(ctx, f.slot != nil); err != nil {
+		f.Stored = nil
+		if position, err = s.remake(ctx, f.Slot != nil); err != nil {
 			return 0, nil, err
 		}
 		// The new slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
@@ -161,20 +162,20 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 			return 0, nil, err
 		}
 	} else {
-		position = f.stored.Position
+		position = f.Stored.Position
 		s.log.Info("resuming from the checkpoint", zap.Stringer("position", position),
-			zap.Duration("age", f.stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.stored.Cells)))
+			zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Cells)))
 	}
 	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
 	if err := s.stream.Start(ctx, s.slot, s.pub.Name, position, d); err != nil {
 		return 0, nil, err
 	}
-	return position, f.stored, nil
+	return position, f.Stored, nil
 }
 
 // look gathers what decides between resuming and scanning afresh.
-func (s *session) look(ctx context.Context) (found, error) {
-	var f found
+func (s *session) look(ctx context.Context) (resume.Found, error) {
+	var f resume.Found
 	var err error
 	if s.stream, err = replication.Open(ctx, s.d.opts.Source.ReplicationConfig()); err != nil {
 		return f, s.d.opts.Source.ExplainConnect(err)
@@ -184,7 +185,7 @@ func (s *session) look(ctx context.Context) (found, error) {
 		return f, err
 	}
 	s.name(system.Database)
-	oid, made, err := s.ensurePublication(ctx)
+	published, made, err := s.ensurePublication(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -204,17 +205,17 @@ func (s *session) look(ctx context.Context) (found, error) {
 		if err := slot.CheckOurs(system.Database); err != nil {
 			return f, err
 		}
-		f.slot = &slot
+		f.Slot = &slot
 	}
-	if f.stored, err = checkpoint.Load(ctx, s.control, string(s.layout.Schema)); err != nil {
+	if f.Stored, err = checkpoint.Load(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return f, err
 	}
-	if err := s.control.QueryRow(ctx, `select `+s.layout.RowEstimate()).Scan(&f.rows); err != nil {
+	if err := s.control.QueryRow(ctx, `select `+s.layout.RowEstimate()).Scan(&f.Rows); err != nil {
 		return f, fmt.Errorf("estimate the rows: %w", err)
 	}
-	f.end, f.broken, f.most = system.End, s.d.broken, s.d.opts.MaxRetained
-	f.identity = checkpoint.Identity{
-		Slot: s.slot, PublicationOID: oid, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(),
+	f.End, f.Broken, f.Most = system.End, s.d.broken, s.d.opts.MaxRetained
+	f.Identity = checkpoint.Identity{
+		Slot: s.slot, PublicationOID: published.OID, PublicationState: published.State, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(),
 	}
 	return f, nil
 }

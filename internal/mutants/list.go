@@ -16,11 +16,11 @@ func All() []Mutant {
 	return []Mutant{
 		{
 			"fence off", "applier/cells.go", "return l.open && l.snap.Sees(xid)", "return false",
-			"./applier", "TestSimulation",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"journal off", "applier/journal.go", "	if !j.seen.Sees(xid) {\n		j.entries.Add(", "	if false {\n		j.entries.Add(",
-			"./applier", "TestSimulation",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"gaps in the journal overlooked", "applier/scan.go", "if j.missing(s.Snapshot) > 0 {", "if false {",
@@ -28,11 +28,11 @@ func All() []Mutant {
 		},
 		{
 			"token off", "applier/flush.go", "if t.busy() || now.Before(t.pause) {", "if t.writing || now.Before(t.pause) {",
-			"./applier", "TestSimulation",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"no token before the first correction", "applier/flush.go", "return c.tokens.first && len(c.books.drifting) > 0 && c.settledDrift()",
-			"return len(c.books.drifting) > 0 && c.settledDrift()", "./applier", "TestSimulation",
+			"return len(c.books.drifting) > 0 && c.settledDrift()", "./internal/sim", "TestSimulation",
 		},
 		{
 			"token 0 taken for an answer", "applier/flush.go", "if t.awaited == 0 || seq != t.awaited {", "if seq != t.awaited {",
@@ -40,7 +40,7 @@ func All() []Mutant {
 		},
 		{
 			"TRUNCATE ignored by the books", "applier/books.go", "b.each(slot, xid, func(l *layer) { l.truncateRows(slot) })", "_ = slot",
-			"./applier", "TestSimulation",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"TRUNCATE ignored by the decoder", "decoder/decoder.go", "f.truncate(rel.LeafSlot)", "_ = rel",
@@ -52,7 +52,7 @@ func All() []Mutant {
 		},
 		{
 			"in-band writes counted again", "applier/books.go", "b.each(c.Slot, xid, func(l *layer) { l.setCounter(c) })", "_ = c",
-			"./applier", "TestSimulationCountedFleet",
+			"./internal/sim", "TestCountedFleet",
 		},
 		{
 			"transactions that come again counted again", "applier/core.go", "if tx.End <= c.books.position {", "if false {",
@@ -60,7 +60,7 @@ func All() []Mutant {
 		},
 		{
 			"acknowledged before persisted", "applier/persist.go", "return append(out, Persist{Checkpoint: cp})",
-			"return append(out, Acknowledge{Position: cp.Position}, Persist{Checkpoint: cp})", "./applier", "TestSimulation",
+			"return append(out, Acknowledge{Position: cp.Position}, Persist{Checkpoint: cp})", "./internal/sim", "TestSimulation",
 		},
 		{
 			"negative correction creates a row", "applier/writer.go", "if run[0].Delta < 0 {", "if false {",
@@ -76,22 +76,22 @@ func All() []Mutant {
 		},
 		{
 			"marker set before the audit", "applier/trust.go", "case !c.audited():", "case false:",
-			"./applier", "TestSimulation",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"marker kept on lag", "applier/trust.go", "lag > c.cfg.doubtAfter()", "lag > 1000*c.cfg.doubtAfter()",
-			"./applier", "TestSimulationStalledStream",
+			"./internal/sim", "TestDeafStream",
 		},
 		{
 			"correction trusted before readers can see it", "applier/age.go", "if oldestUnseen.IsZero() || oldestUnseen.After(a.settleAt) {", "if true {",
-			"./applier", "TestSimulation$|TestSimulationStalledStream|TestSimulationLongSession",
+			"./internal/sim", "TestSimulation$|TestDeafStream|TestLongSession",
 		},
 		{
 			"unfinished business at the end", "applier/core.go", "c.stopping && c.heardSinceStop() && ", "c.stopping && ",
 			"./applier", "TestStopHearsOfEverythingBefore",
 		},
 		{
-			"publication via root accepted", "replication/publication.go", "case viaRoot:", "case false:",
+			"publication via root accepted", "replication/publication.go", "case seen.ViaRoot:", "case false:",
 			"./e2e", "TestRefusesPublications",
 		},
 		{
@@ -107,7 +107,7 @@ func All() []Mutant {
 			"./decoder", "TestStreamedTransaction",
 		},
 		{
-			"resume after someone moved the slot", "internal/daemon/decide.go", "case f.slot.Confirmed > s.Position:", "case false:",
+			"resume after someone moved the slot", "internal/resume/resume.go", "case f.Slot.Confirmed > s.Position:", "case false:",
 			"./internal/daemon", "TestFreshReason",
 		},
 		{

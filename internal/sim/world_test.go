@@ -1,4 +1,4 @@
-package applier
+package sim
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pglogrepl"
 
+	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
@@ -25,11 +26,25 @@ type world struct {
 	count map[terminal.Group]int64 // counter rows
 	mark  bool
 	open  []*worldTx // running, or committed and not yet visible
-	wal   []decoder.Tx
+	wal   []record
 	lsn   pglogrepl.LSN
+	skew  time.Duration // of the server's clock against ours
+
+	viaRoot  bool // the publication publishes via the root: truncates of leaves are not sent
+	altered  int  // how often the publication was
+	honest   bool // nobody but pruners touches the marker, nobody poisons
+	stalled  bool // nothing becomes visible
+	counting bool // writers all count; only rebuilds disturb them
 
 	// For honesty: when a group's visible drift last changed, and who may have caused it.
 	driftAt map[terminal.Group]time.Time
+}
+
+// record is a committed transaction in the WAL.
+type record struct {
+	decoder.Tx
+	viaRoot bool   // as the publication was then
+	noise   uint64 // decides what else of it is sent: rolled back savepoints, rows that come and go
 }
 
 type worldTx struct {
@@ -112,7 +127,7 @@ func (t *worldTx) usesLeaf(s int32) bool {
 func (w *world) commit(t *worldTx) {
 	t.committed = true
 	w.lsn += 10
-	tx := decoder.Tx{XID: uint32(t.xid), Commit: w.lsn - 5, End: w.lsn, CommitTime: w.now, Tokens: t.tokens}
+	tx := decoder.Tx{XID: uint32(t.xid), Commit: w.lsn - 5, End: w.lsn, CommitTime: w.now.Add(w.skew), Tokens: t.tokens}
 	for _, s := range worldLeaves {
 		if t.truncated[s] {
 			tx.Effect.Truncated = append(tx.Effect.Truncated, s)
@@ -132,7 +147,7 @@ func (w *world) commit(t *worldTx) {
 	if t.mark != nil {
 		tx.Effect.Marker = decoder.MarkerChange{Seen: true, Set: *t.mark}
 	}
-	w.wal = append(w.wal, tx)
+	w.wal = append(w.wal, record{Tx: tx, viaRoot: w.viaRoot, noise: w.rng.Uint64()})
 }
 
 // show makes a committed transaction visible and lets go of its locks.
@@ -202,14 +217,14 @@ func (w *world) snapshot() pgsnap.Snapshot {
 
 // scan reads one unit as a fenced scan does: everything visible, under one snapshot. It fails while
 // a truncate of the leaf is under way, which holds its lock until it is visible.
-func (w *world) scan(unit int32) (Scan, bool) {
+func (w *world) scan(unit int32) (applier.Scan, bool) {
 	for _, t := range w.open {
 		if t.truncated[unit] {
-			return Scan{}, false
+			return applier.Scan{}, false
 		}
 	}
-	s := Scan{Unit: unit, Cells: make(Cells), Snapshot: w.snapshot()}
-	mine := func(g terminal.Group) bool { return g.Slot == unit || (unit == NoLeaf && g.Slot == orphanSlot) }
+	s := applier.Scan{Unit: unit, Cells: make(applier.Cells), Snapshot: w.snapshot()}
+	mine := func(g terminal.Group) bool { return g.Slot == unit || (unit == applier.NoLeaf && g.Slot == orphanSlot) }
 	for g, n := range w.rows {
 		if c := s.Cells[g]; mine(g) && n != 0 {
 			c.Rows = n
@@ -256,7 +271,7 @@ func (w *world) writer(uncounted bool) *worldTx {
 				}
 			}
 		}
-	case k < 18 && uncounted: // rebuild: truncate, count what is visible, trust
+	case k < 18 && (uncounted || w.counting) && !w.honest: // rebuild: truncate, count what is visible, trust
 		t.reset = true
 		for o, rows := range w.rows {
 			if rows != 0 {
@@ -264,6 +279,8 @@ func (w *world) writer(uncounted bool) *worldTx {
 			}
 		}
 		t.mark = new(true)
+	case w.honest:
+		return nil
 	case k < 19 && uncounted: // somebody poisons a counter, on a leaf or beside all of them
 		if w.rng.IntN(3) == 0 {
 			g.Slot = orphanSlot
@@ -301,7 +318,9 @@ func (w *world) step(uncounted bool) {
 		t := w.open[w.rng.IntN(len(w.open))]
 		switch {
 		case t.committed:
-			w.show(t)
+			if !w.stalled {
+				w.show(t)
+			}
 		case w.rng.IntN(8) == 0:
 			w.drop(t) // rolled back
 		default:
@@ -328,5 +347,3 @@ func (w *world) rest() {
 func sorted[V any](m map[terminal.Group]V) []terminal.Group {
 	return slices.SortedFunc(maps.Keys(m), terminal.Group.Compare)
 }
-
-//go:fix inline

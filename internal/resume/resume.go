@@ -1,4 +1,4 @@
-package daemon
+package resume
 
 import (
 	"fmt"
@@ -12,55 +12,57 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// found is everything that decides how a session begins (docs/design.md §8).
-type found struct {
-	stored   *checkpoint.Stored // nil: no checkpoint
-	slot     *replication.Slot  // nil: no slot
-	identity checkpoint.Identity
-	end      pglogrepl.LSN // the server's end of WAL
-	broken   string        // the last session could not read on, and why
-	rows     int64         // the planner's idea of how many rows there are to scan
-	most     int64         // WAL, in bytes, that the slot may keep; 0 for no bound
+// Found is everything that decides how a session begins (docs/design.md §8).
+type Found struct {
+	Stored   *checkpoint.Stored // nil: no checkpoint
+	Slot     *replication.Slot  // nil: no slot
+	Identity checkpoint.Identity
+	End      pglogrepl.LSN // the server's end of WAL
+	Broken   string        // the last session could not read on, and why
+	Rows     int64         // the planner's idea of how many rows there are to scan
+	Most     int64         // WAL, in bytes, that the slot may keep; 0 for no bound
 }
 
-// freshReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
+// FreshReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
 // anew and everything is scanned.
-func freshReason(f found) string {
-	s, id := f.stored, f.identity
+func FreshReason(f Found) string {
+	s, id := f.Stored, f.Identity
 	switch {
 	case s == nil:
 		return "there is no checkpoint yet"
-	case f.slot == nil:
+	case f.Slot == nil:
 		return fmt.Sprintf("replication slot %s is gone", id.Slot)
 	case s.Slot != id.Slot:
 		return fmt.Sprintf("the checkpoint belongs to slot %s", s.Slot)
-	case f.slot.Lost() && f.slot.Invalidation != "":
-		return fmt.Sprintf("replication slot %s was invalidated (%s); raise max_slot_wal_keep_size if this happens again", id.Slot, f.slot.Invalidation)
-	case f.slot.Lost():
+	case f.Slot.Lost() && f.Slot.Invalidation != "":
+		return fmt.Sprintf("replication slot %s was invalidated (%s); raise max_slot_wal_keep_size if this happens again", id.Slot, f.Slot.Invalidation)
+	case f.Slot.Lost():
 		return fmt.Sprintf("replication slot %s has lost its WAL; raise max_slot_wal_keep_size if this happens again", id.Slot)
-	case f.slot.Temporary:
+	case f.Slot.Temporary:
 		return fmt.Sprintf("replication slot %s is temporary and belongs to another session", id.Slot)
-	case f.most > 0 && f.slot.Retained > f.most:
+	case f.Most > 0 && f.Slot.Retained > f.Most:
 		return fmt.Sprintf("replication slot %s keeps %s of WAL, more than --max-retained-wal=%s",
-			id.Slot, humanize.IBytes(uint64(f.slot.Retained)), humanize.IBytes(uint64(f.most))) //nolint:gosec // both are positive
-	case f.broken != "":
-		return "the last session ended so that this slot is of no use: " + f.broken
-	case f.slot.HalfMade():
+			id.Slot, humanize.IBytes(uint64(f.Slot.Retained)), humanize.IBytes(uint64(f.Most))) //nolint:gosec // both are positive
+	case f.Broken != "":
+		return "the last session ended so that this slot is of no use: " + f.Broken
+	case f.Slot.HalfMade():
 		return fmt.Sprintf("replication slot %s was never finished", id.Slot)
-	case f.slot.Confirmed > s.Position:
-		return fmt.Sprintf("somebody else moved slot %s to %s, past the checkpoint at %s", id.Slot, f.slot.Confirmed, s.Position)
+	case f.Slot.Confirmed > s.Position:
+		return fmt.Sprintf("somebody else moved slot %s to %s, past the checkpoint at %s", id.Slot, f.Slot.Confirmed, s.Position)
 	case s.SystemIdentifier != id.SystemIdentifier:
 		return "this is another database cluster than the checkpoint was made in"
 	case s.Timeline != id.Timeline:
 		return fmt.Sprintf("the server is on timeline %d, the checkpoint on %d: there was a failover or a restore", id.Timeline, s.Timeline)
-	case s.Position > f.end:
-		return fmt.Sprintf("the server's WAL ends at %s, before the checkpoint at %s: a backup was restored", f.end, s.Position)
+	case s.Position > f.End:
+		return fmt.Sprintf("the server's WAL ends at %s, before the checkpoint at %s: a backup was restored", f.End, s.Position)
 	case s.PublicationOID != id.PublicationOID:
 		return "the publication was made anew"
 	case !slices.Equal(s.Relations, id.Relations):
 		return "awa's tables were made anew"
+	case s.PublicationState != id.PublicationState:
+		return "the publication was altered; what was sent meanwhile may not be everything"
 	}
-	if backlog := f.end - s.Position; decodeTime(backlog) > scanTime(f.rows) {
+	if backlog := f.End - s.Position; decodeTime(backlog) > scanTime(f.Rows) {
 		return fmt.Sprintf("the backlog of %d MB would take longer to decode than the tables to scan", backlog>>20)
 	}
 	return ""

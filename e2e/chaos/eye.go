@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// eye samples marker, counters and rows all the time. It also keeps the windows: from the instant at
+// which a fault takes the daemon's voice away (killed, stopped, cut off, its server gone) to the
+// instant at which nobody reads a marker without a voucher any more.
+type eye struct {
+	arena  *arena
+	ctx    context.Context //nolint:containedctx // the eye's own life
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	watch  fleet.Watch
+	open   map[string]*window
+	closed map[string]span
+	memory map[int][]int64 // resident bytes by process, once a second
+	missed int             // samples that the server did not answer
+	blind  time.Time       // until then, counters may be wrong for reasons that nobody logs
+}
+
+// window is a time during which the daemon cannot clear the marker.
+type window struct {
+	began, over time.Time // over: the fault itself has ended; zero before that
+}
+
+// span sums up the windows of a kind.
+type span struct {
+	n     int
+	worst time.Duration
+	total time.Duration
+}
+
+func newEye(a *arena) *eye {
+	e := &eye{
+		arena: a, open: make(map[string]*window), closed: make(map[string]span), memory: make(map[int][]int64),
+		watch: fleet.Watch{Schema: schema, Bound: maxStaleness},
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.watch.Unvouched = func() bool { return len(e.open) > 0 } // called under mu
+	e.watch.Unlogged = func() bool { return time.Now().Before(e.blind) }
+	e.wg.Go(e.look)
+	return e
+}
+
+func (e *eye) shut() {
+	e.cancel()
+	e.wg.Wait()
+}
+
+func (e *eye) look() {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	weigh := time.Now()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		e.sample()
+		if time.Since(weigh) > time.Second {
+			weigh = time.Now()
+			e.weigh()
+		}
+	}
+}
+
+func (e *eye) sample() {
+	ctx, cancel := context.WithTimeout(e.ctx, 5*time.Second)
+	defer cancel()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.watch.Look(ctx, e.arena.pool) != nil {
+		e.missed++
+		return
+	}
+	if len(e.open) == 0 {
+		return
+	}
+	now := time.Now()
+	back := e.voucher(ctx)
+	for kind, w := range e.open {
+		if !e.watch.Set || (!w.over.IsZero() && back.After(w.over)) {
+			s := e.closed[kind]
+			s.n++
+			s.total += now.Sub(w.began)
+			s.worst = max(s.worst, now.Sub(w.began))
+			e.closed[kind] = s
+			delete(e.open, kind)
+		}
+	}
+}
+
+// voucher is when a leader last said that it vouches for the counters; zero when it does not.
+func (e *eye) voucher(ctx context.Context) time.Time {
+	var at time.Time
+	err := e.arena.pool.QueryRow(ctx, `select heartbeat_at from awa_counterd.leader where awa_schema = $1 and state = 'trusted'`, schema).Scan(&at)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+func (e *eye) weigh() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, m := range e.arena.crew {
+		pid := m.current().PID()
+		if b := resident(pid); b > 0 {
+			e.memory[pid] = append(e.memory[pid], b)
+		}
+	}
+}
+
+// silence opens a window of a kind and returns what ends its fault.
+func (e *eye) silence(kind string) (over func()) {
+	if len(e.arena.crew) > 1 {
+		kind += ", a standby beside"
+	} else {
+		kind += ", alone"
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w, ok := e.open[kind]
+	if !ok {
+		w = &window{began: time.Now()}
+		e.open[kind] = w
+	}
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		w.over = time.Now()
+	}
+}
+
+// unlogged says that a fault begins under which the daemon itself writes what is wrong, until it finds
+// out: without a part of the publication, for example.
+func (e *eye) unlogged() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.blind = time.Now().Add(2 * maxStaleness)
+}
+
+func (e *eye) vouched() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.open) == 0
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/e2e/report"
+)
+
+// tally is what a run adds up to.
+type tally struct {
+	began     time.Time
+	kills     atomic.Int64
+	restarts  atomic.Int64
+	mu        *sync.Mutex
+	faults    map[string]int
+	handovers []time.Duration
+	recovery  []time.Duration
+
+	verdicts, groups, wrong int
+	slowest                 time.Duration // from the writers' end to every counter right
+	operations, prunes      int64
+	tolerated               int64
+	calm                    []int64
+}
+
+func newTally() tally {
+	return tally{began: time.Now(), mu: &sync.Mutex{}, faults: make(map[string]int)}
+}
+
+func (t *tally) injected(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.faults[name]++
+}
+
+func (t *tally) handover(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handovers = append(t.handovers, d)
+}
+
+func (t *tally) recovered(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.recovery = append(t.recovery, d)
+}
+
+func (t *tally) absorb(f *fleet.Fleet) {
+	t.operations += f.Ops.Load()
+	t.prunes += f.Prunes.Load()
+	t.tolerated += f.Tolerated.Load()
+}
+
+// report writes what was measured.
+func (a *arena) report(ctx context.Context) error {
+	name, file, _ := strings.Cut(a.o.report, "=")
+	text, err := a.text(ctx, name)
+	if err != nil {
+		return err
+	}
+	fmt.Println(text)
+	if file == "" {
+		return nil
+	}
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, ok1 := strings.Cut(string(b), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		return fmt.Errorf("%s has no place for the report of %s", file, name)
+	}
+	return os.WriteFile(file, []byte(before+begin+text+end+after), 0o644)
+}
+
+func (a *arena) text(ctx context.Context, target string) (string, error) {
+	commit, server, err := report.Origin(ctx, a.pool)
+	if err != nil {
+		return "", err
+	}
+	var rows int64
+	if err := a.pool.QueryRow(ctx, `select last_value from awa.job_id_seq`).Scan(&rows); err != nil {
+		return "", err
+	}
+	t, w := &a.tally, &a.eye.watch
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	command := a.o.replay()
+	if target != "" {
+		command = "make " + target
+		if target == "soak" {
+			command += fmt.Sprintf(" KILLS=%d MINUTES=%g", a.o.kills, a.o.minutes)
+		}
+		command += fmt.Sprintf(" SEED=%d", a.o.seed)
+	}
+	p("`%s` on %s, commit %s, %s, %s.\n", command, time.Now().UTC().Format(time.DateOnly), commit, server, time.Since(t.began).Round(time.Second))
+	p("| measured | |\n|---|---|")
+	p("| daemons killed with SIGKILL | %d |", t.kills.Load())
+	p("| samples in one snapshot each; trusted | %s; %s |", humanize.Comma(int64(w.Samples)), humanize.Comma(int64(w.Trusted)))
+	p("| trusted samples with a drift older than %s | **%d** |", maxStaleness, w.Dishonest)
+	p("| the same while nobody was alive to clear the marker (crash windows) | %d |", w.Excused)
+	p("| oldest drift in a trusted sample outside crash windows | %s |", w.Oldest.Round(time.Millisecond))
+	p("| writers stopped and every counter compared with a scan | %d times, %s groups |", t.verdicts, humanize.Comma(int64(t.groups)))
+	p("| groups wrong then | **%d**; all right %s after the writers' end at the latest |", t.wrong, t.slowest.Round(10*time.Millisecond))
+	p("| writers' transactions; prunes; rows inserted in the last schema | %s; %s; %s |", humanize.Comma(t.operations), humanize.Comma(t.prunes), humanize.Comma(rows))
+	p("| errors of writers; those that a fault at the server explains | **0**; %s |", humanize.Comma(t.tolerated))
+	if len(t.handovers) > 0 {
+		p("| leader killed to standby leading: median, worst of %d | %s, %s |", len(t.handovers), median(t.handovers), slices.Max(t.handovers).Round(10*time.Millisecond))
+	}
+	p("| fault over to marker set again: median, worst of %d | %s, %s |", len(t.recovery), median(t.recovery), slices.Max(t.recovery).Round(10*time.Millisecond))
+	p("| left behind after `teardown`: slots, connections, locks, temporary objects, schema | **0** |")
+	if n := len(t.calm); n >= 6 {
+		p("| memory of an undisturbed daemon: first and last third of %d s, median | %s, %s |", n,
+			size(t.calm[:n/3]), size(t.calm[2*n/3:]))
+	}
+	p("| memory of any daemon at any time | %s at most |", humanize.IBytes(uint64(a.highest()))) //nolint:gosec // positive
+	p("\nHow long a marker stood that nobody could clear:\n\n| crash window | times | mean | worst |\n|---|---|---|---|")
+	for _, kind := range sortedKeys(a.eye.closed) {
+		s := a.eye.closed[kind]
+		p("| %s | %d | %s | %s |", kind, s.n, (s.total / time.Duration(s.n)).Round(10*time.Millisecond), s.worst.Round(10*time.Millisecond))
+	}
+	p("\nFaults injected:\n\n| fault | times |\n|---|---|")
+	for _, name := range sortedKeys(t.faults) {
+		p("| %s | %d |", name, t.faults[name])
+	}
+	return b.String(), nil
+}
+
+func (a *arena) highest() (most int64) {
+	for _, m := range a.eye.memory {
+		most = max(most, slices.Max(m))
+	}
+	return most
+}
+
+func size(bytes []int64) string {
+	s := slices.Sorted(slices.Values(bytes))
+	return humanize.IBytes(uint64(s[len(s)/2])) //nolint:gosec // positive
+}
+
+func median(ds []time.Duration) time.Duration {
+	s := slices.Sorted(slices.Values(ds))
+	return s[len(s)/2].Round(10 * time.Millisecond)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,2 @@
+// Package sidecar runs the real binary as a supervisor would, and reads what it logs.
+package sidecar

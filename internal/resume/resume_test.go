@@ -1,0 +1,50 @@
+package resume
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+func resumable() Found {
+	id := checkpoint.Identity{Slot: "s", PublicationOID: 7, SystemIdentifier: "1", Timeline: 1, Relations: []uint32{1, 2}}
+	return Found{
+		Stored:   &checkpoint.Stored{Identity: id, Position: 1000},
+		Slot:     &replication.Slot{Name: "s", Plugin: replication.Plugin, Confirmed: 900, Status: "reserved"},
+		Identity: id,
+		End:      2000,
+	}
+}
+
+func TestFreshReason(t *testing.T) {
+	require.Empty(t, FreshReason(resumable()))
+	for want, change := range map[string]func(*Found){
+		"no checkpoint":                        func(f *Found) { f.Stored = nil },
+		"slot s is gone":                       func(f *Found) { f.Slot = nil },
+		"belongs to slot other":                func(f *Found) { f.Stored.Slot = "other" },
+		"has lost its WAL":                     func(f *Found) { f.Slot.Status = "lost" },
+		"invalidated (wal_removed)":            func(f *Found) { f.Slot.Status, f.Slot.Invalidation = "lost", "wal_removed" },
+		"of no use":                            func(f *Found) { f.Broken = "x" },
+		"never finished":                       func(f *Found) { f.Slot.Confirmed = 0 },
+		"somebody else moved slot s":           func(f *Found) { f.Slot.Confirmed = 1001 },
+		"another database cluster":             func(f *Found) { f.Identity.SystemIdentifier = "2" },
+		"timeline 2":                           func(f *Found) { f.Identity.Timeline = 2 },
+		"a backup was restored":                func(f *Found) { f.End = 999 },
+		"publication was made anew":            func(f *Found) { f.Identity.PublicationOID = 8 },
+		"was altered":                          func(f *Found) { f.Identity.PublicationState = "x" },
+		"temporary":                            func(f *Found) { f.Slot.Temporary = true },
+		"more than --max-retained-wal=1.0 KiB": func(f *Found) { f.Most, f.Slot.Retained = 1024, 4096 },
+		"tables were made anew":                func(f *Found) { f.Identity.Relations = []uint32{1, 3} },
+		"longer to decode":                     func(f *Found) { f.End = 1000 + 4<<30 },
+	} {
+		f := resumable()
+		change(&f)
+		require.Contains(t, FreshReason(f), want)
+	}
+	big := resumable()
+	big.End, big.Rows = 1000+4<<30, 500_000_000
+	require.Empty(t, FreshReason(big), "scanning would take longer still")
+}

@@ -1,0 +1,351 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/resume"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// sim drives one session after another against a world, through crashes. A session is what
+// internal/daemon makes of one: a wire, a Writer and a Core.
+type sim struct {
+	*world
+	t      *testing.T
+	seed   uint64
+	core   *applier.Core // nil while a session is refused
+	cfg    applier.Config
+	wire   *wire
+	writer *applier.Writer
+	leader string // the instance in the leader's row
+
+	next      int           // next WAL record to deliver
+	confirmed pglogrepl.LSN // of the slot
+	stored    *checkpoint.Stored
+	identity  checkpoint.Identity // of this session
+	broken    string
+	session   int
+	pending   []func() // commands under way, in no order but writes among themselves
+	writes    []func()
+	scanned   map[int32]int // scans taken in by this session
+	steps     int
+	due       time.Time // when the Core asked to be called
+	looked    time.Time // by the monitor
+	resumed   bool
+	deaf      bool // the stream delivers nothing
+	restless  bool // uncounted writers, poison, foreign markers
+
+	// What must come back before the next correction: the last token that may be in the WAL, and the
+	// newest one delivered.
+	awaited, seen uint64
+	markerAt      time.Time // a write of the marker failed last
+	truth         truth
+	poison        map[terminal.Group]int64 // by how much the stored books were falsified
+	poisoned      bool
+}
+
+func newSim(t *testing.T, seed uint64) *sim {
+	t.Helper()
+	s := &sim{t: t, seed: seed, world: newWorld(seed), restless: true, poison: make(map[terminal.Group]int64)}
+	return s
+}
+
+const bound = 400 * time.Millisecond
+
+// start begins a session as internal/daemon does: what was found decides between resuming and a new slot.
+func (s *sim) start() {
+	s.session++
+	s.leader = fmt.Sprint("i", s.session)
+	s.core, s.pending, s.writes = nil, nil, nil
+	s.looked = s.now
+	s.writer = applier.NewWriter(server{s}, statements, "awa", s.leader)
+	if s.mark { // the first statement of a session
+		_ = s.writer.SetMarker(context.Background(), applier.SetMarker{})
+	}
+	if publication.Verdict(s.published()) != nil {
+		return // refused; tried again later
+	}
+	s.cfg = applier.Config{
+		Instance: s.leader, Leaves: worldLeaves, HasMarker: true, Trust: applier.TrustLive,
+		QuietPeriod: time.Minute, MaxStaleness: bound, FlushInterval: 20 * time.Millisecond,
+		CheckpointInterval: 150 * time.Millisecond, AuditInterval: time.Second, JournalSize: 64,
+	}
+	s.identity = checkpoint.Identity{Slot: "s", PublicationOID: 1, PublicationState: fmt.Sprint(s.altered), SystemIdentifier: "1", Timeline: 1}
+	found := resume.Found{
+		Stored: s.stored, Identity: s.identity, End: s.lsn, Broken: s.broken, Rows: 1 << 40,
+		Slot: &replication.Slot{Name: "s", Plugin: replication.Plugin, Confirmed: s.confirmed, Status: "reserved"},
+	}
+	st := applier.Start{}
+	s.resumed = resume.FreshReason(found) == ""
+	if s.resumed {
+		st.Position, st.Unseen, st.Uncounted = s.stored.Position, s.stored.Unseen, s.stored.Uncounted
+		st.Cells = maps.Clone(s.stored.Cells)
+	} else {
+		s.makeSlot()
+		s.stored, s.broken = nil, ""
+		clear(s.poison)
+		st.Position, st.Unseen = s.confirmed, s.snapshot().Running()
+	}
+	// The server sends again from what was acknowledged; what the checkpoint has is skipped by us.
+	for s.next = 0; s.next < len(s.wal) && s.wal[s.next].End <= s.confirmed; {
+		s.next++
+	}
+	s.truth.rewind(s.wal, st.Position)
+	st.Snapshot, st.MarkerSet = s.snapshot(), s.mark
+	s.scanned = make(map[int32]int)
+	s.awaited, s.seen = 0, 0
+	s.wire = newWire(s.world, s.seed)
+	core, err := applier.New(s.cfg, st, s.now)
+	require.NoError(s.t, err)
+	s.core = core
+	s.drive()
+}
+
+// makeSlot waits for every transaction that runs. Others begin meanwhile, and are streamed only when
+// they commit after the slot is there; those that did so before need not be visible yet.
+func (s *sim) makeSlot() {
+	old := len(s.open)
+	for range old {
+		t := s.open[0]
+		if !t.committed {
+			s.commit(t)
+		}
+		s.show(t)
+	}
+	for range s.rng.IntN(12) {
+		s.world.step(s.restless)
+	}
+	s.confirmed = s.lsn
+}
+
+var publication = replication.Publication{Name: "p", Relations: worldLayout().Sources()}
+
+func (s *sim) published() replication.Published {
+	return replication.Published{
+		OID: 1, ViaRoot: s.viaRoot, Insert: true, Update: true, Delete: true, Truncate: true, Relations: publication.Relations,
+	}
+}
+
+// crash forgets everything but what was stored. Each command under way happens or does not.
+func (s *sim) crash() {
+	for _, w := range s.writes { // these are one connection: a prefix of them happens
+		if s.rng.IntN(2) == 0 {
+			break
+		}
+		w()
+	}
+	for _, p := range s.pending {
+		if s.rng.IntN(2) == 0 {
+			p()
+		}
+	}
+	s.start()
+}
+
+func (s *sim) drive() {
+	if s.core == nil {
+		return
+	}
+	s.run(s.core.Next(s.now))
+	s.due = s.core.Deadline(s.now)
+}
+
+func (s *sim) run(cmds []applier.Command) {
+	core, session := s.core, s.session
+	alive := func() bool { return session == s.session && s.core == core }
+	for _, c := range cmds {
+		switch c := c.(type) {
+		case applier.Write:
+			s.checkWrite(c)
+			s.writes = append(s.writes, s.write(core, c, alive))
+		case applier.StartScan:
+			s.pending = append(s.pending, s.scanning(core, c, alive))
+		case applier.Persist:
+			s.pending = append(s.pending, func() { s.persist(core, c.Checkpoint, alive) })
+		case applier.SetMarker:
+			if c.Set {
+				s.checkMaySet()
+			}
+			s.writes = append(s.writes, s.setMarker(core, c, alive))
+		case applier.Acknowledge:
+			require.NotNil(s.t, s.stored, s.at("acknowledged %s before anything was persisted", c.Position))
+			require.LessOrEqual(s.t, c.Position, s.stored.Position, s.at("acknowledged more than was persisted"))
+			s.confirmed = max(s.confirmed, c.Position)
+		}
+	}
+}
+
+func (s *sim) at(format string, args ...any) string {
+	return fmt.Sprintf("step %d, session %d: ", s.steps, s.session) + fmt.Sprintf(format, args...)
+}
+
+// write is the Writer's half. An answer may get lost, whatever became of the write.
+func (s *sim) write(core *applier.Core, c applier.Write, alive func() bool) func() {
+	w := s.writer
+	return func() {
+		r, err := w.Write(context.Background(), c, "")
+		if err != nil {
+			require.ErrorIs(s.t, err, applier.ErrNotLeading)
+			return
+		}
+		r.Sent = s.now
+		if s.rng.IntN(40) == 0 {
+			r = applier.WriteResult{Seq: c.Seq, Err: errors.New("no answer")}
+		}
+		if !alive() {
+			return
+		}
+		if s.awaited = c.Seq; r.Err != nil {
+			s.seen = 0 // the books have to see a new token first
+		}
+		core.Written(s.now, r)
+		s.drive()
+	}
+}
+
+func (s *sim) scanning(core *applier.Core, c applier.StartScan, alive func() bool) func() {
+	scan, ok := s.scan(c.Unit) // the snapshot is taken now, the result comes later
+	return func() {
+		if !alive() {
+			return
+		}
+		if !ok {
+			core.Scanned(s.now, c.Unit, applier.Scan{}, errors.New("lock timeout"))
+			s.drive()
+			return
+		}
+		scan.Bound = s.lsn
+		s.scanned[c.Unit]++
+		core.Scanned(s.now, c.Unit, scan, nil)
+		s.drive()
+	}
+}
+
+func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bool) {
+	if !alive() && s.leader != s.cfg.Instance {
+		return
+	}
+	if s.stored == nil {
+		require.Zero(s.t, cp.Before, s.at("checkpoint out of order"))
+		s.stored = &checkpoint.Stored{Cells: make(applier.Cells), Uncounted: make(map[string]applier.Uncounted)}
+	}
+	require.Equal(s.t, s.stored.Position, cp.Before, s.at("checkpoint out of order"))
+	for g, c := range cp.Cells {
+		if c.Empty() {
+			delete(s.stored.Cells, g)
+		} else {
+			s.stored.Cells[g] = c
+		}
+	}
+	maps.Copy(s.stored.Uncounted, cp.Uncounted)
+	s.stored.Identity, s.stored.Position, s.stored.Unseen = s.identity, cp.Position, cp.Unseen
+	if alive() {
+		s.run(core.Persisted(s.now, nil))
+		s.drive()
+	}
+}
+
+func (s *sim) setMarker(core *applier.Core, c applier.SetMarker, alive func() bool) func() {
+	w := s.writer
+	return func() {
+		err := w.SetMarker(context.Background(), c)
+		if err != nil {
+			s.markerAt = s.now
+		}
+		if alive() {
+			core.MarkerWritten(s.now, err)
+			s.drive()
+		}
+	}
+}
+
+// deliver hands the Core some of the WAL, or a keepalive when there is none left.
+func (s *sim) deliver(most int) {
+	if s.core == nil {
+		return
+	}
+	var txs []decoder.Tx
+	for ; s.next < len(s.wal) && len(txs) < most; s.next++ {
+		r := &s.wal[s.next]
+		tx, err := s.wire.read(r)
+		require.NoError(s.t, err, s.at("decode"))
+		txs = append(txs, tx)
+		for _, tok := range r.Tokens {
+			if instance, seq, _ := applier.ParseToken(tok.Content); instance == s.cfg.Instance && len(r.Effect.Counters) == 0 && !r.Effect.Marker.Seen {
+				s.seen = max(s.seen, seq)
+			}
+		}
+		s.truth.apply(r)
+	}
+	if len(txs) > 0 {
+		s.core.Transactions(s.now, txs)
+		s.checkBooks(txs)
+	} else {
+		s.core.Idle(s.now, s.lsn)
+	}
+	s.drive()
+}
+
+// answer carries out one command under way.
+func (s *sim) answer() {
+	queues := []*[]func(){&s.writes, &s.pending}
+	q := queues[s.rng.IntN(2)]
+	if len(*q) == 0 {
+		return
+	}
+	i := 0
+	if q == &s.pending {
+		i = s.rng.IntN(len(*q))
+	}
+	f := (*q)[i]
+	*q = append((*q)[:i:i], (*q)[i+1:]...)
+	f()
+}
+
+func (s *sim) step(crashes bool) {
+	s.steps++
+	switch k := s.rng.IntN(100); {
+	case k < 45:
+		s.world.step(s.restless)
+	case k < 70:
+		if !s.deaf {
+			s.deliver(1 + s.rng.IntN(4))
+		}
+	case k < 98:
+		s.answer()
+	case k < 99 && crashes:
+		s.crash()
+	default:
+	}
+	if s.now.Sub(s.looked) > 300*time.Millisecond {
+		s.monitor()
+	}
+	if !s.now.Before(s.due) {
+		s.drive()
+	}
+	s.checkHonest()
+}
+
+// monitor is internal/daemon's: it ends a session whose publication is not what it was, and tries again
+// what was refused.
+func (s *sim) monitor() {
+	s.looked = s.now
+	switch {
+	case s.core == nil:
+		s.start()
+	case publication.Verdict(s.published()) != nil, s.identity.PublicationState != fmt.Sprint(s.altered):
+		s.crash()
+	}
+}
