@@ -24,6 +24,7 @@ type eye struct {
 	memory map[int][]int64 // resident bytes by process, once a second
 	missed int             // samples that the server did not answer
 	blind  time.Time       // until then, counters may be wrong for reasons that nobody logs
+	blinds []time.Time     // when each such time began
 }
 
 // window is a time during which the daemon cannot clear the marker.
@@ -147,6 +148,19 @@ func (e *eye) unlogged() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.blind = time.Now().Add(2 * maxStaleness)
+	e.blinds = append(e.blinds, time.Now())
+}
+
+// expected reports whether an audit could find the books wrong at that time: they were not sent all.
+func (e *eye) expected(at time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, b := range e.blinds {
+		if at.After(b) && at.Before(b.Add(2*maxStaleness)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *eye) vouched() bool {

@@ -104,8 +104,18 @@ func (p *Proxy) accept() {
 	}
 }
 
+// Retarget leads new connections elsewhere, as a failover does with an address; Cut ends the old ones.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 func (p *Proxy) serve(client net.Conn) {
-	server, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", target)
 	if err != nil {
 		_ = client.Close()
 		return

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Entry is a line of the log.
@@ -20,6 +21,16 @@ func (e Entry) Text() string {
 		return fmt.Sprint(e["msg"], ": ", reason)
 	}
 	return fmt.Sprint(e["msg"])
+}
+
+// At is when it was logged; zero when the line does not say.
+func (e Entry) At() time.Time {
+	text, _ := e["ts"].(string)
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 // Sidecar is one process of the binary.

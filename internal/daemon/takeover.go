@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -214,6 +215,7 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 		return f, fmt.Errorf("estimate the rows: %w", err)
 	}
 	f.End, f.Broken, f.Most = system.End, s.d.broken, s.d.opts.MaxRetained
+	f.Fleeting = s.d.opts.Temporary
 	f.Identity = checkpoint.Identity{
 		Slot: s.slot, PublicationOID: published.OID, PublicationState: published.State, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(),
 	}
@@ -293,8 +295,8 @@ func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *che
 	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return start, err
 	}
-	var snapshot string
-	if err := s.control.QueryRow(ctx, `select pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
+	var snapshot, next string // our own id is the newest there is
+	if err := s.control.QueryRow(ctx, `select pg_current_snapshot()::text, pg_current_xact_id()::text`).Scan(&snapshot, &next); err != nil {
 		return start, fmt.Errorf("read a snapshot: %w", err)
 	}
 	if start.Snapshot, err = pgsnap.Parse(snapshot); err != nil {
@@ -303,7 +305,11 @@ func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *che
 	if stored == nil {
 		// What a new slot does not stream was committed before it; but a commit may have been in the
 		// WAL by then and visible to nobody yet (applier.Start).
-		start.Unseen = start.Snapshot.Running()
+		xid, err := strconv.ParseUint(next, 10, 64)
+		if err != nil {
+			return start, fmt.Errorf("read a transaction id: %w", err)
+		}
+		start.Unseen = start.Snapshot.Unseen(xid)
 	}
 	if start.MarkerSet, err = s.markerIsSet(ctx); err != nil {
 		return start, err

@@ -90,6 +90,8 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	c.RuntimeParams["tcp_keepalives_interval"] = seconds(probeEvery)
 	c.RuntimeParams["tcp_keepalives_count"] = strconv.Itoa(probes)
 	c.RuntimeParams["tcp_user_timeout"] = millis(probeAfter + probes*probeEvery)
+	// Nobody of ours waits for a synchronous standby, which might never answer.
+	c.RuntimeParams["synchronous_commit"] = "local"
 	if session.Async {
 		c.RuntimeParams["synchronous_commit"] = "off"
 	}

@@ -59,8 +59,15 @@ func (s Snapshot) Sees(xid uint64) bool {
 	return !running
 }
 
-// Running lists the transactions below xmax whose effects the snapshot does not hold.
-func (s Snapshot) Running() []uint64 { return slices.Clone(s.running) }
+// Unseen lists the transactions below next whose effects the snapshot does not hold. Those that run are
+// not all in the snapshot's own list: it ends with the newest that has ended.
+func (s Snapshot) Unseen(next uint64) []uint64 {
+	out := slices.Clone(s.running)
+	for x := s.xmax; x < next; x++ {
+		out = append(out, x)
+	}
+	return out
+}
 
 // Widen gives the stream's 32-bit xid its epoch: the 64-bit id nearest to the snapshot's xmax. A
 // slot never lags 2^31 transactions behind, since its catalog_xmin would stop the wrap-around.

@@ -44,3 +44,13 @@ func TestWidenProperty(t *testing.T) {
 		require.Equal(t, want, s.Widen(uint32(want)))
 	})
 }
+
+// What runs past the newest that has ended is in no list of the snapshot.
+func TestUnseenGoesOnPastXmax(t *testing.T) {
+	s, err := Parse("10:20:12,15")
+	require.NoError(t, err)
+	require.Equal(t, []uint64{12, 15, 20, 21}, s.Unseen(22))
+	for _, x := range s.Unseen(22) {
+		require.False(t, s.Sees(x))
+	}
+}

@@ -21,6 +21,7 @@ type Found struct {
 	Broken   string        // the last session could not read on, and why
 	Rows     int64         // the planner's idea of how many rows there are to scan
 	Most     int64         // WAL, in bytes, that the slot may keep; 0 for no bound
+	Fleeting bool          // the slot is to be a temporary one
 }
 
 // FreshReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
@@ -38,6 +39,8 @@ func FreshReason(f Found) string {
 		return fmt.Sprintf("replication slot %s was invalidated (%s); raise max_slot_wal_keep_size if this happens again", id.Slot, f.Slot.Invalidation)
 	case f.Slot.Lost():
 		return fmt.Sprintf("replication slot %s has lost its WAL; raise max_slot_wal_keep_size if this happens again", id.Slot)
+	case f.Fleeting:
+		return fmt.Sprintf("replication slot %s outlives its session, and a temporary one is wanted", id.Slot)
 	case f.Slot.Temporary:
 		return fmt.Sprintf("replication slot %s is temporary and belongs to another session", id.Slot)
 	case f.Most > 0 && f.Slot.Retained > f.Most:

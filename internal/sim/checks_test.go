@@ -15,14 +15,22 @@ import (
 // truth is what the WAL says of rows and counters, up to what was delivered.
 type truth struct {
 	cells map[terminal.Group]terminal.Cell
+	next  int // WAL record
 }
 
 func (t *truth) rewind(wal []record, position pglogrepl.LSN) {
 	t.cells = make(map[terminal.Group]terminal.Cell)
-	for i := range wal {
-		if wal[i].End <= position {
-			t.apply(&wal[i])
-		}
+	t.next = 0
+	for t.next < len(wal) && wal[t.next].End <= position {
+		t.apply(&wal[t.next])
+		t.next++
+	}
+}
+
+// advance goes on to where the stream is, also over what was not sent.
+func (t *truth) advance(wal []record, next int) {
+	for ; t.next < next; t.next++ {
+		t.apply(&wal[t.next])
 	}
 }
 

@@ -195,6 +195,14 @@ func TestPublicationViaRoot(t *testing.T) {
 func TestFalsifiedBooks(t *testing.T) {
 	eachSeed(t, func(s *sim) {
 		s.poisoned = true
+		for i := range 24 {
+			old := s.begin()
+			old.rows[terminal.Group{Slot: worldLeaves[i%len(worldLeaves)], Queue: string(rune('a' + i%2)), Priority: int16(1 + i%3%2)}] = int64(20 + i)
+			s.admit(old)
+			s.commit(old)
+			s.show(old)
+		}
+		s.shrinking = true
 		s.start()
 		for range 6 {
 			for range 350 {
@@ -212,8 +220,8 @@ func (s *sim) falsify() {
 		return
 	}
 	for _, g := range sorted(s.stored.Cells) {
-		if c := s.stored.Cells[g]; c.Rows > 0 && s.rng.IntN(3) == 0 {
-			off := 1 + s.rng.Int64N(c.Rows)
+		if c := s.stored.Cells[g]; c.Rows > 0 {
+			off := c.Rows - s.rng.Int64N(min(c.Rows, 3))
 			c.Rows -= off
 			s.stored.Cells[g] = c
 			s.poison[g] -= off

@@ -96,7 +96,7 @@ func (s *sim) start() {
 		s.makeSlot()
 		s.stored, s.broken = nil, ""
 		clear(s.poison)
-		st.Position, st.Unseen = s.confirmed, s.snapshot().Running()
+		st.Position, st.Unseen = s.confirmed, s.snapshot().Unseen(s.xid+1)
 	}
 	// The server sends again from what was acknowledged; what the checkpoint has is skipped by us.
 	for s.next = 0; s.next < len(s.wal) && s.wal[s.next].End <= s.confirmed; {
@@ -287,8 +287,8 @@ func (s *sim) deliver(most int) {
 				s.seen = max(s.seen, seq)
 			}
 		}
-		s.truth.apply(r)
 	}
+	s.truth.advance(s.wal, s.next)
 	if len(txs) > 0 {
 		s.core.Transactions(s.now, txs)
 		s.checkBooks(txs)

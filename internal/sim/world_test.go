@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -22,6 +23,7 @@ type world struct {
 	rng   *rand.Rand
 	now   time.Time
 	xid   uint64
+	ended uint64 // the newest transaction that has
 	rows  map[terminal.Group]int64
 	count map[terminal.Group]int64 // counter rows
 	mark  bool
@@ -34,7 +36,9 @@ type world struct {
 	altered  int  // how often the publication was
 	honest   bool // nobody but pruners touches the marker, nobody poisons
 	stalled  bool // nothing becomes visible
-	counting bool // writers all count; only rebuilds disturb them
+	counting bool // writers all count; only rebuilds disturb them, often
+
+	shrinking bool // more is deleted than inserted
 
 	// For honesty: when a group's visible drift last changed, and who may have caused it.
 	driftAt map[terminal.Group]time.Time
@@ -64,7 +68,7 @@ const orphanSlot = 9
 
 func newWorld(seed uint64) *world {
 	return &world{
-		rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_000_000, 0), xid: 100, lsn: 1000,
+		rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_000_000, 0), xid: 100, ended: 100, lsn: 1000,
 		rows: make(map[terminal.Group]int64), count: make(map[terminal.Group]int64),
 		driftAt: make(map[terminal.Group]time.Time),
 	}
@@ -182,6 +186,7 @@ func (w *world) show(t *worldTx) {
 }
 
 func (w *world) drop(t *worldTx) {
+	w.ended = max(w.ended, t.xid)
 	w.open = slices.DeleteFunc(w.open, func(o *worldTx) bool { return o == t })
 }
 
@@ -197,18 +202,15 @@ func (w *world) drifts() map[terminal.Group]int64 {
 }
 
 func (w *world) snapshot() pgsnap.Snapshot {
-	text := ""
-	lowest := w.xid + 1
+	var text string
+	lowest := w.ended + 1 // as PostgreSQL has it: what is past the newest that has ended is in no list
 	for _, t := range w.open {
-		lowest = min(lowest, t.xid)
-	}
-	for i, t := range w.open {
-		if i > 0 {
-			text += ","
+		if t.xid <= w.ended {
+			lowest = min(lowest, t.xid)
+			text += fmt.Sprint(",", t.xid)
 		}
-		text += fmt.Sprint(t.xid)
 	}
-	s, err := pgsnap.Parse(fmt.Sprintf("%d:%d:%s", lowest, w.xid+1, text))
+	s, err := pgsnap.Parse(fmt.Sprintf("%d:%d:%s", lowest, w.ended+1, strings.TrimPrefix(text, ",")))
 	if err != nil {
 		panic(err)
 	}
@@ -247,12 +249,7 @@ func (w *world) writer(uncounted bool) *worldTx {
 	n := int64(1 + w.rng.IntN(3))
 	counted := !uncounted || w.rng.IntN(2) == 0
 	switch k := w.rng.IntN(20); {
-	case k < 10: // completions
-		t.rows[g] = n
-		if counted {
-			t.counters[g] = new(w.count[g] + n)
-		}
-	case k < 13: // retry, discard, move to the DLQ; awa clamps and never creates a row
+	case w.shrinking && k < 14 || k >= 10 && k < 13: // retry, discard, move to the DLQ; awa clamps and never creates a row
 		n = min(n, w.free(g))
 		if n <= 0 {
 			return nil
@@ -261,7 +258,12 @@ func (w *world) writer(uncounted bool) *worldTx {
 		if c, ok := w.count[g]; ok && counted {
 			t.counters[g] = new(max(0, c-n))
 		}
-	case k < 17: // prune
+	case k < 10: // completions
+		t.rows[g] = n
+		if counted {
+			t.counters[g] = new(w.count[g] + n)
+		}
+	case k < 17 && !(w.counting && k >= 14): // prune
 		t.truncated[g.Slot] = true
 		t.mark = new(w.mark)
 		if counted {

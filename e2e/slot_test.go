@@ -1,0 +1,184 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// A temporary slot goes with the daemon: killed, it leaves no slot, no connection, no lock and no
+// temporary object. Each session makes its own and scans afresh.
+func TestTemporarySlot(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	f := e.fleet(steady)
+	d := e.daemon("--slot-lifetime", "temporary", "--checkpoint-interval", "200ms")
+	e.marker(true, 15*time.Second)
+	mine := `from pg_replication_slots where database = current_database()`
+	require.EqualValues(t, 1, e.scalar(`select count(*) `+mine+` and temporary`))
+	e.exec(`select pg_terminate_backend(active_pid) ` + mine)
+	e.marker(false, 5*time.Second)
+	e.marker(true, 15*time.Second)
+	d.kill()
+	e.disconnected()
+	require.Zero(t, e.scalar(`select count(*) `+mine))
+	require.Zero(t, e.scalar(`select count(*) from pg_locks l join pg_database b on b.oid = l.database where datname = current_database() and locktype = 'advisory'`))
+	d = e.daemon("--slot-lifetime", "temporary")
+	require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "is gone")
+	e.marker(true, 15*time.Second)
+
+	// From temporary to permanent and back: what the other mode left is in nobody's way.
+	require.Zero(t, d.stop())
+	d = e.daemon()
+	e.marker(true, 15*time.Second)
+	d.kill()
+	d = e.daemon("--slot-lifetime", "temporary")
+	d.logged("marker set", 15*time.Second)
+	require.Zero(t, e.scalar(`select count(*) `+mine+` and not temporary`))
+	f.Stop()
+	e.balanced(2 * time.Second)
+	e.noMismatch(d)
+	require.Empty(t, f.Errors())
+}
+
+// Something holds the slot back while WAL is written. Past half of --max-retained-wal the marker is
+// cleared; past it the slot is dropped. A new one waits for what held the old one back, and does not
+// keep more than it may while it waits either.
+func TestRetainedWALIsBounded(t *testing.T) {
+	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"max_wal_size": "64MB", "min_wal_size": "32MB"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
+	d := e.daemon("--max-retained-wal", "96MiB", "--checkpoint-interval", "200ms")
+	e.marker(true, 10*time.Second)
+	holder, err := e.pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = holder.Exec(t.Context(), `create table held (i int)`)
+	require.NoError(t, err)
+	most := int64(0)
+	write := func() {
+		e.exec(`select pg_logical_emit_message(false, 'filler', repeat('x', 8000000))`)
+		e.exec(`checkpoint`)
+		most = max(most, e.scalar(`select coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)), 0)::bigint from pg_replication_slots`))
+		e.wait(150 * time.Millisecond)
+	}
+	for range 8 {
+		write()
+	}
+	require.Contains(t, d.logged("trust: marker cleared", 5*time.Second)["reason"], "past half of --max-retained-wal=96MiB")
+	e.marker(false, 0)
+	for range 10 {
+		write()
+	}
+	require.Contains(t, d.logged("session ended", 5*time.Second)["reason"], "--max-retained-wal is reached")
+	d.logged("making the slot waits for a transaction to end", 10*time.Second)
+	for range 24 { // the half-made slot is given up as well
+		write()
+	}
+	d.logged("kept while it is made", 5*time.Second)
+	require.NoError(t, holder.Rollback(t.Context()))
+	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
+		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 7, "failed", "")
+	})
+	e.marker(true, 30*time.Second)
+	e.balanced(2 * time.Second)
+	t.Logf("%d MiB of WAL kept at most, of 96", most>>20)
+	require.Less(t, most, int64(160<<20), "between two looks a few segments may be written")
+
+	// Nobody ran for a while: what has piled up is not decoded, but dropped.
+	require.Zero(t, d.stop())
+	for range 14 {
+		write()
+	}
+	d = e.daemon("--max-retained-wal", "96MiB")
+	require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "more than --max-retained-wal=96 MiB")
+	e.marker(true, 15*time.Second)
+}
+
+// While the first slot is made, a commit gets into the WAL before the slot begins, and stays invisible
+// because synchronous replication stalls. It is never streamed, and a scan must not overlook it.
+func TestFirstSlotInAStall(t *testing.T) {
+	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
+	begin := func(table string) pgx.Tx {
+		tx, err := e.pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), `create table `+table+` (i int)`)
+		require.NoError(t, err)
+		return tx
+	}
+	first := begin("first")
+	d := e.daemon("--status-interval", "500ms")
+	d.logged("making the slot waits for a transaction to end", 10*time.Second)
+	second := begin("second")
+	require.NoError(t, first.Rollback(t.Context()))
+	waitsFor := func(table string) {
+		ctx, cancel := contextWithin(10 * time.Second)
+		defer cancel()
+		e.until(ctx, func() bool {
+			return e.scalar(`select count(*) from pg_stat_activity a where application_name = 'awa-counterd slot' and exists (
+				select 1 from pg_stat_activity b where b.pid = any(pg_blocking_pids(a.pid)) and b.query like '%' || $1 || '%')`, table) == 1
+		}, func() string { return "the slot does not wait for " + table })
+	}
+	waitsFor("second")
+	e.exec(`alter system set synchronous_standby_names = 'nobody'`)
+	e.exec(`select pg_reload_conf()`)
+	e.wait(300 * time.Millisecond)
+	hidden := make(chan error, 1)
+	go func() {
+		w := fleet.Writer{Schema: "awa"}
+		hidden <- fleet.Do(t.Context(), e.pool, func(tx pgx.Tx) error {
+			return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 40, "failed", "")
+		})
+	}()
+	ctx, cancel := contextWithin(5 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_stat_activity where wait_event = 'SyncRep' and datname = current_database()`) == 1
+	}, func() string { return "no commit waits for a standby" })
+	require.NoError(t, second.Rollback(t.Context()))
+	d.logged("leading", 15*time.Second)
+	e.until(ctx, func() bool { return strings.Contains(d.text(), "scanning begins when they have ended") },
+		func() string { return "the status line does not say what it waits for" })
+	e.marker(false, 0)
+	e.exec(`alter system reset synchronous_standby_names`)
+	e.exec(`select pg_reload_conf()`)
+	require.NoError(t, <-hidden)
+	e.marker(true, 15*time.Second)
+	e.balanced(2 * time.Second)
+	e.noMismatch(d)
+	require.EqualValues(t, 40, e.scalar(`select live_terminal_count from awa.queue_terminal_live_counts where queue = 'q'`))
+}
+
+// A leader that hangs keeps its lock, and its slot keeps WAL; a standby ends its sessions and leads.
+func TestHungLeaderIsDeposed(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	f := e.fleet(steady)
+	first := e.daemon()
+	e.marker(true, 20*time.Second)
+	second := e.daemon()
+	second.logged("standing by", 5*time.Second)
+	first.signal(stopped)
+	began := time.Now()
+	t.Cleanup(func() { first.signal(resumed) })
+	second.logged("the leader is silent; its session was ended", 25*time.Second)
+	second.logged("marker set", 10*time.Second)
+	t.Logf("hung leader to trust again: %s", time.Since(began).Round(time.Millisecond))
+	first.signal(resumed)
+	first.logged("standing by", 20*time.Second)
+	f.Stop()
+	e.balanced(2 * time.Second)
+	require.Empty(t, f.Errors())
+	for _, d := range []*daemon{first, second} {
+		e.noMismatch(d)
+	}
+	require.EqualValues(t, 1, e.scalar(fmt.Sprintf(`select count(*) from awa_counterd.leader where pid = %d`, second.cmd.Process.Pid)))
+}
