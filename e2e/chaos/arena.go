@@ -40,6 +40,7 @@ type arena struct {
 
 	// disturbed: the server itself is being hurt, so writers fail whether or not there is a sidecar.
 	disturbed atomic.Int64
+	until     atomic.Int64 // and for a while after it, in Unix nanoseconds: what was begun then fails later
 }
 
 func newArena(ctx context.Context, o options) (*arena, error) {
@@ -114,7 +115,7 @@ func (a *arena) write(ctx context.Context) error {
 	a.fleets++
 	f, err := fleet.Start(context.WithoutCancel(ctx), a.cluster.Socket("postgres"), fleet.Config{
 		Schema: schema, Slots: slots, Queues: queues, Seed: a.o.seed + a.fleets<<20, Pre: 3, Post: 2, Pause: 12 * time.Millisecond,
-		Prune: 700 * time.Millisecond, Tolerate: func() bool { return a.disturbed.Load() > 0 },
+		Prune: 700 * time.Millisecond, Tolerate: func() bool { return a.disturbed.Load() > 0 || time.Now().UnixNano() < a.until.Load() },
 	})
 	a.fleet = f
 	return err
@@ -195,7 +196,10 @@ func (a *arena) terminate(ctx context.Context, who string) error {
 // hurt runs f while writers may fail for reasons of their own.
 func (a *arena) hurt(f func() error) error {
 	a.disturbed.Add(1)
-	defer a.disturbed.Add(-1)
+	defer func() {
+		a.until.Store(time.Now().Add(3 * time.Second).UnixNano())
+		a.disturbed.Add(-1)
+	}()
 	return f()
 }
 

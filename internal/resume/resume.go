@@ -84,5 +84,5 @@ func decodeTime(backlog pglogrepl.LSN) time.Duration {
 // scanTime includes what a new slot costs besides: it waits for running transactions, and trust has
 // to be earned again.
 func scanTime(rows int64) time.Duration {
-	return 20*time.Second + time.Duration(rows)*time.Second/scanRowsPerSecond
+	return 20*time.Second + time.Duration(float64(rows)/scanRowsPerSecond*float64(time.Second))
 }

@@ -48,4 +48,6 @@ func TestFreshReason(t *testing.T) {
 	big := resumable()
 	big.End, big.Rows = 1000+4<<30, 500_000_000
 	require.Empty(t, FreshReason(big), "scanning would take longer still")
+	big.Rows = 1 << 40
+	require.Empty(t, FreshReason(big), "more rows than nanoseconds can be counted for")
 }

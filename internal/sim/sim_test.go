@@ -84,7 +84,7 @@ func (s *sim) start() {
 	}
 	s.identity = checkpoint.Identity{Slot: "s", PublicationOID: 1, PublicationState: fmt.Sprint(s.altered), SystemIdentifier: "1", Timeline: 1}
 	found := resume.Found{
-		Stored: s.stored, Identity: s.identity, End: s.lsn, Broken: s.broken, Rows: 1 << 40,
+		Stored: s.stored, Identity: s.identity, End: s.lsn, Broken: s.broken, Rows: 1 << 30,
 		Slot: &replication.Slot{Name: "s", Plugin: replication.Plugin, Confirmed: s.confirmed, Status: "reserved"},
 	}
 	st := applier.Start{}
