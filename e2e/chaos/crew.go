@@ -69,7 +69,7 @@ func (m *member) current() *sidecar.Sidecar {
 func (m *member) supervise() {
 	for {
 		<-m.current().Done()
-		time.Sleep(300 * time.Millisecond)
+		<-time.After(300 * time.Millisecond)
 		m.mu.Lock()
 		again, leaving := m.again, m.leaving
 		m.mu.Unlock()

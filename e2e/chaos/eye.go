@@ -13,7 +13,7 @@ import (
 // instant at which nobody reads a marker without a voucher any more.
 type eye struct {
 	arena  *arena
-	ctx    context.Context //nolint:containedctx // the eye's own life
+	ctx    context.Context // the eye's own life
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -142,12 +142,19 @@ func (e *eye) silence(kind string) (over func()) {
 	}
 }
 
-// unlogged says that a fault begins under which the daemon itself writes what is wrong, until it finds
-// out: without a part of the publication, for example.
+// unlogged says that counters are driven wrong now in ways that the writers' own record does not have.
 func (e *eye) unlogged() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.blind = time.Now().Add(2 * maxStaleness)
+}
+
+// unsent says that the daemon is not sent everything from now on, and writes what is wrong until it
+// finds out; an audit may be what finds it.
+func (e *eye) unsent() {
+	e.unlogged()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.blinds = append(e.blinds, time.Now())
 }
 

@@ -56,6 +56,7 @@ func catalogFaults() []fault {
 		}},
 		{"counters poisoned", 3, false, poisoned},
 		{"counter rows deleted", 3, false, func(ctx context.Context, a *arena) error {
+			a.eye.unlogged()
 			return a.exec(ctx, `with gone as (delete from awa.queue_terminal_live_counts where priority = 1 returning ready_slot)
 				insert into fleet_log.disturbed_awa select distinct ready_slot, 'deleted' from gone`)
 		}},
@@ -74,7 +75,7 @@ func sql(statements ...string) func(context.Context, *arena) error {
 				}
 				continue
 			}
-			a.eye.unlogged()
+			a.eye.unsent()
 			if err := a.patiently(ctx, s); err != nil {
 				return err
 			}
@@ -182,6 +183,7 @@ func migrated(ctx context.Context, a *arena) error {
 	if _, err := conn.Exec(ctx, `set deadlock_timeout = '50ms'`); err != nil { // the migration gives way, not the writers
 		return err
 	}
+	a.eye.unlogged()
 	for range 100 {
 		err = fleet.Layout{Schema: schema, Slots: slots}.Migrate(ctx, conn)
 		var e *pgconn.PgError
@@ -209,6 +211,7 @@ func (a *arena) write1(ctx context.Context, f func(tx pgx.Tx, w fleet.Writer) er
 
 func (a *arena) loop(ctx context.Context, n int, every time.Duration, f func() error) error {
 	for range n {
+		a.eye.unlogged()
 		if err := f(); err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func main() {
 	flag.StringVar(&o.report, "report", "", "the document whose report of this name=file is replaced, chaos=docs/testing.md for example; standard output if empty")
 	flag.Parse()
 	if o.seed == 0 {
-		o.seed = uint64(time.Now().UnixNano()) % 1_000_000 //nolint:gosec // after 1970
+		o.seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)

@@ -125,7 +125,7 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 		p("| memory of an undisturbed daemon: first and last third of %d s, median | %s, %s |", n,
 			size(t.calm[:n/3]), size(t.calm[2*n/3:]))
 	}
-	p("| memory of any daemon at any time | %s at most |", humanize.IBytes(uint64(a.highest()))) //nolint:gosec // positive
+	p("| memory of any daemon at any time | %s at most |", humanize.IBytes(uint64(a.highest())))
 	p("\nHow long a marker stood that nobody could clear:\n\n| crash window | times | mean | worst |\n|---|---|---|---|")
 	for _, kind := range sortedKeys(a.eye.closed) {
 		s := a.eye.closed[kind]
@@ -147,7 +147,7 @@ func (a *arena) highest() (most int64) {
 
 func size(bytes []int64) string {
 	s := slices.Sorted(slices.Values(bytes))
-	return humanize.IBytes(uint64(s[len(s)/2])) //nolint:gosec // positive
+	return humanize.IBytes(uint64(s[len(s)/2]))
 }
 
 func median(ds []time.Duration) time.Duration {

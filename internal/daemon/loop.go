@@ -26,7 +26,7 @@ func (s *session) loop(ctx, work context.Context) error {
 	}
 	group.Go(func() error { return s.stream.Run(work, batches) })
 	group.Go(func() error { return s.monitor(work, l.results) })
-	l.executors()
+	l.executors() //nolint:contextcheck // work is the loop's
 	err := l.run(ctx, work, batches)
 	cancel()
 	if worker := group.Wait(); err == nil || errors.Is(err, context.Canceled) {

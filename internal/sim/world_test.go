@@ -96,6 +96,9 @@ func (w *world) admit(t *worldTx) bool {
 		if (t.reset && (o.reset || len(o.counters) > 0)) || (o.reset && len(t.counters) > 0) {
 			return false
 		}
+		if (t.reset && len(o.truncated) > 0) || (o.reset && len(t.truncated) > 0) {
+			return false // a rebuild reads every leaf
+		}
 		for g := range t.counters {
 			if _, locked := o.counters[g]; locked {
 				return false
@@ -246,59 +249,81 @@ func (w *world) scan(unit int32) (applier.Scan, bool) {
 func (w *world) writer(uncounted bool) *worldTx {
 	t := w.begin()
 	g := w.group()
-	n := int64(1 + w.rng.IntN(3))
 	counted := !uncounted || w.rng.IntN(2) == 0
+	did := false
 	switch k := w.rng.IntN(20); {
-	case w.counting && k >= 10 && k < 13:
-		return nil // a decrement that finds no row does leave a counter wrong
-	case w.shrinking && k < 14 || k >= 10 && k < 13: // retry, discard, move to the DLQ; awa clamps and never creates a row
-		n = min(n, w.free(g))
-		if n <= 0 {
-			return nil
-		}
-		t.rows[g] = -n
-		if c, ok := w.count[g]; ok && counted {
-			t.counters[g] = new(max(0, c-n))
-		}
+	case w.shrinking && k < 14 || k >= 10 && k < 13:
+		did = w.remove(t, g, counted)
 	case k < 10: // completions
+		n := int64(1 + w.rng.IntN(3))
 		t.rows[g] = n
 		if counted {
 			t.counters[g] = new(w.count[g] + n)
 		}
-	case k < 17 && !(w.counting && k >= 14): // prune
-		t.truncated[g.Slot] = true
-		t.mark = new(w.mark)
-		if counted {
-			for _, o := range sorted(w.count) {
-				if o.Slot == g.Slot {
-					t.counters[o] = nil
-				}
-			}
-		}
-	case k < 18 && (uncounted || w.counting) && !w.honest: // rebuild: truncate, count what is visible, trust
-		t.reset = true
-		for o, rows := range w.rows {
-			if rows != 0 {
-				t.counters[o] = new(rows)
-			}
-		}
-		t.mark = new(true)
-	case w.honest:
-		return nil
-	case k < 19 && uncounted: // somebody poisons a counter, on a leaf or beside all of them
-		if w.rng.IntN(3) == 0 {
-			g.Slot = orphanSlot
-		}
-		t.counters[g] = new(int64(w.rng.IntN(9) - 2))
-	case uncounted: // the installer trusts
-		t.mark = new(w.rng.IntN(2) == 0)
-	default:
-		return nil
+		did = true
+	case k < 14 || k < 17 && !w.counting:
+		w.prune(t, g.Slot, counted)
+		did = true
+	case k < 18 && (uncounted || w.counting) && !w.honest:
+		w.rebuild(t)
+		did = true
+	case uncounted && !w.honest:
+		w.meddle(t, g, k)
+		did = true
 	}
-	if !w.admit(t) {
+	if !did || !w.admit(t) {
 		return nil
 	}
 	return t
+}
+
+// remove is a retry, a discard, a move to the DLQ; awa clamps and never creates a row.
+func (w *world) remove(t *worldTx, g terminal.Group, counted bool) bool {
+	n := min(int64(1+w.rng.IntN(3)), w.free(g))
+	if n <= 0 || w.counting { // a decrement that finds no row does leave a counter wrong
+		return false
+	}
+	t.rows[g] = -n
+	if c, ok := w.count[g]; ok && counted {
+		t.counters[g] = new(max(0, c-n))
+	}
+	return true
+}
+
+func (w *world) prune(t *worldTx, slot int32, counted bool) {
+	t.truncated[slot] = true
+	t.mark = new(w.mark)
+	if !counted {
+		return
+	}
+	for _, o := range sorted(w.count) {
+		if o.Slot == slot {
+			t.counters[o] = nil
+		}
+	}
+}
+
+// rebuild truncates the counters, counts what is visible, and trusts.
+func (w *world) rebuild(t *worldTx) {
+	t.reset = true
+	for o, rows := range w.rows {
+		if rows != 0 {
+			t.counters[o] = new(rows)
+		}
+	}
+	t.mark = new(true)
+}
+
+// meddle poisons a counter, on a leaf or beside all of them, or is the installer, who trusts.
+func (w *world) meddle(t *worldTx, g terminal.Group, k int) {
+	if k == 19 {
+		t.mark = new(w.rng.IntN(2) == 0)
+		return
+	}
+	if w.rng.IntN(3) == 0 {
+		g.Slot = orphanSlot
+	}
+	t.counters[g] = new(int64(w.rng.IntN(9) - 2))
 }
 
 // free is how many rows of g a writer may delete: rows that a running transaction deletes are locked.
