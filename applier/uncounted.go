@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"slices"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -78,7 +79,7 @@ func newUncounted(known map[string]Uncounted) *uncounted {
 func (u *uncounted) note(tx *decoder.Tx, changes []change) {
 	var queues map[string]int64
 	for _, c := range changes {
-		if c.after == 0 || c.after == c.before {
+		if c.after == 0 || c.after == c.before || countingPrune(&tx.Effect, c.Slot) {
 			continue
 		}
 		if queues == nil {
@@ -96,6 +97,13 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change) {
 		u.total += rows
 		u.last, u.lastQ = tx.CommitTime, q
 	}
+}
+
+// countingPrune reports that a transaction emptied the slot and took counter rows of it away, as
+// post-#290 pruners do. A counter that it left behind is one that we made while it was under way.
+func countingPrune(e *decoder.Effect, slot int32) bool {
+	return slices.Contains(e.Truncated, slot) &&
+		slices.ContainsFunc(e.Counters, func(c decoder.CounterChange) bool { return c.Gone && c.Slot == slot })
 }
 
 func abs(n int64) int64 {

@@ -86,9 +86,9 @@ func sql(statements ...string) func(context.Context, *arena) error {
 
 // patiently runs DDL as a careful operator does: with a lock timeout, again and again.
 func (a *arena) patiently(ctx context.Context, statement string) error {
-	for range 200 {
+	for range 60 {
 		err := pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `set local lock_timeout = '100ms'; `+statement)
+			_, err := tx.Exec(ctx, `set local lock_timeout = '900ms'; `+statement)
 			return err
 		})
 		var e *pgconn.PgError
@@ -144,7 +144,7 @@ func invalidated(ctx context.Context, a *arena) error {
 
 // reborn drops a leaf with its rows and makes it anew, in one transaction.
 func reborn(ctx context.Context, a *arena) error {
-	return a.patiently(ctx, `lock table awa.done_entries_5 in access exclusive mode;
+	return a.patiently(ctx, `lock table awa.done_entries in access exclusive mode;
 		insert into fleet_log.uncounted_awa select ready_slot, queue, priority, enqueue_shard, -count(*) from awa.done_entries_5 group by 1, 2, 3, 4;
 		insert into fleet_log.disturbed_awa values (5, 'reborn');
 		drop table awa.done_entries_5;
