@@ -32,7 +32,7 @@ func All() []Mutant {
 		},
 		{
 			"no token before the first correction", "applier/flush.go", "return c.tokens.first && len(c.books.drifting) > 0 && c.settledDrift()",
-			"return len(c.books.drifting) > 0 && c.settledDrift()", "./internal/sim", "TestSimulation",
+			"return len(c.books.drifting) > 0 && c.settledDrift()", "./internal/sim", "TestDeafStream",
 		},
 		{
 			"token 0 taken for an answer", "applier/flush.go", "if t.awaited == 0 || seq != t.awaited {", "if seq != t.awaited {",
@@ -44,11 +44,11 @@ func All() []Mutant {
 		},
 		{
 			"TRUNCATE ignored by the decoder", "decoder/decoder.go", "f.truncate(rel.LeafSlot)", "_ = rel",
-			"./decoder", "TestTruncate",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"own writes counted as uncounted", "applier/core.go", "if !own {", "if true {",
-			"./applier", "TestOwnWritesAreNotUncounted",
+			"./internal/sim", "TestOwnWritesAreNobodysFault",
 		},
 		{
 			"in-band writes counted again", "applier/books.go", "b.each(c.Slot, xid, func(l *layer) { l.setCounter(c) })", "_ = c",
@@ -64,7 +64,7 @@ func All() []Mutant {
 		},
 		{
 			"negative correction creates a row", "applier/writer.go", "if run[0].Delta < 0 {", "if false {",
-			"./e2e", "TestCorrections",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"a chunk may hold its rows for ever", "applier/writer.go", "return limits{10 * time.Millisecond, 40 * time.Millisecond}",
@@ -72,7 +72,7 @@ func All() []Mutant {
 		},
 		{
 			"clamp in the books", "applier/cells.go", "after.Rows += n", "after.Rows = max(0, after.Rows+n)",
-			"./applier", "TestBooksAreNotClamped",
+			"./internal/sim", "TestFalsifiedBooks",
 		},
 		{
 			"marker set before the audit", "applier/trust.go", "case !c.audited():", "case false:",
@@ -84,7 +84,7 @@ func All() []Mutant {
 		},
 		{
 			"correction trusted before readers can see it", "applier/age.go", "if oldestUnseen.IsZero() || oldestUnseen.After(a.settleAt) {", "if true {",
-			"./internal/sim", "TestSimulation$|TestDeafStream|TestLongSession",
+			"./applier", "TestSettledMeansSeen",
 		},
 		{
 			"unfinished business at the end", "applier/core.go", "c.stopping && c.heardSinceStop() && ", "c.stopping && ",
@@ -92,7 +92,7 @@ func All() []Mutant {
 		},
 		{
 			"publication via root accepted", "replication/publication.go", "case seen.ViaRoot:", "case false:",
-			"./e2e", "TestRefusesPublications",
+			"./internal/sim", "TestPublicationViaRoot",
 		},
 		{
 			"leaf outside the publication accepted", "replication/publication.go", "if len(missing) == 0 {", "if true {",
@@ -100,19 +100,39 @@ func All() []Mutant {
 		},
 		{
 			"Relation by ordinal", "decoder/row.go", "rel.want(queueField, table.Queue)", "rel.want(queueField, 2)",
-			"./decoder", "TestColumnsAreFoundByName",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"subtransaction rollback counted", "decoder/stream.go", "if p.subxid != subxid {", "if true {",
-			"./decoder", "TestStreamedTransaction",
+			"./internal/sim", "TestSimulation",
 		},
 		{
 			"resume after someone moved the slot", "internal/resume/resume.go", "case f.Slot.Confirmed > s.Position:", "case false:",
-			"./internal/daemon", "TestFreshReason",
+			"./internal/sim", "TestSlotMoved",
 		},
 		{
 			"deposed leader writes on", "checkpoint/leader.go", "where g.awa_schema = $%d and g.instance = $%d for", "where g.awa_schema = $%d and g.instance <> '' || $%d for",
 			"./e2e", "TestDeposedWritesNothing",
+		},
+		{
+			"counters run ahead of their rows", "applier/veil.go", "		if snap.Sees(xid) {", "		if true {",
+			"./internal/sim", "TestStalledVisibility",
+		},
+		{
+			"altered publication resumed from", "internal/resume/resume.go", "case s.PublicationState != id.PublicationState:", "case false:",
+			"./internal/sim", "TestPublicationViaRoot",
+		},
+		{
+			"counting prune blamed for our correction", "applier/uncounted.go", "|| countingPrune(&tx.Effect, c.Slot)", "",
+			"./internal/sim", "TestOwnWritesAreNobodysFault",
+		},
+		{
+			"a new slot's blind spot overlooked", "internal/daemon/takeover.go", "start.Unseen = start.Snapshot.Unseen(xid)", "_ = xid",
+			"./e2e", "TestFirstSlotInAStall",
+		},
+		{
+			"a silent stream waited for", "replication/stream.go", "silent > giveUpAfter {", "silent > 1000*giveUpAfter {",
+			"./replication", "TestSilentStreamIsGivenUp",
 		},
 	}
 }
