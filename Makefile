@@ -27,7 +27,7 @@ unit:
 e2e:
 	go test -count=1 -timeout 15m ./e2e/...
 
-# Each line of internal/mutants/mutants.txt breaks one invariant; a named test has to notice.
+# Each line of internal/mutants/list.go breaks one invariant; a named test has to notice.
 mutants:
 	go test -count=1 -timeout 15m -tags mutants ./internal/mutants
 

@@ -26,6 +26,19 @@
 // The fence may go once the position passes the WAL insert position read after the scan: whatever S
 // sees had its commit record by then.
 //
+// Why a new slot's blind spot is closed: a commit that is never streamed was in the WAL before the slot
+// begins. It is visible to the snapshot S0 that is read once the slot is there, or it is not. Visible: so
+// it is to every scan, which all come later. Not visible: then it has an id below the next one to be given
+// out, which S0's own statement draws, and it is among those that S0 does not see; no scan is taken in
+// before a snapshot sees them all. One that was merely running is streamed when it commits, and then the
+// journal has it.
+//
+// Why counters never run ahead of their rows: let c be a correction of g, planned when the newest known
+// snapshot was S. Every streamed transaction is seen by S, or was streamed before S was asked for and is
+// not seen (then its part of the drift is left out, or g is, if that part cannot be told), or was streamed
+// since (then nothing is written unless the server, asked first, sees them all). So what c covers is
+// visible before c is committed; and visibility, once had, stays.
+//
 // Called by internal/daemon, which owns the goroutine; checkpoint and reconcile share its values
 // (Checkpoint, Cells, Scan) and call nothing.
 package applier

@@ -37,7 +37,7 @@ create table if not exists awa_counterd.checkpoint (
 	persisted_by      text not null,
 	slot_name         text not null,
 	publication_oid   oid not null,
-	publication_state text not null,
+	publication_state text not null default '',
 	system_identifier text not null,
 	timeline          integer not null,
 	relations         oid[] not null,
@@ -50,6 +50,7 @@ create table if not exists awa_counterd.checkpoint (
 );
 comment on table awa_counterd.checkpoint is 'where the books stand: everything up to position is in awa_counterd.books';
 
+alter table awa_counterd.checkpoint add column if not exists publication_state text not null default '';
 comment on column awa_counterd.checkpoint.publication_state is 'changes with every ALTER of the publication; then everything is scanned afresh';
 
 comment on column awa_counterd.checkpoint.observed_since is 'every change since then was seen, through restarts';
@@ -113,12 +114,13 @@ func Ensure(ctx context.Context, c Conn) error {
 	return nil
 }
 
-// Exists reports whether our tables are there.
+// Exists reports whether our tables are there, in the form that this build needs.
 func Exists(ctx context.Context, c Conn) (bool, error) {
 	var there bool
 	err := c.QueryRow(ctx, `select to_regclass('awa_counterd.leader') is not null
 		and to_regclass('awa_counterd.checkpoint') is not null and to_regclass('awa_counterd.books') is not null
-		and to_regclass('awa_counterd.uncounted_writes') is not null`).Scan(&there)
+		and to_regclass('awa_counterd.uncounted_writes') is not null
+		and exists (select 1 from pg_attribute where attrelid = to_regclass('awa_counterd.checkpoint') and attname = 'publication_state')`).Scan(&there)
 	if err != nil {
 		return false, fmt.Errorf("look for schema %s: %w", SchemaName, err)
 	}

@@ -10,6 +10,8 @@
 //     accepted and leave the slot deaf for good.
 //   - One goroutine owns the connection; it answers the server every second even while nobody takes
 //     what it has read.
+//   - A server that says nothing for 15 s, though asked, is given up: behind a half-open connection a read
+//     waits for ever and a write succeeds.
 //   - What is acknowledged is what the caller said; the stream by itself acknowledges nothing.
 //
 // Called by internal/daemon.

@@ -19,7 +19,7 @@ type runCmd struct {
 	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
 
 	SlotLifetime   string `enum:"permanent,temporary" default:"permanent" help:"permanent: the replication slot survives restarts, and WAL is retained while nobody reads it. temporary: it goes with the daemon, nothing is retained, and every start scans afresh."`
-	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" placeholder:"SIZE" help:"How much WAL the replication slot may keep. Past half of it the marker is cleared, past it the slot is dropped and everything scanned afresh. 0: no bound."`
+	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" help:"How much WAL the replication slot may keep. Past half of it the marker is cleared, past it the slot is dropped and everything scanned afresh. 0: no bound."`
 
 	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Make neither publication nor schema; work with what a DBA has made (awa-counterd setup --print-sql)."`
 

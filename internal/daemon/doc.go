@@ -8,6 +8,9 @@
 // Invariants:
 //   - Nothing that can wait runs on the loop's goroutine; it owns the Core and does nothing else.
 //   - A session's first write clears a marker that it finds set: nobody vouches for it yet.
+//   - Whoever takes the lead may end the sessions of who had it: each write is fenced by instance
+//     (checkpoint.Guard), so a leader that comes back to life finds that it does not lead, and does no harm.
+//   - Nothing waits for an answer without a bound by our own clock.
 //   - A refusal at the first start ends the process; after that it is logged and tried again, since
 //     an operator's mistake on the server must not need a restart here.
 //
