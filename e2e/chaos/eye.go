@@ -23,6 +23,8 @@ type eye struct {
 	closed map[string]span
 	memory map[int][]int64 // resident bytes by process, once a second
 	missed int             // samples that the server did not answer
+	stall  time.Time       // until then, synchronous replication stalls
+	locked bool            // and a stalled transaction of awa's own has the marker's row
 	blind  time.Time       // until then, counters may be wrong for reasons that nobody logs
 	blinds []time.Time     // when each such time began
 }
@@ -45,7 +47,7 @@ func newEye(a *arena) *eye {
 		watch: fleet.Watch{Schema: schema, Bound: maxStaleness},
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.watch.Unvouched = func() bool { return len(e.open) > 0 } // called under mu
+	e.watch.Unvouched = func() bool { return len(e.open) > 0 || e.locked } // called under mu
 	e.watch.Unlogged = func() bool { return time.Now().Before(e.blind) }
 	e.wg.Go(e.look)
 	return e
@@ -79,6 +81,7 @@ func (e *eye) sample() {
 	defer cancel()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.locked = time.Now().Before(e.stall) && e.markerLocked(ctx)
 	if e.watch.Look(ctx, e.arena.pool) != nil {
 		e.missed++
 		return
@@ -98,6 +101,25 @@ func (e *eye) sample() {
 			delete(e.open, kind)
 		}
 	}
+}
+
+// markerLocked reports that a transaction in progress holds the marker's row. While it stalls, nobody in
+// the world can clear the marker.
+func (e *eye) markerLocked(ctx context.Context) (locked bool) {
+	_ = e.arena.pool.QueryRow(ctx, `select exists (select 1 from awa.queue_ring_state
+		where xmax::text <> '0' and not pg_visible_in_snapshot(xmax::text::xid8, pg_current_snapshot()))`).Scan(&locked)
+	return locked
+}
+
+// stalls says that synchronous replication stalls from now on; the caller tells when it is over.
+func (e *eye) stalls() (over func()) {
+	set := func(d time.Duration) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.stall = time.Now().Add(d)
+	}
+	set(time.Hour)
+	return func() { set(time.Second) }
 }
 
 // voucher is when a leader last said that it vouches for the counters; zero when it does not.

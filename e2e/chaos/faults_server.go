@@ -95,6 +95,7 @@ func crowded(ctx context.Context, a *arena) error {
 
 // unseen has commits streamed long before anybody can see them.
 func unseen(ctx context.Context, a *arena) error {
+	defer a.eye.stalls()()
 	return a.hurt(func() error {
 		if err := a.all(ctx, `alter system set synchronous_standby_names = 'nobody'`, `select pg_reload_conf()`); err != nil {
 			return err
