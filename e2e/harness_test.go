@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
 )
 
 // What all tests of this package share: one server and one binary.
@@ -196,20 +195,13 @@ func (e *env) scalar(sql string, args ...any) (n int64) {
 
 // daemon is a running awa-counterd.
 type daemon struct {
+	*sidecar.Sidecar
 	t    *testing.T
-	cmd  *exec.Cmd
 	mu   sync.Mutex
-	log  []entry
+	log  []sidecar.Entry
 	raw  strings.Builder
 	more chan struct{} // closed and replaced at every line
-	done chan struct{}
-	err  error
 }
-
-type entry map[string]any
-
-// text is the message with its reason.
-func (e entry) text() string { return fmt.Sprint(e["msg"], ": ", e["reason"]) }
 
 // daemon starts the binary on the environment's database.
 func (e *env) daemon(args ...string) *daemon {
@@ -219,20 +211,10 @@ func (e *env) daemon(args ...string) *daemon {
 
 func start(t *testing.T, environ []string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{t: t, cmd: exec.Command(binary, args...), more: make(chan struct{}), done: make(chan struct{})}
-	d.cmd.Env = append(os.Environ(), environ...)
-	out, err := d.cmd.StderrPipe()
+	d := &daemon{t: t, more: make(chan struct{})}
+	var err error
+	d.Sidecar, err = sidecar.Start(binary, environ, args, d.hear)
 	require.NoError(t, err)
-	require.NoError(t, d.cmd.Start())
-	go func() {
-		scanner := bufio.NewScanner(out)
-		scanner.Buffer(nil, 1<<20)
-		for scanner.Scan() {
-			d.line(scanner.Text())
-		}
-		d.err = d.cmd.Wait()
-		close(d.done)
-	}()
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
@@ -242,15 +224,11 @@ func start(t *testing.T, environ []string, args ...string) *daemon {
 	return d
 }
 
-func (d *daemon) line(text string) {
-	var e entry
-	if json.Unmarshal([]byte(text), &e) != nil {
-		e = entry{"msg": text}
-	}
+func (d *daemon) hear(line string, e sidecar.Entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.log = append(d.log, e)
-	d.raw.WriteString(text + "\n")
+	d.raw.WriteString(line + "\n")
 	close(d.more)
 	d.more = make(chan struct{})
 }
@@ -262,11 +240,11 @@ func (d *daemon) text() string {
 }
 
 // find returns the first log entry whose message contains text.
-func (d *daemon) find(text string) (entry, <-chan struct{}) {
+func (d *daemon) find(text string) (sidecar.Entry, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.log {
-		if strings.Contains(e.text(), text) {
+		if strings.Contains(e.Text(), text) {
 			return e, d.more
 		}
 	}
@@ -274,7 +252,7 @@ func (d *daemon) find(text string) (entry, <-chan struct{}) {
 }
 
 // logged waits for a log line.
-func (d *daemon) logged(text string, within time.Duration) entry {
+func (d *daemon) logged(text string, within time.Duration) sidecar.Entry {
 	d.t.Helper()
 	late := time.After(within)
 	for {
@@ -284,7 +262,7 @@ func (d *daemon) logged(text string, within time.Duration) entry {
 		}
 		select {
 		case <-more:
-		case <-d.done:
+		case <-d.Done():
 			if e, _ := d.find(text); e != nil {
 				return e
 			}
@@ -295,13 +273,10 @@ func (d *daemon) logged(text string, within time.Duration) entry {
 	}
 }
 
-func (d *daemon) signal(s os.Signal) { _ = d.cmd.Process.Signal(s) }
+func (d *daemon) signal(s os.Signal) { d.Signal(s) }
 
 // kill ends the daemon at once, as the kernel would.
-func (d *daemon) kill() {
-	d.signal(syscall.SIGKILL)
-	<-d.done
-}
+func (d *daemon) kill() { d.Kill() }
 
 // stop ends it gracefully and returns its exit code.
 func (d *daemon) stop() int {
@@ -314,11 +289,11 @@ func (d *daemon) stop() int {
 func (d *daemon) wait(within time.Duration) int {
 	d.t.Helper()
 	select {
-	case <-d.done:
+	case <-d.Done():
 	case <-time.After(within):
 		require.FailNow(d.t, fmt.Sprintf("the daemon did not end within %s", within))
 	}
-	return d.cmd.ProcessState.ExitCode()
+	return d.ExitCode()
 }
 
 // ctx shortens the signatures of operations that a test makes up.

@@ -94,7 +94,7 @@ func TestRefusesRoleWithoutRights(t *testing.T) {
 		d := start(t, nil, "run", "--database-url", url)
 		over := time.After(10 * time.Second)
 		select {
-		case <-d.done:
+		case <-d.Done():
 		case <-over:
 			require.Fail(t, "neither refused nor working", d.text())
 		case <-seen(d, "publication awa_counterd_awa is missing"):
@@ -126,7 +126,7 @@ func seen(d *daemon, text string) <-chan struct{} {
 			}
 			select {
 			case <-more:
-			case <-d.done:
+			case <-d.Done():
 				<-make(chan struct{})
 			}
 		}

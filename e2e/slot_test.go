@@ -180,5 +180,5 @@ func TestHungLeaderIsDeposed(t *testing.T) {
 	for _, d := range []*daemon{first, second} {
 		e.noMismatch(d)
 	}
-	require.EqualValues(t, 1, e.scalar(fmt.Sprintf(`select count(*) from awa_counterd.leader where pid = %d`, second.cmd.Process.Pid)))
+	require.EqualValues(t, 1, e.scalar(fmt.Sprintf(`select count(*) from awa_counterd.leader where pid = %d`, second.PID())))
 }

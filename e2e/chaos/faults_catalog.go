@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -123,23 +122,16 @@ func (a *arena) dropSlot(ctx context.Context) error {
 
 // invalidated has the server take the WAL away from under a stopped daemon.
 func invalidated(ctx context.Context, a *arena) error {
-	m := a.leader()
-	if m == nil {
-		return errNoLeader
-	}
-	over := a.eye.silence("stopped")
-	defer over()
-	p := m.current()
-	p.Signal(syscall.SIGSTOP)
-	defer p.Signal(syscall.SIGCONT)
-	if err := a.all(ctx, `alter system set max_slot_wal_keep_size = '1MB'`, `select pg_reload_conf()`); err != nil {
-		return err
-	}
-	var err error
-	for range 4 {
-		err = first(err, a.all(ctx, `select pg_logical_emit_message(true, 'filler', repeat('x', 12000000))`, `select pg_switch_wal()`, `checkpoint`))
-	}
-	return first(err, a.all(ctx, `alter system reset max_slot_wal_keep_size`, `select pg_reload_conf()`))
+	return a.mute(func() error {
+		if err := a.all(ctx, `alter system set max_slot_wal_keep_size = '1MB'`, `select pg_reload_conf()`); err != nil {
+			return err
+		}
+		var err error
+		for range 4 {
+			err = first(err, a.all(ctx, `select pg_logical_emit_message(true, 'filler', repeat('x', 12000000))`, `select pg_switch_wal()`, `checkpoint`))
+		}
+		return first(err, a.all(ctx, `alter system reset max_slot_wal_keep_size`, `select pg_reload_conf()`))
+	})
 }
 
 // reborn drops a leaf with its rows and makes it anew, in one transaction.

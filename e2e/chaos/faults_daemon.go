@@ -115,6 +115,11 @@ func (a *arena) diedAgain(ctx context.Context) error {
 }
 
 func stopped(ctx context.Context, a *arena, d time.Duration) error {
+	return a.mute(func() error { return pause(ctx, d) })
+}
+
+// mute stops the leader while f runs.
+func (a *arena) mute(f func() error) error {
 	m := a.leader()
 	if m == nil {
 		return errNoLeader
@@ -123,9 +128,8 @@ func stopped(ctx context.Context, a *arena, d time.Duration) error {
 	defer over()
 	p := m.current()
 	p.Signal(syscall.SIGSTOP)
-	err := pause(ctx, d)
-	p.Signal(syscall.SIGCONT)
-	return err
+	defer p.Signal(syscall.SIGCONT)
+	return f()
 }
 
 // starved takes all memory that the leader does not have yet: its runtime gives up.

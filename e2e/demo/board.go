@@ -74,7 +74,7 @@ func (b *board) run(ctx context.Context, length time.Duration) error {
 		case <-again:
 			b.act = "the daemon was started again and resumes from its checkpoint"
 			b.say(b.act)
-			if err := b.actor.start(ctx); err != nil {
+			if err := b.actor.start(); err != nil {
 				return err
 			}
 		case <-end:

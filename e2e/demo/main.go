@@ -99,7 +99,7 @@ func play(ctx context.Context, c *cluster.Cluster, pool *pgxpool.Pool, l fleet.L
 	}
 	a := &actor{binary: binary, url: c.URL(cluster.Superuser, "", "postgres")}
 	defer a.kill()
-	if err := a.start(ctx); err != nil {
+	if err := a.start(); err != nil {
 		f.Stop()
 		return 0, err
 	}

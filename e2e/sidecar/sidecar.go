@@ -40,8 +40,8 @@ type Sidecar struct {
 }
 
 // Start runs the binary with arguments and additions to its environment. Each line of its log goes to
-// hear, in order, from one goroutine.
-func Start(binary string, environ, args []string, hear func(Entry)) (*Sidecar, error) {
+// hear, as it is and as it was understood, in order, from one goroutine.
+func Start(binary string, environ, args []string, hear func(line string, e Entry)) (*Sidecar, error) {
 	s := &Sidecar{cmd: exec.Command(binary, args...), done: make(chan struct{})}
 	s.cmd.Env = append(os.Environ(), environ...)
 	out, err := s.cmd.StderrPipe()
@@ -59,7 +59,7 @@ func Start(binary string, environ, args []string, hear func(Entry)) (*Sidecar, e
 	return s, nil
 }
 
-func read(out io.Reader, hear func(Entry)) {
+func read(out io.Reader, hear func(string, Entry)) {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -67,7 +67,7 @@ func read(out io.Reader, hear func(Entry)) {
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
 			e = Entry{"msg": lines.Text()}
 		}
-		hear(e)
+		hear(lines.Text(), e)
 	}
 }
 
@@ -81,7 +81,7 @@ func (s *Sidecar) Done() <-chan struct{} { return s.done }
 func (s *Sidecar) ExitCode() int { return s.cmd.ProcessState.ExitCode() }
 
 // Signal sends a signal; a process that has ended takes none.
-func (s *Sidecar) Signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
+func (s *Sidecar) Signal(sig os.Signal) { _ = s.cmd.Process.Signal(sig) }
 
 // Kill ends the process at once, as the kernel would, and waits for that.
 func (s *Sidecar) Kill() {
@@ -96,7 +96,7 @@ type Ledger struct {
 }
 
 // Hear takes in a line.
-func (l *Ledger) Hear(e Entry) {
+func (l *Ledger) Hear(_ string, e Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.said = append(l.said, e)

@@ -235,58 +235,6 @@ func (s *session) name(database string) {
 	s.pub = replication.Publication{Name: name, Tables: s.layout.Published(), Relations: s.layout.Sources()}
 }
 
-// remake gives the session a new slot. The publication is committed already.
-func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
-	if err := s.store.Forget(ctx); err != nil {
-		return 0, err
-	}
-	if old {
-		if err := replication.Drop(ctx, s.control, s.slot); err != nil {
-			return 0, err
-		}
-	}
-	failpoint.Reach(failpoint.Published)
-	position, err := s.makeSlot(ctx)
-	if err != nil {
-		return 0, err
-	}
-	failpoint.Reach(failpoint.SlotMade)
-	s.d.broken = ""
-	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary))
-	return position, nil
-}
-
-func (s *session) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
-	m := replication.Creation{Name: s.slot, Observer: s.control, MostRetained: s.d.opts.MaxRetained, Waiting: s.waiting(ctx)}
-	if s.d.opts.Temporary {
-		m.PID = s.stream.PID()
-		return m.Temporary(ctx, s.stream)
-	}
-	maker, err := s.open(ctx, pg.Session{Role: "slot", LockTimeout: 30 * time.Second})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = maker.Close(context.WithoutCancel(ctx)) }()
-	m.PID = maker.PgConn().PID()
-	return m.Permanent(ctx, maker)
-}
-
-// waiting tells once for whom the making of the slot waits, and stays alive in the eyes of a standby.
-func (s *session) waiting(ctx context.Context) func([]replication.Blocker) error {
-	told := make(map[int32]struct{})
-	return func(blockers []replication.Blocker) error {
-		for _, b := range blockers {
-			if _, known := told[b.PID]; known {
-				continue
-			}
-			told[b.PID] = struct{}{}
-			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
-				zap.String("user", b.User), zap.Duration("age", b.Since), zap.String("query", b.Query))
-		}
-		return checkpoint.Beat(ctx, s.control, string(s.layout.Schema), s.instance, "making the replication slot")
-	}
-}
-
 func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *checkpoint.Stored) (applier.Start, error) {
 	start := applier.Start{Position: position}
 	var err error

@@ -77,18 +77,22 @@ func TestCountedFleet(t *testing.T) {
 	})
 }
 
+// backlog makes uncounted rows from before the first session.
+func (s *sim) backlog(transactions int, rows int64) {
+	for i := range transactions {
+		old := s.begin()
+		old.rows[terminal.Group{Slot: worldLeaves[i%len(worldLeaves)], Queue: string(rune('a' + i%2)), Priority: int16(1 + i%3%2)}] = rows + int64(i)
+		s.admit(old)
+		s.commit(old)
+		s.show(old)
+	}
+}
+
 // A backlog of old drift, a fleet that counts everything, and rebuilds that get in the way of
 // corrections: what is off then is our own doing, and nobody is blamed for it.
 func TestOwnWritesAreNobodysFault(t *testing.T) {
 	eachSeed(t, func(s *sim) {
-		for i := range 12 {
-			g := terminal.Group{Slot: worldLeaves[i%len(worldLeaves)], Queue: string(rune('a' + i%2)), Priority: int16(1 + i%3%2)}
-			old := s.begin()
-			old.rows[g] = int64(3 + i)
-			s.admit(old)
-			s.commit(old)
-			s.show(old)
-		}
+		s.backlog(12, 3)
 		s.restless, s.counting = false, true
 		s.start()
 		for range 1500 {
@@ -195,13 +199,7 @@ func TestPublicationViaRoot(t *testing.T) {
 func TestFalsifiedBooks(t *testing.T) {
 	eachSeed(t, func(s *sim) {
 		s.poisoned = true
-		for i := range 24 {
-			old := s.begin()
-			old.rows[terminal.Group{Slot: worldLeaves[i%len(worldLeaves)], Queue: string(rune('a' + i%2)), Priority: int16(1 + i%3%2)}] = int64(20 + i)
-			s.admit(old)
-			s.commit(old)
-			s.show(old)
-		}
+		s.backlog(24, 20)
 		s.shrinking = true
 		s.start()
 		for range 6 {
