@@ -29,11 +29,14 @@ func (e *env) fleet(cfg fleet.Config) *fleet.Fleet {
 type sampler struct {
 	fleet.Watch
 	stop, done chan struct{}
+	enough     chan struct{} // closed at the sample that makes a verdict
 	err        error
 }
 
+const enoughSamples = 700
+
 func (e *env) sample(every time.Duration) *sampler {
-	s := &sampler{stop: make(chan struct{}), done: make(chan struct{})}
+	s := &sampler{stop: make(chan struct{}), done: make(chan struct{}), enough: make(chan struct{})}
 	s.Schema, s.Bound = e.layout.Schema, 2*time.Second
 	go func() {
 		defer close(s.done)
@@ -47,6 +50,9 @@ func (e *env) sample(every time.Duration) *sampler {
 			}
 			if s.err = s.Look(context.Background(), e.pool); s.err != nil {
 				return
+			}
+			if s.Samples == enoughSamples {
+				close(s.enough)
 			}
 		}
 	}()
@@ -73,7 +79,12 @@ func TestMixedFleet(t *testing.T) {
 			f := e.fleet(cfg)
 			e.marker(true, 20*time.Second)
 			s := e.sample(5 * time.Millisecond)
-			e.wait(14 * time.Second)
+			e.wait(12 * time.Second)
+			select { // 2,000 and more over the three
+			case <-s.enough:
+			case <-s.done:
+			case <-time.After(time.Minute):
+			}
 			f.Stop()
 			s.end()
 			require.NoError(t, s.err)
@@ -84,7 +95,7 @@ func TestMixedFleet(t *testing.T) {
 			require.Zero(t, s.Dishonest, "trusted, and off by what no recent write explains: %+v", s.First)
 			require.Empty(t, f.Errors(), "writers failed")
 			require.GreaterOrEqual(t, s.Trusted, s.Samples/2, "hardly ever trusted")
-			require.GreaterOrEqual(t, s.Samples, 700, "2,000 over the three")
+			require.GreaterOrEqual(t, s.Samples, enoughSamples)
 			e.noMismatch(d)
 		})
 	}

@@ -38,6 +38,9 @@ func TestVersions(t *testing.T) {
 			d.logged("resuming from the checkpoint", 10*time.Second)
 			e.marker(true, 20*time.Second)
 			e.wait(time.Second)
+			require.Zero(t, d.stop())
+			d = e.daemon("--slot-lifetime", "temporary") // made by a walsender, in the grammar of each version
+			d.logged("marker set", 20*time.Second)
 			f.Stop()
 			e.balanced(2 * time.Second)
 			e.readersAgree(fourQueues...)
