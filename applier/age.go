@@ -27,9 +27,9 @@ type ages struct {
 // arose notes a drift.
 func (a *ages) arose(m moment) { a.open = older(a.open, m) }
 
-// flushing moves what is open to the flush that now begins, which covers all of it.
-func (a *ages) flushing(now time.Time) {
-	a.flight, a.open = older(a.flight, a.open), moment{}
+// flushing moves what is open to the flush that now begins, which covers all of it but rest.
+func (a *ages) flushing(now time.Time, rest moment) {
+	a.flight, a.open = older(a.flight, a.open), rest
 	a.flightAt = now
 }
 
@@ -45,7 +45,7 @@ func (a *ages) flushed(all bool) {
 // balanced notes that the books hold no drift any more, whoever did that.
 func (a *ages) balanced(now time.Time) {
 	if !a.open.isZero() || !a.flight.isZero() {
-		a.flushing(now)
+		a.flushing(now, moment{})
 		a.settle(now)
 	}
 }

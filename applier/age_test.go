@@ -13,7 +13,7 @@ func TestSettledMeansSeen(t *testing.T) {
 	at := func(s int) time.Time { return now.Add(time.Duration(s) * time.Second) }
 	var a ages
 	a.arose(moment{server: at(0), local: at(0)})
-	a.flushing(at(1))
+	a.flushing(at(1), moment{})
 	a.flushed(true)
 	require.Equal(t, 2*time.Second, a.oldest(at(2), at(2)))
 	a.confirm(at(1), time.Time{})

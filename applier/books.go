@@ -65,6 +65,17 @@ type change struct {
 	broken        bool // rows fell below 0 though no fence is open: the books are wrong
 }
 
+// drifts lists what the changes did to the drifts.
+func drifts(changes []change) []drift {
+	var out []drift
+	for _, c := range changes {
+		if c.after != c.before {
+			out = append(out, drift{Group: c.Group, by: c.after - c.before})
+		}
+	}
+	return out
+}
+
 // apply puts one transaction on top of the books and of every shadow, and returns the groups whose
 // drift it changed, in no particular order.
 func (b *Books) apply(xid uint64, e *decoder.Effect, end pglogrepl.LSN) []change {

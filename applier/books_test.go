@@ -79,7 +79,7 @@ func TestFence(t *testing.T) {
 	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: n}}} }
 	early := add(1) // streamed before the scan's result, not yet visible to it
 	b.apply(11, &early, 10)
-	j.add(11, early, newBench(t).now)
+	j.add(11, journaled{effect: early})
 	require.True(t, b.take(Scan{Unit: 0, Cells: Cells{g0: {Rows: 100}}, Snapshot: snap(t, "11:20:11,15"), Bound: 50}, j))
 	require.EqualValues(t, 101, b.cell(g0).Rows)
 	seen, unseen := add(10), add(1000)
@@ -101,9 +101,8 @@ func TestScanIsRefusedWhenTheJournalHasAGap(t *testing.T) {
 	require.False(t, b.take(scan, j), "a transaction of the session before may be missing")
 	j.forget(snap(t, "8:20:"))
 	require.True(t, b.take(scan, j))
-	now := newBench(t).now
-	j.add(30, decoder.Effect{}, now)
-	j.add(31, decoder.Effect{}, now) // pushes 30 out
+	j.add(30, journaled{})
+	j.add(31, journaled{}) // pushes 30 out
 	require.Equal(t, 1, j.missing(snap(t, "30:40:30")))
 	require.Zero(t, j.missing(snap(t, "31:40:")))
 }

@@ -18,9 +18,6 @@ type Command interface{ command() }
 type Write struct {
 	Seq    uint64
 	Chunks []Chunk
-	// Unproven are the transactions that Chunks rest on and that no snapshot has seen yet. Unless a
-	// snapshot sees them all, no chunk is written: counters must not run ahead of their rows.
-	Unproven []uint64
 }
 
 // Chunk is a set of corrections in key order, to be written in one small transaction.
@@ -88,7 +85,6 @@ type WriteResult struct {
 	Marker   bool            // the marker is set, as that transaction saw it
 	Written  int             // corrections that were committed
 	Deferred []terminal.Group
-	Hidden   bool  // nothing was written: not all of Unproven were visible
 	Err      error // the token may not have been written
 }
 

@@ -28,6 +28,7 @@ type Core struct {
 	snapshot  pgsnap.Snapshot // the newest known
 	insert    pglogrepl.LSN   // the server's WAL insert position at the last token
 	serverAt  moment          // a reading of the server's clock
+	whole     bool            // every unit is settled
 	suspicion string          // why our caller does not want the marker set; "" if it may
 	unseenAt  time.Time       // when the oldest transaction was streamed that readers cannot see yet
 	stopping  bool
@@ -58,7 +59,7 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 	c.totals.Start = now
 	if start.Cells != nil {
 		c.books.load(start.Cells)
-		c.persists.position, c.persists.last = start.Position, now
+		c.persists.position, c.persists.last, c.whole = start.Position, now, true
 		if len(c.books.drifting) > 0 {
 			c.ages.arose(unknownAge())
 		}
@@ -100,8 +101,8 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 			"queue", m.Queue, "priority", m.Priority, "books", m.Books, "folded", m.Folded, "lsn", tx.End.String())
 	}
 	changes := c.books.apply(xid, &tx.Effect, tx.End)
-	c.journal.add(xid, tx.Effect, now)
 	at := moment{server: tx.CommitTime, local: now}
+	c.journal.add(xid, journaled{effect: tx.Effect, at: at, drifts: drifts(changes), partial: !c.whole})
 	for _, ch := range changes {
 		if ch.broken {
 			c.rescan(ch)
@@ -131,6 +132,7 @@ func (c *Core) rescan(ch change) {
 	}
 	c.warn("rows below 0: the books of this slot are wrong; scanning it again", "group", ch.String())
 	c.books.empty(slot)
+	c.whole = false
 	c.scans.distrust(slot)
 	c.totals.Rescans++
 }
@@ -192,6 +194,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 				"books_counter", m.Books.Counter, "scan_counter", m.Scan.Counter)
 		}
 	}
+	c.whole = c.books.settled() == len(c.books.order)
 	c.endAudit(now)
 }
 

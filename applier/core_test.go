@@ -124,3 +124,45 @@ func TestStopHearsOfEverythingBefore(t *testing.T) {
 	b.core.Next(b.now)
 	require.True(t, b.core.heardSinceStop())
 }
+
+// A prune of a new binary, under way while a correction makes a counter row, leaves that row behind. It
+// took others away, so it counts, and is not blamed; one that took none may be an old binary's.
+func TestCountingPruneIsNotBlamed(t *testing.T) {
+	b := newBench(t)
+	b.core.books = filled(t, 0)
+	other := g0
+	other.Queue = "r"
+	fill := decoder.Effect{
+		Rows:     []decoder.RowsChange{{Group: g0, N: 9}, {Group: other, N: 4}},
+		Counters: []decoder.CounterChange{{Group: g0, Value: 9}, {Group: other, Value: 4}},
+	}
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, fill)})
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(102, decoder.Effect{Truncated: []int32{0}, Counters: []decoder.CounterChange{{Group: other, Gone: true}}})})
+	require.EqualValues(t, -9, b.core.books.cell(g0).Drift())
+	require.Zero(t, b.core.uncounted.total)
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(103, decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Gone: true}}}), b.tx(104, fill)})
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(105, decoder.Effect{Truncated: []int32{0}})})
+	require.EqualValues(t, 13, b.core.uncounted.total)
+}
+
+// What readers cannot see yet is no part of a correction, and keeps its age.
+func TestPlanStopsAtTheVeil(t *testing.T) {
+	b := newBench(t)
+	b.core.books = filled(t, 0)
+	b.core.whole = true
+	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: n}}} }
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, add(5))})
+	hidden := b.now.Add(time.Second)
+	b.core.Transactions(hidden, []decoder.Tx{b.tx(102, add(7))})
+	b.core.snapshot = snap(t, "102:102:")
+	chunks, rest, all := b.core.plan()
+	require.True(t, all)
+	require.Equal(t, []Correction{{Group: g0, Delta: 5}}, chunks[0].Corrections)
+	require.Equal(t, hidden, rest.local)
+	b.core.snapshot = snap(t, "101:102:101") // the other way round: the older one is not visible
+	chunks, _, _ = b.core.plan()
+	require.Empty(t, chunks, "102 is past xmax")
+	b.core.snapshot = snap(t, "101:103:101")
+	chunks, _, _ = b.core.plan()
+	require.Equal(t, []Correction{{Group: g0, Delta: 7}}, chunks[0].Corrections)
+}

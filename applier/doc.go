@@ -34,10 +34,11 @@
 // journal has it.
 //
 // Why counters never run ahead of their rows: let c be a correction of g, planned when the newest known
-// snapshot was S. Every streamed transaction is seen by S, or was streamed before S was asked for and is
-// not seen (then its part of the drift is left out, or g is, if that part cannot be told), or was streamed
-// since (then nothing is written unless the server, asked first, sees them all). So what c covers is
-// visible before c is committed; and visibility, once had, stays.
+// snapshot was S. The drift of g in the books is the sum of what every streamed transaction did to it; c
+// is that sum without those that S does not see. Leaving them out is exact although they need not be the
+// last: numbers of rows add up in any order, and of two writers of one counter row, or of a truncate and
+// whoever else uses its leaf, the second waits until the first is visible. If S sees the second it sees
+// the first. So what c covers is visible before c is written; and visibility, once had, stays.
 //
 // Called by internal/daemon, which owns the goroutine; checkpoint and reconcile share its values
 // (Checkpoint, Cells, Scan) and call nothing.

@@ -69,16 +69,20 @@ func (c *Core) nextWrite(now time.Time, out []Command) []Command {
 		return out
 	}
 	if (c.wantsFlush() || c.stalled()) && !now.Before(t.lastFlush.Add(c.cfg.FlushInterval)) {
-		chunks, unproven, all := c.plan()
-		t.lastFlush = now
-		if len(chunks) == 0 { // readers cannot see yet what there is to correct; a token tells when they can
+		chunks, rest, all := c.plan()
+		if len(chunks) > 0 {
+			c.begin(now, true, all)
+			c.ages.flushing(now, rest)
+			t.lastFlush = now
+			c.totals.Flushes++
+			return append(out, Write{Seq: t.seq, Chunks: chunks})
+		}
+		// Readers cannot see yet what there is to correct. A token tells when they can: at once when
+		// something has been streamed since the last one, else in its turn.
+		if rest.local.After(c.serverAt.local) || now.Sub(t.lastSent) >= c.cfg.FlushInterval {
 			c.begin(now, false, true)
 			return append(out, Write{Seq: t.seq})
 		}
-		c.begin(now, true, all)
-		c.ages.flushing(now)
-		c.totals.Flushes++
-		return append(out, Write{Seq: t.seq, Chunks: chunks, Unproven: unproven})
 	}
 	if c.wantsToken(now) {
 		c.begin(now, false, true)
@@ -129,35 +133,36 @@ func (c *Core) writeDeadline(now time.Time) time.Time {
 	if now.Before(t.pause) {
 		return t.pause
 	}
-	if c.wantsFlush() || c.stalled() {
-		return t.lastFlush.Add(c.cfg.FlushInterval)
+	if d := t.lastFlush.Add(c.cfg.FlushInterval); d.After(now) && (c.wantsFlush() || c.stalled()) {
+		return d
 	}
-	if c.hurries() {
+	if c.wantsFlush() || c.stalled() || c.hurries() {
 		return t.lastSent.Add(c.cfg.FlushInterval)
 	}
 	return t.lastSent.Add(c.cfg.tokenInterval())
 }
 
 // plan cuts the due corrections into chunks, in key order. A correction is due when its unit is
-// settled and the drift that readers can see is not 0. It reports whether that was all of them, and
-// which transactions have to be visible before anything is written.
-func (c *Core) plan() (chunks []Chunk, unproven []uint64, all bool) {
+// settled and the drift that readers can see is not 0. It returns since when there is drift that they
+// cannot see, and whether the chunks cover all of the rest.
+func (c *Core) plan() (chunks []Chunk, rest moment, all bool) {
 	due := make([]Correction, 0, len(c.books.drifting))
-	v := c.journal.veil(c.snapshot, c.serverAt.local)
+	v := c.journal.veil(c.snapshot)
 	all = true
 	groups := maps.Clone(c.books.drifting)
-	for g := range v.rows {
+	for g := range v.drifts {
 		groups[g] = struct{}{}
 	}
 	for g := range groups {
 		if !c.books.unit(g.Slot).settled() {
 			continue
 		}
-		behind, known := v.drift(g)
-		if behind != 0 || !known {
+		behind, known := v.behind(g)
+		if !known {
 			all = false
+			continue
 		}
-		if delta := c.books.cell(g).Drift() - behind; known && delta != 0 {
+		if delta := c.books.cell(g).Drift() - behind; delta != 0 {
 			due = append(due, Correction{Group: g, Delta: delta})
 		}
 	}
@@ -179,7 +184,7 @@ func (c *Core) plan() (chunks []Chunk, unproven []uint64, all bool) {
 	if len(chunk) > 0 {
 		chunks = append(chunks, Chunk{Corrections: chunk})
 	}
-	return chunks, v.unproven, all
+	return chunks, v.oldest, all
 }
 
 // Written takes in the answer to a Write.
@@ -188,7 +193,6 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 	t.writing = false
 	c.totals.Corrections += int64(r.Written)
 	t.patient = nil
-	t.failed = t.failed || r.Hidden
 	if len(r.Deferred) > 0 {
 		t.failed = true
 		c.totals.Deferred += int64(len(r.Deferred))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // journalSize bounds the journal. An entry is some 200 bytes; what matters is the number of
@@ -27,7 +28,16 @@ type journal struct {
 
 type journaled struct {
 	effect decoder.Effect
-	at     time.Time // when it was streamed, our clock
+	at     moment  // its commit on the server's clock, its arrival on ours
+	drifts []drift // what it did to the drifts
+	// partial: some unit had no books yet, so that not all it did is in drifts.
+	partial bool
+}
+
+// drift is a change of one group's drift.
+type drift struct {
+	terminal.Group
+	by int64
 }
 
 func newJournal(size int, unseen []uint64) (*journal, error) {
@@ -47,10 +57,10 @@ func newJournal(size int, unseen []uint64) (*journal, error) {
 	return j, nil
 }
 
-func (j *journal) add(xid uint64, e decoder.Effect, at time.Time) {
+func (j *journal) add(xid uint64, e journaled) {
 	delete(j.lost, xid) // streamed after all
 	if !j.seen.Sees(xid) {
-		j.entries.Add(xid, journaled{effect: e, at: at})
+		j.entries.Add(xid, e)
 	}
 }
 
@@ -62,7 +72,7 @@ func (j *journal) oldestUnseen(snap pgsnap.Snapshot) time.Time {
 			continue
 		}
 		if e, ok := j.entries.Peek(xid); ok {
-			return e.at
+			return e.at.local
 		}
 	}
 	return time.Time{}

@@ -1,8 +1,6 @@
 package applier
 
 import (
-	"time"
-
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
@@ -12,48 +10,53 @@ import (
 // the rows it is for. It would be a drift of our own making, and one that we may be unable to take back
 // or to warn of: a stalled prune holds the lock of the marker's row.
 type veil struct {
-	rows     map[terminal.Group]int64    // uncounted changes behind the veil
-	groups   map[terminal.Group]struct{} // their counter row is changed by somebody behind the veil
-	slots    map[int32]struct{}          // truncated behind the veil
-	all      bool                        // the counters are truncated behind the veil, or nobody knows
-	unproven []uint64                    // streamed since the last look
+	drifts  map[terminal.Group]int64    // how much of each drift is behind the veil
+	unknown map[terminal.Group]struct{} // that cannot be told: changed before their books were filled
+	slots   map[int32]struct{}          // the same, for whole slots
+	all     bool                        // the same, for all
+	oldest  moment                      // of the transactions behind the veil that changed a drift
 }
 
-// veil lists what snap, which was asked for at looked, does not see. What was streamed after that is
-// unproven.
-func (j *journal) veil(snap pgsnap.Snapshot, looked time.Time) veil {
+// veil lists what snap does not see.
+func (j *journal) veil(snap pgsnap.Snapshot) veil {
 	v := veil{
-		rows: make(map[terminal.Group]int64), groups: make(map[terminal.Group]struct{}), slots: make(map[int32]struct{}),
+		drifts: make(map[terminal.Group]int64), unknown: make(map[terminal.Group]struct{}), slots: make(map[int32]struct{}),
 		all: j.missing(snap) > 0, // what those did is not known
 	}
 	for _, xid := range j.entries.Keys() {
 		if snap.Sees(xid) {
 			continue
 		}
-		entry, _ := j.entries.Peek(xid)
-		if !entry.at.Before(looked) {
-			v.unproven = append(v.unproven, xid)
-			continue
+		e, _ := j.entries.Peek(xid)
+		if e.partial {
+			v.doubt(&e)
 		}
-		e := &entry.effect
-		for _, s := range e.Truncated {
-			v.slots[s] = struct{}{}
+		for _, d := range e.drifts {
+			v.drifts[d.Group] += d.by
 		}
-		for _, c := range e.Rows {
-			v.rows[c.Group] += c.N
+		if e.partial || len(e.drifts) > 0 {
+			v.oldest = older(v.oldest, e.at)
 		}
-		for _, c := range e.Counters {
-			v.groups[c.Group] = struct{}{}
-		}
-		v.all = v.all || e.CountersReset
 	}
 	return v
 }
 
-// drift is how much of the group's drift is behind the veil; false when that cannot be told. Then the
-// row or the leaf is locked until it is visible, and there is nothing to be written anyway.
-func (v *veil) drift(g terminal.Group) (int64, bool) {
-	_, counted := v.groups[g]
-	_, truncated := v.slots[g.Slot]
-	return v.rows[g], !counted && !truncated && !v.all
+func (v *veil) doubt(e *journaled) {
+	for _, s := range e.effect.Truncated {
+		v.slots[s] = struct{}{}
+	}
+	for _, c := range e.effect.Rows {
+		v.unknown[c.Group] = struct{}{}
+	}
+	for _, c := range e.effect.Counters {
+		v.unknown[c.Group] = struct{}{}
+	}
+	v.all = v.all || e.effect.CountersReset
+}
+
+// behind is how much of the group's drift is behind the veil; false when that cannot be told.
+func (v *veil) behind(g terminal.Group) (int64, bool) {
+	_, unknown := v.unknown[g]
+	_, slot := v.slots[g.Slot]
+	return v.drifts[g], !unknown && !slot && !v.all
 }

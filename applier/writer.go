@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -75,13 +74,6 @@ func NewWriter(conn Batcher, sql Statements, awaSchema, instance string) *Writer
 // written.
 func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResult, error) {
 	r := WriteResult{Seq: cmd.Seq}
-	visible, err := w.visible(ctx, cmd.Unproven)
-	if err != nil {
-		return r, fmt.Errorf("look whether commits are visible: %w", err)
-	}
-	if !visible {
-		r.Hidden, cmd.Chunks = true, nil
-	}
 	for _, chunk := range cmd.Chunks {
 		switch err := w.Correct(ctx, chunk); {
 		case pg.IsBusy(err):
@@ -95,7 +87,7 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 		}
 	}
 	r.Sent = time.Now()
-	err = w.token(ctx, cmd.Seq, state, &r)
+	err := w.token(ctx, cmd.Seq, state, &r)
 	if pg.IsBusy(err) {
 		r.Err = err
 		return r, nil
@@ -104,21 +96,6 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 		return r, fmt.Errorf("write a token: %w", err)
 	}
 	return r, nil
-}
-
-// visible asks whether readers see all of these transactions. Once they do, they always will.
-func (w *Writer) visible(ctx context.Context, xids []uint64) (seen bool, err error) {
-	if len(xids) == 0 {
-		return true, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, tokenLimits().within+patience)
-	defer cancel()
-	text := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(xids)), ","), "[]")
-	b := &pgx.Batch{}
-	b.Queue(`select not exists (select 1 from unnest($1::text::xid8[]) x where not pg_visible_in_snapshot(x, pg_current_snapshot()))`, "{"+text+"}")
-	br := w.conn.SendBatch(ctx, b)
-	err = br.QueryRow().Scan(&seen)
-	return seen, errors.Join(err, br.Close())
 }
 
 // noAnswer marks a chunk as ours without answering for anything: the token is back only when all chunks

@@ -124,7 +124,7 @@ func All() []Mutant {
 		},
 		{
 			"counting prune blamed for our correction", "applier/uncounted.go", "|| countingPrune(&tx.Effect, c.Slot)", "",
-			"./internal/sim", "TestOwnWritesAreNobodysFault",
+			"./applier", "TestCountingPruneIsNotBlamed",
 		},
 		{
 			"a new slot's blind spot overlooked", "internal/daemon/takeover.go", "start.Unseen = start.Snapshot.Unseen(xid)", "_ = xid",

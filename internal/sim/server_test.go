@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,9 +26,6 @@ type server struct{ *sim }
 // SendBatch implements applier.Batcher.
 func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 	first := b.QueuedQueries[0]
-	if strings.Contains(first.SQL, "pg_visible_in_snapshot") {
-		return &results{rows: [][]any{{s.visible(first.Arguments[0].(string))}}}
-	}
 	if first.Arguments[1].(string) != s.leader {
 		return &results{rows: [][]any{nil}}
 	}
@@ -55,20 +51,6 @@ func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 	s.commit(t)
 	s.show(t)
 	return &results{rows: answer}
-}
-
-func (s server) visible(xids string) bool {
-	snap := s.snapshot()
-	for x := range strings.SplitSeq(strings.Trim(xids, "{}"), ",") {
-		var xid uint64
-		if _, err := fmt.Sscan(x, &xid); err != nil {
-			panic(err)
-		}
-		if !snap.Sees(xid) {
-			return false
-		}
-	}
-	return true
 }
 
 func (s server) correct(t *worldTx, q *pgx.QueuedQuery) {

@@ -261,7 +261,7 @@ func (w *world) writer(uncounted bool) *worldTx {
 			t.counters[g] = new(w.count[g] + n)
 		}
 		did = true
-	case k < 14 || k < 17 && !w.counting:
+	case k < 17 && !w.counting: // one that meets a correction leaves a counter behind, whoever prunes
 		w.prune(t, g.Slot, counted)
 		did = true
 	case k < 18 && (uncounted || w.counting) && !w.honest:
