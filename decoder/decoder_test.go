@@ -247,6 +247,30 @@ func TestWhatCannotBeRead(t *testing.T) {
 	}
 }
 
+// Cut anywhere, a message may be refused or found to hold what was wanted already; it never completes a
+// transaction that it did not end, and never panics. Kinds of later protocol versions are refused by name.
+func TestCutAnywhere(t *testing.T) {
+	messages := append(describeAll(),
+		msg('I').U32(leafOID).U8('N').Tuple(row("a", 1, 0)...).B, msg('D').U32(leafOID).U8('K').Tuple(keyOnly("a", 1, 0)...).B,
+		msg('U').U32(leafOID).U8('K').Tuple(keyOnly("a", 1, 0)...).U8('N').Tuple(row("b", 1, 0)...).B,
+		msg('T').U32(2).U8(0).U32(leafOID).U32(counterOID).B, append(msg('M').U8(1).U64(1).Str(prefix).U32(4).B, "me 7"...), commit(9))
+	for _, m := range messages {
+		for n := range len(m) {
+			d := newTestDecoder()
+			feedTo(t, d, append(describeAll(), begin(1))...)
+			_, done, err := d.Decode(m[:n])
+			require.False(t, done, "%q", m[:n])
+			if m[0] == 'C' || m[0] == 'T' || n < 5 {
+				require.Error(t, err, "%q", m[:n])
+			}
+		}
+	}
+	for _, kind := range []byte("bPKrp") {
+		_, _, err := newTestDecoder().Decode(msg(kind).U64(1).U64(2).B)
+		require.ErrorContains(t, err, "this build reads protocol versions 1 and 2")
+	}
+}
+
 func TestParseInt(t *testing.T) {
 	for text, want := range map[string]int64{
 		"0": 0, "-0": 0, "7": 7, "-7": -7, "9223372036854775807": 1<<63 - 1, "-9223372036854775808": -1 << 63,

@@ -47,6 +47,23 @@ func TestTemporarySlot(t *testing.T) {
 	require.Empty(t, f.Errors())
 }
 
+// finish removes everything, whichever slot the daemon had.
+func TestFinishWithTemporarySlot(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	before := e.catalogs()
+	d := e.daemon("--slot-lifetime", "temporary", "--checkpoint-interval", "200ms")
+	e.marker(true, 10*time.Second)
+	e.insert(5)
+	e.balanced(2 * time.Second)
+	require.Contains(t, e.status().Next, "pre-#290 writers still active on queue q")
+	code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "20s")
+	require.Zero(t, code, out+errs)
+	require.Zero(t, d.wait(5*time.Second))
+	e.marker(true, 0)
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = null`) // for the comparison only
+	require.Equal(t, before, e.catalogs(), "a trace is left")
+}
+
 // Something holds the slot back while WAL is written. Past half of --max-retained-wal the marker is
 // cleared; past it the slot is dropped. A new one waits for what held the old one back, and does not
 // keep more than it may while it waits either.

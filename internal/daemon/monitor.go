@@ -86,9 +86,9 @@ func (s *session) guardWAL() {
 	if (suspicion != "") != s.guarded {
 		s.guarded = suspicion != ""
 		if s.guarded {
-			s.log.Warn("WAL piles up behind the replication slot", zap.Int64("retained_bytes", s.retained), zap.Int64("limit_bytes", most))
+			s.log.Warn("WAL piles up behind the replication slot", zap.String("retained", compact(uint64(s.retained))), zap.String("limit", compact(uint64(most)))) //nolint:gosec // both are positive
 		} else {
-			s.log.Info("the replication slot keeps little WAL again", zap.Int64("retained_bytes", s.retained))
+			s.log.Info("the replication slot keeps little WAL again", zap.String("retained", compact(uint64(s.retained)))) //nolint:gosec // positive
 		}
 	}
 	s.core.Suspect(suspicion)
