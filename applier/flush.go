@@ -109,8 +109,8 @@ func (c *Core) wantsToken(now time.Time) bool {
 }
 
 // hurries reports that something waits for tokens: a fence for the position, scans for a snapshot that
-// sees what the journal lacks, trust for enough of
-// them in a row, or the end for one that covers everything before it.
+// sees what the journal lacks, trust for enough of them in a row, or the end for one that covers
+// everything before it.
 func (c *Core) hurries() bool {
 	return c.fencesOpen() || len(c.journal.lost) > 0 || c.tokens.prompt < promptTokens || (c.stopping && !c.heardSinceStop())
 }
