@@ -1,4 +1,3 @@
-// Package proxy is a network that breaks on demand: a TCP proxy between the daemon and the server.
 package proxy
 
 import (

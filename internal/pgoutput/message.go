@@ -1,6 +1,3 @@
-// Package pgoutput builds the messages that a server sends to a logical replication client
-// (PostgreSQL manual, 55.9), for the tests of the decoder and for the simulation. The product does
-// not import it.
 package pgoutput
 
 import (
