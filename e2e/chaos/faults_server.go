@@ -67,17 +67,16 @@ func midCorrection(ctx context.Context, a *arena) error {
 }
 
 func timeouts(ctx context.Context, a *arena) error {
-	defer a.eye.silence("sessions terminated")()
+	over := a.eye.silence("sessions terminated")
 	err := a.all(ctx, `alter role `+role+` set statement_timeout = '5ms'`, `alter role `+role+` set lock_timeout = '1ms'`,
 		`alter role `+role+` set idle_in_transaction_session_timeout = '1ms'`, `alter role `+role+` set default_transaction_read_only = on`,
 		`alter role `+role+` set default_transaction_isolation = 'serializable'`)
 	if err != nil {
 		return err
 	}
-	if err := a.terminate(ctx, "%"); err != nil {
-		return err
-	}
-	err = a.trusted(ctx)
+	err = first(err, a.terminate(ctx, "%"))
+	over()
+	err = first(err, a.trusted(ctx)) // in spite of them
 	return first(err, a.exec(ctx, `alter role `+role+` reset all`))
 }
 
