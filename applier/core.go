@@ -146,7 +146,7 @@ func (c *Core) takeTokens(now time.Time, tx *decoder.Tx) bool {
 			continue
 		}
 		c.tokens.returned(now, seq)
-		c.endWrite()
+		c.endWrite(now)
 		c.marker.returned(seq)
 	}
 	return len(tx.Tokens) > 0

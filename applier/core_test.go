@@ -166,3 +166,31 @@ func TestPlanStopsAtTheVeil(t *testing.T) {
 	chunks, _, _ = b.core.plan()
 	require.Equal(t, []Correction{{Group: g0, Delta: 7}}, chunks[0].Corrections)
 }
+
+// A flush puts off what it finds locked, and leaves what is behind the veil its age. When that is lifted
+// and everything balances by itself, no transaction comes to say so.
+func TestAgesEndWithoutATransaction(t *testing.T) {
+	b := newBench(t)
+	b.core.books = filled(t, 0)
+	b.core.whole = true
+	b.core.tokens.first = true
+	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: n}}} }
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, add(5)), b.tx(102, add(-5))})
+	answer := func(seen string, deferred ...terminal.Group) {
+		w, ok := b.core.Next(b.now)[0].(Write)
+		require.True(t, ok)
+		b.now = b.now.Add(200 * time.Millisecond)
+		b.core.Written(b.now, WriteResult{Seq: w.Seq, Sent: b.now, Server: b.now, Snapshot: snap(t, seen), Deferred: deferred})
+		b.core.Transactions(b.now, []decoder.Tx{b.tx(200+uint32(w.Seq), decoder.Effect{}, Token("me", w.Seq))})
+		b.now = b.now.Add(time.Second)
+	}
+	b.core.tokens.first = false
+	answer("102:103:102") // readers see 101 only
+	require.True(t, b.core.stalled())
+	answer("102:103:102", g0)
+	require.NotZero(t, b.core.ages.oldest(b.now, b.now))
+	answer("150:150:")
+	answer("150:150:")
+	answer("150:150:")
+	require.Zero(t, b.core.ages.oldest(b.now, b.now))
+}

@@ -215,11 +215,11 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 	c.readMarker(now, r)
 	c.scans.latest = r.Snapshot
 	c.forget()
-	c.endWrite()
+	c.endWrite(now)
 }
 
 // endWrite settles a write once the writer has answered and the token is back, in either order.
-func (c *Core) endWrite() {
+func (c *Core) endWrite(now time.Time) {
 	t := &c.tokens
 	if t.busy() || !t.open {
 		return
@@ -232,6 +232,9 @@ func (c *Core) endWrite() {
 	}
 	if t.flushing {
 		c.ages.flushed(t.all && !t.failed)
+	}
+	if len(c.books.drifting) == 0 { // also when what the flush was to correct has been undone meanwhile
+		c.ages.balanced(now)
 	}
 	c.ages.confirm(c.serverAt.local, c.unseenAt)
 }

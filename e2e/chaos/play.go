@@ -164,6 +164,9 @@ func (a *arena) draw() []fault {
 			if n -= f.weight; n >= 0 || f.weight == 0 {
 				continue
 			}
+			if slices.ContainsFunc(picked, func(p fault) bool { return p.name == f.name }) {
+				break // some faults make objects that can be made once only
+			}
 			if f.alone {
 				return []fault{f}
 			}
