@@ -64,6 +64,22 @@ func TestFinishWithTemporarySlot(t *testing.T) {
 	require.Equal(t, before, e.catalogs(), "a trace is left")
 }
 
+// finish removes everything of ours within a moment of asking the daemons to leave. A standby that did not
+// look in that moment must not take what is gone for a fresh start, and make it all anew.
+func TestStandbyLeavesWithTheSchema(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	first := e.daemon()
+	e.marker(true, 10*time.Second)
+	second := e.daemon()
+	second.logged("standing by", 5*time.Second)
+	first.signal(stopped) // it holds the lock, as finish does by then
+	t.Cleanup(func() { first.signal(resumed) })
+	e.exec(`drop schema awa_counterd cascade`)
+	require.Zero(t, second.wait(5*time.Second))
+	second.logged("leaving for good", 0)
+	require.Zero(t, e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`))
+}
+
 // Something holds the slot back while WAL is written. Past half of --max-retained-wal the marker is
 // cleared; past it the slot is dropped. A new one waits for what held the old one back, and does not
 // keep more than it may while it waits either.

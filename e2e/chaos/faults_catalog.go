@@ -83,22 +83,27 @@ func sql(statements ...string) func(context.Context, *arena) error {
 	}
 }
 
-// patiently runs DDL as a careful operator does: with a lock timeout, again and again.
+// patiently runs DDL as a careful operator does: with a lock timeout, again and again. What another fault
+// has taken away meanwhile is waited for; what it has put there already is fine.
 func (a *arena) patiently(ctx context.Context, statement string) error {
-	for range 60 {
+	for began := time.Now(); ; {
 		err := pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `set local lock_timeout = '900ms'; `+statement)
 			return err
 		})
 		var e *pgconn.PgError
-		if !errors.As(err, &e) || (e.Code != "55P03" && e.Code != "40P01") {
+		switch {
+		case !errors.As(err, &e):
 			return err
+		case e.Code == "42710":
+			return nil
+		case e.Code != "55P03" && e.Code != "40P01" && e.Code != "42704", time.Since(began) > time.Minute:
+			return fmt.Errorf("%s: %w", statement, err)
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("no lock for: %s", statement)
 }
 
 // slotCall ends the walsender and calls a function on the slot before it is back.

@@ -23,6 +23,7 @@ type Daemon struct {
 	log     *zap.Logger
 	started bool   // a session got as far as streaming, or as standing by
 	last    string // the instance of the last session
+	follows bool   // another daemon's lead was seen, and none of ours since
 	broken  string // why the slot of the last session cannot be read any further; "" if it can
 }
 

@@ -25,17 +25,19 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		if err != nil {
 			return err
 		}
-		if got {
+		leader, known, err := d.readLeader(ctx, c, l)
+		switch {
+		case err != nil:
+			return err
+		case leader.Leaving, d.follows && !known:
+			// finish, or teardown. Who did not look in the moment between its asking and its removing
+			// must not take what is gone for a fresh start, and make it all anew.
+			return errFinished
+		case got:
+			d.follows = false
 			return nil
 		}
-		d.started = true
-		leader, known, err := d.readLeader(ctx, c, l)
-		if err != nil {
-			return err
-		}
-		if leader.Leaving {
-			return errFinished
-		}
+		d.started, d.follows = true, known
 		if known {
 			if err := d.depose(ctx, c, l, leader); err != nil {
 				return err
@@ -96,7 +98,11 @@ func (d *Daemon) readLeader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (ch
 	if err != nil || !there {
 		return checkpoint.Leader{}, false, err
 	}
-	return checkpoint.ReadLeader(ctx, c, string(l.Schema))
+	leader, known, err := checkpoint.ReadLeader(ctx, c, string(l.Schema))
+	if pg.IsNoTable(err) { // removed since
+		return checkpoint.Leader{}, false, nil
+	}
+	return leader, known, err
 }
 
 // clearOrphan clears the marker unless the leader has come back to life in the meantime.

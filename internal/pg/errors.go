@@ -24,6 +24,7 @@ const (
 	codeNotInPrerequisite     = "55000"
 	codeUndefinedObject       = "42704"
 	codeDuplicateObject       = "42710"
+	codeUndefinedTable        = "42P01"
 	codeFeatureNotSupported   = "0A000"
 )
 
@@ -79,6 +80,9 @@ func IsNoFreeSlot(err error) bool { return code(err) == codeConfigurationLimit }
 
 // IsDuplicate reports that an object is there already.
 func IsDuplicate(err error) bool { return code(err) == codeDuplicateObject }
+
+// IsNoTable reports that a table is not there, or not any more.
+func IsNoTable(err error) bool { return code(err) == codeUndefinedTable }
 
 // IsSlotUnusable reports a slot that was lost, or that decodes WAL without its publication.
 func IsSlotUnusable(err error) bool {
