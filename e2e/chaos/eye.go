@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -145,9 +146,9 @@ func (e *eye) weigh() {
 
 // silence opens a window of a kind and returns what ends its fault.
 func (e *eye) silence(kind string) (over func()) {
-	if len(e.arena.crew) > 1 {
+	if len(e.arena.crew) > 1 && !strings.HasPrefix(kind, "all killed") {
 		kind += ", a standby beside"
-	} else {
+	} else if len(e.arena.crew) == 1 {
 		kind += ", alone"
 	}
 	e.mu.Lock()

@@ -76,7 +76,7 @@ func killedAll(ctx context.Context, a *arena) error {
 
 // diedAt kills the leader and has its successors die at a point, the nth time they come there.
 func diedAt(ctx context.Context, a *arena, point string) error {
-	defer a.eye.silence("killed at a point")()
+	defer a.eye.silence("all killed, and again at a point")()
 	if point == failpoint.Published || point == failpoint.SlotMade {
 		if err := a.dropSlot(ctx); err != nil { // these are on the way to a new slot only
 			return err

@@ -332,7 +332,7 @@ func (a *arena) bounded() error {
 	const bound = 2*maxStaleness + 2*time.Second // docs/operations.md, and what a busy machine adds
 	a.eye.mu.Lock()
 	defer a.eye.mu.Unlock()
-	for _, kind := range []string{"killed", "stopped", "cut off", "half-open", "killed at a point"} {
+	for _, kind := range []string{"killed", "stopped", "cut off", "half-open"} {
 		if s := a.eye.closed[kind+", a standby beside"]; s.worst > bound {
 			return fmt.Errorf("a marker stood %s without a voucher (%s, a standby beside); the bound is %s", s.worst, kind, bound)
 		}

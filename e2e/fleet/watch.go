@@ -34,6 +34,7 @@ type Watch struct {
 	Oldest           time.Duration // oldest drift while trusted: age of the youngest writes that explain it
 
 	since map[Key]time.Time // unexplained since
+	last  time.Time         // the look before
 }
 
 const grace = 500 * time.Millisecond
@@ -89,13 +90,15 @@ func (w *Watch) Look(ctx context.Context, q Querier) error {
 func (w *Watch) judge(now time.Time, trusted bool, oldest time.Duration, unexplained map[Key]Wrong) {
 	w.Samples++
 	since := make(map[Key]time.Time, len(unexplained))
+	// Between looks that are far apart a drift may have been corrected and another have come.
+	apart := now.Sub(w.last) > grace/2
 	for k := range unexplained {
 		since[k] = now
-		if then, ok := w.since[k]; ok {
+		if then, ok := w.since[k]; ok && !apart {
 			since[k] = then
 		}
 	}
-	w.since = since
+	w.since, w.last = since, now
 	w.Set = trusted
 	if !trusted {
 		return
