@@ -4,7 +4,7 @@
 //
 // Core is the whole protocol as a state machine without I/O and without a clock: events go in with
 // the time they happened, commands come out of Next. One goroutine owns it. That is what lets the
-// simulation (sim_test.go) drive the same code through a crash at every step. Writer is the other
+// simulation (internal/sim) drive the same code through a crash at every step. Writer is the other
 // half: it carries out correction and token commands on a real connection.
 //
 // Invariants:

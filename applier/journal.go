@@ -24,6 +24,7 @@ type journal struct {
 	// out of a full journal, or streamed by the process before this one.
 	lost map[uint64]struct{}
 	seen pgsnap.Snapshot
+	size int
 }
 
 type journaled struct {
@@ -41,7 +42,7 @@ type drift struct {
 }
 
 func newJournal(size int, unseen []uint64) (*journal, error) {
-	j := &journal{lost: make(map[uint64]struct{})}
+	j := &journal{lost: make(map[uint64]struct{}), size: size}
 	for _, x := range unseen {
 		j.lost[x] = struct{}{}
 	}
@@ -128,4 +129,4 @@ func (j *journal) ids() []uint64 {
 	return out
 }
 
-func (j *journal) crowded() bool { return j.entries.Len() > journalSize/2 }
+func (j *journal) crowded() bool { return j.entries.Len() > j.size/2 }

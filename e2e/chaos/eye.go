@@ -60,16 +60,20 @@ func (e *eye) shut() {
 }
 
 func (e *eye) look() {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
+	next := time.NewTimer(0)
+	defer next.Stop()
 	weigh := time.Now()
 	for {
 		select {
 		case <-e.ctx.Done():
 			return
-		case <-tick.C:
+		case <-next.C:
 		}
+		began := time.Now()
 		e.sample()
+		// A look holds a lock on every leaf. Pruners need a turn, else leaves grow, looks take longer,
+		// and pruners get none at all.
+		next.Reset(max(10*time.Millisecond, time.Since(began)))
 		if time.Since(weigh) > time.Second {
 			weigh = time.Now()
 			e.weigh()

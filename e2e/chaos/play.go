@@ -301,6 +301,9 @@ func (a *arena) curtain(ctx context.Context) error {
 	if err := a.bounded(); err != nil {
 		return err
 	}
+	if w := &a.eye.watch; w.Sparse > w.Samples/2 {
+		return fmt.Errorf("%d of %d samples came too late after the one before to judge by", w.Sparse, w.Samples)
+	}
 	if err := a.crewOf(0); err != nil {
 		return err
 	}

@@ -109,6 +109,7 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 	p("| measured | |\n|---|---|")
 	p("| daemons killed with SIGKILL | %d |", t.kills.Load())
 	p("| samples in one snapshot each; trusted | %s; %s |", humanize.Comma(int64(w.Samples)), humanize.Comma(int64(w.Trusted)))
+	p("| samples more than 250ms after the one before, the server's own outages among them | %s |", humanize.Comma(int64(w.Sparse)))
 	p("| trusted samples with a drift older than %s | **%d** |", maxStaleness, w.Dishonest)
 	p("| the same while nobody could clear the marker: crash windows, or its row locked by a stalled transaction of awa's own | %d |", w.Excused)
 	p("| oldest drift in the other trusted samples | %s |", w.Oldest.Round(time.Millisecond))

@@ -27,6 +27,7 @@ type Watch struct {
 	Unlogged func() bool
 
 	Samples, Trusted int
+	Sparse           int           // samples too long after the one before to follow an unexplained drift
 	Dishonest        int           // trusted samples with a drift older than the bound
 	Excused          int           // dishonest ones while nobody could have cleared the marker
 	First            *Wrong        // the first of the dishonest
@@ -92,6 +93,9 @@ func (w *Watch) judge(now time.Time, trusted bool, oldest time.Duration, unexpla
 	since := make(map[Key]time.Time, len(unexplained))
 	// Between looks that are far apart a drift may have been corrected and another have come.
 	apart := now.Sub(w.last) > grace/2
+	if apart && !w.last.IsZero() {
+		w.Sparse++
+	}
 	for k := range unexplained {
 		since[k] = now
 		if then, ok := w.since[k]; ok && !apart {
