@@ -34,8 +34,14 @@ type Watch struct {
 	Set              bool          // the marker, at the last look
 	Oldest           time.Duration // oldest drift while trusted: age of the youngest writes that explain it
 
-	since map[Key]time.Time // unexplained since
+	since map[Key]standing // what is unexplained
 	last  time.Time         // the look before
+}
+
+// standing is an unexplained drift that was seen look after look.
+type standing struct {
+	from    time.Time
+	missing bool // rows that no counter has; else counts that no row has
 }
 
 const grace = 500 * time.Millisecond
@@ -90,17 +96,19 @@ func (w *Watch) Look(ctx context.Context, q Querier) error {
 
 func (w *Watch) judge(now time.Time, trusted bool, oldest time.Duration, unexplained map[Key]Wrong) {
 	w.Samples++
-	since := make(map[Key]time.Time, len(unexplained))
+	since := make(map[Key]standing, len(unexplained))
 	// Between looks that are far apart a drift may have been corrected and another have come.
 	apart := now.Sub(w.last) > grace/2
 	if apart && !w.last.IsZero() {
 		w.Sparse++
 	}
-	for k := range unexplained {
-		since[k] = now
-		if then, ok := w.since[k]; ok && !apart {
-			since[k] = then
+	for k, d := range unexplained {
+		s := standing{now, d.Rows > d.Counter}
+		// So is a drift the other way: the counters were corrected between the looks, and clamped, say.
+		if then, ok := w.since[k]; ok && !apart && then.missing == s.missing {
+			s = then
 		}
+		since[k] = s
 	}
 	w.since, w.last = since, now
 	w.Set = trusted
@@ -116,8 +124,8 @@ func (w *Watch) judge(now time.Time, trusted bool, oldest time.Duration, unexpla
 	if w.Unlogged != nil && w.Unlogged() {
 		limit = w.Bound
 	}
-	for k, then := range since {
-		if now.Sub(then) > limit {
+	for k, s := range since {
+		if now.Sub(s.from) > limit {
 			if excused {
 				w.Excused++
 				return
