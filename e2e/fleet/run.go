@@ -175,10 +175,10 @@ func draw(ops []Op, r *rand.Rand) Op {
 	return ops[0]
 }
 
-// lead is one tick of a leader; leadership bounces between old and new binaries.
+// lead is one tick of a leader; leadership bounces between old and new binaries. It rotates right after
+// it pruned: these writers, unlike awa's, write to any slot, and soon to the one that was emptied.
 func (f *Fleet) lead(ctx context.Context, r *rand.Rand) {
 	w := Writer{Schema: f.cfg.Schema, Counted: r.IntN(2) == 0}
-	f.note(ctx, Do(ctx, f.pool, func(tx pgx.Tx) error { return w.Rotate(ctx, tx) }))
 	err := Do(ctx, f.pool, func(tx pgx.Tx) error { return w.Prune(ctx, tx, -1) })
 	switch {
 	case errors.Is(err, ErrBlocked):
@@ -188,6 +188,7 @@ func (f *Fleet) lead(ctx context.Context, r *rand.Rand) {
 	default:
 		f.Prunes.Add(1)
 	}
+	f.note(ctx, Do(ctx, f.pool, func(tx pgx.Tx) error { return w.Rotate(ctx, tx) }))
 }
 
 func (f *Fleet) disturb(ctx context.Context, p Pick) {
