@@ -35,7 +35,7 @@ type Watch struct {
 	Oldest           time.Duration // oldest drift while trusted: age of the youngest writes that explain it
 
 	since map[Key]standing // what is unexplained
-	last  time.Time         // the look before
+	last  time.Time        // the look before
 }
 
 // standing is an unexplained drift that was seen look after look.

@@ -10,7 +10,9 @@ import (
 // The oracle of every other test: what it must say of a drift that no logged write explains.
 func TestWatchJudgesUnexplainedDrift(t *testing.T) {
 	k := Key{Slot: 1, Queue: "email", Priority: 1}
-	off := func(rows, counter int64) map[Key]Wrong { return map[Key]Wrong{k: {Key: k, Rows: rows, Counter: counter}} }
+	off := func(rows, counter int64) map[Key]Wrong {
+		return map[Key]Wrong{k: {Key: k, Rows: rows, Counter: counter}}
+	}
 	right := map[Key]Wrong{}
 	type look struct {
 		trusted bool
