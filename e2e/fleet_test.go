@@ -96,6 +96,8 @@ func TestMixedFleet(t *testing.T) {
 			require.Empty(t, f.Errors(), "writers failed")
 			require.GreaterOrEqual(t, s.Trusted, s.Samples/2, "hardly ever trusted")
 			require.GreaterOrEqual(t, s.Samples, enoughSamples)
+			reused := e.scalar(`select count(distinct ready_slot) from fleet_log.disturbed_` + e.layout.Schema + ` where what = 'prune'`)
+			require.GreaterOrEqual(t, reused, min(int64(e.layout.Slots), f.Prunes.Load()/2), "the ring does not go round")
 			e.noMismatch(d)
 		})
 	}

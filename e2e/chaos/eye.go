@@ -30,9 +30,26 @@ type eye struct {
 	blinds []time.Time     // when each such time began
 }
 
-// window is a time during which the daemon cannot clear the marker.
+// window is a time during which the daemon cannot clear the marker. That the marker is not set does not
+// end it: a command to set it may be on its way.
 type window struct {
 	began, over time.Time // over: the fault itself has ended; zero before that
+	mute        string    // the instance that led when it began
+	unset       time.Time // when the marker was seen not set, and from then on while the fault lasted
+}
+
+// closes reports that somebody vouches who can clear the marker.
+func (w *window) closes(v voucher) bool {
+	if w.over.IsZero() {
+		return v.instance != w.mute && v.at.After(w.began)
+	}
+	return v.at.After(w.over)
+}
+
+// voucher is a leader that says that the counters can be trusted, and when it said so last.
+type voucher struct {
+	instance string
+	at       time.Time
 }
 
 // span sums up the windows of a kind.
@@ -95,17 +112,31 @@ func (e *eye) sample() {
 		return
 	}
 	now := time.Now()
-	back := e.voucher(ctx)
+	v := e.voucher(ctx)
 	for kind, w := range e.open {
-		if !e.watch.Set || (!w.over.IsZero() && back.After(w.over)) {
-			s := e.closed[kind]
-			s.n++
-			s.total += now.Sub(w.began)
-			s.worst = max(s.worst, now.Sub(w.began))
-			e.closed[kind] = s
+		switch {
+		case !e.watch.Set && w.unset.IsZero():
+			w.unset = now
+		case e.watch.Set && w.over.IsZero():
+			w.unset = time.Time{}
+		}
+		if w.closes(v) {
+			e.closed[kind] = e.closed[kind].with(w, now)
 			delete(e.open, kind)
 		}
 	}
+}
+
+// with adds a window that closes now: how long its marker stood.
+func (s span) with(w *window, now time.Time) span {
+	stood := now.Sub(w.began)
+	if !w.unset.IsZero() {
+		stood = w.unset.Sub(w.began)
+	}
+	s.n++
+	s.total += stood
+	s.worst = max(s.worst, stood)
+	return s
 }
 
 // markerLocked reports that a transaction in progress holds the marker's row. While it stalls, nobody in
@@ -127,14 +158,12 @@ func (e *eye) stalls() (over func()) {
 	return func() { set(time.Second) }
 }
 
-// voucher is when a leader last said that it vouches for the counters; zero when it does not.
-func (e *eye) voucher(ctx context.Context) time.Time {
-	var at time.Time
-	err := e.arena.pool.QueryRow(ctx, `select heartbeat_at from awa_counterd.leader where awa_schema = $1 and state = 'trusted'`, schema).Scan(&at)
-	if err != nil {
-		return time.Time{}
+// voucher reads who vouches for the counters; nobody when the leader does not.
+func (e *eye) voucher(ctx context.Context) (v voucher) {
+	if e.arena.pool.QueryRow(ctx, `select instance, heartbeat_at from awa_counterd.leader where awa_schema = $1 and state = 'trusted'`, schema).Scan(&v.instance, &v.at) != nil {
+		return voucher{}
 	}
-	return at
+	return v
 }
 
 func (e *eye) weigh() {
@@ -155,13 +184,20 @@ func (e *eye) silence(kind string) (over func()) {
 	} else if len(e.arena.crew) == 1 {
 		kind += ", alone"
 	}
+	var mute string
+	_ = e.arena.pool.QueryRow(e.ctx, `select instance from awa_counterd.leader where awa_schema = $1`, schema).Scan(&mute)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w, ok := e.open[kind]
+	if ok && !w.unset.IsZero() { // the next of its kind before anybody vouched
+		e.closed[kind] = e.closed[kind].with(w, time.Now())
+		ok = false
+	}
 	if !ok {
 		w = &window{began: time.Now()}
 		e.open[kind] = w
 	}
+	w.mute, w.over = mute, time.Time{}
 	return func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()

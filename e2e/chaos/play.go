@@ -142,8 +142,10 @@ func slaughter() fault {
 			if err := pause(ctx, a.between(20*time.Millisecond, 900*time.Millisecond)); err != nil {
 				return err
 			}
-			a.eye.silence("killed")()
-			a.anyone().current().Kill()
+			victim := a.anyone().current()
+			over := a.eye.silence("killed")
+			victim.Kill()
+			over()
 			a.tally.kills.Add(1)
 		}
 		return nil
