@@ -38,17 +38,33 @@ type window struct {
 	unset       time.Time // when the marker was seen not set, and from then on while the fault lasted
 }
 
-// closes reports that somebody vouches who can clear the marker.
-func (w *window) closes(v voucher) bool {
-	if w.over.IsZero() {
-		return v.instance != w.mute && v.at.After(w.began)
+// look takes in what was seen of the marker, and reports whether that ends the window: somebody vouches
+// who can clear the marker.
+func (w *window) look(now time.Time, set bool, v voucher) (closes bool) {
+	switch {
+	case !set && w.unset.IsZero():
+		w.unset = now
+	case set && w.over.IsZero() && v.instance == w.mute: // nobody else can have set it for the counters' sake
+		w.unset = time.Time{}
 	}
-	return v.at.After(w.over)
+	if w.over.IsZero() {
+		return v.trusts && v.instance != w.mute && v.at.After(w.began)
+	}
+	return v.trusts && v.at.After(w.over)
 }
 
-// voucher is a leader that says that the counters can be trusted, and when it said so last.
+// stood is how long the marker stood in a window that ends now.
+func (w *window) stood(now time.Time) time.Duration {
+	if !w.unset.IsZero() {
+		now = w.unset
+	}
+	return now.Sub(w.began)
+}
+
+// voucher is a leader, whether it says that the counters can be trusted, and when it said so last.
 type voucher struct {
 	instance string
+	trusts   bool
 	at       time.Time
 }
 
@@ -114,25 +130,14 @@ func (e *eye) sample() {
 	now := time.Now()
 	v := e.voucher(ctx)
 	for kind, w := range e.open {
-		switch {
-		case !e.watch.Set && w.unset.IsZero():
-			w.unset = now
-		case e.watch.Set && w.over.IsZero():
-			w.unset = time.Time{}
-		}
-		if w.closes(v) {
-			e.closed[kind] = e.closed[kind].with(w, now)
+		if w.look(now, e.watch.Set, v) {
+			e.closed[kind] = e.closed[kind].with(w.stood(now))
 			delete(e.open, kind)
 		}
 	}
 }
 
-// with adds a window that closes now: how long its marker stood.
-func (s span) with(w *window, now time.Time) span {
-	stood := now.Sub(w.began)
-	if !w.unset.IsZero() {
-		stood = w.unset.Sub(w.began)
-	}
+func (s span) with(stood time.Duration) span {
 	s.n++
 	s.total += stood
 	s.worst = max(s.worst, stood)
@@ -158,9 +163,10 @@ func (e *eye) stalls() (over func()) {
 	return func() { set(time.Second) }
 }
 
-// voucher reads who vouches for the counters; nobody when the leader does not.
+// voucher reads who leads and what it says.
 func (e *eye) voucher(ctx context.Context) (v voucher) {
-	if e.arena.pool.QueryRow(ctx, `select instance, heartbeat_at from awa_counterd.leader where awa_schema = $1 and state = 'trusted'`, schema).Scan(&v.instance, &v.at) != nil {
+	const sql = `select instance, state = 'trusted', heartbeat_at from awa_counterd.leader where awa_schema = $1`
+	if e.arena.pool.QueryRow(ctx, sql, schema).Scan(&v.instance, &v.trusts, &v.at) != nil {
 		return voucher{}
 	}
 	return v
@@ -190,7 +196,7 @@ func (e *eye) silence(kind string) (over func()) {
 	defer e.mu.Unlock()
 	w, ok := e.open[kind]
 	if ok && !w.unset.IsZero() { // the next of its kind before anybody vouched
-		e.closed[kind] = e.closed[kind].with(w, time.Now())
+		e.closed[kind] = e.closed[kind].with(w.stood(time.Now()))
 		ok = false
 	}
 	if !ok {
