@@ -190,8 +190,7 @@ func (e *eye) silence(kind string) (over func()) {
 	} else if len(e.arena.crew) == 1 {
 		kind += ", alone"
 	}
-	var mute string
-	_ = e.arena.pool.QueryRow(e.ctx, `select instance from awa_counterd.leader where awa_schema = $1`, schema).Scan(&mute)
+	mute := e.voucher(e.ctx).instance
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w, ok := e.open[kind]

@@ -74,7 +74,7 @@ func timeouts(ctx context.Context, a *arena) error {
 	if err != nil {
 		return err
 	}
-	err = first(err, a.terminate(ctx, "%"))
+	err = a.terminate(ctx, "%")
 	over()
 	err = first(err, a.trusted(ctx)) // in spite of them
 	return first(err, a.exec(ctx, `alter role `+role+` reset all`))
