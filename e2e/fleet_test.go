@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
@@ -101,6 +102,29 @@ func TestMixedFleet(t *testing.T) {
 			e.noMismatch(d)
 		})
 	}
+}
+
+// The sampler finds a drift that stands in a group that is written and corrected all the time.
+func TestSamplerSeesDriftInABusyGroup(t *testing.T) {
+	e := newEnv(t, fleet.Layout{})
+	k := fleet.Key{Slot: 3, Queue: "email", Priority: 1}
+	insert := func(counted bool, n int) {
+		e.do(counted, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, n, "", "") })
+	}
+	insert(true, 100)
+	e.exec(`update awa.queue_terminal_live_counts set live_terminal_count = live_terminal_count - 3`)
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`)
+	s := fleet.Watch{Schema: e.layout.Schema, Bound: 2 * time.Second}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		insert(false, 5)
+		require.NoError(t, s.Look(t.Context(), e.pool))
+		e.exec(`update awa.queue_terminal_live_counts set live_terminal_count = live_terminal_count + 5`)
+		require.NoError(t, s.Look(t.Context(), e.pool))
+		return s.Dishonest > 0
+	}, func() string { return "drift that stands was not seen" })
+	require.Equal(t, k, s.First.Key)
 }
 
 // noMismatch: no audit ever found the books wrong, and no prune disagreed with them.

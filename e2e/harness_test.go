@@ -57,7 +57,7 @@ func setUp(m *testing.M) int {
 		return 1
 	}
 	server, err = cluster.Start(ctx, cluster.Options{Bin: pgBin, Settings: map[string]string{
-		"max_replication_slots": "40", "max_wal_senders": "40", "max_connections": "200", "max_prepared_transactions": "5",
+		"max_replication_slots": "40", "max_wal_senders": "40", "max_connections": "200", "max_prepared_transactions": "5", "track_commit_timestamp": "on",
 	}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

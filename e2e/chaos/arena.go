@@ -50,7 +50,7 @@ func newArena(ctx context.Context, o options) (*arena, error) {
 	}
 	c, err := cluster.Start(ctx, cluster.Options{Bin: bin, Settings: map[string]string{
 		"max_prepared_transactions": "5", "max_connections": "120", "max_replication_slots": "10", "max_wal_senders": "12",
-		"deadlock_timeout": "1s", "max_wal_size": "512MB",
+		"deadlock_timeout": "1s", "max_wal_size": "512MB", "track_commit_timestamp": "on",
 	}})
 	if err != nil {
 		return nil, err

@@ -112,7 +112,7 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 	p("| samples more than 250ms after the one before, the server's own outages among them | %s |", humanize.Comma(int64(w.Sparse)))
 	p("| trusted samples with a drift older than %s | **%d** |", maxStaleness, w.Dishonest)
 	p("| the same while nobody could clear the marker: crash windows, or its row locked by a stalled transaction of awa's own | %d |", w.Excused)
-	p("| oldest drift in the other trusted samples | %s |", w.Oldest.Round(time.Millisecond))
+	p("| longest that a drift can have stood in the other trusted samples | %s |", w.Oldest.Round(time.Millisecond))
 	p("| writers stopped and every counter compared with a scan | %d times, %s groups |", t.verdicts, humanize.Comma(int64(t.groups)))
 	p("| groups wrong then | **%d**; all right %s after the writers' end at the latest |", t.wrong, t.slowest.Round(10*time.Millisecond))
 	p("| writers' transactions; prunes; rows inserted in the last schema | %s; %s; %s |", humanize.Comma(t.operations), humanize.Comma(t.prunes), humanize.Comma(rows))

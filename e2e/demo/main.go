@@ -47,7 +47,7 @@ func show(ctx context.Context, binary string, length time.Duration) (wrong int, 
 		return 0, err
 	}
 	fmt.Println("demo: starting a throwaway PostgreSQL from " + bin)
-	c, err := cluster.Start(ctx, cluster.Options{Bin: bin})
+	c, err := cluster.Start(ctx, cluster.Options{Bin: bin, Settings: map[string]string{"track_commit_timestamp": "on"}})
 	if err != nil {
 		return 0, err
 	}

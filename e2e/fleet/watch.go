@@ -11,11 +11,13 @@ import (
 // Watch samples marker, counters and rows in one snapshot, over and over, and finds drift that is
 // older than a bound while the marker is set.
 //
-// The fleet records every uncounted write with its time, so most drift is explained by writes that
-// are still young. What no young write explains may be the echo of an event (a correction that met
-// a prune, a clamp, a rebuild) and then lasts one flush; so it counts as too old once it has stood,
-// sample by sample, for grace. Young means younger than bound less grace: together, nothing older
-// than the bound passes.
+// The fleet records every uncounted write. Corrections take what was written in the order of commits,
+// so an honest drift is the sum of a group's last writes, and as old as the first of these. What is
+// no such sum, or one of writes older than the bound less grace, may be the echo of an event (a
+// correction that met a prune, a clamp, a rebuild) and then lasts one flush; so it counts as too old
+// once it has stood, sample by sample, for grace: together, nothing older than the bound passes.
+//
+// The server must have track_commit_timestamp on: writes are not recorded in the order of commits.
 type Watch struct {
 	Schema string
 	Bound  time.Duration
@@ -27,88 +29,106 @@ type Watch struct {
 	Unlogged func() bool
 
 	Samples, Trusted int
-	Sparse           int           // samples too long after the one before to follow an unexplained drift
+	Sparse           int           // samples too long after the one before to follow a drift
 	Dishonest        int           // trusted samples with a drift older than the bound
 	Excused          int           // dishonest ones while nobody could have cleared the marker
 	First            *Wrong        // the first of the dishonest
 	Set              bool          // the marker, at the last look
-	Oldest           time.Duration // oldest drift while trusted: age of the youngest writes that explain it
+	Oldest           time.Duration // the longest that a drift can have stood while trusted
 
-	since map[Key]standing // what is unexplained
-	last  time.Time        // the look before
+	since map[Key]standing
+	last  time.Time // the look before
 }
 
-// standing is an unexplained drift that was seen look after look.
+// standing is the drift of a group, followed from look to look.
 type standing struct {
-	from    time.Time
-	missing bool // rows that no counter has; else counts that no row has
+	wrong   time.Time // the group was right then; zero if no look tells
+	old     time.Time // from when on no young writes sum up to it; zero if some do
+	missing bool      // rows that no counter has; else counts that no row has
 }
 
-const grace = 500 * time.Millisecond
+const (
+	grace   = 500 * time.Millisecond
+	longest = 20 * time.Second // that a transaction takes from its record of a write to its commit
+)
 
 // Look takes one sample.
 func (w *Watch) Look(ctx context.Context, q Querier) error {
+	began := time.Now()
 	rows, err := q.Query(ctx, fmt.Sprintf(`
 		with d as materialized (select * from (%[2]s) x where n <> c),
 		trust as (select coalesce(bool_or(terminal_counter_trusted_at is not null), false) as t from %[1]s.queue_ring_state),
 		log as materialized (
-			select ready_slot as s, queue as q, priority as p, enqueue_shard as h, delta, at,
+			select ready_slot as s, queue as q, priority as p, enqueue_shard as h, at,
 			       sum(delta) over (partition by ready_slot, queue, priority, enqueue_shard order by at desc) as run
-			from fleet_log.uncounted_%[1]s where at > statement_timestamp() - 2 * $1::interval),
-		recent as (
-			select s, q, p, h, sum(least(delta, 0))::bigint as low, sum(greatest(delta, 0))::bigint as high
-			from log where at > statement_timestamp() - $1::interval group by 1, 2, 3, 4),
+			from (select ready_slot, queue, priority, enqueue_shard, delta, pg_xact_commit_timestamp(xmin) as at
+			      from fleet_log.uncounted_%[1]s where at > statement_timestamp() - $2::interval) x
+			where at > statement_timestamp() - 2 * $1::interval),
 		why as (select s, q, p, h, max(at) as at from log join d using (s, q, p, h) where run = d.n - d.c group by 1, 2, 3, 4),
 		upset as materialized (select ready_slot, max(at) as at from fleet_log.disturbed_%[1]s where at > statement_timestamp() - 2 * $1::interval group by 1)
-		select trust.t, d.s, d.q, d.p, d.h, d.n, d.c, coalesce(r.low, 0), coalesce(r.high, 0),
-		  case when exists (select 1 from upset x where (x.ready_slot is null or x.ready_slot = d.s) and x.at > why.at) then 0
-		       else coalesce(extract(epoch from statement_timestamp() - why.at), 0) end::float8
-		from trust left join d on true left join recent r using (s, q, p, h) left join why using (s, q, p, h)`, w.Schema, drifts(w.Schema)), w.Bound-grace)
+		select trust.t, d.s, d.q, d.p, d.h, d.n, d.c, extract(epoch from statement_timestamp() - why.at)::float8,
+		  exists (select 1 from upset x where (x.ready_slot is null or x.ready_slot = d.s) and x.at > why.at)
+		from trust left join d on true left join why using (s, q, p, h)`, w.Schema, drifts(w.Schema)), w.Bound, longest)
 	if err != nil {
 		return fmt.Errorf("sample: %w", err)
 	}
-	var trusted bool
+	var trusted, upset bool
 	var s *int32
 	var queue *string
 	var p, h *int16
 	var n, c *int64
-	var low, high int64
-	var age float64
-	oldest := time.Duration(0)
-	unexplained := make(map[Key]Wrong)
-	_, err = pgx.ForEachRow(rows, []any{&trusted, &s, &queue, &p, &h, &n, &c, &low, &high, &age}, func() error {
+	var age *float64
+	seen := make(map[Key]drift)
+	_, err = pgx.ForEachRow(rows, []any{&trusted, &s, &queue, &p, &h, &n, &c, &age, &upset}, func() error {
 		if s == nil {
 			return nil
 		}
-		oldest = max(oldest, time.Duration(age*float64(time.Second)))
-		if drift := *n - *c; drift < low || drift > high {
-			k := Key{*s, *queue, *p, *h}
-			unexplained[k] = Wrong{Key: k, Rows: *n, Counter: *c}
+		d := drift{rows: *n, counter: *c, upset: upset}
+		if age != nil {
+			d.summed, d.age = true, time.Duration(*age*float64(time.Second))
 		}
+		seen[Key{*s, *queue, *p, *h}] = d
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("sample: %w", err)
 	}
-	w.judge(time.Now(), trusted, oldest, unexplained)
+	w.judge(began, trusted, seen)
 	return nil
 }
 
-func (w *Watch) judge(now time.Time, trusted bool, oldest time.Duration, unexplained map[Key]Wrong) {
+// drift is a group's, in one sample.
+type drift struct {
+	rows, counter int64
+	summed        bool          // it is the sum of the group's last uncounted writes
+	age           time.Duration // the age of the first of these
+	upset         bool          // an event since then may have made it, too
+}
+
+func (w *Watch) judge(now time.Time, trusted bool, seen map[Key]drift) {
 	w.Samples++
-	since := make(map[Key]standing, len(unexplained))
 	// Between looks that are far apart a drift may have been corrected and another have come.
 	apart := now.Sub(w.last) > grace/2
 	if apart && !w.last.IsZero() {
 		w.Sparse++
 	}
-	for k, d := range unexplained {
-		s := standing{now, d.Rows > d.Counter}
-		// So is a drift the other way: the counters were corrected between the looks, and clamped, say.
-		if then, ok := w.since[k]; ok && !apart && then.missing == s.missing {
-			s = then
-		}
+	excused := trusted && w.Unvouched != nil && w.Unvouched()
+	limit := grace
+	blind := w.Unlogged != nil && w.Unlogged()
+	if blind {
+		limit = w.Bound
+	}
+	since := make(map[Key]standing)
+	var late *Wrong
+	for k, d := range seen {
+		s := w.follow(now, apart, k, d)
 		since[k] = s
+		if !s.old.IsZero() && now.Sub(s.old) > limit {
+			late = &Wrong{Key: k, Rows: d.rows, Counter: d.counter}
+		}
+		if trusted && !excused {
+			w.Oldest = max(w.Oldest, w.age(now, d, s, blind))
+		}
 	}
 	w.since, w.last = since, now
 	w.Set = trusted
@@ -116,26 +136,54 @@ func (w *Watch) judge(now time.Time, trusted bool, oldest time.Duration, unexpla
 		return
 	}
 	w.Trusted++
-	excused := w.Unvouched != nil && w.Unvouched()
-	if !excused {
-		w.Oldest = max(w.Oldest, oldest)
-	}
-	limit := grace
-	if w.Unlogged != nil && w.Unlogged() {
-		limit = w.Bound
-	}
-	for k, s := range since {
-		if now.Sub(s.from) > limit {
-			if excused {
-				w.Excused++
-				return
-			}
-			w.Dishonest++
-			if w.First == nil {
-				wrong := unexplained[k]
-				w.First = &wrong
-			}
-			return
+	switch {
+	case late == nil:
+	case excused:
+		w.Excused++
+	default:
+		w.Dishonest++
+		if w.First == nil {
+			w.First = late
 		}
 	}
+}
+
+// follow goes on with what the look before saw of a group.
+func (w *Watch) follow(now time.Time, apart bool, k Key, d drift) standing {
+	s := standing{missing: d.rows > d.counter}
+	if !apart {
+		s.wrong = w.last
+	}
+	then, ok := w.since[k]
+	ok = ok && !apart
+	if ok {
+		s.wrong = then.wrong
+	}
+	if d.summed && d.age <= w.Bound-grace {
+		return s
+	}
+	s.old = now
+	// A drift the other way is another one: the counters were corrected between the looks, and clamped, say.
+	if ok && !then.old.IsZero() && then.missing == s.missing {
+		s.old = then.old
+	}
+	return s
+}
+
+// age is how long a drift can have stood. blind: it may be no sum of writes at all.
+func (w *Watch) age(now time.Time, d drift, s standing, blind bool) time.Duration {
+	age := d.age
+	if !s.old.IsZero() {
+		age = now.Sub(s.old)
+		if d.summed && !blind {
+			age += w.Bound - grace
+		}
+	}
+	switch {
+	case !s.wrong.IsZero():
+		return min(age, now.Sub(s.wrong))
+	case d.upset: // then its writes say little
+		return 0
+	}
+	return age
 }
