@@ -3,6 +3,8 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 
 	"github.com/jackc/pgx/v5"
@@ -101,12 +103,35 @@ func (w Writer) account(ctx context.Context, tx pgx.Tx, changes map[Key]int64) e
 	if err != nil {
 		return fmt.Errorf("increment the counter: %w", err)
 	}
+	fewer := slices.ContainsFunc(slices.Collect(maps.Values(changes)), func(n int64) bool { return n < 0 })
+	if fewer && !w.Silent {
+		if err := w.clamps(ctx, tx, a); err != nil {
+			return err
+		}
+	}
 	_, err = tx.Exec(ctx, fmt.Sprintf(`
 		update %[1]s.queue_terminal_live_counts c set live_terminal_count = greatest(0, c.live_terminal_count + d.n)
 		from unnest($1::int[], $2::text[], $3::int2[], $4::int2[], $5::int8[]) d(s, q, p, h, n)
 		where n < 0 and c.ready_slot = d.s and c.queue = d.q and c.priority = d.p and c.enqueue_shard = d.h`, w.Schema), a...)
 	if err != nil {
 		return fmt.Errorf("decrement the counter: %w", err)
+	}
+	return nil
+}
+
+// clamps records how much of a decrement the counter cannot take, for want of rows that nobody counted yet:
+// as much goes uncounted.
+func (w Writer) clamps(ctx context.Context, tx pgx.Tx, changes []any) error {
+	_, err := tx.Exec(ctx, fmt.Sprintf(`
+		with d as (select * from unnest($1::int[], $2::text[], $3::int2[], $4::int2[], $5::int8[]) d(s, q, p, h, n) where n < 0),
+		held as materialized (
+			select ready_slot as s, queue as q, priority as p, enqueue_shard as h, live_terminal_count as c
+			from %[1]s.queue_terminal_live_counts where (ready_slot, queue, priority, enqueue_shard) in (select s, q, p, h from d)
+			order by 1, 2, 3, 4 for no key update)
+		insert into fleet_log.uncounted_%[1]s
+		select s, q, p, h, d.n + coalesce(held.c, 0) from d left join held using (s, q, p, h) where d.n + coalesce(held.c, 0) < 0`, w.Schema), changes...)
+	if err != nil {
+		return fmt.Errorf("record a clamp: %w", err)
 	}
 	return nil
 }

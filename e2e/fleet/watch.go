@@ -15,7 +15,8 @@ import (
 // so an honest drift is the sum of a group's last writes, and as old as the first of these. What is
 // no such sum, or one of writes older than the bound less grace, may be the echo of an event (a
 // correction that met a prune, a clamp, a rebuild) and then lasts one flush; so it counts as too old
-// once it has stood, sample by sample, for grace: together, nothing older than the bound passes.
+// once it has stood, sample by sample, for grace: together, nothing older than the bound passes. A
+// group that was seen right within the bound has no older drift.
 //
 // The server must have track_commit_timestamp on: writes are not recorded in the order of commits.
 type Watch struct {
@@ -123,7 +124,7 @@ func (w *Watch) judge(now time.Time, trusted bool, seen map[Key]drift) {
 	for k, d := range seen {
 		s := w.follow(now, apart, k, d)
 		since[k] = s
-		if !s.old.IsZero() && now.Sub(s.old) > limit {
+		if s.late(now, w.Bound, limit) {
 			late = &Wrong{Key: k, Rows: d.rows, Counter: d.counter}
 		}
 		if trusted && !excused {
@@ -146,6 +147,11 @@ func (w *Watch) judge(now time.Time, trusted bool, seen map[Key]drift) {
 			w.First = late
 		}
 	}
+}
+
+// late: an old drift stands for longer than allowed, and was not right within the bound.
+func (s standing) late(now time.Time, bound, allowed time.Duration) bool {
+	return !s.old.IsZero() && now.Sub(s.old) > allowed && (s.wrong.IsZero() || now.Sub(s.wrong) > bound)
 }
 
 // follow goes on with what the look before saw of a group.

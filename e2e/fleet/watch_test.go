@@ -38,6 +38,7 @@ func TestWatchJudgesDrift(t *testing.T) {
 		{"is the sum of young writes", []look{{true, sum(10, 5, 14*tick), tick}, {true, sum(10, 5, 15*tick), tick}}, 0, 15 * tick},
 		{"is the sum of writes, and was right after them", []look{{true, right, tick}, {true, sum(10, 5, 14*tick), tick}, {true, sum(10, 5, 15*tick), tick}}, 0, 2 * tick},
 		{"is the sum of writes that grow old", []look{{true, sum(10, 5, 15*tick), tick}, {true, sum(10, 5, 17*tick), 2 * tick}, {true, sum(10, 5, 19*tick), 2 * tick}, {true, sum(10, 5, 21*tick), 2 * tick}, {true, sum(10, 5, 23*tick), 2 * tick}}, 1, 21 * tick},
+		{"was right within the bound", []look{{true, right, tick}, {true, off(10, 5), 2 * tick}, {true, off(11, 5), 2 * tick}, {true, off(12, 5), 2 * tick}, {true, off(13, 5), 2 * tick}, {true, off(14, 5), 2 * tick}}, 0, 8 * tick},
 		{"happens to be the sum of old writes", []look{{true, right, tick}, {true, sum(10, 5, 30*tick), tick}, {true, right, tick}}, 0, tick},
 	} {
 		t.Run(c.name, func(t *testing.T) {
