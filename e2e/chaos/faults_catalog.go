@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -86,6 +87,8 @@ func sql(statements ...string) func(context.Context, *arena) error {
 // patiently runs DDL as a careful operator does: with a lock timeout, again and again. What another fault
 // has taken away meanwhile is waited for; what it has put there already is fine.
 func (a *arena) patiently(ctx context.Context, statement string) error {
+	// A lock, a deadlock, what is away, a catalog row that another fault is changing.
+	passing := []string{"55P03", "40P01", "42704", "XX000"}
 	for began := time.Now(); ; {
 		err := pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `set local lock_timeout = '900ms'; `+statement)
@@ -97,7 +100,7 @@ func (a *arena) patiently(ctx context.Context, statement string) error {
 			return err
 		case e.Code == "42710":
 			return nil
-		case e.Code != "55P03" && e.Code != "40P01" && e.Code != "42704", time.Since(began) > time.Minute:
+		case !slices.Contains(passing, e.Code) || time.Since(began) > time.Minute:
 			return fmt.Errorf("%s: %w", statement, err)
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
