@@ -3,8 +3,6 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"sort"
 
 	"github.com/jackc/pgx/v5"
@@ -103,7 +101,10 @@ func (w Writer) account(ctx context.Context, tx pgx.Tx, changes map[Key]int64) e
 	if err != nil {
 		return fmt.Errorf("increment the counter: %w", err)
 	}
-	fewer := slices.ContainsFunc(slices.Collect(maps.Values(changes)), func(n int64) bool { return n < 0 })
+	fewer := false
+	for _, n := range changes {
+		fewer = fewer || n < 0
+	}
 	if fewer && !w.Silent {
 		if err := w.clamps(ctx, tx, a); err != nil {
 			return err

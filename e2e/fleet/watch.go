@@ -79,16 +79,16 @@ func (w *Watch) Look(ctx context.Context, q Querier) error {
 	var p, h *int16
 	var n, c *int64
 	var age *float64
-	seen := make(map[Key]drift)
+	var seen []drift
 	_, err = pgx.ForEachRow(rows, []any{&trusted, &s, &queue, &p, &h, &n, &c, &age, &upset}, func() error {
 		if s == nil {
 			return nil
 		}
-		d := drift{rows: *n, counter: *c, upset: upset}
+		d := drift{Wrong: Wrong{Key{*s, *queue, *p, *h}, *n, *c}, upset: upset}
 		if age != nil {
 			d.summed, d.age = true, time.Duration(*age*float64(time.Second))
 		}
-		seen[Key{*s, *queue, *p, *h}] = d
+		seen = append(seen, d)
 		return nil
 	})
 	if err != nil {
@@ -100,13 +100,13 @@ func (w *Watch) Look(ctx context.Context, q Querier) error {
 
 // drift is a group's, in one sample.
 type drift struct {
-	rows, counter int64
-	summed        bool          // it is the sum of the group's last uncounted writes
-	age           time.Duration // the age of the first of these
-	upset         bool          // an event since then may have made it, too
+	Wrong
+	summed bool          // it is the sum of the group's last uncounted writes
+	age    time.Duration // the age of the first of these
+	upset  bool          // an event since then may have made it, too
 }
 
-func (w *Watch) judge(now time.Time, trusted bool, seen map[Key]drift) {
+func (w *Watch) judge(now time.Time, trusted bool, seen []drift) {
 	w.Samples++
 	// Between looks that are far apart a drift may have been corrected and another have come.
 	apart := now.Sub(w.last) > grace/2
@@ -121,11 +121,11 @@ func (w *Watch) judge(now time.Time, trusted bool, seen map[Key]drift) {
 	}
 	since := make(map[Key]standing)
 	var late *Wrong
-	for k, d := range seen {
-		s := w.follow(now, apart, k, d)
-		since[k] = s
+	for _, d := range seen {
+		s := w.follow(now, apart, d)
+		since[d.Key] = s
 		if s.late(now, w.Bound, limit) {
-			late = &Wrong{Key: k, Rows: d.rows, Counter: d.counter}
+			late = &d.Wrong
 		}
 		if trusted && !excused {
 			w.Oldest = max(w.Oldest, w.age(now, d, s, blind))
@@ -155,12 +155,12 @@ func (s standing) late(now time.Time, bound, allowed time.Duration) bool {
 }
 
 // follow goes on with what the look before saw of a group.
-func (w *Watch) follow(now time.Time, apart bool, k Key, d drift) standing {
-	s := standing{missing: d.rows > d.counter}
+func (w *Watch) follow(now time.Time, apart bool, d drift) standing {
+	s := standing{missing: d.Rows > d.Counter}
 	if !apart {
 		s.wrong = w.last
 	}
-	then, ok := w.since[k]
+	then, ok := w.since[d.Key]
 	ok = ok && !apart
 	if ok {
 		s.wrong = then.wrong

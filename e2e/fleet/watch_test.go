@@ -10,16 +10,16 @@ import (
 // The oracle of every other test: what it must say of a drift, and of how long it stood.
 func TestWatchJudgesDrift(t *testing.T) {
 	k := Key{Slot: 1, Queue: "email", Priority: 1}
-	off := func(rows, counter int64) map[Key]drift {
-		return map[Key]drift{k: {rows: rows, counter: counter}}
+	off := func(rows, counter int64) []drift {
+		return []drift{{Wrong: Wrong{k, rows, counter}}}
 	}
-	sum := func(rows, counter int64, age time.Duration) map[Key]drift {
-		return map[Key]drift{k: {rows: rows, counter: counter, summed: true, age: age}}
+	sum := func(rows, counter int64, age time.Duration) []drift {
+		return []drift{{Wrong: Wrong{k, rows, counter}, summed: true, age: age}}
 	}
-	right := map[Key]drift{}
+	var right []drift
 	type look struct {
 		trusted bool
-		seen    map[Key]drift
+		seen    []drift
 		apart   time.Duration // since the look before
 	}
 	const tick = 100 * time.Millisecond
