@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e mutants chaos soak check fmt fuzz bench bench-reconcile clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-awa mutants chaos soak check fmt fuzz bench bench-reconcile clean
 
 all: build
 
@@ -15,8 +15,10 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/awa-counterd ./cmd/awa-counterd
 
 # A throwaway PostgreSQL, a mixed fleet, the daemon, its death and return, a verdict. About a minute.
+# SHAPE=306, striped or ledger is the shape of awa's counter, here and below.
+SHAPE ?= ledger
 demo: build
-	go run ./e2e/demo -daemon bin/awa-counterd
+	go run ./e2e/demo -daemon bin/awa-counterd -shape $(SHAPE)
 
 # Everything that decides whether a change is right. PostgreSQL is installed when it is missing.
 test: unit mutants e2e
@@ -26,6 +28,14 @@ unit:
 
 e2e:
 	go test -count=1 -timeout 15m ./e2e/...
+
+# With awa itself: published releases, old and new, in one database, each pair without us and with us. It goes
+# on where it was broken off (tmp/realawa), two minutes a cell; PART=short is one cell, PART=pairs,errors,migrate
+# and the like are others, ARGS="-old 0.6.0b1 -leads new" leaves some, ARGS=-again plays all anew.
+e2e-awa: REPORT ?= docs/compatibility.md
+e2e-awa: PART ?= pairs
+e2e-awa: build
+	go run ./e2e/realawa -daemon bin/awa-counterd -part $(PART) $(if $(SEED),-seed $(SEED)) $(ARGS) -report '$(REPORT)'
 
 # Each line of internal/mutants/list.go breaks one invariant; a named test has to notice.
 mutants:
@@ -38,14 +48,14 @@ build-failpoints:
 # Every fault singly, then some mixed: four minutes. SEED=n replays a run, REPORT= leaves the docs alone.
 chaos: REPORT ?= chaos=docs/testing.md
 chaos: build-failpoints
-	go run ./e2e/chaos $(if $(SEED),-seed $(SEED)) -report '$(REPORT)'
+	go run ./e2e/chaos -shape $(SHAPE) $(if $(SEED),-seed $(SEED)) -report '$(REPORT)'
 
 # The same, and mixed faults for as long as asked, then calm.
 KILLS   ?= 1000
 MINUTES ?= 60
 soak: REPORT ?= soak=docs/testing.md
 soak: build-failpoints
-	go run ./e2e/chaos $(if $(SEED),-seed $(SEED)) -kills $(KILLS) -minutes $(MINUTES) -report '$(REPORT)'
+	go run ./e2e/chaos -shape $(SHAPE) $(if $(SEED),-seed $(SEED)) -kills $(KILLS) -minutes $(MINUTES) -report '$(REPORT)'
 
 # Style, static analysis, races and leaks.
 check:

@@ -43,7 +43,7 @@ func TestDoctorFindsPlantedFaults(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
+	e := newEnvOn(t, c, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 	code, wanting := e.doctor()
 	require.Zero(t, code, "%+v", wanting)
 	const tables = "awa.done_entries, awa.queue_terminal_live_counts, awa.queue_ring_state, awa.queue_terminal_rollups"

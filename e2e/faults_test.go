@@ -75,8 +75,8 @@ func TestGroundChangesWhileRunning(t *testing.T) {
 			"alter publication awa_counterd_awa add table awa.queue_terminal_live_counts",
 		},
 		"counter made anew": {
-			"drop table awa.queue_terminal_live_counts", "the counter table is not there yet",
-			"create table awa.queue_terminal_live_counts (ready_slot integer not null, queue text not null, priority smallint not null, enqueue_shard smallint not null, live_terminal_count bigint not null default 0, primary key (ready_slot, queue, priority, enqueue_shard)); alter publication awa_counterd_awa add table awa.queue_terminal_live_counts",
+			"create table form (like awa.queue_terminal_live_counts including all); drop table awa.queue_terminal_live_counts", "the counter table is not there yet",
+			"create table awa.queue_terminal_live_counts (like form including all); alter publication awa_counterd_awa add table awa.queue_terminal_live_counts",
 		},
 		"leaf added": {
 			"create table awa.done_entries_77 partition of awa.done_entries for values in (77)", "awa's tables", "",

@@ -16,7 +16,10 @@ var fourQueues = []string{"billing", "email", "reports", "webhooks"}
 
 func (e *env) fleet(cfg fleet.Config) *fleet.Fleet {
 	e.t.Helper()
-	cfg.Schema, cfg.Slots = e.layout.Schema, e.layout.Slots
+	cfg.Schema, cfg.Slots, cfg.Shape, cfg.Release = e.layout.Schema, e.layout.Slots, e.layout.Shape, e.layout.Release
+	if cfg.Fold == 0 {
+		cfg.Fold = 500 * time.Millisecond
+	}
 	if cfg.Queues == nil {
 		cfg.Queues = fourQueues
 	}
@@ -106,7 +109,7 @@ func TestMixedFleet(t *testing.T) {
 
 // The sampler finds a drift that stands in a group that is written and corrected all the time.
 func TestSamplerSeesDriftInABusyGroup(t *testing.T) {
-	e := newEnv(t, fleet.Layout{})
+	e := newEnv(t, fleet.Layout{Shape: fleet.Direct})
 	k := fleet.Key{Slot: 3, Queue: "email", Priority: 1}
 	insert := func(counted bool, n int) {
 		e.do(counted, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, n, "", "") })

@@ -87,6 +87,9 @@ func newEnvOn(t *testing.T, c *cluster.Cluster, layout fleet.Layout) *env {
 	if layout.Slots == 0 {
 		layout.Slots = 16
 	}
+	if layout.Shape == "" { // tests that name one are about that one
+		layout.Shape = os.Getenv("AWACD_SHAPE")
+	}
 	e.layout = layout
 	conn, err := c.Connect(t.Context(), e.db)
 	require.NoError(t, err)
@@ -98,7 +101,7 @@ func newEnvOn(t *testing.T, c *cluster.Cluster, layout fleet.Layout) *env {
 // newDatabase makes an empty database and removes it, its slots first, when the test ends.
 func newDatabase(t *testing.T, c *cluster.Cluster) *env {
 	t.Helper()
-	e := &env{t: t, server: c, db: fmt.Sprintf("t%d", time.Now().UnixNano()), layout: fleet.Layout{Schema: "awa"}}
+	e := &env{t: t, server: c, db: fmt.Sprintf("t%d", time.Now().UnixNano()), layout: fleet.Layout{Schema: "awa", Shape: os.Getenv("AWACD_SHAPE")}}
 	admin, err := c.Connect(t.Context(), "postgres")
 	require.NoError(t, err)
 	defer func() { _ = admin.Close(context.Background()) }()
@@ -141,7 +144,7 @@ func (e *env) exec(sql string, args ...any) {
 // do runs one transaction of a fleet's writer.
 func (e *env) do(counted bool, f func(tx pgx.Tx, w fleet.Writer) error) {
 	e.t.Helper()
-	w := fleet.Writer{Schema: e.layout.Schema, Counted: counted}
+	w := e.layout.Writer(counted)
 	require.NoError(e.t, fleet.Do(e.t.Context(), e.pool, func(tx pgx.Tx) error { return f(tx, w) }))
 }
 

@@ -66,7 +66,7 @@ func TestReconcile(t *testing.T) {
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"wal_level": "replica"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
+	e := newEnvOn(t, c, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 	e.insertAt(0, "email", 7, false)
 	e.insertAt(1, "email", 5, true)
 	e.insertAt(2, "billing", 30, false)

@@ -168,7 +168,7 @@ func TestRefusesPublications(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnv(t, fleet.Layout{Slots: 4})
+			e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 			e.exec(c.make)
 			refuses(t, refused, e.url(), nil, c.wants...)
 			e.mended(c.mend)
@@ -205,7 +205,7 @@ func TestRefusesShapes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnv(t, fleet.Layout{Slots: 4})
+			e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 			e.exec(c.change)
 			refuses(t, refused, e.url(), nil, c.wants...)
 		})

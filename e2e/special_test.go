@@ -137,15 +137,14 @@ func (e *env) savepoints(ctx context.Context, tx pgx.Tx, w fleet.Writer, k fleet
 // Before awa's migration the daemon waits, saying for what. The installer then trusts the counters
 // because done_entries happens to be empty; that trust is not ours, and is earned before it stands.
 func TestWaitsForTheMigration(t *testing.T) {
-	layout := fleet.Layout{Schema: "awa", Slots: 4, NoCounter: true}
-	e := newEnv(t, layout)
+	e := newEnv(t, fleet.Layout{Slots: 4, NoCounter: true})
 	d := e.daemon()
 	waiting := d.logged("waiting for awa's migration", 5*time.Second)
 	require.Contains(t, waiting["for"], "queue_terminal_live_counts")
 	conn, err := server.Connect(t.Context(), e.db)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(context.Background()) }()
-	require.NoError(t, layout.Migrate(t.Context(), conn))
+	require.NoError(t, e.layout.Migrate(t.Context(), conn))
 	d.logged("awa's counter table is there", 5*time.Second)
 	d.logged("marker set", 10*time.Second)
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
@@ -204,7 +203,7 @@ func TestTrustOff(t *testing.T) {
 
 // Change #304 has the counter but no marker: counters yes, trust no.
 func TestWithoutMarkerColumn(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Slots: 4, NoMarker: true})
+	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4, NoMarker: true})
 	d := e.daemon()
 	d.logged("awa has no trust marker here", 10*time.Second)
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
@@ -217,7 +216,7 @@ func TestWithoutMarkerColumn(t *testing.T) {
 // A correction below 0 never creates a row, and never leaves a negative counter: rows that fall to 0
 // stay, for awa's pruner to take.
 func TestNegativeCorrections(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Slots: 4})
+	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 	e.exec(`insert into awa.queue_terminal_live_counts values (0, 'q', 1, 0, 40), (1, 'q', 1, 0, -7), (9, 'q', 1, 0, 3)`)
 	d := e.daemon()
 	e.balanced(5 * time.Second)

@@ -14,8 +14,7 @@ import (
 // which uncounted writes fade queue by queue, status naming them, finish. At every step awa's
 // readers are told the truth.
 func TestUpgrade(t *testing.T) {
-	layout := fleet.Layout{Schema: "awa", Slots: 16, NoCounter: true}
-	e := newEnv(t, layout)
+	e := newEnv(t, fleet.Layout{NoCounter: true})
 	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean)`)
 	old := e.fleet(fleet.Config{Pre: 3, Pause: 15 * time.Millisecond, Seed: 101, Queues: []string{"billing", "email"}})
 	d := e.daemon("--checkpoint-interval", "200ms")
@@ -25,7 +24,7 @@ func TestUpgrade(t *testing.T) {
 	conn, err := server.Connect(t.Context(), e.db)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(context.Background()) }()
-	require.NoError(t, layout.Migrate(t.Context(), conn))
+	require.NoError(t, e.layout.Migrate(t.Context(), conn))
 	before := e.catalogs()
 	code, out, errs := e.command("setup")
 	require.Zero(t, code, out+errs)

@@ -62,6 +62,11 @@ func newArena(ctx context.Context, o options) (*arena, error) {
 	return a, nil
 }
 
+// layout is that of awa's tables.
+func (a *arena) layout() fleet.Layout {
+	return fleet.Layout{Schema: schema, Slots: slots, Shape: a.o.shape, Release: a.o.release}
+}
+
 // furnish makes awa's tables, owned by the role that the daemons run as, and old rows in them.
 func (a *arena) furnish(ctx context.Context) error {
 	var err error
@@ -84,7 +89,7 @@ func (a *arena) install(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if err := fleet.Install(ctx, conn, fleet.Layout{Schema: schema, Slots: slots}); err != nil {
+	if err := fleet.Install(ctx, conn, a.layout()); err != nil {
 		return err
 	}
 	_, err = conn.Exec(ctx, `grant usage, create on schema awa to `+role+`; do $$ declare r record; begin
@@ -114,8 +119,8 @@ func (a *arena) close() error {
 func (a *arena) write(ctx context.Context) error {
 	a.fleets++
 	f, err := fleet.Start(context.WithoutCancel(ctx), a.cluster.Socket("postgres"), fleet.Config{
-		Schema: schema, Slots: slots, Queues: queues, Seed: a.o.seed + a.fleets<<20, Pre: 3, Post: 2, Pause: 12 * time.Millisecond,
-		Prune: 700 * time.Millisecond, Tolerate: func() bool { return a.disturbed.Load() > 0 || time.Now().UnixNano() < a.until.Load() },
+		Schema: schema, Shape: a.o.shape, Release: a.o.release, Slots: slots, Queues: queues, Seed: a.o.seed + a.fleets<<20, Pre: 3, Post: 2, Pause: 12 * time.Millisecond,
+		Prune: 700 * time.Millisecond, Fold: 300 * time.Millisecond, Retain: 4 * time.Second, Tolerate: func() bool { return a.disturbed.Load() > 0 || time.Now().UnixNano() < a.until.Load() },
 	})
 	a.fleet = f
 	return err

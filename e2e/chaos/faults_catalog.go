@@ -185,7 +185,7 @@ func migrated(ctx context.Context, a *arena) error {
 	}
 	a.eye.unlogged()
 	for range 100 {
-		err = fleet.Layout{Schema: schema, Slots: slots}.Migrate(ctx, conn)
+		err = a.layout().MigrateAgain(ctx, conn)
 		var e *pgconn.PgError
 		if !errors.As(err, &e) || e.Code != "40P01" {
 			return err
@@ -206,7 +206,7 @@ func poisoned(ctx context.Context, a *arena) error {
 }
 
 func (a *arena) write1(ctx context.Context, f func(tx pgx.Tx, w fleet.Writer) error) error {
-	return fleet.Do(ctx, a.pool, func(tx pgx.Tx) error { return f(tx, fleet.Writer{Schema: schema, Counted: true}) })
+	return fleet.Do(ctx, a.pool, func(tx pgx.Tx) error { return f(tx, a.layout().Writer(true)) })
 }
 
 func (a *arena) loop(ctx context.Context, n int, every time.Duration, f func() error) error {

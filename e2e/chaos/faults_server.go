@@ -105,7 +105,7 @@ func unseen(ctx context.Context, a *arena) error {
 }
 
 func prepared(ctx context.Context, a *arena) error {
-	w := fleet.Writer{Schema: schema, Counted: a.rng.IntN(2) == 0}
+	w := a.layout().Writer(a.rng.IntN(2) == 0)
 	gid := fmt.Sprintf("chaos-%d", a.rng.Int64N(1<<60))
 	key := fleet.Key{Slot: int32(a.rng.IntN(slots)), Queue: queues[0], Priority: 1}
 	conn, err := a.pool.Acquire(ctx)

@@ -14,9 +14,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
 
 type options struct {
+	shape   string
+	release string
 	binary  string
 	seed    uint64
 	only    string
@@ -28,6 +32,8 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "daemon", "bin/awa-counterd-failpoints", "the binary, built with -tags failpoints")
+	flag.StringVar(&o.shape, "shape", fleet.Ledger, "the shape of awa's counter: "+strings.Join(fleet.Shapes(), ", "))
+	flag.StringVar(&o.release, "release", "", "the release of awa on the ledger: "+fleet.Beta2+", 0.6.0 to "+fleet.Latest+", "+fleet.Next+"; "+fleet.Latest+" if empty")
 	flag.Uint64Var(&o.seed, "seed", 0, "replays a run; 0 draws one")
 	flag.StringVar(&o.only, "only", "", "inject only faults whose name contains this")
 	flag.Float64Var(&o.minutes, "minutes", 0, "go on with mixed faults for this long after every fault was injected singly")
@@ -36,6 +42,10 @@ func main() {
 	flag.Parse()
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano()) % 1_000_000
+	}
+	if err := fleet.Known(o.shape, o.release); err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
@@ -52,7 +62,10 @@ func main() {
 
 // replay is the command that does the same again, as far as the schedule of faults goes.
 func (o *options) replay() string {
-	parts := []string{"make build-failpoints && go run ./e2e/chaos", fmt.Sprintf("-seed %d", o.seed)}
+	parts := []string{"make build-failpoints && go run ./e2e/chaos", "-shape " + o.shape, fmt.Sprintf("-seed %d", o.seed)}
+	if o.release != "" {
+		parts = append(parts, "-release "+o.release)
+	}
 	if o.only != "" {
 		parts = append(parts, fmt.Sprintf("-only %q", o.only))
 	}

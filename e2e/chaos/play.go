@@ -43,6 +43,9 @@ func (d *dice) shuffle(faults []fault) {
 
 func (a *arena) faults() []fault {
 	all := slices.Concat(daemonFaults(), serverFaults(), networkFaults(), catalogFaults())
+	if a.o.shape == fleet.Ledger {
+		all = append(all, ledgerFaults()...)
+	}
 	return slices.DeleteFunc(all, func(f fault) bool { return !strings.Contains(f.name, a.o.only) })
 }
 
@@ -64,7 +67,8 @@ func (a *arena) play(ctx context.Context) error {
 }
 
 func (a *arena) open(ctx context.Context) error {
-	old := fleet.Writer{Schema: schema, Silent: true}
+	old := a.layout().Writer(false)
+	old.Silent = true
 	for i, q := range queues {
 		err := fleet.Do(ctx, a.pool, func(tx pgx.Tx) error {
 			return old.Insert(ctx, tx, fleet.Key{Slot: int32(i), Queue: q, Priority: 1}, 20_000, "failed", "")

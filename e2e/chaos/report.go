@@ -29,6 +29,8 @@ type tally struct {
 	verdicts, groups, wrong int
 	slowest                 time.Duration // from the writers' end to every counter right
 	operations, prunes      int64
+	folds, stoodDown        int64
+	starved                 int64 // prunes that a locked counter row made fail
 	tolerated               int64
 	calm                    []int64
 }
@@ -58,6 +60,9 @@ func (t *tally) recovered(d time.Duration) {
 func (t *tally) absorb(f *fleet.Fleet) {
 	t.operations += f.Ops.Load()
 	t.prunes += f.Prunes.Load()
+	t.folds += f.Folds.Load()
+	t.stoodDown += f.Skipped.Load()
+	t.starved += f.Failed.Load()
 	t.tolerated += f.Tolerated.Load()
 }
 
@@ -103,6 +108,7 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 		if target == "soak" {
 			command += fmt.Sprintf(" KILLS=%d MINUTES=%g", a.o.kills, a.o.minutes)
 		}
+		command += " SHAPE=" + a.o.shape
 		command += fmt.Sprintf(" SEED=%d", a.o.seed)
 	}
 	p("`%s` on %s, commit %s, %s, %s.\n", command, time.Now().UTC().Format(time.DateOnly), commit, server, time.Since(t.began).Round(time.Second))
@@ -116,6 +122,9 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 	p("| writers stopped and every counter compared with a scan | %d times, %s groups |", t.verdicts, humanize.Comma(int64(t.groups)))
 	p("| groups wrong then | **%d**; all right %s after the writers' end at the latest |", t.wrong, t.slowest.Round(10*time.Millisecond))
 	p("| writers' transactions; prunes; rows inserted in the last schema | %s; %s; %s |", humanize.Comma(t.operations), humanize.Comma(t.prunes), humanize.Comma(rows))
+	if a.o.shape == fleet.Ledger {
+		p("| slots folded; ticks at which folding stood down; prunes that failed on a locked counter row | %s; %s; %d |", humanize.Comma(t.folds), humanize.Comma(t.stoodDown), t.starved)
+	}
 	p("| errors of writers; those that a fault at the server explains | **0**; %s |", humanize.Comma(t.tolerated))
 	if len(t.handovers) > 0 {
 		p("| leader killed to standby leading: median, worst of %d | %s, %s |", len(t.handovers), median(t.handovers), slices.Max(t.handovers).Round(10*time.Millisecond))

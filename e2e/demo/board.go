@@ -101,20 +101,13 @@ type line struct {
 // queues reads rows and counter of each queue in one snapshot, and the daemon's count of uncounted
 // writes from its checkpoint.
 func (b *board) queues(ctx context.Context) ([]line, bool, error) {
-	rows, err := b.pool.Query(ctx, fmt.Sprintf(`
-		with r as (select queue, count(*) as n from %[1]s.done_entries group by 1),
-		c as (select queue, sum(live_terminal_count)::bigint as n from %[1]s.queue_terminal_live_counts group by 1)
-		select coalesce(r.queue, c.queue), coalesce(r.n, 0), coalesce(c.n, 0) from r full join c using (queue) order by 1`, b.schema))
+	sums, err := fleet.CompareQueues(ctx, b.pool, b.schema)
 	if err != nil {
 		return nil, false, err
 	}
 	var out []line
-	var l line
-	if _, err := pgx.ForEachRow(rows, []any{&l.queue, &l.rows, &l.counter}, func() error {
-		out = append(out, l)
-		return nil
-	}); err != nil {
-		return nil, false, err
+	for _, s := range sums {
+		out = append(out, line{s.Queue, s.Rows, s.Counter})
 	}
 	set, err := fleet.Trusted(ctx, b.pool, b.schema)
 	if err != nil {
@@ -168,8 +161,8 @@ func (b *board) draw(ctx context.Context) error {
 	var s strings.Builder
 	s.WriteString("\x1b[H\x1b[2J") // home, clear
 	fmt.Fprintf(&s, "awa-counterd demo  %4.0fs  %s\n\n%s\n\n", time.Since(b.began).Seconds(), b.act, t.Render())
-	fmt.Fprintf(&s, "marker   %s\ntrust    %v\nlag      %v\nwritten  %v corrections; fleet: %d transactions, %d prunes\nsamples  %d, %d of them trusted, oldest drift while trusted %s\n\n",
-		markerWord(set, alive), field(status, "trust"), field(status, "lag"), field(status, "corrections"), b.fleet.Ops.Load(), b.fleet.Prunes.Load(),
+	fmt.Fprintf(&s, "marker   %s\ntrust    %v\nlag      %v\nwritten  %v corrections; fleet: %d transactions, %d prunes, %d folds\nsamples  %d, %d of them trusted, oldest drift while trusted %s\n\n",
+		markerWord(set, alive), field(status, "trust"), field(status, "lag"), field(status, "corrections"), b.fleet.Ops.Load(), b.fleet.Prunes.Load(), b.fleet.Folds.Load(),
 		b.watch.Samples, b.watch.Trusted, b.watch.Oldest.Round(time.Millisecond))
 	for _, n := range news {
 		fmt.Fprintf(&s, "  %s\n", n)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,9 +24,12 @@ import (
 func main() {
 	binary := flag.String("daemon", "bin/awa-counterd", "the binary to show")
 	length := flag.Duration("length", 40*time.Second, "how long the writers write")
+	layout := fleet.Layout{Schema: "awa", Slots: 16}
+	flag.StringVar(&layout.Shape, "shape", fleet.Ledger, "the shape of awa's counter: "+strings.Join(fleet.Shapes(), ", "))
+	flag.StringVar(&layout.Release, "release", "", "the release of awa on the ledger: "+fleet.Beta2+", 0.6.0 to "+fleet.Latest+", "+fleet.Next+"; "+fleet.Latest+" if empty")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	wrong, err := show(ctx, *binary, *length)
+	wrong, err := show(ctx, layout, *binary, *length)
 	stop()
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -41,18 +45,17 @@ func main() {
 
 const maxStaleness = 2 * time.Second
 
-func show(ctx context.Context, binary string, length time.Duration) (wrong int, err error) {
+func show(ctx context.Context, layout fleet.Layout, binary string, length time.Duration) (wrong int, err error) {
 	bin, err := cluster.Obtain(ctx, os.Stderr)
 	if err != nil {
 		return 0, err
 	}
-	fmt.Println("demo: starting a throwaway PostgreSQL from " + bin)
+	fmt.Printf("demo: starting a throwaway PostgreSQL from %s, with awa's tables of the shape %s\n", bin, layout.Shape)
 	c, err := cluster.Start(ctx, cluster.Options{Bin: bin, Settings: map[string]string{"track_commit_timestamp": "on"}})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	layout := fleet.Layout{Schema: "awa", Slots: 16}
 	conn, err := c.Connect(ctx, "postgres")
 	if err != nil {
 		return 0, err
@@ -76,7 +79,8 @@ var queues = []string{"billing", "email", "reports", "webhooks"}
 
 // backlog leaves rows that nobody counted, as a cluster has them before the upgrade.
 func backlog(ctx context.Context, pool *pgxpool.Pool, l fleet.Layout) error {
-	old := fleet.Writer{Schema: l.Schema, Silent: true}
+	old := l.Writer(false)
+	old.Silent = true
 	for i, q := range queues {
 		err := fleet.Do(ctx, pool, func(tx pgx.Tx) error {
 			return old.Insert(ctx, tx, fleet.Key{Slot: int32(i), Queue: q, Priority: 1}, 5000, "failed", "")
@@ -91,8 +95,9 @@ func backlog(ctx context.Context, pool *pgxpool.Pool, l fleet.Layout) error {
 // play is the show itself: writers, the daemon, its death and return, the verdict.
 func play(ctx context.Context, c *cluster.Cluster, pool *pgxpool.Pool, l fleet.Layout, binary string, length time.Duration) (int, error) {
 	f, err := fleet.Start(ctx, c.Socket("postgres"), fleet.Config{
-		Schema: l.Schema, Slots: l.Slots, Queues: queues, Seed: uint64(time.Now().UnixNano()),
+		Schema: l.Schema, Shape: l.Shape, Release: l.Release, Slots: l.Slots, Queues: queues, Seed: uint64(time.Now().UnixNano()),
 		Pre: 3, Post: 3, Pause: 45 * time.Millisecond, Prune: time.Second,
+		Fold: 700 * time.Millisecond, Retain: 5 * time.Second,
 	})
 	if err != nil {
 		return 0, err

@@ -37,8 +37,11 @@ func (p Pick) Queue() string { return p.Queues[p.Rand.IntN(len(p.Queues))] }
 // Ops are all of awa's operations on done_entries.
 func Ops() []Op {
 	return []Op{
-		{"fused completion", 40, func(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
+		{"fused completion", 20, func(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
 			return w.Insert(ctx, tx, p.Key(), 1+p.Rand.IntN(40), "", "")
+		}},
+		{"compact completion", 20, func(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
+			return w.InsertCompact(ctx, tx, p.Key(), 1+p.Rand.IntN(40))
 		}},
 		{"slow completion", 10, func(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
 			k := p.Key()
@@ -89,6 +92,7 @@ func Ops() []Op {
 			return err
 		}},
 		{"compat delete", 4, compatDelete},
+		{"compat delete of a compact completion", 1, compactDelete},
 		{"rolled back", 5, func(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
 			if err := w.Insert(ctx, tx, p.Key(), 1+p.Rand.IntN(20), "", ""); err != nil {
 				return err
@@ -124,6 +128,16 @@ func compatDelete(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
 	return err
 }
 
+// compactDelete does the same to a job that never had a row; where there are none, it does nothing.
+func compactDelete(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
+	if !w.form().receipts() {
+		return nil
+	}
+	_, err := tx.Exec(ctx, fmt.Sprintf(`select %[1]s.delete_job_compat(job) from (
+		select job_ids[1] as job from %[1]s.receipt_completion_batches where queue = $1 limit 1) j`, w.Schema), p.Queue())
+	return err
+}
+
 // savepoint inserts, thinks better of it, and inserts something else, as the rescue paths do.
 func savepoint(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
 	k := p.Key()
@@ -143,8 +157,9 @@ func savepoint(ctx context.Context, tx pgx.Tx, w Writer, p Pick) error {
 	return w.Insert(ctx, tx, k, 1, "failed", "")
 }
 
-// requeue gives retried jobs new ready rows.
+// requeue gives retried jobs new ready rows, in the current slot.
 func (w Writer) requeue(ctx context.Context, tx pgx.Tx, jobs []int64) error {
-	_, err := tx.Exec(ctx, fmt.Sprintf(`insert into %[1]s.ready_entries select 0, j, 'q' from unnest($1::bigint[]) j on conflict do nothing`, w.Schema), jobs)
+	_, err := tx.Exec(ctx, fmt.Sprintf(`insert into %[1]s.ready_entries (ready_slot, ready_generation, job_id, kind, queue, priority, lane_seq)
+		select current_slot, generation, j, 'job', 'q', 1, nextval('%[1]s.lane_seq') from unnest($1::bigint[]) j, %[1]s.queue_ring_state where singleton`, w.Schema), jobs)
 	return err
 }

@@ -29,17 +29,25 @@ func Do(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
 
 // Config of a running fleet.
 type Config struct {
-	Schema string
-	Slots  int
-	Queues []string
-	Seed   uint64
-	Pre    int           // pre-#290 workers
-	Post   int           // post-#290 workers
-	Pause  time.Duration // between two operations of a worker; 0 for full speed
+	Schema  string
+	Shape   string // Direct if empty
+	Release string // of the new binaries, on the ledger; Latest if empty
+	Slots   int
+	Queues  []string
+	Seed    uint64
+	Pre     int           // pre-#290 workers
+	Post    int           // post-#290 workers
+	Pause   time.Duration // between two operations of a worker; 0 for full speed
 	// PreQueues, when given, are the only queues that pre-#290 workers still write.
 	PreQueues []string
 	// Prune is the time between two ticks of the leader: one rotate and one prune. 0 for none.
 	Prune time.Duration
+	// OldLeads is the share of these ticks at which an old binary leads; 0 for half of them, below 0 for none.
+	OldLeads float64
+	// Retain has new leaders carry failed rows on that are younger; 0 for none. The ledger from 0.6.0 on.
+	Retain time.Duration
+	// Fold is the time between two ticks of a new leader that folds the ledger; 0 for none.
+	Fold time.Duration
 	// Chaos mixes in rebuilds and poisoned counters, about one every so often. 0 for none.
 	Chaos time.Duration
 	// Tolerate reports that errors of this moment are a fault's doing, and would be there without a
@@ -56,7 +64,12 @@ type Fleet struct {
 	Ops    atomic.Int64
 	Rows   atomic.Int64
 	Prunes atomic.Int64
-	Blocks atomic.Int64
+	Blocks atomic.Int64 // prunes and rotations that gave up on a lock
+	Failed atomic.Int64 // of these, prunes that met a locked counter row at their end: awa calls that a failure
+
+	Folds        atomic.Int64 // slots
+	Skipped      atomic.Int64 // ticks at which folding stood down, because somebody held a snapshot
+	FoldsBlocked atomic.Int64 // slots that a lock kept from being folded
 
 	Tolerated atomic.Int64 // errors that a fault explains
 
@@ -79,7 +92,7 @@ func Start(ctx context.Context, url string, cfg Config) (*Fleet, error) {
 	}
 	f := &Fleet{cfg: cfg, pool: pool, cancel: cancel, errors: make(map[string]int)}
 	for i := range cfg.Pre + cfg.Post {
-		w := Writer{Schema: cfg.Schema, Counted: i >= cfg.Pre}
+		w := cfg.writer(i >= cfg.Pre)
 		p := Pick{Rand: rand.New(rand.NewPCG(cfg.Seed, uint64(i))), Queues: cfg.Queues, Slots: cfg.Slots}
 		if !w.Counted && len(cfg.PreQueues) > 0 {
 			p.Queues = cfg.PreQueues
@@ -90,11 +103,18 @@ func Start(ctx context.Context, url string, cfg Config) (*Fleet, error) {
 	if cfg.Prune > 0 {
 		f.every(ctx, cfg.Prune, func() { f.lead(ctx, leader) })
 	}
+	if cfg.Fold > 0 && cfg.writer(true).form().ledger() {
+		f.every(ctx, cfg.Fold, func() { f.fold(ctx) })
+	}
 	if cfg.Chaos > 0 {
 		chaos := Pick{Rand: rand.New(rand.NewPCG(cfg.Seed, 1<<33)), Queues: cfg.Queues, Slots: cfg.Slots}
 		f.every(ctx, cfg.Chaos, func() { f.disturb(ctx, chaos) })
 	}
 	return f, nil
+}
+
+func (c Config) writer(counted bool) Writer {
+	return Writer{Schema: c.Schema, Shape: c.Shape, Release: c.Release, Counted: counted, Retain: c.Retain}
 }
 
 func (f *Fleet) every(ctx context.Context, pause time.Duration, do func()) {
@@ -173,34 +193,4 @@ func draw(ops []Op, r *rand.Rand) Op {
 		}
 	}
 	return ops[0]
-}
-
-// lead is one tick of a leader; leadership bounces between old and new binaries. It rotates right after
-// it pruned: these writers, unlike awa's, write to any slot, and soon to the one that was emptied.
-func (f *Fleet) lead(ctx context.Context, r *rand.Rand) {
-	w := Writer{Schema: f.cfg.Schema, Counted: r.IntN(2) == 0}
-	err := Do(ctx, f.pool, func(tx pgx.Tx) error { return w.Prune(ctx, tx, -1) })
-	switch {
-	case errors.Is(err, ErrBlocked):
-		f.Blocks.Add(1)
-	case err != nil:
-		f.note(ctx, err)
-	default:
-		f.Prunes.Add(1)
-	}
-	f.note(ctx, Do(ctx, f.pool, func(tx pgx.Tx) error { return w.Rotate(ctx, tx) }))
-}
-
-func (f *Fleet) disturb(ctx context.Context, p Pick) {
-	w := Writer{Schema: f.cfg.Schema, Counted: true}
-	f.note(ctx, Do(ctx, f.pool, func(tx pgx.Tx) error {
-		if p.Rand.IntN(3) == 0 {
-			return w.Rebuild(ctx, tx)
-		}
-		k := p.Key()
-		if p.Rand.IntN(4) == 0 {
-			k.Slot = int32(f.cfg.Slots) + 3
-		}
-		return w.Poison(ctx, tx, k, int64(p.Rand.IntN(1000)-5))
-	}))
 }

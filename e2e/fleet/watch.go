@@ -55,6 +55,10 @@ const (
 
 // Look takes one sample.
 func (w *Watch) Look(ctx context.Context, q Querier) error {
+	shape, err := found(ctx, q, w.Schema)
+	if err != nil {
+		return fmt.Errorf("sample: %w", err)
+	}
 	began := time.Now()
 	rows, err := q.Query(ctx, fmt.Sprintf(`
 		with d as materialized (select * from (%[2]s) x where n <> c),
@@ -69,7 +73,7 @@ func (w *Watch) Look(ctx context.Context, q Querier) error {
 		upset as materialized (select ready_slot, max(at) as at from fleet_log.disturbed_%[1]s where at > statement_timestamp() - 2 * $1::interval group by 1)
 		select trust.t, d.s, d.q, d.p, d.h, d.n, d.c, extract(epoch from statement_timestamp() - why.at)::float8,
 		  exists (select 1 from upset x where (x.ready_slot is null or x.ready_slot = d.s) and x.at > why.at)
-		from trust left join d on true left join why using (s, q, p, h)`, w.Schema, drifts(w.Schema)), w.Bound, longest)
+		from trust left join d on true left join why using (s, q, p, h)`, w.Schema, drifts(w.Schema, shape)), w.Bound, longest)
 	if err != nil {
 		return fmt.Errorf("sample: %w", err)
 	}

@@ -90,8 +90,8 @@ func (b *bench) fill(ctx context.Context) error {
 	for slot := range 16 {
 		_, err := conn.Exec(ctx, fmt.Sprintf(`
 			drop index awa.done_entries_%[1]d_job_id_idx;
-			insert into awa.done_entries (ready_slot, job_id, kind, queue, priority, lane_seq, enqueue_shard, attempted_at)
-			select %[1]d, i, 'job', 'queue ' || i %% 5, 1 + i %% 2, i, i %% 2, now() from generate_series(1, %[2]d) i`, slot, b.rows/16))
+			insert into awa.done_entries (ready_slot, ready_generation, job_id, kind, queue, priority, lane_seq, enqueue_shard, attempted_at)
+			select %[1]d, 7, i, 'job', 'queue ' || i %% 5, 1 + i %% 2, i, i %% 2, now() from generate_series(1, %[2]d) i`, slot, b.rows/16))
 		if err != nil {
 			return err
 		}
