@@ -1,6 +1,8 @@
 package applier
 
 import (
+	"cmp"
+	"iter"
 	"slices"
 
 	"github.com/jackc/pglogrepl"
@@ -14,55 +16,65 @@ type Books struct {
 	units    map[int32]*unit
 	order    []int32 // units in the order of their scans
 	position pglogrepl.LSN
-	drifting map[terminal.Group]struct{} // drift ≠ 0
-	dirty    map[terminal.Group]struct{} // changed since the last persist
-	touched  map[terminal.Group]terminal.Cell
+	touched  []*entry // by the transaction being applied
 	rollups  rollups
 }
 
 type unit struct {
-	main   *layer // nil until filled
-	shadow *layer // while an audit is under way
+	main     *layer // nil until filled
+	shadow   *layer // while an audit is under way
+	drifting map[*entry]struct{}
+	dirty    []*entry // changed since the last checkpoint; each once
 }
 
 // settled reports whether the unit is filled and its fence passed: what it says can be acted on.
 func (u *unit) settled() bool { return u.main != nil && !u.main.open }
 
-func newBooks(leaves []int32) *Books {
-	b := &Books{
-		units:    make(map[int32]*unit),
-		drifting: make(map[terminal.Group]struct{}),
-		dirty:    make(map[terminal.Group]struct{}),
-		touched:  make(map[terminal.Group]terminal.Cell),
-		rollups:  make(rollups),
+// account notes that an entry has changed, and files it under what it is now.
+func (u *unit) account(e *entry) {
+	if !e.dirty {
+		e.dirty = true
+		u.dirty = append(u.dirty, e)
 	}
+	if e.Drift() != 0 {
+		u.drifting[e] = struct{}{}
+	} else {
+		delete(u.drifting, e)
+	}
+}
+
+func newBooks(leaves []int32) *Books {
+	b := &Books{units: make(map[int32]*unit), rollups: make(rollups)}
 	for _, slot := range append(slices.Clone(leaves), NoLeaf) {
-		b.units[slot] = &unit{}
+		b.units[slot] = &unit{drifting: make(map[*entry]struct{})}
 		b.order = append(b.order, slot)
 	}
 	return b
 }
 
-func (b *Books) unit(slot int32) *unit {
-	if u, ok := b.units[slot]; ok && slot != NoLeaf {
-		return u
+func (b *Books) unit(slot int32) *unit { return b.units[b.unitOf(slot)] }
+
+// unitOf is the slot of a leaf, or NoLeaf.
+func (b *Books) unitOf(slot int32) int32 {
+	if _, ok := b.units[slot]; ok {
+		return slot
 	}
-	return b.units[NoLeaf]
+	return NoLeaf
 }
 
-func (b *Books) newMain(cells Cells) *layer {
-	return &layer{cells: cells, touch: func(g terminal.Group, before terminal.Cell) {
-		if _, ok := b.touched[g]; !ok {
-			b.touched[g] = before
-		}
-	}}
+// touch remembers how an entry was before the transaction that now changes it.
+func (b *Books) touch(e *entry) {
+	if !e.touched {
+		e.touched, e.before = true, e.Drift()
+		b.touched = append(b.touched, e)
+	}
 }
 
-// change is a group whose drift a transaction changed.
+// change is a group that a transaction touched.
 type change struct {
 	terminal.Group
-	before, after int64
-	broken        bool // rows fell below 0 though no fence is open: the books are wrong
+	before, after int64 // its drift
+	broken        bool  // rows fell below 0 though no fence is open: the books are wrong
 }
 
 // drifts lists what the changes did to the drifts.
@@ -79,115 +91,223 @@ func drifts(changes []change) []drift {
 // apply puts one transaction on top of the books and of every shadow, and returns the groups whose
 // drift it changed, in no particular order.
 func (b *Books) apply(xid uint64, e *decoder.Effect, end pglogrepl.LSN) []change {
-	for _, slot := range e.Truncated {
-		b.each(slot, xid, func(l *layer) { l.truncateRows(slot) })
-	}
-	for i := range e.Rows {
-		c := &e.Rows[i]
-		b.each(c.Slot, xid, func(l *layer) { l.addRows(c.Group, c.N) })
-	}
-	if e.CountersReset {
-		for _, slot := range b.order {
-			b.each(slot, xid, (*layer).resetCounters)
+	for _, slot := range b.concerned(e) {
+		u := b.units[slot]
+		for _, l := range []*layer{u.main, u.shadow} {
+			if l != nil && !l.skips(xid) {
+				b.fold(l, slot, e)
+			}
 		}
-	}
-	for i := range e.Counters {
-		c := e.Counters[i]
-		b.each(c.Slot, xid, func(l *layer) { l.setCounter(c) })
 	}
 	b.position = max(b.position, end)
 	return b.settle()
 }
 
-func (b *Books) each(slot int32, xid uint64, f func(*layer)) {
-	u := b.unit(slot)
-	if u.main != nil && !u.main.skips(xid) {
-		f(u.main)
+// concerned lists the units that an effect falls into.
+func (b *Books) concerned(e *decoder.Effect) []int32 {
+	if e.CountersReset {
+		return b.order
 	}
-	if u.shadow != nil && !u.shadow.skips(xid) {
-		f(u.shadow)
+	var out []int32
+	add := func(slot int32) {
+		if slot = b.unitOf(slot); !slices.Contains(out, slot) {
+			out = append(out, slot)
+		}
+	}
+	for _, slot := range e.Truncated {
+		add(slot)
+	}
+	for _, slot := range e.LedgerEmptied {
+		add(slot)
+	}
+	for i := range e.Rows {
+		add(e.Rows[i].Slot)
+	}
+	for i := range e.Counters {
+		add(e.Counters[i].Slot)
+	}
+	for i := range e.Pending {
+		add(e.Pending[i].Slot)
+	}
+	return out
+}
+
+// fold applies the part of an effect that falls into one unit.
+func (b *Books) fold(l *layer, slot int32, e *decoder.Effect) {
+	u := b.units[slot]
+	for _, s := range e.Truncated {
+		if b.unit(s) == u {
+			l.truncateRows(s)
+		}
+	}
+	for _, c := range e.Rows {
+		if b.unit(c.Slot) == u {
+			l.addRows(c)
+		}
+	}
+	for _, s := range e.LedgerEmptied {
+		if b.unit(s) == u {
+			l.emptyLedger(s)
+		}
+	}
+	for _, c := range e.Pending {
+		if b.unit(c.Slot) == u {
+			l.addPending(c)
+		}
+	}
+	if e.CountersReset {
+		l.resetCounters()
+	}
+	for _, c := range e.Counters {
+		if b.unit(c.Slot) == u {
+			l.setCounter(c)
+		}
 	}
 }
 
 // settle closes the accounts of what was touched since the last call.
 func (b *Books) settle() []change {
-	if len(b.touched) == 0 {
-		return nil
-	}
 	var out []change
-	for g, before := range b.touched {
-		u := b.unit(g.Slot)
-		after := u.main.cells[g]
-		if after == before {
-			continue
-		}
-		b.dirty[g] = struct{}{}
-		if after.Drift() != 0 {
-			b.drifting[g] = struct{}{}
-		} else {
-			delete(b.drifting, g)
-		}
-		broken := after.Rows < 0 && !u.main.open
-		if after.Drift() != before.Drift() || broken {
-			out = append(out, change{Group: g, before: before.Drift(), after: after.Drift(), broken: broken})
+	for _, e := range b.touched {
+		e.touched = false
+		u := b.unit(e.Slot)
+		u.account(e)
+		after := e.Drift()
+		broken := e.Rows < 0 && !u.main.open
+		if after != e.before || broken {
+			out = append(out, change{Group: e.Group, before: e.before, after: after, broken: broken})
 		}
 	}
-	clear(b.touched)
+	b.touched = b.touched[:0]
 	return out
 }
 
-// cell is what the books hold for g.
+// cell is what the books hold for g. It is the books' own.
 func (b *Books) cell(g terminal.Group) terminal.Cell {
 	if u := b.unit(g.Slot); u.main != nil {
-		return u.main.cells[g]
+		if e, ok := u.main.cells[g]; ok {
+			return e.Cell
+		}
 	}
 	return terminal.Cell{}
 }
 
-// load fills a unit without a scan: from a checkpoint at the books' position.
-func (b *Books) load(cells Cells) {
-	for _, u := range b.units {
-		u.main = b.newMain(make(Cells))
-	}
-	for g, c := range cells {
-		b.unit(g.Slot).main.cells[g] = c
-		if c.Drift() != 0 {
-			b.drifting[g] = struct{}{}
+// load fills all units without a scan: from a checkpoint at the books' position, which it takes over.
+func (b *Books) load(groups []terminal.Held) {
+	slices.SortFunc(groups, func(x, y terminal.Held) int { return cmp.Compare(b.unitOf(x.Slot), b.unitOf(y.Slot)) })
+	for slot, u := range b.units {
+		from, _ := slices.BinarySearchFunc(groups, slot, func(h terminal.Held, slot int32) int { return cmp.Compare(b.unitOf(h.Slot), slot) })
+		to := from
+		for to < len(groups) && b.unitOf(groups[to].Slot) == slot {
+			to++
+		}
+		u.main = newLayer(groups[from:to])
+		u.main.touch = b.touch
+		for _, e := range u.main.cells {
+			if e.Drift() != 0 {
+				u.drifting[e] = struct{}{}
+			}
 		}
 	}
 }
 
-// replace puts a new view in the place of a unit's books.
+// replace puts a new view in the place of a unit's books. The checkpoint must not keep what is gone.
 func (b *Books) replace(slot int32, l *layer) {
 	u := b.units[slot]
-	b.retire(u)
-	main := b.newMain(l.cells)
-	main.snap, main.bound, main.open = l.snap, l.bound, l.open
-	u.main = main
-	for g, c := range main.cells {
-		b.dirty[g] = struct{}{}
-		if c.Drift() != 0 {
-			b.drifting[g] = struct{}{}
+	u.stored(l)
+	l.touch = b.touch
+	u.main, u.drifting, u.dirty = l, make(map[*entry]struct{}), nil
+	for _, e := range l.cells {
+		u.account(e)
+	}
+}
+
+// empty makes a unit unknown again. What is left of it is what the next checkpoint has to take away.
+func (b *Books) empty(slot int32) {
+	u := b.units[slot]
+	gone := newLayer(nil)
+	u.stored(gone)
+	u.main, u.shadow, u.drifting, u.dirty = nil, nil, make(map[*entry]struct{}), nil
+	for _, e := range gone.cells {
+		u.account(e)
+	}
+}
+
+// stored gives l an entry, be it an empty one, for each group that a checkpoint may have.
+func (u *unit) stored(l *layer) {
+	if u.main != nil {
+		for g := range u.main.cells {
+			l.entry(g)
+		}
+	}
+	for _, e := range u.dirty {
+		l.entry(e.Group)
+	}
+}
+
+// soil hands a group to the next checkpoint once more.
+func (b *Books) soil(g terminal.Group) {
+	u := b.unit(g.Slot)
+	if u.main == nil {
+		u.account(&entry{Held: terminal.Held{Group: g}})
+		return
+	}
+	u.account(u.main.entry(g))
+}
+
+// wash returns what a checkpoint has to store, a copy each, and forgets that it was to be stored.
+func (b *Books) wash() []terminal.Held {
+	n := 0
+	for _, u := range b.units {
+		n += len(u.dirty)
+	}
+	out := make([]terminal.Held, 0, n)
+	for _, slot := range b.order {
+		u := b.units[slot]
+		for _, e := range u.dirty {
+			out = append(out, terminal.Held{Group: e.Group, Cell: e.Clone()})
+			e.dirty = false
+			if e.Empty() && u.main != nil && u.main.cells[e.Group] == e {
+				delete(u.main.cells, e.Group)
+			}
+		}
+		u.dirty = nil
+	}
+	return out
+}
+
+// due yields what is to be corrected and can be, from one unit on and then round.
+func (b *Books) due(turn int) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for i := range b.order {
+			u := b.units[b.order[(turn+i)%len(b.order)]]
+			if !u.settled() {
+				continue
+			}
+			for e := range u.drifting {
+				if !yield(e) {
+					return
+				}
+			}
 		}
 	}
 }
 
-// retire takes a unit's groups out of the accounts; the checkpoint must not keep what is gone.
-func (b *Books) retire(u *unit) {
-	if u.main == nil {
-		return
+func (b *Books) isDirty() bool {
+	for _, u := range b.units {
+		if len(u.dirty) > 0 {
+			return true
+		}
 	}
-	for g := range u.main.cells {
-		delete(b.drifting, g)
-		b.dirty[g] = struct{}{}
-	}
+	return false
 }
 
-// empty makes a unit unknown again.
-func (b *Books) empty(slot int32) {
-	u := b.units[slot]
-	b.retire(u)
-	u.main, u.shadow = nil, nil
+// drifting counts the groups whose counter is wrong.
+func (b *Books) drifting() (n int) {
+	for _, u := range b.units {
+		n += len(u.drifting)
+	}
+	return n
 }
 
 // settled counts the units that can be acted on.

@@ -1,6 +1,8 @@
 package applier
 
 import (
+	"iter"
+
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
@@ -12,66 +14,111 @@ import (
 // be counted there (docs/design.md §4).
 const NoLeaf int32 = -1
 
-// Cells is the state of one unit: a leaf's slot, or NoLeaf.
-type Cells map[terminal.Group]terminal.Cell
+// entry is a group in a layer. A layer keeps one by reference, since a million of them are copied
+// nowhere then.
+type entry struct {
+	terminal.Held
 
-// layer is one view of a unit: the books proper, or the shadow that an audit builds beside them.
+	before  int64 // the drift at the start of the transaction being applied
+	touched bool  // by that transaction
+	dirty   bool  // changed since it was last handed to a checkpoint
+}
+
+// layer is one view of a unit (a leaf's slot, or NoLeaf): the books proper, or the shadow that an audit
+// builds beside them.
 type layer struct {
-	cells Cells
+	cells map[terminal.Group]*entry
 	snap  pgsnap.Snapshot // the fence: what the scan under this layer has seen already
 	bound pglogrepl.LSN   // once the position is here, the fence has no more to skip
 	open  bool            // the fence stands
-	touch func(g terminal.Group, before terminal.Cell)
+	touch func(*entry)    // told before a change; nil in a shadow
+}
+
+// newLayer makes a layer of groups, which it takes over.
+func newLayer(groups []terminal.Held) *layer {
+	entries := make([]entry, len(groups)) // one block: a million small ones cost the collector more
+	l := &layer{cells: make(map[terminal.Group]*entry, len(groups))}
+	for i := range groups {
+		entries[i].Held = groups[i]
+		l.cells[groups[i].Group] = &entries[i]
+	}
+	return l
 }
 
 func (l *layer) skips(xid uint64) bool { return l.open && l.snap.Sees(xid) }
 
-func (l *layer) put(g terminal.Group, before, after terminal.Cell) {
-	if before == after {
-		return
+// entry finds a group, or makes it.
+func (l *layer) entry(g terminal.Group) *entry {
+	e, ok := l.cells[g]
+	if !ok {
+		e = &entry{Held: terminal.Held{Group: g}}
+		l.cells[g] = e
 	}
+	return e
+}
+
+// change does something to a group. An empty one goes, unless the accounts still need it.
+func (l *layer) change(e *entry, do func(*terminal.Cell)) {
 	if l.touch != nil {
-		l.touch(g, before)
+		l.touch(e)
 	}
-	if after.Empty() {
-		delete(l.cells, g)
+	do(&e.Cell)
+	if l.touch == nil && e.Empty() {
+		delete(l.cells, e.Group)
+	}
+}
+
+func (l *layer) addRows(c decoder.Change) {
+	l.change(l.entry(c.Group), func(cell *terminal.Cell) { cell.Rows += c.N })
+}
+
+func (l *layer) addPending(c decoder.Change) {
+	l.change(l.entry(c.Group), func(cell *terminal.Cell) { cell.AddPending(c.N) })
+}
+
+// setCounter takes the new value of a counter row as it is, and no change of it: the row's last value is
+// what turns it into one.
+func (l *layer) setCounter(c decoder.CounterChange) {
+	if e, known := l.cells[c.Group]; !known {
+		if c.Gone {
+			return
+		}
+	} else if v, ok := e.Bucket(c.Bucket); ok == !c.Gone && v == c.Value {
 		return
 	}
-	l.cells[g] = after
+	l.change(l.entry(c.Group), func(cell *terminal.Cell) {
+		if c.Gone {
+			cell.RemoveBucket(c.Bucket)
+		} else {
+			cell.SetBucket(c.Bucket, c.Value)
+		}
+	})
 }
 
-func (l *layer) addRows(g terminal.Group, n int64) {
-	c := l.cells[g]
-	after := c
-	after.Rows += n
-	l.put(g, c, after)
-}
-
-func (l *layer) setCounter(ch decoder.CounterChange) {
-	c := l.cells[ch.Group]
-	after := c
-	after.Counter, after.HasRow = ch.Value, true
-	if ch.Gone {
-		after.Counter, after.HasRow = 0, false
-	}
-	l.put(ch.Group, c, after)
-}
-
+// truncateRows: the leaf of a slot was emptied.
 func (l *layer) truncateRows(slot int32) {
-	for g, c := range l.cells {
-		if g.Slot == slot {
-			after := c
-			after.Rows = 0
-			l.put(g, c, after)
+	for _, e := range l.cells {
+		if e.Slot == slot && e.Rows != 0 {
+			l.change(e, func(cell *terminal.Cell) { cell.Rows = 0 })
 		}
 	}
 }
 
+// emptyLedger: what was pending in a slot is gone.
+func (l *layer) emptyLedger(slot int32) {
+	for _, e := range l.cells {
+		if e.Slot == slot && e.Pending != 0 {
+			l.change(e, func(cell *terminal.Cell) { cell.AddPending(-cell.Pending) })
+		}
+	}
+}
+
+// resetCounters: the counter table was emptied. What is pending stays; a TRUNCATE of the ledger names it.
 func (l *layer) resetCounters() {
-	for g, c := range l.cells {
-		after := c
-		after.Counter, after.HasRow = 0, false
-		l.put(g, c, after)
+	for _, e := range l.cells {
+		if len(e.Buckets()) > 0 {
+			l.change(e, func(cell *terminal.Cell) { cell.RemoveBuckets() })
+		}
 	}
 }
 
@@ -85,17 +132,42 @@ func (l *layer) passed(position pglogrepl.LSN) bool {
 	return true
 }
 
-// difference lists the groups in which two views of a unit, at the same position, disagree.
-func (c Cells) difference(o Cells) []Mismatch {
-	var out []Mismatch
-	for g, mine := range c {
-		if theirs := o[g]; theirs != mine {
-			out = append(out, Mismatch{Group: g, Books: mine, Scan: theirs})
+func (l *layer) negative() bool {
+	for _, e := range l.cells {
+		if e.Rows < 0 {
+			return true
 		}
 	}
-	for g, theirs := range o {
-		if _, ok := c[g]; !ok {
-			out = append(out, Mismatch{Group: g, Scan: theirs})
+	return false
+}
+
+// all yields what the layer holds; a group without a trace is not held.
+func (l *layer) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for _, e := range l.cells {
+			if !e.Empty() && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// difference lists the groups in which two views of a unit, at the same position, disagree.
+func (l *layer) difference(o *layer) []Mismatch {
+	var out []Mismatch
+	var none terminal.Cell
+	for mine := range l.all() {
+		theirs := &none
+		if e, ok := o.cells[mine.Group]; ok {
+			theirs = &e.Cell
+		}
+		if !mine.Equal(theirs) {
+			out = append(out, Mismatch{Group: mine.Group, Books: mine.Clone(), Scan: theirs.Clone()})
+		}
+	}
+	for theirs := range o.all() {
+		if e, ok := l.cells[theirs.Group]; !ok || e.Empty() {
+			out = append(out, Mismatch{Group: theirs.Group, Scan: theirs.Clone()})
 		}
 	}
 	return out

@@ -18,20 +18,7 @@ type Command interface{ command() }
 type Write struct {
 	Seq    uint64
 	Chunks []Chunk
-}
-
-// Chunk is a set of corrections in key order, to be written in one small transaction.
-type Chunk struct {
-	Corrections []Correction
-	// Patient: a single correction whose row was found locked before. Nothing else is locked while
-	// it waits, so it may wait longer.
-	Patient bool
-}
-
-// Correction is the change to one counter.
-type Correction struct {
-	terminal.Group
-	Delta int64 // never 0
+	Holds  bool // no corrections until somebody else has done with the counters: see Core.Hold
 }
 
 // StartScan asks for a fenced scan of a unit. It is answered by Core.Scanned.
@@ -48,9 +35,10 @@ type Persist struct {
 type Checkpoint struct {
 	Before    pglogrepl.LSN // the position stored last; 0 for the first
 	Position  pglogrepl.LSN
-	Cells     Cells // groups that changed since; an empty cell removes the group
+	Groups    []terminal.Held // those that changed since; an empty cell removes the group
 	Unseen    []uint64
-	Uncounted map[string]Uncounted // queues that changed since
+	Uncounted map[Source]Uncounted // what changed since
+	Pruned    time.Time            // when a leaf was emptied last by a binary that does not count; zero for never
 	Token     uint64               // the last token seen
 	Trusted   bool
 	Reason    string

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // TrustMode says when the marker may be set (docs/design.md §7).
@@ -23,6 +24,7 @@ type Config struct {
 	Instance  string  // random, new for every session: fences us against our own past
 	Leaves    []int32 // slots that have a leaf
 	HasMarker bool    // the ring state has the marker column
+	Shape     Shape
 
 	Trust              TrustMode
 	QuietPeriod        time.Duration // TrustQuiet: how long without uncounted writes; also what "recent" means at stop
@@ -34,17 +36,28 @@ type Config struct {
 	JournalSize int // transactions; 0 for the default. Small in tests.
 }
 
+// Shape is what the protocol needs to know of the form that awa's counters have (docs/design.md §12).
+type Shape struct {
+	Ledger   bool // who counts appends to a ledger
+	Receipts bool // prunes fold more than rows, and carry rows on
+	// OwnBucket is the bucket that corrections go to, and nobody else; 0 where a group has one counter row,
+	// which is awa's.
+	OwnBucket int16
+}
+
 // Start is where a Core begins.
 type Start struct {
 	Position pglogrepl.LSN
-	Cells    Cells // books at Position; nil when there are none and all has to be scanned
+	Resumes  bool            // there are books at Position; else all has to be scanned
+	Groups   []terminal.Held // these books; the receiver owns them
 	// Unseen are transactions up to Position that may not have been visible then: those that the
 	// checkpoint's journal had, or, behind a new slot, those that were running when it was made. One
 	// of these may have been committed in the WAL just before the slot begins, so that it is never
 	// streamed, and yet wait to become visible (synchronous replication). No scan is taken in that
 	// does not see them all, unless they are streamed.
 	Unseen    []uint64
-	Uncounted map[string]Uncounted
+	Uncounted map[Source]Uncounted
+	Pruned    time.Time       // when a leaf was emptied last by a binary that does not count; zero for never
 	Snapshot  pgsnap.Snapshot // any recent one: gives the stream's ids their epoch
 	MarkerSet bool
 }
@@ -62,6 +75,8 @@ const (
 	slowestToken    = 5 * time.Second        // tokens are the heartbeat that operators and standbys look at
 	promptTokens    = 3                      // tokens in a row that must come back promptly before trust
 	maxScans        = 2                      // at a time; more would crowd awa out of the buffer cache
+	longestPause    = time.Second            // between two scans beside a ledger
+	patientScans    = 5                      // locks in a row that a scan may meet before a word is said
 	retryPause      = 100 * time.Millisecond // before a refused or failed scan or marker write is tried again
 	idlePersist     = 10 * time.Second       // shortest time between checkpoints that only move the position
 	idlePersistMove = 64 << 10               // bytes of WAL; our own tokens and checkpoints write less in that time

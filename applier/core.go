@@ -29,6 +29,9 @@ type Core struct {
 	insert    pglogrepl.LSN   // the server's WAL insert position at the last token
 	serverAt  moment          // a reading of the server's clock
 	whole     bool            // every unit is settled
+	turn      int             // which unit a flush begins with that cannot take all
+	prunes    []prune         // that folded another number of jobs than the books held; not told yet
+	holding   bool            // corrections are held back
 	suspicion string          // why our caller does not want the marker set; "" if it may
 	unseenAt  time.Time       // when the oldest transaction was streamed that readers cannot see yet
 	stopping  bool
@@ -49,18 +52,17 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 		cfg:       cfg,
 		books:     newBooks(cfg.Leaves),
 		journal:   j,
-		uncounted: newUncounted(start.Uncounted),
+		uncounted: newUncounted(start.Uncounted, start.Pruned),
 		snapshot:  start.Snapshot,
 		scans:     newScans(),
 		marker:    marker{set: start.MarkerSet, since: now, foreign: "found set, and nobody vouches for it"},
-		persists:  persists{cells: make(Cells)},
 	}
 	c.books.position = start.Position
 	c.totals.Start = now
-	if start.Cells != nil {
-		c.books.load(start.Cells)
+	if start.Resumes {
+		c.books.load(start.Groups)
 		c.persists.position, c.persists.last, c.whole = start.Position, now, true
-		if len(c.books.drifting) > 0 {
+		if c.books.drifting() > 0 {
 			c.ages.arose(unknownAge())
 		}
 	}
@@ -93,12 +95,10 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 	}
 	c.totals.count(&tx.Effect)
 	xid := c.snapshot.Widen(tx.XID)
-	checked, wrong := c.books.auditPrune(&tx.Effect)
+	checked, wrong := c.books.auditPrune(&tx.Effect, c.cfg.Shape.Receipts)
 	c.totals.Prunes += int64(checked)
 	for _, m := range wrong {
-		c.totals.PruneMismatches++
-		c.warn("a prune folded another number of jobs than the books held; the rollups are awa's, nothing was changed",
-			"queue", m.Queue, "priority", m.Priority, "books", m.Books, "folded", m.Folded, "lsn", tx.End.String())
+		c.prunes = append(c.prunes, prune{m, tx.End, now})
 	}
 	changes := c.books.apply(xid, &tx.Effect, tx.End)
 	at := moment{server: tx.CommitTime, local: now}
@@ -113,9 +113,9 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 		}
 	}
 	if !own {
-		c.uncounted.note(tx, changes)
+		c.uncounted.note(tx, changes, c.cfg.Shape)
 	}
-	if len(c.books.drifting) == 0 {
+	if c.books.drifting() == 0 {
 		c.ages.balanced(now)
 	}
 	c.takeMarker(now, tx, own)
@@ -176,7 +176,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 			c.scans.distrust(v.unit)
 			c.totals.Rescans++
 		case v.filled:
-			if len(c.books.drifting) > 0 {
+			if c.books.drifting() > 0 {
 				c.ages.arose(unknownAge())
 			}
 		case v.audited:
@@ -184,7 +184,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 		default:
 			c.totals.AuditMismatches += int64(len(v.mismatches))
 			c.scans.distrust(v.unit)
-			if len(c.books.drifting) > 0 {
+			if c.books.drifting() > 0 {
 				c.ages.arose(unknownAge())
 			}
 			m := v.mismatches[0]
@@ -224,6 +224,30 @@ func (c *Core) Deadline(now time.Time) time.Time {
 // Suspect tells the Core of a doubt that it cannot have by itself; "" takes it back.
 func (c *Core) Suspect(why string) { c.suspicion = why }
 
+// prune is one that disagreed with the books.
+type prune struct {
+	PruneMismatch
+	end   pglogrepl.LSN
+	heard time.Time
+}
+
+// SameTables says that a look at awa's tables, begun at that time, found them as they were when the session
+// began. Only then can a prune before it be told to have folded wrong: awa's migrations change what prunes
+// fold and where, and are noticed a moment later than what new binaries do then.
+func (c *Core) SameTables(looked time.Time) {
+	for len(c.prunes) > 0 && c.prunes[0].heard.Before(looked) {
+		m := c.prunes[0]
+		c.prunes = c.prunes[1:]
+		c.totals.PruneMismatches++
+		c.warn("a prune folded another number of jobs than the books held; the rollups are awa's, nothing was changed",
+			"queue", m.Queue, "priority", m.Priority, "books", m.Books, "folded", m.Folded, "lsn", m.end.String())
+	}
+}
+
+// Hold keeps corrections back while somebody else moves counters about (awa-counterd finish), or lets go
+// again. Drift ages meanwhile, and ends trust as ever.
+func (c *Core) Hold(on bool) { c.holding = on }
+
 // Stop begins a graceful end: the flush under way and one more are finished, the marker is cleared
 // if uncounted writes are recent, and the last position is persisted and acknowledged.
 func (c *Core) Stop(now time.Time) {
@@ -248,7 +272,8 @@ func (c *Core) Position() pglogrepl.LSN { return c.books.position }
 
 // Cell is what the books hold for a group; false while they cannot be acted on.
 func (c *Core) Cell(g terminal.Group) (terminal.Cell, bool) {
-	return c.books.cell(g), c.books.unit(g.Slot).settled()
+	cell := c.books.cell(g)
+	return cell.Clone(), c.books.unit(g.Slot).settled()
 }
 
 // Notices returns what happened since the last call.

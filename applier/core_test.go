@@ -73,21 +73,21 @@ func TestTokens(t *testing.T) {
 func TestOwnWritesAreNotUncounted(t *testing.T) {
 	b := newBench(t)
 	b.core.books = filled(t, 0)
-	rows := decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: 9}}}
+	rows := decoder.Effect{Rows: []decoder.Change{{Group: g0, N: 9}}}
 	half := decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Value: 4}}}
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, rows)})
 	require.EqualValues(t, 9, b.core.uncounted.total)
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(102, half, Token("me", 1))})
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(103, decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Value: 5}}}, Token("another instance", 8))})
 	require.EqualValues(t, 9, b.core.uncounted.total)
-	require.EqualValues(t, 4, b.core.books.cell(g0).Drift())
+	require.EqualValues(t, 4, driftOf(b.core.books, g0))
 }
 
 // The server does send acknowledged transactions again after a restart.
 func TestTransactionsAreCountedOnce(t *testing.T) {
 	b := newBench(t)
 	b.core.books = filled(t, 0)
-	tx := b.tx(101, decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: 9}}})
+	tx := b.tx(101, decoder.Effect{Rows: []decoder.Change{{Group: g0, N: 9}}})
 	b.core.Transactions(b.now, []decoder.Tx{tx, tx})
 	b.core.Transactions(b.now, []decoder.Tx{tx})
 	require.EqualValues(t, 9, b.core.books.cell(g0).Rows)
@@ -133,12 +133,12 @@ func TestCountingPruneIsNotBlamed(t *testing.T) {
 	other := g0
 	other.Queue = "r"
 	fill := decoder.Effect{
-		Rows:     []decoder.RowsChange{{Group: g0, N: 9}, {Group: other, N: 4}},
+		Rows:     []decoder.Change{{Group: g0, N: 9}, {Group: other, N: 4}},
 		Counters: []decoder.CounterChange{{Group: g0, Value: 9}, {Group: other, Value: 4}},
 	}
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, fill)})
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(102, decoder.Effect{Truncated: []int32{0}, Counters: []decoder.CounterChange{{Group: other, Gone: true}}})})
-	require.EqualValues(t, -9, b.core.books.cell(g0).Drift())
+	require.EqualValues(t, -9, driftOf(b.core.books, g0))
 	require.Zero(t, b.core.uncounted.total)
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(103, decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Gone: true}}}), b.tx(104, fill)})
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(105, decoder.Effect{Truncated: []int32{0}})})
@@ -150,7 +150,7 @@ func TestPlanStopsAtTheVeil(t *testing.T) {
 	b := newBench(t)
 	b.core.books = filled(t, 0)
 	b.core.whole = true
-	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: n}}} }
+	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.Change{{Group: g0, N: n}}} }
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, add(5))})
 	hidden := b.now.Add(time.Second)
 	b.core.Transactions(hidden, []decoder.Tx{b.tx(102, add(7))})
@@ -174,7 +174,7 @@ func TestAgesEndWithoutATransaction(t *testing.T) {
 	b.core.books = filled(t, 0)
 	b.core.whole = true
 	b.core.tokens.first = true
-	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.RowsChange{{Group: g0, N: n}}} }
+	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.Change{{Group: g0, N: n}}} }
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, add(5)), b.tx(102, add(-5))})
 	answer := func(seen string, deferred ...terminal.Group) {
 		w, ok := b.core.Next(b.now)[0].(Write)

@@ -1,8 +1,6 @@
 package applier
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
@@ -34,6 +32,12 @@ type tokens struct {
 
 func (t *tokens) busy() bool { return t.writing || t.awaited != 0 }
 
+// alone reports a group whose counter row was found locked.
+func (t *tokens) alone(g terminal.Group) bool {
+	_, locked := t.patient[g]
+	return locked
+}
+
 func (t *tokens) returned(now time.Time, seq uint64) {
 	if t.awaited == 0 || seq != t.awaited {
 		return
@@ -46,7 +50,7 @@ func (t *tokens) returned(now time.Time, seq uint64) {
 }
 
 func (c *Core) wantsFlush() bool {
-	return c.tokens.first && len(c.books.drifting) > 0 && c.settledDrift()
+	return c.tokens.first && !c.holding && c.settledDrift()
 }
 
 // stalled reports that readers could not see everything at the last look. What they do see may be off
@@ -55,8 +59,8 @@ func (c *Core) stalled() bool { return c.tokens.first && !c.unseenAt.IsZero() }
 
 // settledDrift reports whether any drift lies in a unit that can be acted on.
 func (c *Core) settledDrift() bool {
-	for g := range c.books.drifting {
-		if c.books.unit(g.Slot).settled() {
+	for _, u := range c.books.units {
+		if u.settled() && len(u.drifting) > 0 {
 			return true
 		}
 	}
@@ -68,7 +72,7 @@ func (c *Core) nextWrite(now time.Time, out []Command) []Command {
 	if t.busy() || now.Before(t.pause) {
 		return out
 	}
-	if (c.wantsFlush() || c.stalled()) && !now.Before(t.lastFlush.Add(c.cfg.FlushInterval)) {
+	if (c.wantsFlush() || (c.stalled() && !c.holding)) && !now.Before(t.lastFlush.Add(c.cfg.FlushInterval)) {
 		chunks, rest, all := c.plan()
 		if len(chunks) > 0 {
 			c.begin(now, true, all)
@@ -86,7 +90,7 @@ func (c *Core) nextWrite(now time.Time, out []Command) []Command {
 	}
 	if c.wantsToken(now) {
 		c.begin(now, false, true)
-		return append(out, Write{Seq: t.seq})
+		return append(out, Write{Seq: t.seq, Holds: c.holding})
 	}
 	return out
 }
@@ -145,46 +149,44 @@ func (c *Core) writeDeadline(now time.Time) time.Time {
 // plan cuts the due corrections into chunks, in key order. A correction is due when its unit is
 // settled and the drift that readers can see is not 0. It returns since when there is drift that they
 // cannot see, and whether the chunks cover all of the rest.
+//
+// Of a great many it takes a part, from the unit next in turn: what drifts is not sorted as a whole for
+// each part of it.
 func (c *Core) plan() (chunks []Chunk, rest moment, all bool) {
-	due := make([]Correction, 0, len(c.books.drifting))
+	var due []Correction
 	v := c.journal.veil(c.snapshot)
 	all = true
-	groups := maps.Clone(c.books.drifting)
-	for g := range v.drifts {
-		groups[g] = struct{}{}
-	}
-	for g := range groups {
-		if !c.books.unit(g.Slot).settled() {
-			continue
-		}
+	take := func(g terminal.Group, drift int64) {
 		behind, known := v.behind(g)
 		if !known {
 			all = false
-			continue
-		}
-		if delta := c.books.cell(g).Drift() - behind; delta != 0 {
-			due = append(due, Correction{Group: g, Delta: delta})
+		} else if delta := drift - behind; delta != 0 {
+			due = append(due, Correction{Group: g, Delta: delta, Ends: c.ends(g, delta)})
 		}
 	}
-	slices.SortFunc(due, func(a, b Correction) int { return a.Compare(b.Group) })
-	if len(due) > maxFlush {
-		due, all = due[:maxFlush], false
-	}
-	var chunk []Correction
-	for _, d := range due {
-		if _, locked := c.tokens.patient[d.Group]; locked {
-			chunks = append(chunks, Chunk{Corrections: []Correction{d}, Patient: true})
-			continue
-		}
-		if chunk = append(chunk, d); len(chunk) == ChunkSize {
-			chunks = append(chunks, Chunk{Corrections: chunk})
-			chunk = nil
+	for g := range v.drifts { // right in the books, but not for readers
+		if cell := c.books.cell(g); cell.Drift() == 0 && c.books.unit(g.Slot).settled() {
+			take(g, 0)
 		}
 	}
-	if len(chunk) > 0 {
-		chunks = append(chunks, Chunk{Corrections: chunk})
+	for e := range c.books.due(c.turn) {
+		if len(due) >= maxFlush {
+			all, c.turn = false, c.turn+1
+			break
+		}
+		take(e.Group, e.Drift())
 	}
-	return chunks, v.oldest, all
+	return Cut(due, c.tokens.alone), v.oldest, all
+}
+
+// ends reports a correction that brings our own counter row to 0.
+func (c *Core) ends(g terminal.Group, delta int64) bool {
+	if c.cfg.Shape.OwnBucket == 0 {
+		return false
+	}
+	cell := c.books.cell(g)
+	own, _ := cell.Bucket(c.cfg.Shape.OwnBucket)
+	return own+delta == 0
 }
 
 // Written takes in the answer to a Write.
@@ -233,7 +235,7 @@ func (c *Core) endWrite(now time.Time) {
 	if t.flushing {
 		c.ages.flushed(t.all && !t.failed)
 	}
-	if len(c.books.drifting) == 0 { // also when what the flush was to correct has been undone meanwhile
+	if c.books.drifting() == 0 { // also when what the flush was to correct has been undone meanwhile
 		c.ages.balanced(now)
 	}
 	c.ages.confirm(c.serverAt.local, c.unseenAt)

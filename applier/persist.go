@@ -15,8 +15,8 @@ type persists struct {
 	pending  pglogrepl.LSN // of the one under way
 	last     time.Time
 	retryAt  time.Time
-	cells    Cells // handed out with the one under way, to be given back if it fails
-	queues   map[string]Uncounted
+	groups   []terminal.Held // handed out with the one under way, to be given back if it fails
+	sources  map[Source]Uncounted
 }
 
 func (c *Core) nextPersist(now time.Time, out []Command) []Command {
@@ -27,20 +27,17 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 	cp := Checkpoint{
 		Before:    p.position,
 		Position:  c.books.position,
-		Cells:     make(Cells, len(c.books.dirty)),
+		Groups:    c.books.wash(),
 		Unseen:    c.journal.ids(),
 		Uncounted: c.uncounted.changed(now),
+		Pruned:    c.uncounted.pruned,
 		Token:     c.tokens.seen,
 		Trusted:   c.marker.set && c.doubt(now) == "",
 		Reason:    c.doubt(now),
 		LastAudit: c.scans.lastAudit,
 	}
-	for g := range c.books.dirty {
-		cp.Cells[g] = c.books.cell(g)
-	}
 	p.busy, p.pending = true, cp.Position
-	p.cells, p.queues = cp.Cells, cp.Uncounted
-	c.books.dirty = make(map[terminal.Group]struct{})
+	p.groups, p.sources = cp.Groups, cp.Uncounted
 	return append(out, Persist{Checkpoint: cp})
 }
 
@@ -55,7 +52,10 @@ func (c *Core) wantsPersist(now time.Time) bool {
 		return c.wantsFinalPersist() && !c.tokens.busy() && !c.wantsFlush()
 	}
 	since := now.Sub(p.last)
-	if p.position == 0 || (len(c.books.dirty) > 0 && since >= c.cfg.CheckpointInterval) {
+	if p.position == 0 { // what a first flush is about to change need not be stored twice
+		return c.books.drifting() == 0 || now.Sub(c.totals.Start) > 6*c.cfg.CheckpointInterval
+	}
+	if c.books.isDirty() && since >= c.cfg.CheckpointInterval {
 		return true
 	}
 	return since >= max(idlePersist, c.cfg.CheckpointInterval) && c.books.position-p.position > idlePersistMove
@@ -65,7 +65,7 @@ func (c *Core) wantsFinalPersist() bool {
 	if c.books.settled() < len(c.books.order) || !c.tokens.first {
 		return false // nothing whole to persist; the next start begins afresh or where the last one did
 	}
-	return len(c.books.dirty) > 0 || c.books.position-c.persists.position > idlePersistMove
+	return c.books.isDirty() || c.books.position-c.persists.position > idlePersistMove
 }
 
 func (c *Core) persistDeadline() time.Time {
@@ -73,7 +73,7 @@ func (c *Core) persistDeadline() time.Time {
 	if p.busy || p.last.IsZero() {
 		return p.retryAt
 	}
-	if len(c.books.dirty) > 0 {
+	if c.books.isDirty() {
 		return p.last.Add(c.cfg.CheckpointInterval)
 	}
 	return p.last.Add(max(idlePersist, c.cfg.CheckpointInterval))
@@ -84,16 +84,17 @@ func (c *Core) Persisted(now time.Time, err error) []Command {
 	p := &c.persists
 	p.busy = false
 	if err != nil {
-		for g := range p.cells {
-			c.books.dirty[g] = struct{}{}
+		for _, h := range p.groups {
+			c.books.soil(h.Group)
 		}
-		c.uncounted.restore(p.queues)
+		p.groups = nil
+		c.uncounted.restore(p.sources)
 		p.retryAt = now.Add(time.Second)
 		c.warn("writing the checkpoint failed; trying again", "error", err.Error())
 		return nil
 	}
 	p.position, p.last = p.pending, now
-	p.cells, p.queues = nil, nil
+	p.groups, p.sources = nil, nil
 	c.totals.Checkpoints++
 	return []Command{Acknowledge{Position: p.position}}
 }

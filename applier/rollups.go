@@ -22,30 +22,62 @@ type PruneMismatch struct {
 }
 
 // auditPrune compares a prune with the books. It must be called before the transaction is applied.
-func (b *Books) auditPrune(e *decoder.Effect) (checked int, out []PruneMismatch) {
+//
+// Where awa has receipts a prune also folds jobs that never were rows, and leaves out the failed rows that
+// it carries on to the current slot in the same transaction. Then only a shortfall tells: what was folded
+// and what was carried must be no less than the rows.
+func (b *Books) auditPrune(e *decoder.Effect, receipts bool) (checked int, out []PruneMismatch) {
 	if e.RollupsReset {
 		clear(b.rollups)
 	}
-	if len(e.Rollups) == 0 {
-		return 0, nil
+	folded, blind := b.folded(e)
+	if e.RollupsReset || (len(folded) == 0 && len(e.Whole) == 0) {
+		return 0, nil // no prune
 	}
 	held, known := b.held(e)
+	if !known {
+		return 0, nil
+	}
+	if receipts {
+		for _, c := range e.Rows {
+			folded[rollupKey{c.Queue, c.Priority}] += max(c.N, 0)
+		}
+	}
+	for k := range held {
+		folded[k] += 0 // what it should have folded
+	}
+	for k, jobs := range folded {
+		if _, ok := blind[k]; ok {
+			continue
+		}
+		checked++
+		if jobs < held[k] || (jobs > held[k] && !receipts) {
+			out = append(out, PruneMismatch{Queue: k.queue, Priority: k.priority, Books: held[k], Folded: jobs})
+		}
+	}
+	return checked, out
+}
+
+// folded sums what a transaction added to the rollups. blind are those of which the total before is not
+// known.
+func (b *Books) folded(e *decoder.Effect) (jobs map[rollupKey]int64, blind map[rollupKey]struct{}) {
+	jobs, blind = make(map[rollupKey]int64), make(map[rollupKey]struct{})
 	for _, r := range e.Rollups {
 		k := rollupKey{r.Queue, r.Priority}
 		before, seen := b.rollups[k]
 		if r.Fresh {
 			before, seen = 0, true
 		}
-		b.rollups[k] = r.Value
-		if !known || !seen {
-			continue
-		}
-		checked++
-		if folded := r.Value - before; folded != held[k] {
-			out = append(out, PruneMismatch{Queue: r.Queue, Priority: r.Priority, Books: held[k], Folded: folded})
+		b.rollups[k] = r.Jobs()
+		jobs[k] += r.Jobs() - before
+		if !seen {
+			blind[k] = struct{}{}
 		}
 	}
-	return checked, out
+	for _, r := range e.Folded {
+		jobs[rollupKey{r.Queue, r.Priority}] += r.Jobs()
+	}
+	return jobs, blind
 }
 
 // held sums what the books have for the leaves that e empties, with what e itself put there first.
@@ -60,9 +92,9 @@ func (b *Books) held(e *decoder.Effect) (map[rollupKey]int64, bool) {
 		if !u.settled() {
 			return nil, false
 		}
-		for g, c := range u.main.cells {
-			if g.Slot == slot {
-				held[rollupKey{g.Queue, g.Priority}] += c.Rows
+		for entry := range u.main.all() {
+			if entry.Slot == slot && entry.Rows != 0 {
+				held[rollupKey{entry.Queue, entry.Priority}] += entry.Rows
 			}
 		}
 	}

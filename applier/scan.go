@@ -5,12 +5,13 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // Scan is the result of a fenced scan of one unit (docs/design.md §4).
 type Scan struct {
 	Unit     int32           // a leaf's slot, or NoLeaf
-	Cells    Cells           // rows and counters; the receiver owns the map
+	Groups   []terminal.Held // rows and contributions; the receiver owns them
 	Snapshot pgsnap.Snapshot // of the one statement that read Cells
 	Bound    pglogrepl.LSN   // WAL insert position, read after that statement
 }
@@ -31,7 +32,8 @@ func (b *Books) take(s Scan, j *journal) bool {
 	if j.missing(s.Snapshot) > 0 {
 		return false
 	}
-	l := &layer{cells: s.Cells, snap: s.Snapshot, bound: s.Bound, open: true}
+	l := newLayer(s.Groups)
+	l.snap, l.bound, l.open = s.Snapshot, s.Bound, true
 	j.unseen(s.Snapshot, func(e decoder.Effect) { b.fold(l, s.Unit, &e) })
 	if u := b.units[s.Unit]; u.main == nil {
 		b.replace(s.Unit, l)
@@ -41,29 +43,6 @@ func (b *Books) take(s Scan, j *journal) bool {
 	return true
 }
 
-// fold applies the part of an effect that falls into one unit.
-func (b *Books) fold(l *layer, slot int32, e *decoder.Effect) {
-	u := b.units[slot]
-	for _, s := range e.Truncated {
-		if b.unit(s) == u {
-			l.truncateRows(s)
-		}
-	}
-	for _, c := range e.Rows {
-		if b.unit(c.Slot) == u {
-			l.addRows(c.Group, c.N)
-		}
-	}
-	if e.CountersReset {
-		l.resetCounters()
-	}
-	for _, c := range e.Counters {
-		if b.unit(c.Slot) == u {
-			l.setCounter(c)
-		}
-	}
-}
-
 // advance closes the fences that the position has passed and judges what they held back.
 func (b *Books) advance(position pglogrepl.LSN) []verdict {
 	b.position = max(b.position, position)
@@ -71,7 +50,7 @@ func (b *Books) advance(position pglogrepl.LSN) []verdict {
 	for _, slot := range b.order {
 		u := b.units[slot]
 		if u.main != nil && u.main.passed(b.position) {
-			if u.main.cells.negative() {
+			if u.main.negative() {
 				b.empty(slot)
 				out = append(out, verdict{unit: slot, negative: true})
 				continue
@@ -79,12 +58,12 @@ func (b *Books) advance(position pglogrepl.LSN) []verdict {
 			out = append(out, verdict{unit: slot, filled: true})
 		}
 		if u.shadow != nil && u.shadow.passed(b.position) {
-			if u.shadow.cells.negative() { // the scan is what is wrong; look again
+			if u.shadow.negative() { // the scan is what is wrong; look again
 				u.shadow = nil
 				out = append(out, verdict{unit: slot, negative: true})
 				continue
 			}
-			diff := u.main.cells.difference(u.shadow.cells)
+			diff := u.main.difference(u.shadow)
 			if len(diff) > 0 {
 				b.replace(slot, u.shadow)
 			}
@@ -93,13 +72,4 @@ func (b *Books) advance(position pglogrepl.LSN) []verdict {
 		}
 	}
 	return out
-}
-
-func (c Cells) negative() bool {
-	for _, cell := range c {
-		if cell.Rows < 0 {
-			return true
-		}
-	}
-	return false
 }

@@ -8,9 +8,10 @@ import (
 
 // scans decides which unit is scanned when: first to fill the books, then to audit them.
 type scans struct {
-	out       map[int32]struct{} // under way
-	audited   map[int32]struct{} // units that agreed with a scan since this session began
-	round     map[int32]struct{} // units still to be scanned in this audit round
+	out       map[int32]time.Time // under way, since when
+	failed    map[int32]int       // how often in a row a unit's scan found a lock in its way
+	audited   map[int32]struct{}  // units that agreed with a scan since this session began
+	round     map[int32]struct{}  // units still to be scanned in this audit round
 	auditing  bool
 	lastAudit time.Time // end of the last round
 	retryAt   time.Time
@@ -18,7 +19,7 @@ type scans struct {
 }
 
 func newScans() scans {
-	return scans{out: make(map[int32]struct{}), audited: make(map[int32]struct{}), round: make(map[int32]struct{})}
+	return scans{out: make(map[int32]time.Time), failed: make(map[int32]int), audited: make(map[int32]struct{}), round: make(map[int32]struct{})}
 }
 
 func (s *scans) running() int { return len(s.out) }
@@ -43,13 +44,13 @@ func (c *Core) nextScans(now time.Time, out []Command) []Command {
 	}
 	for _, slot := range c.books.order {
 		// A crowded journal drains only while no scan is out.
-		if s.running() >= maxScans || (s.running() > 0 && c.journal.crowded()) {
+		if s.running() >= c.maxScans() || (s.running() > 0 && c.journal.crowded()) {
 			break
 		}
 		if _, busy := s.out[slot]; busy || !c.wantsScan(slot) {
 			continue
 		}
-		s.out[slot] = struct{}{}
+		s.out[slot] = now
 		delete(s.round, slot)
 		out = append(out, StartScan{Unit: slot})
 	}
@@ -104,13 +105,31 @@ func (c *Core) endAudit(now time.Time) {
 // audited reports whether every unit agreed with a scan since the last doubt about it.
 func (c *Core) audited() bool { return len(c.scans.audited) == len(c.books.order) }
 
-// Scanned takes in the answer to a StartScan. When err is not nil the scan is tried again.
+// maxScans is how many may be out at a time. awa up to 0.6.5 folds its ledger only while no client holds a
+// snapshot, so beside a ledger they come one by one, with pauses.
+func (c *Core) maxScans() int {
+	if c.cfg.Shape.Ledger {
+		return 1
+	}
+	return maxScans
+}
+
+// Scanned takes in the answer to a StartScan. When err is not nil something was locked for too long, and the
+// scan is tried again.
 func (c *Core) Scanned(now time.Time, unit int32, scan Scan, err error) {
 	s := &c.scans
+	if c.cfg.Shape.Ledger {
+		s.retryAt = now.Add(min(now.Sub(s.out[unit]), longestPause))
+	}
 	delete(s.out, unit)
+	if err == nil {
+		delete(s.failed, unit)
+	}
 	switch {
 	case err != nil:
-		c.warn("a scan failed; trying again", "slot", unit, "error", err.Error())
+		if s.failed[unit]++; s.failed[unit] == patientScans {
+			c.warn("a scan finds its slot locked, over and over; trying on", "slot", unit, "error", err.Error())
+		}
 		c.scanAgain(now, unit)
 	case !c.books.take(scan, c.journal):
 		c.info("a scan is put off: commits were streamed that are not visible yet",

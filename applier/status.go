@@ -59,7 +59,8 @@ type Status struct {
 	UncountedRows  int64
 	UncountedLast  time.Time
 	UncountedQueue string // the queue written last
-	Queues         map[string]Uncounted
+	Uncounted      map[Source]Uncounted
+	OldPrune       time.Time // when a leaf was emptied last by a binary that does not count
 	Stopping       bool
 }
 
@@ -79,20 +80,22 @@ func (c *Core) Status(now time.Time) Status {
 	s := Status{
 		Totals: c.totals, Position: c.books.position, Persisted: c.persists.position,
 		Lag: c.Lag(now), RoundTrip: c.tokens.roundTrip,
-		Groups: c.books.groups(), DriftGroups: len(c.books.drifting),
+		Groups: c.books.groups(), DriftGroups: c.books.drifting(),
 		OldestDrift: c.ages.oldest(now, c.serverNow(now)),
 		Settled:     c.books.settled(), Units: len(c.books.order),
 		Journal:   c.journal.entries.Len(),
 		MarkerSet: c.marker.set, MarkerSince: c.marker.since, Reason: c.doubt(now),
 		LastAudit: c.scans.lastAudit, Auditing: c.scans.auditing,
 		UncountedRows: c.uncounted.total, UncountedLast: c.uncounted.last, UncountedQueue: c.uncounted.lastQ,
-		Queues: maps.Clone(c.uncounted.queues), Stopping: c.stopping,
+		Uncounted: maps.Clone(c.uncounted.sources), OldPrune: c.uncounted.pruned, Stopping: c.stopping,
 	}
 	if c.insert > c.books.position {
 		s.LagBytes = uint64(c.insert - c.books.position)
 	}
-	for g := range c.books.drifting {
-		s.Drift += abs(c.books.cell(g).Drift())
+	for _, u := range c.books.units {
+		for e := range u.drifting {
+			s.Drift += abs(e.Drift())
+		}
 	}
 	return s
 }

@@ -9,7 +9,24 @@ import (
 	"github.com/awa-counterd/awa-counterd/decoder"
 )
 
-// Uncounted is what is known of the writes to one queue that left its counters wrong.
+// Kind is how a transaction came to leave a counter wrong (docs/design.md §12).
+type Kind string
+
+// The kinds. The first two are the work of binaries that do not count; the last is not, and a fleet that
+// counts may show it for ever.
+const (
+	KindRows    Kind = "rows"    // it changed rows, and did not count that
+	KindPrune   Kind = "prune"   // it emptied a leaf, and left what counted its rows behind
+	KindCounter Kind = "counter" // it changed counters alone: a clamp, a rebuild, a migration, a hand
+)
+
+// Source names what uncounted writes are kept by.
+type Source struct {
+	Queue string
+	Kind  Kind
+}
+
+// Uncounted is what is known of the writes of one kind that left the counters of one queue wrong.
 type Uncounted struct {
 	Rows         int64 // by how much, all in all, rows and counters were driven apart
 	Transactions int64
@@ -19,89 +36,119 @@ type Uncounted struct {
 }
 
 type uncounted struct {
-	queues map[string]Uncounted
-	dirty  map[string]struct{}
-	total  int64
-	last   time.Time
-	lastQ  string
+	sources map[Source]Uncounted
+	dirty   map[Source]struct{}
+	total   int64     // rows, of the kinds that old binaries are known by
+	last    time.Time // of these kinds
+	lastQ   string
+	pruned  time.Time // when a leaf was emptied last by a binary that does not count, drift or not
 
-	before   map[string]int64 // rows of each queue at the last checkpoint
+	before   map[Source]int64 // rows at the last checkpoint
 	beforeAt time.Time
 }
 
-// changed hands out what a checkpoint has to store: the queues written since the last one, and once
-// more those that have gone quiet, so that no rate stands that is over.
-func (u *uncounted) changed(now time.Time) map[string]Uncounted {
-	out := make(map[string]Uncounted, len(u.dirty))
-	next := make(map[string]struct{})
-	for q := range u.dirty {
-		n := u.queues[q]
+// changed hands out what a checkpoint has to store: what was written since the last one, and once
+// more what has gone quiet, so that no rate stands that is over.
+func (u *uncounted) changed(now time.Time) map[Source]Uncounted {
+	out := make(map[Source]Uncounted, len(u.dirty))
+	next := make(map[Source]struct{})
+	for s := range u.dirty {
+		n := u.sources[s]
 		n.PerSecond = 0
 		if since := now.Sub(u.beforeAt).Seconds(); since > 0 && !u.beforeAt.IsZero() {
-			n.PerSecond = float64(n.Rows-u.before[q]) / since
+			n.PerSecond = float64(n.Rows-u.before[s]) / since
 		}
 		if n.PerSecond > 0 {
-			next[q] = struct{}{}
+			next[s] = struct{}{}
 		}
-		u.queues[q], u.before[q] = n, n.Rows
-		out[q] = n
+		u.sources[s], u.before[s] = n, n.Rows
+		out[s] = n
 	}
 	u.dirty, u.beforeAt = next, now
 	return out
 }
 
 // restore gives back what could not be stored.
-func (u *uncounted) restore(queues map[string]Uncounted) {
-	for q := range queues {
-		u.dirty[q] = struct{}{}
+func (u *uncounted) restore(sources map[Source]Uncounted) {
+	for s := range sources {
+		u.dirty[s] = struct{}{}
 	}
 }
 
-func newUncounted(known map[string]Uncounted) *uncounted {
+func newUncounted(known map[Source]Uncounted, pruned time.Time) *uncounted {
 	u := &uncounted{
-		queues: make(map[string]Uncounted, len(known)), dirty: make(map[string]struct{}), before: make(map[string]int64, len(known)),
+		sources: make(map[Source]Uncounted, len(known)), dirty: make(map[Source]struct{}), before: make(map[Source]int64, len(known)),
+		pruned: pruned,
 	}
-	for q, n := range known {
+	for s, n := range known {
 		if n.PerSecond > 0 {
-			u.dirty[q] = struct{}{} // an old rate
+			u.dirty[s] = struct{}{} // an old rate
 		}
-		u.queues[q], u.before[q] = n, n.Rows
-		u.total += n.Rows
-		if n.LastAt.After(u.last) {
-			u.last, u.lastQ = n.LastAt, q
-		}
+		u.sources[s], u.before[s] = n, n.Rows
+		u.heard(s, n.Rows, n.LastAt)
 	}
 	return u
 }
 
-// note counts a transaction that changed drifts and is not ours. A group that it left right is not
-// counted: a prune or a rebuild that repairs a drift on its way is no sign of an old binary.
-func (u *uncounted) note(tx *decoder.Tx, changes []change) {
-	var queues map[string]int64
-	for _, c := range changes {
-		if c.after == 0 || c.after == c.before || countingPrune(&tx.Effect, c.Slot) {
-			continue
-		}
-		if queues == nil {
-			queues = make(map[string]int64, 1)
-		}
-		queues[c.Queue] += abs(c.after - c.before)
+// heard keeps what tells of old binaries.
+func (u *uncounted) heard(s Source, rows int64, at time.Time) {
+	if s.Kind == KindCounter {
+		return
 	}
-	for q, rows := range queues {
-		n := u.queues[q]
-		n.Rows += rows
-		n.Transactions++
-		n.LastAt, n.LastLSN = tx.CommitTime, tx.End
-		u.queues[q] = n
-		u.dirty[q] = struct{}{}
-		u.total += rows
-		u.last, u.lastQ = tx.CommitTime, q
+	u.total += rows
+	if at.After(u.last) {
+		u.last, u.lastQ = at, s.Queue
 	}
 }
 
-// countingPrune reports that a transaction emptied the slot and took counter rows of it away, as
-// post-#290 pruners do. A counter that it left behind is one that we made while it was under way.
-func countingPrune(e *decoder.Effect, slot int32) bool {
+// note counts a transaction that is not ours. A group that it left right is not counted: a prune or a
+// rebuild that repairs a drift on its way is no sign of an old binary.
+func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
+	if shape.Ledger {
+		for _, slot := range tx.Effect.Truncated {
+			if !slices.Contains(tx.Effect.Whole, slot) && tx.CommitTime.After(u.pruned) {
+				u.pruned = tx.CommitTime
+			}
+		}
+	}
+	var by map[Source]int64
+	for _, c := range changes {
+		if c.after == 0 || c.after == c.before || countingPrune(&tx.Effect, c.Slot, shape) {
+			continue
+		}
+		if by == nil {
+			by = make(map[Source]int64, 1)
+		}
+		by[Source{c.Queue, kindOf(&tx.Effect, c)}] += abs(c.after - c.before)
+	}
+	for s, rows := range by {
+		n := u.sources[s]
+		n.Rows += rows
+		n.Transactions++
+		n.LastAt, n.LastLSN = tx.CommitTime, tx.End
+		u.sources[s] = n
+		u.dirty[s] = struct{}{}
+		u.heard(s, rows, tx.CommitTime)
+	}
+}
+
+func kindOf(e *decoder.Effect, c change) Kind {
+	switch {
+	case slices.Contains(e.Truncated, c.Slot):
+		return KindPrune
+	case slices.ContainsFunc(e.Rows, func(r decoder.Change) bool { return r.Group == c.Group }):
+		return KindRows
+	}
+	return KindCounter
+}
+
+// countingPrune reports that a transaction emptied the slot as binaries that count do. A counter that it
+// left behind is one that we made while it was under way. Such binaries empty the ledger's leaf by the same
+// statement; where there is none, they take counter rows of the slot away.
+func countingPrune(e *decoder.Effect, slot int32, shape Shape) bool {
+	if shape.Ledger {
+		return slices.Contains(e.Whole, slot)
+	}
 	return slices.Contains(e.Truncated, slot) &&
 		slices.ContainsFunc(e.Counters, func(c decoder.CounterChange) bool { return c.Gone && c.Slot == slot })
 }

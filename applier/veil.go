@@ -51,6 +51,12 @@ func (v *veil) doubt(e *journaled) {
 	for _, c := range e.effect.Counters {
 		v.unknown[c.Group] = struct{}{}
 	}
+	for _, s := range e.effect.LedgerEmptied {
+		v.slots[s] = struct{}{}
+	}
+	for _, c := range e.effect.Pending {
+		v.unknown[c.Group] = struct{}{}
+	}
 	v.all = v.all || e.effect.CountersReset
 }
 

@@ -23,27 +23,33 @@ var ErrNotLeading = errors.New("this instance does not lead any more")
 // limits bound a transaction of ours: wait is for one row lock, within for a whole statement.
 type limits struct{ wait, within time.Duration }
 
-// A plain chunk holds other rows while it waits for one, and a pruner gives up a whole prune after
-// 50 ms; so all its waits together are bounded, not only each one. A patient one holds nothing. All
-// stay below deadlock_timeout (1 s), so that a deadlock never costs one of awa's statements.
-func correctionLimits(patient bool) limits {
-	if patient {
-		return limits{250 * time.Millisecond, 300 * time.Millisecond}
+// A plain chunk holds other rows while it waits for one, and from 0.6.0 on awa's pruner gives up a whole
+// prune when it waits 10 ms for a counter row. So a chunk is one statement, bounded as a whole; a second one
+// that deletes what came to 0 waits for nobody and gets its share of the bound. A patient chunk holds nothing
+// while it waits. All stay below deadlock_timeout (1 s), so that a deadlock never costs one of awa's
+// statements.
+func correctionLimits(patient, ends bool) limits {
+	switch {
+	case patient:
+		return limits{250 * time.Millisecond, 260 * time.Millisecond}
+	case ends:
+		return limits{3 * time.Millisecond, 4 * time.Millisecond}
 	}
-	return limits{10 * time.Millisecond, 40 * time.Millisecond}
+	return limits{3 * time.Millisecond, 7 * time.Millisecond}
 }
 
 func tokenLimits() limits { return limits{250 * time.Millisecond, 5 * time.Second} }
 
 func markerLimits() limits { return limits{300 * time.Millisecond, time.Second} }
 
-// Statements is the SQL of a Writer. $1 to $5 of Raise and Lower are arrays of slot, queue,
-// priority, shard and delta, $6 and $7 the awa schema and the instance. Guard takes schema and
-// instance as $1 and $2. Beat takes them and the state in words; it yields the server's clock, a
-// snapshot, whether the marker is set, and the WAL insert position. SetMarker and ClearMarker take
-// schema and instance.
+// Statements is the SQL of a Writer. $1 to $5 of Raise, Lower and Sweep are arrays of slot, queue,
+// priority, shard and delta; $6 and $7 of Raise and Lower are the awa schema and the instance. Sweep deletes
+// those of our own rows that have come to 0; it may be "". Guard takes schema and instance as $1 and $2. Beat
+// takes them, the state in words and whether corrections are held back; it yields the server's clock, a
+// snapshot, whether the marker is set, and the WAL insert position. SetMarker and ClearMarker take schema and
+// instance.
 type Statements struct {
-	Raise, Lower           string
+	Raise, Lower, Sweep    string
 	Guard                  string
 	Beat                   string
 	SetMarker, ClearMarker string
@@ -87,7 +93,7 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 		}
 	}
 	r.Sent = time.Now()
-	err := w.token(ctx, cmd.Seq, state, &r)
+	err := w.token(ctx, cmd, state, &r)
 	if pg.IsBusy(err) {
 		r.Err = err
 		return r, nil
@@ -105,20 +111,25 @@ const noAnswer = 0
 // Correct writes one chunk in one transaction. A row that is locked for too long is an error for which
 // pg.IsBusy holds; nothing was written then.
 func (w *Writer) Correct(ctx context.Context, chunk Chunk) error {
-	b := &pgx.Batch{}
-	w.announce(b, noAnswer, correctionLimits(chunk.Patient), "off")
-	for _, run := range signRuns(chunk.Corrections) {
-		sql := w.sql.Raise
-		if run[0].Delta < 0 {
-			sql = w.sql.Lower
+	var all, ended arrays
+	for _, c := range chunk.Corrections {
+		all.add(c.Group, c.Delta)
+		if c.Ends {
+			ended.add(c.Group, c.Delta)
 		}
-		var a arrays
-		for _, c := range run {
-			a.add(c.Group, c.Delta)
-		}
-		b.Queue(sql, a.slots, a.queues, a.priorities, a.shards, a.deltas, w.awaSchema, w.instance)
 	}
-	return w.send(ctx, b, correctionLimits(chunk.Patient))
+	sql := w.sql.Raise
+	if chunk.Corrections[0].Delta < 0 {
+		sql = w.sql.Lower
+	}
+	b := &pgx.Batch{}
+	l := correctionLimits(chunk.Patient, len(ended.slots) > 0)
+	w.announce(b, noAnswer, l, "off")
+	b.Queue(sql, all.slots, all.queues, all.priorities, all.shards, all.deltas, w.awaSchema, w.instance)
+	if len(ended.slots) > 0 && w.sql.Sweep != "" {
+		b.Queue(w.sql.Sweep, ended.slots, ended.queues, ended.priorities, ended.shards, ended.deltas)
+	}
+	return w.send(ctx, b, l)
 }
 
 // announce queues what every transaction of ours begins with: the guard, the token's message, and
@@ -151,10 +162,10 @@ func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits) error {
 
 // token commits durably: that pushes the WAL of the corrections before it out to the stream. With
 // "local" it does not wait for a synchronous standby, which might never answer.
-func (w *Writer) token(ctx context.Context, seq uint64, state string, r *WriteResult) error {
+func (w *Writer) token(ctx context.Context, cmd Write, state string, r *WriteResult) error {
 	b := &pgx.Batch{}
-	w.announce(b, seq, tokenLimits(), "local")
-	b.Queue(w.sql.Beat, w.awaSchema, w.instance, state)
+	w.announce(b, cmd.Seq, tokenLimits(), "local")
+	b.Queue(w.sql.Beat, w.awaSchema, w.instance, state, cmd.Holds)
 	ctx, cancel := context.WithTimeout(ctx, tokenLimits().within+patience)
 	defer cancel()
 	br := w.conn.SendBatch(ctx, b)
@@ -194,18 +205,6 @@ func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
 		return fmt.Errorf("write the marker: %w", err)
 	}
 	return nil
-}
-
-// signRuns cuts corrections in key order into stretches of one sign, which keep that order.
-func signRuns(cs []Correction) [][]Correction {
-	var out [][]Correction
-	for i, from := 1, 0; i <= len(cs); i++ {
-		if i == len(cs) || (cs[i].Delta < 0) != (cs[from].Delta < 0) {
-			out = append(out, cs[from:i])
-			from = i
-		}
-	}
-	return out
 }
 
 type arrays struct {

@@ -22,11 +22,26 @@ type Leader struct {
 	Version   string
 	Heartbeat time.Duration // age of the last one, by the server's clock
 	State     string
-	Leaving   bool // awa-counterd finish has asked every daemon to leave for good
+	Holds     bool // corrections are held back for awa-counterd finish
+	Finishing bool // a finish is under way at this moment
+	Leaving   bool // and has asked every daemon to leave for good
 }
 
 // LockKey is the key text of the session advisory lock that the leader holds.
 func LockKey(awaSchema string) string { return "awa_counterd.leader:" + awaSchema }
+
+// FinishKey is the key text of the session advisory lock of an awa-counterd finish that hands over. What
+// it asks of daemons holds only as long as it lives: a request must not outlive the one who asks.
+func FinishKey(awaSchema string) string { return "awa_counterd.finish:" + awaSchema }
+
+// TryFinish tries to become the only one that finishes: the lock goes with the connection.
+func TryFinish(ctx context.Context, c Conn, awaSchema string) (bool, error) {
+	var got bool
+	if err := c.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, FinishKey(awaSchema)).Scan(&got); err != nil {
+		return false, fmt.Errorf("try the lock of finish: %w", err)
+	}
+	return got, nil
+}
 
 // TryLead tries to become the only one: the lock goes with the connection.
 func TryLead(ctx context.Context, c Conn, awaSchema string) (bool, error) {
@@ -52,7 +67,7 @@ func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
 	_, err = tx.Exec(ctx, `
 		insert into awa_counterd.leader (awa_schema, instance, host, pid, version) values ($1, $2, $3, $4, $5)
 		on conflict (awa_schema) do update set instance = excluded.instance, host = excluded.host, pid = excluded.pid,
-			version = excluded.version, leads_since = now(), heartbeat_at = now(), state = 'starting'`,
+			version = excluded.version, leads_since = now(), heartbeat_at = now(), state = 'starting', holds = false`,
 		awaSchema, l.Instance, l.Host, l.PID, l.Version)
 	if err != nil {
 		return fmt.Errorf("claim the lead: %w", err)
@@ -67,9 +82,12 @@ func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
 func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
 	var l Leader
 	err := c.QueryRow(ctx, `
-		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, state, leaving
-		from awa_counterd.leader where awa_schema = $1`, awaSchema).
-		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), &l.State, &l.Leaving)
+		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, state, holds, f.finishing, leaving and f.finishing
+		from awa_counterd.leader, (select exists (select 1 from pg_locks l join pg_database d on d.oid = l.database
+			where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+			  and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($2, 0)) as finishing) f
+		where awa_schema = $1`, awaSchema, FinishKey(awaSchema)).
+		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), &l.State, &l.Holds, &l.Finishing, &l.Leaving)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Leader{}, false, nil
@@ -139,9 +157,9 @@ func Guard(schemaParam, instanceParam int) string {
 }
 
 // Heartbeat is a statement that stamps the leader's row and yields one row, or none when another
-// instance leads. $1 is the awa schema, $2 the instance, $3 the state in words; columns yields
-// further columns.
+// instance leads. $1 is the awa schema, $2 the instance, $3 the state in words, $4 whether
+// corrections are held back; columns yields further columns.
 func Heartbeat(columns string) string {
-	return `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3
+	return `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3, holds = $4
 		where awa_schema = $1 and instance = $2 returning ` + columns
 }

@@ -26,9 +26,11 @@ create table if not exists awa_counterd.leader (
 	leads_since  timestamptz not null default now(),
 	heartbeat_at timestamptz not null default now(),
 	state        text not null default 'starting',
+	holds        boolean not null default false,
 	leaving      boolean not null default false
 );
 comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; heartbeat_at moves with every token';
+comment on column awa_counterd.leader.holds is 'corrections are held back while awa-counterd finish moves them to awa''s own rows';
 
 create table if not exists awa_counterd.checkpoint (
 	awa_schema        text primary key,
@@ -36,23 +38,24 @@ create table if not exists awa_counterd.checkpoint (
 	persisted_at      timestamptz not null default now(),
 	persisted_by      text not null,
 	slot_name         text not null,
-	publication_oid   oid not null,
-	publication_state text not null default '',
+	publications      oid[] not null,
+	publication_state text not null,
 	system_identifier text not null,
 	timeline          integer not null,
 	relations         oid[] not null,
+	shape             text not null,
 	last_token        bigint not null,
 	unseen_xids       bigint[] not null,
 	trusted           boolean not null,
 	reason            text not null,
 	last_audit_at     timestamptz,
+	last_old_prune_at timestamptz,
 	observed_since    timestamptz not null default now()
 );
 comment on table awa_counterd.checkpoint is 'where the books stand: everything up to position is in awa_counterd.books';
-
-alter table awa_counterd.checkpoint add column if not exists publication_state text not null default '';
 comment on column awa_counterd.checkpoint.publication_state is 'changes with every ALTER of the publication; then everything is scanned afresh';
 
+comment on column awa_counterd.checkpoint.last_old_prune_at is 'when a leader that does not count emptied a slot last';
 comment on column awa_counterd.checkpoint.observed_since is 'every change since then was seen, through restarts';
 
 create table if not exists awa_counterd.books (
@@ -62,23 +65,30 @@ create table if not exists awa_counterd.books (
 	priority      smallint not null,
 	enqueue_shard smallint not null,
 	rows          bigint not null,
-	counter       bigint,
+	counter       bigint not null,
+	pending       bigint not null,
+	buckets       smallint[] not null,
+	counts        bigint[] not null,
 	primary key (awa_schema, ready_slot, queue, priority, enqueue_shard)
 ) with (fillfactor = 70);
 comment on column awa_counterd.books.rows is 'rows of done_entries in the group at checkpoint.position';
-comment on column awa_counterd.books.counter is 'awa''s counter of the group at that position; null: no counter row';
+comment on column awa_counterd.books.counter is 'what a reader of awa gets for the group at that position: pending and the sum of counts';
+comment on column awa_counterd.books.pending is 'the sum of awa''s ledger for the group';
+comment on column awa_counterd.books.counts is 'awa''s counter rows of the group, one for each of buckets';
 
 create table if not exists awa_counterd.uncounted_writes (
 	awa_schema   text not null,
 	queue        text not null,
+	kind         text not null,
 	rows_off     bigint not null,
 	transactions bigint not null,
 	per_second   double precision not null default 0,
 	last_at      timestamptz not null,
 	last_lsn     pg_lsn not null,
-	primary key (awa_schema, queue)
+	primary key (awa_schema, queue, kind)
 );
-comment on table awa_counterd.uncounted_writes is 'writes that left a counter wrong: queues that pre-#290 binaries still write';
+comment on table awa_counterd.uncounted_writes is 'writes that left a counter wrong';
+comment on column awa_counterd.uncounted_writes.kind is 'rows, prune: a pre-#290 binary did it; counter: a clamp, a rebuild, a migration or a hand';
 `
 
 // Conn is what this package needs of a connection; a *pgx.Conn is one.
@@ -96,6 +106,10 @@ func Ensure(ctx context.Context, c Conn) error {
 	if err != nil || there {
 		return err
 	}
+	ddl, err := Make(ctx, c)
+	if err != nil {
+		return err
+	}
 	tx, err := c.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("make schema %s: %w", SchemaName, err)
@@ -105,7 +119,7 @@ func Ensure(ctx context.Context, c Conn) error {
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('awa_counterd.setup', 0))`); err != nil {
 		return fmt.Errorf("make schema %s: %w", SchemaName, err)
 	}
-	if _, err := tx.Exec(ctx, DDL); err != nil {
+	if _, err := tx.Exec(ctx, ddl); err != nil {
 		return fmt.Errorf("make schema %s: %w", SchemaName, err)
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -116,13 +130,29 @@ func Ensure(ctx context.Context, c Conn) error {
 
 // Exists reports whether our tables are there, in the form that this build needs.
 func Exists(ctx context.Context, c Conn) (bool, error) {
-	var there bool
-	err := c.QueryRow(ctx, `select to_regclass('awa_counterd.leader') is not null
-		and to_regclass('awa_counterd.checkpoint') is not null and to_regclass('awa_counterd.books') is not null
-		and to_regclass('awa_counterd.uncounted_writes') is not null
-		and exists (select 1 from pg_attribute where attrelid = to_regclass('awa_counterd.checkpoint') and attname = 'publication_state')`).Scan(&there)
+	there, _, err := look(ctx, c)
+	return there, err
+}
+
+// look also reports that there are tables of ours in another form.
+func look(ctx context.Context, c Conn) (there, others bool, err error) {
+	err = c.QueryRow(ctx, `select
+		(select count(*) = 4 from (values ('leader', 'holds'), ('checkpoint', 'shape'), ('books', 'counts'), ('uncounted_writes', 'kind')) w (t, a)
+		 where exists (select 1 from pg_attribute where attrelid = to_regclass('awa_counterd.' || w.t) and attname = w.a)),
+		exists (select 1 from pg_class where relnamespace = to_regnamespace('awa_counterd') and relname in ('leader', 'checkpoint', 'books', 'uncounted_writes'))`).
+		Scan(&there, &others)
 	if err != nil {
-		return false, fmt.Errorf("look for schema %s: %w", SchemaName, err)
+		return false, false, fmt.Errorf("look for schema %s: %w", SchemaName, err)
 	}
-	return there, nil
+	return there, others && !there, nil
+}
+
+// Make is the script that makes our tables. Those of an older build go: all that they hold can be derived
+// again, and what was observed then is not what this build would have.
+func Make(ctx context.Context, c Conn) (string, error) {
+	_, others, err := look(ctx, c)
+	if err != nil || !others {
+		return DDL, err
+	}
+	return "drop table if exists awa_counterd.leader, awa_counterd.checkpoint, awa_counterd.books, awa_counterd.uncounted_writes;\n" + DDL, nil
 }

@@ -18,20 +18,22 @@ import (
 // to is not the one at hand.
 type Identity struct {
 	Slot             string
-	PublicationOID   uint32
+	Publications     []uint32 // OIDs
 	PublicationState string
 	SystemIdentifier string
 	Timeline         int32
 	Relations        []uint32 // OIDs of awa's tables
+	Shape            string   // what they mean
 }
 
 // Stored is a checkpoint as it was found.
 type Stored struct {
 	Identity
 	Position  pglogrepl.LSN
-	Cells     applier.Cells
+	Groups    []terminal.Held
 	Unseen    []uint64
-	Uncounted map[string]applier.Uncounted
+	Uncounted map[applier.Source]applier.Uncounted
+	Pruned    time.Time // when a leader that does not count emptied a slot last; zero for never
 	Age       time.Duration
 }
 
@@ -51,19 +53,23 @@ func NewStore(c Conn, awaSchema, instance string, id Identity) *Store {
 // Load returns the checkpoint of a schema, or nil when there is none. Uncounted writes are kept
 // even when the rest is worth nothing; see LoadUncounted.
 func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
-	s := Stored{Cells: make(applier.Cells)}
+	var s Stored
 	var position string
 	var unseen []int64
+	var pruned *time.Time
 	err := c.QueryRow(ctx, `
-		select position::text, slot_name, publication_oid, publication_state, system_identifier, timeline, relations, unseen_xids,
+		select position::text, slot_name, publications, publication_state, system_identifier, timeline, relations, shape, unseen_xids, last_old_prune_at,
 		       extract(epoch from clock_timestamp() - persisted_at)::float8 * 1e9
 		from awa_counterd.checkpoint where awa_schema = $1`, awaSchema).
-		Scan(&position, &s.Slot, &s.PublicationOID, &s.PublicationState, &s.SystemIdentifier, &s.Timeline, &s.Relations, &unseen, (*nanoseconds)(&s.Age))
+		Scan(&position, &s.Slot, &s.Publications, &s.PublicationState, &s.SystemIdentifier, &s.Timeline, &s.Relations, &s.Shape, &unseen, &pruned, (*nanoseconds)(&s.Age))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no checkpoint is a state of its own, not an error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load the checkpoint: %w", err)
+	}
+	if pruned != nil {
+		s.Pruned = *pruned
 	}
 	if s.Position, err = pglogrepl.ParseLSN(position); err != nil {
 		return nil, fmt.Errorf("load the checkpoint: %w", err)
@@ -71,7 +77,7 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	for _, x := range unseen {
 		s.Unseen = append(s.Unseen, uint64(x)) //nolint:gosec // stored from a uint64
 	}
-	if err := loadBooks(ctx, c, awaSchema, s.Cells); err != nil {
+	if s.Groups, err = loadBooks(ctx, c, awaSchema); err != nil {
 		return nil, err
 	}
 	if s.Uncounted, err = LoadUncounted(ctx, c, awaSchema); err != nil {
@@ -80,43 +86,20 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	return &s, nil
 }
 
-func loadBooks(ctx context.Context, c Conn, awaSchema string, into applier.Cells) error {
-	rows, err := c.Query(ctx, `select ready_slot, queue, priority, enqueue_shard, rows, counter
-		from awa_counterd.books where awa_schema = $1`, awaSchema)
-	if err != nil {
-		return fmt.Errorf("load the books: %w", err)
-	}
-	var g terminal.Group
-	var n int64
-	var counter *int64
-	_, err = pgx.ForEachRow(rows, []any{&g.Slot, &g.Queue, &g.Priority, &g.Shard, &n, &counter}, func() error {
-		cell := terminal.Cell{Rows: n, HasRow: counter != nil}
-		if counter != nil {
-			cell.Counter = *counter
-		}
-		into[g] = cell
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("load the books: %w", err)
-	}
-	return nil
-}
-
 // LoadUncounted returns the uncounted writes known of each queue.
-func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[string]applier.Uncounted, error) {
-	rows, err := c.Query(ctx, `select queue, rows_off, transactions, per_second, last_at, last_lsn::text
+func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[applier.Source]applier.Uncounted, error) {
+	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, last_at, last_lsn::text
 		from awa_counterd.uncounted_writes where awa_schema = $1`, awaSchema)
 	if err != nil {
 		return nil, fmt.Errorf("load the uncounted writes: %w", err)
 	}
-	out := make(map[string]applier.Uncounted)
-	var queue, lsn string
+	out := make(map[applier.Source]applier.Uncounted)
+	var queue, kind, lsn string
 	var u applier.Uncounted
-	_, err = pgx.ForEachRow(rows, []any{&queue, &u.Rows, &u.Transactions, &u.PerSecond, &u.LastAt, &lsn}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&queue, &kind, &u.Rows, &u.Transactions, &u.PerSecond, &u.LastAt, &lsn}, func() error {
 		at, err := pglogrepl.ParseLSN(lsn)
 		u.LastLSN = at
-		out[queue] = u
+		out[applier.Source{Queue: queue, Kind: applier.Kind(kind)}] = u
 		return err
 	})
 	if err != nil {
@@ -143,7 +126,7 @@ func (s *Store) Persist(ctx context.Context, cp applier.Checkpoint) error {
 		if err := s.position(ctx, tx, cp); err != nil {
 			return err
 		}
-		if err := s.books(ctx, tx, cp.Cells); err != nil {
+		if err := s.books(ctx, tx, cp.Groups); err != nil {
 			return err
 		}
 		return s.uncounted(ctx, tx, cp.Uncounted)
@@ -181,27 +164,24 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 		}
 		unseen = append(unseen, int64(x))
 	}
-	var audit *time.Time
-	if !cp.LastAudit.IsZero() {
-		audit = &cp.LastAudit
-	}
 	args := []any{
-		s.awaSchema, cp.Position.String(), s.instance, s.identity.Slot, s.identity.PublicationOID, s.identity.SystemIdentifier,
-		s.identity.Timeline, s.identity.Relations, int64(cp.Token), unseen, cp.Trusted, cp.Reason, audit, s.identity.PublicationState, //nolint:gosec // tokens count from 1
+		s.awaSchema, cp.Position.String(), s.instance, s.identity.Slot, s.identity.Publications, s.identity.SystemIdentifier,
+		s.identity.Timeline, s.identity.Relations, int64(cp.Token), unseen, cp.Trusted, cp.Reason, orNull(cp.LastAudit), s.identity.PublicationState, //nolint:gosec // tokens count from 1
+		orNull(cp.Pruned), s.identity.Shape,
 	}
 	if cp.Before == 0 {
 		_, err := tx.Exec(ctx, `
-			insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publication_oid, system_identifier,
-				timeline, relations, last_token, unseen_xids, trusted, reason, last_audit_at, publication_state)
-			values ($1, $2::text::pg_lsn, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`, args...)
+			insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, system_identifier,
+				timeline, relations, last_token, unseen_xids, trusted, reason, last_audit_at, publication_state, last_old_prune_at, shape)
+			values ($1, $2::text::pg_lsn, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`, args...)
 		return err
 	}
 	tag, err := tx.Exec(ctx, `
 		update awa_counterd.checkpoint set position = $2::text::pg_lsn, persisted_at = now(), persisted_by = $3, slot_name = $4,
-			publication_oid = $5, system_identifier = $6, timeline = $7, relations = $8, last_token = $9,
+			publications = $5, system_identifier = $6, timeline = $7, relations = $8, last_token = $9,
 			unseen_xids = $10, trusted = $11, reason = $12, last_audit_at = coalesce($13, last_audit_at),
-			publication_state = $14
-		where awa_schema = $1 and position = $15::text::pg_lsn`, append(args, cp.Before.String())...)
+			publication_state = $14, last_old_prune_at = coalesce($15, last_old_prune_at), shape = $16
+		where awa_schema = $1 and position = $17::text::pg_lsn`, append(args, cp.Before.String())...)
 	if err != nil {
 		return err
 	}
@@ -211,54 +191,25 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 	return nil
 }
 
-func (s *Store) books(ctx context.Context, tx pgx.Tx, cells applier.Cells) error {
-	if len(cells) == 0 {
-		return nil
-	}
-	var slots []int32
-	var queues []string
-	var priorities, shards []int16
-	var rows []int64
-	var counters []*int64
-	for g, c := range cells {
-		slots, queues = append(slots, g.Slot), append(queues, g.Queue)
-		priorities, shards = append(priorities, g.Priority), append(shards, g.Shard)
-		rows = append(rows, c.Rows)
-		if c.HasRow {
-			counters = append(counters, &c.Counter)
-		} else {
-			counters = append(counters, nil)
-		}
-	}
-	const given = `unnest($2::int4[], $3::text[], $4::int2[], $5::int2[], $6::int8[], $7::int8[]) as d(slot, queue, priority, shard, n, counter)`
-	_, err := tx.Exec(ctx, `
-		insert into awa_counterd.books (awa_schema, ready_slot, queue, priority, enqueue_shard, rows, counter)
-		select $1, slot, queue, priority, shard, n, counter from `+given+` where n <> 0 or counter is not null
-		on conflict (awa_schema, ready_slot, queue, priority, enqueue_shard)
-		do update set rows = excluded.rows, counter = excluded.counter`,
-		s.awaSchema, slots, queues, priorities, shards, rows, counters)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `
-		delete from awa_counterd.books b using `+given+`
-		where b.awa_schema = $1 and b.ready_slot = d.slot and b.queue = d.queue and b.priority = d.priority
-		  and b.enqueue_shard = d.shard and d.n = 0 and d.counter is null`,
-		s.awaSchema, slots, queues, priorities, shards, rows, counters)
-	return err
-}
-
-func (s *Store) uncounted(ctx context.Context, tx pgx.Tx, queues map[string]applier.Uncounted) error {
-	for q, u := range queues {
+func (s *Store) uncounted(ctx context.Context, tx pgx.Tx, sources map[applier.Source]applier.Uncounted) error {
+	for source, u := range sources {
 		_, err := tx.Exec(ctx, `
-			insert into awa_counterd.uncounted_writes (awa_schema, queue, rows_off, transactions, last_at, last_lsn, per_second)
-			values ($1, $2, $3, $4, $5, $6::text::pg_lsn, $7)
-			on conflict (awa_schema, queue) do update set rows_off = excluded.rows_off, transactions = excluded.transactions,
+			insert into awa_counterd.uncounted_writes (awa_schema, queue, kind, rows_off, transactions, last_at, last_lsn, per_second)
+			values ($1, $2, $8, $3, $4, $5, $6::text::pg_lsn, $7)
+			on conflict (awa_schema, queue, kind) do update set rows_off = excluded.rows_off, transactions = excluded.transactions,
 				last_at = excluded.last_at, last_lsn = excluded.last_lsn, per_second = excluded.per_second`,
-			s.awaSchema, q, u.Rows, u.Transactions, u.LastAt, u.LastLSN.String(), u.PerSecond)
+			s.awaSchema, source.Queue, u.Rows, u.Transactions, u.LastAt, u.LastLSN.String(), u.PerSecond, string(source.Kind))
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// orNull stores a time that never was as null.
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }

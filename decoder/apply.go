@@ -21,11 +21,13 @@ func (d *Decoder) apply(rel *relation, c rowChange) error {
 		return d.applyRows(rel, c)
 	case Counters:
 		return d.applyCounter(rel, c)
-	case Rollups:
+	case Ledger:
+		return d.applyPending(rel, c)
+	case Rollups, RollupDeltas:
 		if c.kind == 'D' {
 			return nil
 		}
-		return d.applyRollup(c)
+		return d.applyRollup(rel, c)
 	case Ring:
 		if c.kind != 'D' && c.after.kind[valueField] != 'u' {
 			c.f.e.Marker = MarkerChange{Seen: true, Set: c.after.kind[valueField] == 't'}
@@ -44,7 +46,7 @@ func (d *Decoder) applyRows(rel *relation, c rowChange) error {
 		if err != nil {
 			return err
 		}
-		c.f.addRows(k, -1, &d.names)
+		c.f.rows.add(k, -1, &d.names)
 	}
 	if c.kind == 'D' {
 		return nil
@@ -53,7 +55,7 @@ func (d *Decoder) applyRows(rel *relation, c rowChange) error {
 	if err != nil {
 		return err
 	}
-	c.f.addRows(k, 1, &d.names)
+	c.f.rows.add(k, 1, &d.names)
 	return nil
 }
 
@@ -61,28 +63,63 @@ func (d *Decoder) applyRows(rel *relation, c rowChange) error {
 // as commits order them, so no old value is needed (docs/design.md §3).
 func (d *Decoder) applyCounter(rel *relation, c rowChange) error {
 	if c.hasBefore {
-		k, err := c.before.key(rel)
+		row, err := d.counterRow(rel, c.before)
 		if err != nil {
 			return err
 		}
-		c.f.setCounter(CounterChange{Group: d.names.group(k), Gone: true})
+		row.Gone = true
+		c.f.setCounter(row)
 	}
 	if c.kind == 'D' {
 		return nil
+	}
+	row, err := d.counterRow(rel, c.after)
+	if err != nil {
+		return err
+	}
+	if row.Value, err = c.after.integer(valueField, math.MinInt64, math.MaxInt64); err != nil {
+		return err
+	}
+	c.f.setCounter(row)
+	return nil
+}
+
+// counterRow reads which counter row a tuple is of.
+func (d *Decoder) counterRow(rel *relation, t *tuple) (CounterChange, error) {
+	k, err := t.key(rel)
+	if err != nil {
+		return CounterChange{}, err
+	}
+	row := CounterChange{Group: d.names.group(k)}
+	if rel.Bucket >= 0 {
+		bucket, err := t.integer(bucketField, math.MinInt16, math.MaxInt16)
+		if err != nil {
+			return CounterChange{}, err
+		}
+		row.Bucket = int16(bucket) //nolint:gosec // bounded above
+	}
+	return row, nil
+}
+
+// applyPending adds a row of the ledger, whatever its generation: readers ignore that as well. The
+// ledger has no key, so nothing but INSERT and TRUNCATE is published of it.
+func (d *Decoder) applyPending(rel *relation, c rowChange) error {
+	if c.kind != 'I' {
+		return errors.New("a change of the ledger other than INSERT; does the wrong publication list it?")
 	}
 	k, err := c.after.key(rel)
 	if err != nil {
 		return err
 	}
-	value, err := c.after.integer(valueField, math.MinInt64, math.MaxInt64)
+	n, err := c.after.integer(valueField, math.MinInt64, math.MaxInt64)
 	if err != nil {
 		return err
 	}
-	c.f.setCounter(CounterChange{Group: d.names.group(k), Value: value})
+	c.f.pending.add(k, n, &d.names)
 	return nil
 }
 
-func (d *Decoder) applyRollup(c rowChange) error {
+func (d *Decoder) applyRollup(rel *relation, c rowChange) error {
 	queue, err := c.after.text(queueField)
 	if err != nil {
 		return err
@@ -91,13 +128,20 @@ func (d *Decoder) applyRollup(c rowChange) error {
 	if err != nil {
 		return err
 	}
-	value, err := c.after.integer(valueField, math.MinInt64, math.MaxInt64)
-	if err != nil {
+	change := RollupChange{Queue: d.names.name(queue), Priority: int16(priority), Fresh: c.kind == 'I'} //nolint:gosec // bounded above
+	if change.Completed, err = c.after.integer(valueField, math.MinInt64, math.MaxInt64); err != nil {
 		return err
 	}
-	c.f.setRollup(RollupChange{
-		Queue: d.names.name(queue), Priority: int16(priority), Value: value, Fresh: c.kind == 'I', //nolint:gosec // bounded above
-	})
+	if rel.Failed >= 0 {
+		if change.Failed, err = c.after.integer(failedField, math.MinInt64, math.MaxInt64); err != nil {
+			return err
+		}
+	}
+	if rel.Kind == RollupDeltas {
+		c.f.foldAway(change)
+		return nil
+	}
+	c.f.setRollup(change)
 	return nil
 }
 
@@ -116,7 +160,7 @@ func (t *tuple) key(rel *relation) (key, error) {
 	if k.queue, err = t.text(queueField); err != nil {
 		return key{}, err
 	}
-	if rel.Kind != Rows {
+	if !rel.leaf() {
 		slot, err := t.integer(slotField, math.MinInt32, math.MaxInt32)
 		if err != nil {
 			return key{}, err
@@ -192,8 +236,12 @@ func (f field) String() string {
 		return "the priority"
 	case shardField:
 		return "the shard"
+	case bucketField:
+		return "the bucket"
 	case valueField:
 		return "the count"
+	case failedField:
+		return "the count of failed jobs"
 	default:
 		return "a column"
 	}

@@ -17,6 +17,9 @@ const (
 	ringOID     = 300
 	rollupOID   = 400
 	strangerOID = 500
+	ledgerOID   = 600 // slot 3
+	bucketedOID = 700 // counters with a bucket in the key
+	foldedOID   = 800
 )
 
 var leafColumns = []string{"ready_slot", "kind", "queue", "priority", "lane_seq", "enqueue_shard", "payload"}
@@ -38,6 +41,9 @@ func describeAll() [][]byte {
 		relationOf(msg('R'), ringOID, "ring", "singleton", "trusted"),
 		relationOf(msg('R'), rollupOID, "rollups", "queue", "priority", "pruned"),
 		relationOf(msg('R'), strangerOID, "stranger", "x"),
+		relationOf(msg('R'), ledgerOID, "deltas_3", "ready_slot", "ready_generation", "queue", "priority", "enqueue_shard", "counter_bucket", "delta"),
+		relationOf(msg('R'), bucketedOID, "counters", "ready_slot", "queue", "priority", "enqueue_shard", "live", "counter_bucket"),
+		relationOf(msg('R'), foldedOID, "rollup_deltas", "queue", "priority", "pruned", "failed"),
 	}
 }
 
@@ -46,7 +52,7 @@ type testCatalog struct{}
 
 func (testCatalog) Table(oid uint32, _, _ string, columns []string) (Table, error) {
 	at := func(name string) int { return slices.Index(columns, name) }
-	t := Table{Slot: -1, Queue: at("queue"), Priority: at("priority"), Shard: at("enqueue_shard"), Value: -1}
+	t := Table{Slot: -1, Queue: at("queue"), Priority: at("priority"), Shard: at("enqueue_shard"), Bucket: -1, Value: -1, Failed: -1}
 	switch oid {
 	case leafOID:
 		t.Kind, t.LeafSlot = Rows, 3
@@ -56,6 +62,12 @@ func (testCatalog) Table(oid uint32, _, _ string, columns []string) (Table, erro
 		t.Kind, t.Value = Ring, at("trusted")
 	case rollupOID:
 		t.Kind, t.Value = Rollups, at("pruned")
+	case ledgerOID:
+		t.Kind, t.LeafSlot, t.Value = Ledger, 3, at("delta")
+	case bucketedOID:
+		t.Kind, t.Slot, t.Value, t.Bucket = Counters, at("ready_slot"), at("live"), at("counter_bucket")
+	case foldedOID:
+		t.Kind, t.Value, t.Failed = RollupDeltas, at("pruned"), at("failed")
 	default:
 		t.Kind = Ignored
 	}

@@ -5,23 +5,27 @@ type Kind uint8
 
 // The kinds of table. A table that is none of them is ignored.
 const (
-	Ignored  Kind = iota
-	Rows          // a leaf of done_entries
-	Counters      // the counter table
-	Ring          // the singleton with the trust marker
-	Rollups       // what pruners have folded away
+	Ignored      Kind = iota
+	Rows              // a leaf of done_entries
+	Counters          // the counter table
+	Ledger            // a leaf of the ledger: changes that are not in a counter yet
+	Ring              // the singleton with the trust marker
+	Rollups           // what pruners have folded away, as totals
+	RollupDeltas      // the same, as changes that are not in a total yet
 )
 
 // Table is the meaning of a relation: its kind, and where its columns stand in the Relation
 // message at hand. A column that the kind does not have is −1.
 type Table struct {
 	Kind     Kind
-	LeafSlot int32 // Rows: the slot of this leaf
+	LeafSlot int32 // Rows, Ledger: the slot of this leaf
 	Slot     int   // Counters: ordinal of ready_slot
-	Queue    int   // Rows, Counters, Rollups
-	Priority int   // Rows, Counters, Rollups
-	Shard    int   // Rows, Counters
-	Value    int   // Counters, Rollups: the count; Ring: the marker
+	Queue    int   // all but Ring
+	Priority int   // all but Ring
+	Shard    int   // Rows, Counters, Ledger
+	Bucket   int   // Counters: the bucket; −1 where a group has one row
+	Value    int   // the count, or the change of it; Ring: the marker
+	Failed   int   // Rollups, RollupDeltas: failed jobs, where they are folded by themselves
 }
 
 // Catalog knows which relation is which. It is asked once for every Relation message; an error

@@ -1,6 +1,9 @@
 package decoder
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Decoder reads one replication stream (pgoutput, protocol 1 or 2, text format, with messages).
 // It is not safe for concurrent use.
@@ -142,6 +145,7 @@ func (d *Decoder) emitted(r *reader, f *fold) error {
 func (d *Decoder) truncate(r *reader, f *fold) error {
 	n := int(r.int32())
 	r.uint8() // CASCADE, RESTART IDENTITY
+	var leaves, ledgers []int32
 	for range n {
 		oid := r.uint32()
 		if r.failed {
@@ -154,11 +158,19 @@ func (d *Decoder) truncate(r *reader, f *fold) error {
 		switch rel.Kind {
 		case Rows:
 			f.truncate(rel.LeafSlot)
+			leaves = append(leaves, rel.LeafSlot)
+		case Ledger:
+			f.emptyLedger(rel.LeafSlot)
+			ledgers = append(ledgers, rel.LeafSlot)
 		case Counters:
 			f.resetCounters()
 		case Rollups:
-			f.e.RollupsReset = true
-			f.e.Rollups = f.e.Rollups[:0]
+			f.resetRollups()
+		}
+	}
+	for _, slot := range leaves {
+		if slices.Contains(ledgers, slot) {
+			f.whole(slot)
 		}
 	}
 	return nil

@@ -51,7 +51,7 @@ func TestPlainTransaction(t *testing.T) {
 	require.EqualValues(t, 195, tx.Commit)
 	require.EqualValues(t, 200, tx.End)
 	require.True(t, tx.CommitTime.Equal(pgEpoch.Add(time.Second)))
-	require.Equal(t, []RowsChange{{group("a", 1, 0), 2}, {group("b", 2, -1), 1}, {group("b", 2, 1), -1}}, tx.Effect.Rows)
+	require.Equal(t, []Change{{group("a", 1, 0), 2}, {group("b", 2, -1), 1}, {group("b", 2, 1), -1}}, tx.Effect.Rows)
 	require.Equal(t, []CounterChange{
 		{Group: group("a", 1, 0), Value: 12},
 		{Group: terminal.Group{Slot: 9, Queue: "c", Priority: -1}, Value: -4},
@@ -72,18 +72,11 @@ func TestUpdates(t *testing.T) {
 		msg('U').U32(counterOID).U8('K').Tuple(3, "a", 1, 0, nil).U8('N').Tuple(3, "b", 1, 0, 5).B,
 		commit(200),
 	)
-	require.Equal(t, []RowsChange{{group("a", 1, 0), -1}, {group("b", 1, 0), 1}}, txs[0].Effect.Rows)
+	require.Equal(t, []Change{{group("a", 1, 0), -1}, {group("b", 1, 0), 1}}, txs[0].Effect.Rows)
 	require.Equal(t, []CounterChange{{Group: group("a", 1, 0), Gone: true}, {Group: group("b", 1, 0), Value: 5}}, txs[0].Effect.Counters)
 }
 
 func TestTruncate(t *testing.T) {
-	truncate := func(oids ...uint32) []byte {
-		m := msg('T').U32(uint32(len(oids))).U8(0)
-		for _, o := range oids {
-			m.U32(o)
-		}
-		return m.B
-	}
 	txs := feed(t,
 		begin(1),
 		msg('I').U32(leafOID).U8('N').Tuple(row("a", 1, 0)...).B,
@@ -98,11 +91,63 @@ func TestTruncate(t *testing.T) {
 	)
 	e := txs[0].Effect
 	require.Equal(t, []int32{3}, e.Truncated)
-	require.Equal(t, []RowsChange{{group("b", 1, 0), 1}}, e.Rows)
-	require.Equal(t, []RowsChange{{group("a", 1, 0), 1}}, e.Pruned, "what the transaction had put there before")
+	require.Equal(t, []Change{{group("b", 1, 0), 1}}, e.Rows)
+	require.Equal(t, []Change{{group("a", 1, 0), 1}}, e.Pruned, "what the transaction had put there before")
 	require.True(t, e.CountersReset)
 	require.Equal(t, []CounterChange{{Group: group("b", 1, 0), Value: 1}}, e.Counters)
-	require.Equal(t, []RollupChange{{Queue: "a", Priority: 1, Value: 31}, {Queue: "b", Priority: 1, Value: 4, Fresh: true}}, e.Rollups)
+	require.Equal(t, []RollupChange{{Queue: "a", Priority: 1, Completed: 31}, {Queue: "b", Priority: 1, Completed: 4, Fresh: true}}, e.Rollups)
+}
+
+func truncate(oids ...uint32) []byte {
+	m := msg('T').U32(uint32(len(oids))).U8(0)
+	for _, o := range oids {
+		m.U32(o)
+	}
+	return m.B
+}
+
+// The ledger shape: signed changes that are summed up, counter rows by bucket, and a TRUNCATE that
+// says by its list which leaves went together.
+func TestLedger(t *testing.T) {
+	pend := func(queue string, bucket, n int) []byte {
+		return msg('I').U32(ledgerOID).U8('N').Tuple(3, 9, queue, 1, 0, bucket, n).B
+	}
+	txs := feed(t,
+		begin(1),
+		pend("a", 17, 3), pend("a", 18, 2), pend("b", 17, -1), pend("a", 17, -1), pend("c", 1, 1), pend("c", 1, -1),
+		msg('U').U32(bucketedOID).U8('N').Tuple(3, "a", 1, 0, 12, 17).B,
+		msg('U').U32(bucketedOID).U8('N').Tuple(3, "a", 1, 0, 5, 300).B,
+		msg('U').U32(bucketedOID).U8('N').Tuple(3, "a", 1, 0, 13, 17).B,
+		msg('D').U32(bucketedOID).U8('K').Tuple(3, "a", 1, 0, nil, 300).B,
+		msg('I').U32(foldedOID).U8('N').Tuple("a", 1, 4, 2).B,
+		msg('I').U32(foldedOID).U8('N').Tuple("a", 1, 1, 0).B,
+		commit(200),
+		begin(2),
+		pend("a", 17, 3),
+		truncate(leafOID, strangerOID, ledgerOID),
+		pend("a", 17, 7),
+		commit(300),
+		begin(3),
+		truncate(ledgerOID), truncate(leafOID),
+		commit(400),
+	)
+	e := txs[0].Effect
+	require.Equal(t, []Change{{group("a", 1, 0), 4}, {group("b", 1, 0), -1}}, e.Pending)
+	require.Equal(t, []CounterChange{{Group: group("a", 1, 0), Bucket: 17, Value: 13}, {Group: group("a", 1, 0), Bucket: 300, Gone: true}}, e.Counters)
+	require.Equal(t, []RollupChange{{Queue: "a", Priority: 1, Fresh: true, Completed: 5, Failed: 2}}, e.Folded)
+	e = txs[1].Effect
+	require.Equal(t, []int32{3}, e.LedgerEmptied)
+	require.Equal(t, []int32{3}, e.Truncated)
+	require.Equal(t, []int32{3}, e.Whole)
+	require.Equal(t, []Change{{group("a", 1, 0), 7}}, e.Pending)
+	e = txs[2].Effect
+	require.Equal(t, []int32{3}, e.LedgerEmptied)
+	require.Empty(t, e.Whole, "two statements")
+
+	d := newTestDecoder()
+	feedTo(t, d, append(describeAll(), begin(1))...)
+	_, _, err := d.Decode(msg('D').U32(ledgerOID).U8('K').Tuple(3, 9, "a", 1, 0, 17, 3).B)
+	require.ErrorContains(t, err, "wrong publication")
 }
 
 func TestMarkerAndTokens(t *testing.T) {
@@ -139,7 +184,7 @@ func TestColumnsAreFoundByName(t *testing.T) {
 		begin(2), msg('I').U32(leafOID).U8('N').Tuple("q", "e", 2, 5).B, commit(300),
 	)
 	for _, tx := range txs {
-		require.Equal(t, []RowsChange{{group("q", 2, 5), 1}}, tx.Effect.Rows)
+		require.Equal(t, []Change{{group("q", 2, 5), 1}}, tx.Effect.Rows)
 	}
 }
 
@@ -164,15 +209,15 @@ func TestStreamedTransaction(t *testing.T) {
 		require.EqualValues(t, 99, txs[0].XID)
 		require.EqualValues(t, 10, txs[1].XID)
 		require.Empty(t, txs[1].Effect.Truncated)
-		require.Equal(t, []RowsChange{{group("kept", 1, 0), 1}, {group("released", 1, 0), 1}, {group("after", 1, 0), 1}}, txs[1].Effect.Rows)
+		require.Equal(t, []Change{{group("kept", 1, 0), 1}, {group("released", 1, 0), 1}, {group("after", 1, 0), 1}}, txs[1].Effect.Rows)
 	})
 	t.Run("order across subtransactions is kept", func(t *testing.T) {
 		txs := feed(t,
 			start(10, 1), insert(11, "before"), msg('T').U32(12).U32(1).U8(0).U32(leafOID).B, insert(11, "after"), stop, streamCommit(10, 300),
 		)
 		require.Equal(t, []int32{3}, txs[0].Effect.Truncated)
-		require.Equal(t, []RowsChange{{group("after", 1, 0), 1}}, txs[0].Effect.Rows)
-		require.Equal(t, []RowsChange{{group("before", 1, 0), 1}}, txs[0].Effect.Pruned)
+		require.Equal(t, []Change{{group("after", 1, 0), 1}}, txs[0].Effect.Rows)
+		require.Equal(t, []Change{{group("before", 1, 0), 1}}, txs[0].Effect.Pruned)
 	})
 	t.Run("a rolled back transaction", func(t *testing.T) {
 		d := newTestDecoder()
@@ -191,7 +236,7 @@ func TestStreamedTransaction(t *testing.T) {
 			begin(12), msg('I').U32(leafOID).U8('N').Tuple(1, "q", 0).B, commit(400),
 		)
 		for _, tx := range txs {
-			require.Equal(t, []RowsChange{{group("q", 1, 0), 1}}, tx.Effect.Rows)
+			require.Equal(t, []Change{{group("q", 1, 0), 1}}, tx.Effect.Rows)
 		}
 	})
 	t.Run("keepalives inside say nothing", func(t *testing.T) {

@@ -108,7 +108,7 @@ type expectation struct {
 	truncated []int32
 }
 
-func nonZero(rows []RowsChange) map[terminal.Group]int64 {
+func nonZero(rows []Change) map[terminal.Group]int64 {
 	out := map[terminal.Group]int64{}
 	for _, r := range rows {
 		if r.N != 0 {

@@ -17,7 +17,9 @@ const (
 	queueField
 	priorityField
 	shardField
+	bucketField
 	valueField
+	failedField
 	fieldCount
 )
 
@@ -51,7 +53,9 @@ func (d *Decoder) relation(r *reader) error {
 	rel.want(queueField, table.Queue)
 	rel.want(priorityField, table.Priority)
 	rel.want(shardField, table.Shard)
+	rel.want(bucketField, table.Bucket)
 	rel.want(valueField, table.Value)
+	rel.want(failedField, table.Failed)
 	if d.current != nil { // may yet be rolled back together with the DDL that caused it
 		d.current.describe(oid, rel)
 		return nil
@@ -60,8 +64,11 @@ func (d *Decoder) relation(r *reader) error {
 	return nil
 }
 
+// leaf reports a relation whose rows are all of one slot.
+func (rel *relation) leaf() bool { return rel.Kind == Rows || rel.Kind == Ledger }
+
 func (rel *relation) want(f field, ordinal int) {
-	if rel.Kind == Ignored || ordinal < 0 || (rel.Kind == Rows && f == slotField) {
+	if rel.Kind == Ignored || ordinal < 0 || (rel.leaf() && f == slotField) {
 		return // the slot of a leaf is known; its rows need not be asked
 	}
 	for len(rel.fields) <= ordinal {

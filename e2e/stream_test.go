@@ -22,6 +22,6 @@ func TestStreamNeverStartsPastTheEnd(t *testing.T) {
 	system, err := s.Identify(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, e.db, system.Database)
-	err = s.Start(t.Context(), "none", "none", system.End+pglogrepl.LSN(1<<30), nil)
+	err = s.Start(t.Context(), "none", []string{"none"}, system.End+pglogrepl.LSN(1<<30), nil)
 	require.ErrorIs(t, err, replication.ErrPastEnd)
 }

@@ -30,7 +30,7 @@ func (e *env) writer(instance string) *applier.Writer {
 	require.NoError(e.t, err)
 	require.NoError(e.t, checkpoint.Claim(e.t.Context(), conn, "awa", checkpoint.Leader{Instance: instance}))
 	return applier.NewWriter(conn, applier.Statements{
-		Raise: l.Shape.Raise("awa", checkpoint.Guard(6, 7)), Lower: l.Shape.Lower("awa", checkpoint.Guard(6, 7)), Guard: checkpoint.Guard(1, 2),
+		Raise: l.Raise(checkpoint.Guard(6, 7)), Lower: l.Lower(checkpoint.Guard(6, 7)), Sweep: l.Sweep(), Guard: checkpoint.Guard(1, 2),
 		Beat:      checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
 		SetMarker: l.SetMarker(true, checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
 	}, "awa", instance)
@@ -48,7 +48,7 @@ func correct(deltas map[int32]int64) applier.Write {
 
 // Positive corrections create rows; negative ones never do, and never leave a counter below 0.
 func TestCorrections(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Slots: 4})
+	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 	w := e.writer("one")
 	e.exec(`insert into awa.queue_terminal_live_counts values (0, 'q', 1, 0, 5), (1, 'q', 1, 0, 5)`)
 	r, err := w.Write(t.Context(), correct(map[int32]int64{0: -3, 1: -9, 2: 4, 3: -2}), "testing")
@@ -64,29 +64,52 @@ func TestCorrections(t *testing.T) {
 	require.EqualValues(t, -1, count(3), "a negative correction made a row")
 }
 
-// One chunk with both signs keeps key order and gets all of it right.
+// Where awa has buckets, corrections go to one of our own, which may be below 0, and whose rows go when they
+// come to 0.
+func TestCorrectionsInABucketOfOurOwn(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	w := e.writer("one")
+	e.exec(`insert into awa.queue_terminal_live_counts values (0, 'q', 1, 0, 7, 5)`)
+	_, err := w.Write(t.Context(), correct(map[int32]int64{0: -3, 1: 4}), "testing")
+	require.NoError(t, err)
+	own := func(slot int) int64 {
+		return e.scalar(`select coalesce(max(live_terminal_count), 0) from awa.queue_terminal_live_counts where ready_slot = $1 and counter_bucket = 300`, slot)
+	}
+	require.EqualValues(t, -3, own(0))
+	require.EqualValues(t, 4, own(1))
+	back := correct(map[int32]int64{0: 3, 1: -4})
+	for _, c := range back.Chunks {
+		c.Corrections[0].Ends = true
+	}
+	_, err = w.Write(t.Context(), back, "testing")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, e.scalar(`select count(*) from awa.queue_terminal_live_counts`), "a row at 0 keeps the name of its queue in awa's metrics")
+	require.EqualValues(t, 5, e.scalar(`select live_terminal_count from awa.queue_terminal_live_counts`))
+}
+
+// Corrections of both signs are cut into statements of one, and all of it is right.
 func TestCorrectionsOfBothSigns(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Slots: 4})
+	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 	w := e.writer("one")
 	e.exec(`insert into awa.queue_terminal_live_counts select s, 'q', p, 0, 100 from generate_series(0, 3) s, generate_series(1, 16) p`)
-	var chunk applier.Chunk
+	var due []applier.Correction
 	for slot := range int32(4) {
 		for p := range int16(16) {
 			delta := int64(p + 1)
 			if p%3 == 0 {
 				delta = -delta
 			}
-			chunk.Corrections = append(chunk.Corrections, applier.Correction{Group: terminal.Group{Slot: slot, Queue: "q", Priority: p + 1}, Delta: delta})
+			due = append(due, applier.Correction{Group: terminal.Group{Slot: slot, Queue: "q", Priority: p + 1}, Delta: delta})
 		}
 	}
-	_, err := w.Write(t.Context(), applier.Write{Seq: 2, Chunks: []applier.Chunk{chunk}}, "testing")
+	_, err := w.Write(t.Context(), applier.Write{Seq: 2, Chunks: applier.Cut(due, func(terminal.Group) bool { return false })}, "testing")
 	require.NoError(t, err)
 	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where live_terminal_count <> 100 + case when (priority - 1) % 3 = 0 then -priority else priority end`))
 }
 
 // A row that somebody holds is put off, quickly, and the rest goes through; alone it may wait longer.
 func TestLockedCorrectionsAreDeferred(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Slots: 4})
+	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 	w := e.writer("one")
 	e.exec(`insert into awa.queue_terminal_live_counts values (0, 'q', 1, 0, 5), (1, 'q', 1, 0, 5)`)
 	tx, err := e.pool.Begin(t.Context())
@@ -103,9 +126,9 @@ func TestLockedCorrectionsAreDeferred(t *testing.T) {
 }
 
 // Waits add up: a chunk as a whole is bounded, so that the rows it holds are let go of before a pruner,
-// which waits 50 ms, would give up. A trigger makes every row take 10 ms here.
+// which waits 10 ms, would give up. A trigger makes every row take 10 ms here.
 func TestChunkIsBoundedAsAWhole(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Slots: 4})
+	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 	w := e.writer("one")
 	e.exec(`insert into awa.queue_terminal_live_counts select 0, 'q', p, 0, 5 from generate_series(1, 20) p;
 		create function awa.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); return new; end $$;

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
@@ -30,11 +28,14 @@ type OneShot struct {
 // Progress is called after each leaf.
 type Progress func(leaf string, leaves, of int, rows int64)
 
+// name is whose tokens mark the corrections, for a daemon beside us: they are no uncounted writes.
+const name = "reconcile"
+
 // NewOneShot opens what a run needs. Close ends it.
 func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, error) {
 	o := &OneShot{layout: l}
 	var err error
-	if o.scanner, err = NewScanner(ctx, src, l, atOnce); err != nil {
+	if o.scanner, err = NewScanner(ctx, src, l, 1); err != nil {
 		return nil, err
 	}
 	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile", Holds: true}); err != nil {
@@ -47,11 +48,10 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 		o.Close() //nolint:contextcheck // has to work after ctx has ended
 		return nil, err
 	}
-	// The token marks the corrections for a daemon beside us: they are no uncounted writes.
 	o.writer = applier.NewWriter(o.writes, applier.Statements{
-		Raise: l.Shape.Raise(l.Schema, guard(6, 7)), Lower: l.Shape.Lower(l.Schema, guard(6, 7)), Guard: guard(1, 2),
+		Raise: l.Raise(guard(6, 7)), Lower: l.Lower(guard(6, 7)), Sweep: l.Sweep(), Guard: guard(1, 2),
 		SetMarker: l.SetMarker(true, guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
-	}, string(l.Schema), "reconcile")
+	}, string(l.Schema), name)
 	return o, nil
 }
 
@@ -83,38 +83,29 @@ type Result struct {
 	Rows      int64
 	Drifts    []Drift // as found, worst first
 	Corrected int     // groups
+	Moved     int     // counter rows that were right as a sum only, and are now right by themselves
 	Locked    []terminal.Group
 }
 
 // Look compares every group, and corrects what is wrong when correct is set.
 func (o *OneShot) Look(ctx context.Context, correct bool, progress Progress) (Result, error) {
 	r := Result{Leaves: len(o.layout.Leaves)}
-	units := append(slices.Clone(o.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf, Name: "counters of no leaf"})
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	if correct {
-		group.SetLimit(1) // the holder holds one leaf at a time
-	}
-	var mu sync.Mutex
-	done := 0
-	for _, leaf := range units {
-		group.Go(func() error {
-			one, err := o.leaf(ctx, leaf, correct)
-			if err != nil {
-				return err
+	units := append(slices.Clone(o.layout.Leaves), elsewhere())
+	for i, leaf := range units {
+		began := time.Now()
+		one, err := o.leaf(ctx, leaf, correct)
+		if err != nil {
+			return r, err
+		}
+		r.add(one)
+		if progress != nil {
+			progress(leaf.Name, i+1, len(units), r.Rows)
+		}
+		if i+1 < len(units) {
+			if err := o.pause(ctx, time.Since(began)); err != nil {
+				return r, err
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			done++
-			r.add(one)
-			if progress != nil {
-				progress(leaf.Name, done, len(units), r.Rows)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return r, err
+		}
 	}
 	slices.SortFunc(r.Drifts, func(a, b Drift) int {
 		if d := size(b.Off()) - size(a.Off()); d != 0 {
@@ -125,36 +116,64 @@ func (o *OneShot) Look(ctx context.Context, correct bool, progress Progress) (Re
 	return r, nil
 }
 
-// atOnce is how many leaves are compared at a time: while one scan's parallel workers start or end,
-// the other keeps the processors busy.
-const atOnce = 2
+func elsewhere() awa.Leaf {
+	return awa.Leaf{Slot: applier.NoLeaf, Partition: awa.Partition{Name: "counters of no leaf"}}
+}
+
+// longestPause bounds the rest that a look takes between two leaves.
+const longestPause = time.Second
+
+// pause rests as long as the last leaf took: awa up to 0.6.5 folds its ledger only while no client holds a
+// snapshot.
+func (o *OneShot) pause(ctx context.Context, took time.Duration) error {
+	if !o.layout.Shape.HasLedger() {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(min(took, longestPause))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
 
 func (r *Result) add(o Result) {
 	r.Groups += o.Groups
 	r.Rows += o.Rows
 	r.Corrected += o.Corrected
+	r.Moved += o.Moved
 	r.Drifts = append(r.Drifts, o.Drifts...)
 	r.Locked = append(r.Locked, o.Locked...)
 }
 
 func size(n int64) int64 { return max(n, -n) }
 
-// leaf works on one unit. The drift is read in one statement, so it is true under one snapshot, and
-// added as a delta: in-band writers keep the drift, so it is right however many commit meanwhile.
-// The holder's ACCESS SHARE keeps a TRUNCATE of the leaf out from before the statement to after the
-// last correction; its advisory lock does the same for awa's rebuild.
 func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool) (Result, error) {
-	if !correct {
+	switch {
+	case !correct:
 		r, _, err := o.compare(ctx, leaf)
 		return r, err
+	case o.layout.Shape.HasBuckets():
+		return o.Redistribute(ctx, leaf)
 	}
+	return o.held(ctx, leaf)
+}
+
+// held corrects a unit whose counter rows awa's writers share with us: one row of theirs that is locked must
+// not keep all others locked. So the drift is read in one statement, true under one snapshot, and added as a
+// delta in small transactions: who counts keeps the drift, so it is right however many commit meanwhile. The
+// holder's ACCESS SHARE keeps a TRUNCATE of the leaf out from before the statement to after the last
+// correction; its advisory lock does the same for awa's rebuild.
+func (o *OneShot) held(ctx context.Context, leaf awa.Leaf) (Result, error) {
 	tx, err := o.holder.Begin(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, o.layout.Schema.RebuildLock()); err != nil {
-		return Result{}, fmt.Errorf("wait for a rebuild to end: %w", err)
+	if err := o.lockRebuild(ctx, tx); err != nil {
+		return Result{}, err
 	}
 	if leaf.Slot != applier.NoLeaf {
 		if _, err := tx.Exec(ctx, o.layout.Hold(leaf)); err != nil {
@@ -169,17 +188,25 @@ func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool) (Result
 	return r, err
 }
 
+func (o *OneShot) lockRebuild(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, o.layout.Schema.RebuildLock()); err != nil {
+		return fmt.Errorf("wait for a rebuild to end: %w", err)
+	}
+	return nil
+}
+
 func (o *OneShot) compare(ctx context.Context, leaf awa.Leaf) (r Result, due []applier.Correction, err error) {
 	scan, err := o.scan(ctx, leaf.Slot)
 	if err != nil {
 		return r, nil, err
 	}
-	r.Groups = len(scan.Cells)
-	for g, c := range scan.Cells {
-		r.Rows += c.Rows
-		if c.Drift() != 0 {
-			r.Drifts = append(r.Drifts, Drift{Group: g, Rows: c.Rows, Counter: c.Counter})
-			due = append(due, applier.Correction{Group: g, Delta: c.Drift()})
+	r.Groups = len(scan.Groups)
+	for i := range scan.Groups {
+		h := &scan.Groups[i]
+		r.Rows += h.Rows
+		if h.Drift() != 0 {
+			r.Drifts = append(r.Drifts, Drift{Group: h.Group, Rows: h.Rows, Counter: h.Counter})
+			due = append(due, applier.Correction{Group: h.Group, Delta: h.Drift()})
 		}
 	}
 	return r, due, nil
@@ -197,17 +224,16 @@ func (o *OneShot) scan(ctx context.Context, unit int32) (applier.Scan, error) {
 
 // correct writes corrections in small transactions. What is locked is tried again, alone.
 func (o *OneShot) correct(ctx context.Context, due []applier.Correction, r *Result) error {
-	slices.SortFunc(due, func(a, b applier.Correction) int { return a.Compare(b.Group) })
 	var locked []applier.Correction
-	for chunk := range slices.Chunk(due, applier.ChunkSize) {
-		if err := o.write(ctx, applier.Chunk{Corrections: chunk}); err != nil {
+	for _, chunk := range applier.Cut(due, func(terminal.Group) bool { return false }) {
+		if err := o.write(ctx, chunk); err != nil {
 			if !pg.IsBusy(err) {
 				return err
 			}
-			locked = append(locked, chunk...)
+			locked = append(locked, chunk.Corrections...)
 			continue
 		}
-		r.Corrected += len(chunk)
+		r.Corrected += len(chunk.Corrections)
 	}
 	for _, c := range locked {
 		var err error

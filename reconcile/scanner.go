@@ -17,9 +17,9 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
-// scanLockWait bounds how long a scan queues for a leaf: behind a rebuild, which locks the counter
-// table for as long as it runs. A scan that gave up is tried again.
-const scanLockWait = 10 * time.Second
+// scanLockWait bounds how long a scan waits for a lock: less than deadlock_timeout (1 s), so that no
+// rebuild or migration of awa's is ever the victim of a deadlock with us. A scan that gave up is tried again.
+const scanLockWait = 500 * time.Millisecond
 
 // Scanner runs fenced scans, each on a connection of its own.
 type Scanner struct {
@@ -52,7 +52,7 @@ func (s *Scanner) Scan(ctx context.Context, unit int32) (applier.Scan, error) {
 	if err != nil {
 		return applier.Scan{}, err
 	}
-	out := applier.Scan{Unit: unit, Cells: make(applier.Cells)}
+	out := applier.Scan{Unit: unit}
 	// The extended protocol without a named statement: the plan, and with it the locks, are made
 	// anew each time, before the statement's snapshot.
 	rows, err := s.pool.Query(ctx, sql, pgx.QueryExecModeExec)
@@ -88,24 +88,27 @@ func collect(rows pgx.Rows, out *applier.Scan) error {
 	var slot *int32
 	var queue, snapshot *string
 	var priority, shard *int16
-	var n, counter *int64
+	var n, pending *int64
+	var ids []int16
+	var counts []int64
 	seen := false
-	_, err := pgx.ForEachRow(rows, []any{&slot, &queue, &priority, &shard, &n, &counter, &snapshot}, func() error {
+	names := make(terminal.Names)
+	_, err := pgx.ForEachRow(rows, []any{&slot, &queue, &priority, &shard, &n, &pending, &ids, &counts, &snapshot}, func() error {
 		if snapshot != nil {
 			var err error
 			out.Snapshot, err = pgsnap.Parse(*snapshot)
 			seen = true
 			return err
 		}
-		var c terminal.Cell
-		if n != nil {
-			c.Rows = *n
+		buckets, err := terminal.Buckets(ids, counts)
+		h := terminal.Held{
+			Group: terminal.Group{Slot: *slot, Queue: names.One(*queue), Priority: *priority, Shard: *shard},
+			Cell:  terminal.NewCell(*n, *pending, buckets...),
 		}
-		if counter != nil {
-			c.Counter, c.HasRow = *counter, true
+		if !h.Empty() { // changes that are pending may come to nothing
+			out.Groups = append(out.Groups, h)
 		}
-		out.Cells[terminal.Group{Slot: *slot, Queue: *queue, Priority: *priority, Shard: *shard}] = c
-		return nil
+		return err
 	})
 	if err == nil && !seen {
 		err = errors.New("the snapshot is missing")

@@ -26,17 +26,49 @@ type Publication struct {
 	Tables []string // qualified; partitioned ones by their parent
 	// Relations are the tables that changes come from, leaves instead of parents, as OIDs.
 	Relations []uint32
+	// AppendOnly: the tables have no primary key, so that nothing but INSERT and TRUNCATE may be published of
+	// them; with more than that awa's own statements fail. awa's migrations bring more of these, so those that
+	// are missing are added without a person.
+	AppendOnly bool
 }
 
-// PublicationName is the default name: one publication serves one awa schema.
+// Sources says which tables of awa's changes come from.
+type Sources interface {
+	Published() []string
+	Sources() []uint32
+	LedgerPublished() []string // those without a primary key; maybe none
+	LedgerSources() []uint32
+}
+
+// Needed lists the publications that a schema needs, given the name of the first.
+func Needed(name string, s Sources) []Publication {
+	out := []Publication{{Name: name, Tables: s.Published(), Relations: s.Sources()}}
+	if tables := s.LedgerPublished(); len(tables) > 0 {
+		out = append(out, Publication{Name: LedgerPublicationName(name), Tables: tables, Relations: s.LedgerSources(), AppendOnly: true})
+	}
+	return out
+}
+
+// PublicationName is the default name of the first: it serves one awa schema.
 func PublicationName(schema string) string { return "awa_counterd_" + plain(schema) }
 
-const publishes = "insert, update, delete, truncate"
+// LedgerPublicationName is the name of the second.
+func LedgerPublicationName(first string) string {
+	const suffix = "_ledger"
+	return first[:min(len(first), 63-len(suffix))] + suffix
+}
+
+func (p Publication) publishes() string {
+	if p.AppendOnly {
+		return "insert, truncate"
+	}
+	return "insert, update, delete, truncate"
+}
 
 // CreateSQL is the statement that makes the publication.
 func (p Publication) CreateSQL() string {
 	return fmt.Sprintf(`CREATE PUBLICATION %s FOR TABLE %s WITH (publish = '%s', publish_via_partition_root = false)`,
-		pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "), publishes)
+		pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "), p.publishes())
 }
 
 // Ensure makes the publication when it is absent and checks it when it is present. What is wrong with
@@ -45,14 +77,14 @@ func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made b
 	seen, err = p.Check(ctx, c)
 	sql := p.CreateSQL()
 	switch {
-	case errors.Is(err, errEmptied):
+	case errors.Is(err, errIncomplete):
 		sql = p.alterSQL()
 	case !errors.Is(err, ErrNoPublication):
 		return seen, false, err
 	}
 	if _, err := c.Exec(ctx, sql); err != nil && !pg.IsDuplicate(err) {
 		if pg.IsDenied(err) {
-			r := pg.Refuse("have the owner of awa's tables run: "+sql, "publication %s is missing and this role may not make it", p.Name)
+			r := pg.Refuse("have the owner of awa's tables run awa-counterd setup, or: "+sql, "publication %s is missing or lacks a table, and this role may not mend that", p.Name)
 			r.Err = err
 			return seen, false, r
 		}
@@ -60,6 +92,18 @@ func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made b
 	}
 	seen, err = p.Check(ctx, c)
 	return seen, true, err
+}
+
+// Plan is the statement that makes the publication, or adds what it lacks; "" when it is as it should be.
+func (p Publication) Plan(ctx context.Context, c Conn) (what, sql string, err error) {
+	_, err = p.Check(ctx, c)
+	switch {
+	case errors.Is(err, ErrNoPublication):
+		return "make publication " + p.Name, p.CreateSQL(), nil
+	case errors.Is(err, errIncomplete):
+		return "add what publication " + p.Name + " lacks", p.alterSQL(), nil
+	}
+	return "", "", err
 }
 
 // ErrNoPublication says that there is none of that name.
@@ -122,9 +166,12 @@ func (p Publication) Verdict(seen Published) error {
 	case seen.ViaRoot:
 		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish_via_partition_root = false)", name),
 			"publication %s publishes via the partition root, so a TRUNCATE of a leaf (how awa prunes) is never sent", p.Name)
-	case !seen.Insert || !seen.Update || !seen.Delete || !seen.Truncate:
-		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish = '%s')", name, publishes),
-			"publication %s does not publish all of insert, update, delete and truncate", p.Name)
+	case p.AppendOnly && (seen.Update || seen.Delete):
+		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish = '%s')", name, p.publishes()),
+			"publication %s publishes updates or deletes of tables without a primary key, under which awa's own statements on them fail", p.Name)
+	case !seen.Insert || !seen.Truncate || !p.AppendOnly && (!seen.Update || !seen.Delete):
+		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish = '%s')", name, p.publishes()),
+			"publication %s does not publish all of %s", p.Name, p.publishes())
 	case seen.Filtered:
 		return pg.Refuse(fmt.Sprintf("drop publication %s and run: %s", p.Name, p.CreateSQL()),
 			"publication %s (OID %d) has a row filter, so not every change is sent", p.Name, seen.OID)
@@ -144,16 +191,16 @@ func (p Publication) covers(seen Published) error {
 		return nil
 	}
 	refusal := pg.Refuse("run: "+p.alterSQL(), "publication %s does not publish %s", p.Name, strings.Join(missing, ", "))
-	if len(missing) == len(p.Relations) {
-		refusal.Err = errEmptied
+	if len(missing) == len(p.Relations) || p.AppendOnly {
+		refusal.Err = errIncomplete
 	}
 	return refusal
 }
 
-// errEmptied marks a publication that has none of the tables left: they were dropped and made anew,
-// as awa's reset does, and took their place in it with them. That is mended without a person; one
-// that lacks some of them was made so by somebody.
-var errEmptied = errors.New("the publication has none of awa's tables any more")
+// errIncomplete marks a publication that is mended without a person: one that has none of the tables left
+// (they were dropped and made anew, as awa's reset does, and took their place in it with them), or one that
+// lacks a table which a migration of awa's has brought. Any other that lacks some was made so by somebody.
+var errIncomplete = errors.New("the publication lacks tables that awa has made since")
 
 func (p Publication) alterSQL() string {
 	return fmt.Sprintf("ALTER PUBLICATION %s SET TABLE %s", pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "))

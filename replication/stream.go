@@ -98,15 +98,18 @@ func (s *Stream) Identify(ctx context.Context) (System, error) {
 
 // Start begins to stream from position. Identify must have been called. Protocol 2 with streaming,
 // which every supported server has, brings a big transaction while it runs, not after.
-func (s *Stream) Start(ctx context.Context, slot, publication string, position pglogrepl.LSN, d *decoder.Decoder) error {
+func (s *Stream) Start(ctx context.Context, slot string, publications []string, position pglogrepl.LSN, d *decoder.Decoder) error {
 	if position > s.end {
 		return fmt.Errorf("start replication on slot %s at %s, but the server ends at %s: %w", slot, position, s.end, ErrPastEnd)
 	}
-	name := pgx.Identifier{publication}.Sanitize()
+	names := make([]string, 0, len(publications))
+	for _, p := range publications {
+		names = append(names, pgx.Identifier{p}.Sanitize())
+	}
 	err := pglogrepl.StartReplication(ctx, s.conn, slot, position, pglogrepl.StartReplicationOptions{
 		Mode: pglogrepl.LogicalReplication,
 		PluginArgs: []string{
-			"proto_version '2'", "streaming 'on'", "messages 'true'", fmt.Sprintf("publication_names '%s'", escape(name)),
+			"proto_version '2'", "streaming 'on'", "messages 'true'", fmt.Sprintf("publication_names '%s'", escape(strings.Join(names, ","))),
 		},
 	})
 	if err != nil {

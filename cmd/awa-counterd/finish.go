@@ -36,9 +36,6 @@ func (c *finishCmd) Validate() error {
 	return c.validate()
 }
 
-// leaveWithin is how long a daemon may take to leave: it looks once a second, and stops within 10.
-const leaveWithin = 20 * time.Second
-
 // Run is called by the flag parser.
 func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	source, conn, l, err := c.open(ctx)
@@ -54,18 +51,26 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("name the database: %w", err)
 	}
 	names := belongings.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role, KeepMarker: true}.Default(name, l.Schema)
-	if err := c.wait(ctx, s.err, conn, l, names.Slot); err != nil {
-		return err
-	}
 	one, err := reconcile.NewOneShot(ctx, source, l)
 	if err != nil {
 		return err
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
+	if err := c.wait(ctx, s.err, conn, l, one, names.Slot); err != nil {
+		return err
+	}
 	if err := agree(ctx, one); err != nil {
 		return err
 	}
-	if err := c.handOver(ctx, source, conn, l, one); err != nil {
+	alone, err := checkpoint.TryFinish(ctx, conn, string(l.Schema))
+	if err != nil {
+		return err
+	}
+	if !alone {
+		return pg.Refuse("let it end, or end it", "not finished: another awa-counterd finish is at work")
+	}
+	h := handOver{source: source, conn: conn, layout: l, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
+	if err := h.run(ctx); err != nil {
 		return err
 	}
 	plan, err := belongings.Teardown(ctx, conn, l, names)
@@ -81,7 +86,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 }
 
 // wait goes on until nothing speaks against finishing. No daemon, no evidence: that is refused at once.
-func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *awa.Layout, slot string) error {
+func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, slot string) error {
 	late := time.NewTimer(c.Timeout)
 	defer late.Stop()
 	tick := time.NewTicker(time.Second)
@@ -97,6 +102,11 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 		reason := st.Unfinished(c.QuietPeriod)
 		if st.Leader == nil || !st.Leader.Alive {
 			return pg.Refuse("awa-counterd reconcile --trust and awa-counterd teardown end an upgrade without a daemon", "not finished: %s", reason)
+		}
+		if reason == "" {
+			if reason, err = one.Stale(ctx); err != nil {
+				return err
+			}
 		}
 		switch {
 		case live:
@@ -131,70 +141,4 @@ func agree(ctx context.Context, one *reconcile.OneShot) error {
 		}
 	}
 	return pg.Refuse("somebody writes uncounted; see awa-counterd status", "not finished: %d groups are wrong, the first on queue %s", len(last.Drifts), last.Drifts[0].Queue)
-}
-
-// handOver asks the daemons to leave, waits until they are gone, looks once more, and sets the marker.
-// If anything is wrong by then, the marker is cleared and the daemons may come back.
-func (c *finishCmd) handOver(ctx context.Context, source *pg.Source, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot) error {
-	schema := string(l.Schema)
-	if err := checkpoint.AskToLeave(ctx, conn, schema, true); err != nil {
-		return err
-	}
-	err := gone(ctx, conn, schema)
-	if err == nil {
-		err = agree(ctx, one)
-	}
-	if err == nil {
-		err = one.Trust(ctx)
-	}
-	if err == nil {
-		err = agree(ctx, one) // nobody slipped in between the look and the marker
-	}
-	if err == nil {
-		return nil
-	}
-	if back := c.takeBack(context.WithoutCancel(ctx), source, l); back != nil {
-		return fmt.Errorf("%w; and taking it back failed (%w): run awa-counterd distrust and start the daemon again", err, back)
-	}
-	return err
-}
-
-// takeBack undoes a hand-over, on a connection of its own: an interrupt may have cost the other one.
-func (c *finishCmd) takeBack(ctx context.Context, source *pg.Source, l *awa.Layout) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	conn, err := source.Connect(ctx, pg.Session{Role: "command", LockTimeout: 2 * time.Second})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	if _, err := conn.Exec(ctx, l.SetMarker(false, "true")); err != nil {
-		return fmt.Errorf("clear the marker: %w", err)
-	}
-	return checkpoint.AskToLeave(ctx, conn, string(l.Schema), false)
-}
-
-// gone waits until nobody holds the leader lock, or waits for it.
-func gone(ctx context.Context, conn *pgx.Conn, schema string) error {
-	// Not a context's deadline: one that ran out in the middle of a query would take the connection along.
-	late := time.NewTimer(leaveWithin)
-	defer late.Stop()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		free, err := checkpoint.TryLead(ctx, conn, schema)
-		switch {
-		case err != nil:
-			return err
-		case free:
-			return nil // and it is ours now, so nobody else can begin
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-late.C:
-			return pg.Refuse("stop it and run this again", "not finished: a daemon still runs %s after it was asked to leave", leaveWithin)
-		case <-tick.C:
-		}
-	}
 }

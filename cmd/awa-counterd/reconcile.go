@@ -65,6 +65,13 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 			return err
 		}
 		r.Left = len(left.Drifts)
+		stale, err := one.Stale(ctx)
+		if err != nil {
+			return err
+		}
+		if stale != "" {
+			r.Notes = append(r.Notes, stale+": run it again after that")
+		}
 	}
 	var refusal error
 	if c.Trust {
@@ -139,6 +146,8 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	}
 	if !known {
 		r.Notes = append(r.Notes, "awa.runtime_instances cannot be read: only the observation speaks for the marker")
+	} else {
+		r.Notes = append(r.Notes, "producers, command lines and psql do not register with awa: that none of an old version is left cannot be seen from here")
 	}
 	if len(why) > 0 {
 		return pg.Refuse("stop the old writers and run this again, or use awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil

@@ -24,7 +24,8 @@ type reconcileReport struct {
 	Groups    int          `json:"groups"`
 	Wrong     int          `json:"groups_wrong"` // as found
 	Corrected int          `json:"groups_corrected"`
-	Locked    int          `json:"groups_locked"` // put off: somebody held the counter row
+	Moved     int          `json:"counter_rows_moved"` // right as a sum before, and now right by themselves
+	Locked    int          `json:"groups_locked"`      // put off: somebody held the counter row
 	Left      int          `json:"groups_left_wrong"`
 	MarkerSet bool         `json:"marker_set"`
 	Queues    []queueDrift `json:"queues"`
@@ -53,7 +54,7 @@ const worstGroups = 10
 
 func (r *reconcileReport) fill(res reconcile.Result) {
 	r.Leaves, r.Rows, r.Groups, r.Wrong = res.Leaves, res.Rows, res.Groups, len(res.Drifts)
-	r.Corrected, r.Locked = res.Corrected, len(res.Locked)
+	r.Corrected, r.Moved, r.Locked = res.Corrected, res.Moved, len(res.Locked)
 	r.Queues, r.Worst = []queueDrift{}, []groupDrift{}
 	for i, d := range res.Drifts {
 		at := slices.IndexFunc(r.Queues, func(q queueDrift) bool { return q.Queue == d.Queue })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -32,17 +33,29 @@ func (o *own) Validate() error {
 type planner func(context.Context, *pgx.Conn, *awa.Layout, belongings.Names) ([]belongings.Step, error)
 
 // run makes a plan and carries it out, or prints it.
-func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing string) error {
-	_, conn, l, err := o.open(ctx)
+func (o *own) run(ctx context.Context, s streams, plan planner, early bool, done, nothing string) error {
+	_, conn, err := o.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	l, err := o.layout(ctx, conn)
+	if errors.Is(err, awa.ErrNotYet) && early {
+		_, _ = fmt.Fprintf(s.err, "setup: %v: nothing of it can be published or granted before awa's migration, the trust marker included; run this again after it\n", err)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	schema, err := o.schema(ctx, conn)
+	if err != nil {
+		return err
+	}
 	var name string
 	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
 		return fmt.Errorf("name the database: %w", err)
 	}
-	names := belongings.Names{Slot: o.Slot, Publication: o.Publication, Role: o.Role}.Default(name, l.Schema)
+	names := belongings.Names{Slot: o.Slot, Publication: o.Publication, Role: o.Role}.Default(name, schema)
 	steps, err := plan(ctx, conn, l, names)
 	if err != nil {
 		return err
@@ -65,7 +78,7 @@ func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing st
 	}
 	switch {
 	case o.JSON:
-		return encode(s.out, map[string]any{"schema": l.Schema, "steps": append([]belongings.Step{}, steps...)})
+		return encode(s.out, map[string]any{"schema": schema, "steps": append([]belongings.Step{}, steps...)})
 	case len(steps) == 0:
 		_, err = fmt.Fprintln(s.out, nothing)
 	}
@@ -78,7 +91,7 @@ type setupCmd struct {
 
 // Run is called by the flag parser.
 func (c *setupCmd) Run(ctx context.Context, s streams) error {
-	return c.run(ctx, s, belongings.Setup, "done", "nothing to do: all of it is there")
+	return c.run(ctx, s, belongings.Setup, true, "done", "nothing to do: all of it is there")
 }
 
 type teardownCmd struct {
@@ -87,5 +100,5 @@ type teardownCmd struct {
 
 // Run is called by the flag parser.
 func (c *teardownCmd) Run(ctx context.Context, s streams) error {
-	return c.run(ctx, s, belongings.Teardown, "removed", "nothing to remove: no trace of awa-counterd is left")
+	return c.run(ctx, s, belongings.Teardown, false, "removed", "nothing to remove: no trace of awa-counterd is left")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
@@ -113,6 +114,12 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 	}
 	line("audit", "%s", ago(st.Audit))
 	queues(b, st)
+	if st.OldPrune != nil {
+		line("prunes", "a leader of a pre-#290 version emptied a slot %s", ago(st.OldPrune))
+	}
+	if st.OwnRows > 0 {
+		line("rows", "%d counter rows are awa-counterd's own; finish moves what is in them to awa's", st.OwnRows)
+	}
 	for _, r := range st.Runtimes {
 		old := ""
 		if r.Old {
@@ -132,20 +139,34 @@ func queues(b *strings.Builder, st *survey.Status) {
 		return
 	}
 	uncounted := make(map[string]survey.Uncounted)
-	for _, u := range st.Uncounted {
-		uncounted[u.Queue] = u
+	byRows, byPrune, byCounter := make(map[string]int64), make(map[string]int64), make(map[string]int64)
+	for _, u := range st.Uncounted { // newest first
+		sum, known := uncounted[u.Queue]
+		if !known {
+			sum = survey.Uncounted{Queue: u.Queue, Last: u.Last}
+		}
+		switch applier.Kind(u.Kind) {
+		case applier.KindPrune:
+			byPrune[u.Queue] += u.Rows
+		case applier.KindCounter:
+			byCounter[u.Queue] += u.Rows
+		default:
+			byRows[u.Queue] += u.Rows
+		}
+		sum.PerSecond += u.PerSecond
+		uncounted[u.Queue] = sum
 	}
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"queue", "rows", "counter", "drift", "uncounted", "per second", "last"})
+	t.AppendHeader(table.Row{"queue", "rows", "counter", "drift", "uncounted", "by prunes", "else", "per second", "last"})
 	row := func(q survey.Queue) {
 		u, ok := uncounted[q.Queue]
 		delete(uncounted, q.Queue)
 		if !ok {
-			t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, 0, "–", "never"})
+			t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, 0, 0, 0, "–", "never"})
 			return
 		}
-		t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, u.Rows, fmt.Sprintf("%.1f", u.PerSecond), survey.Ago(u.Last) + " ago"})
+		t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, byRows[q.Queue], byPrune[q.Queue], byCounter[q.Queue], fmt.Sprintf("%.1f", u.PerSecond), survey.Ago(u.Last) + " ago"})
 	}
 	for _, q := range st.Queues {
 		row(q)

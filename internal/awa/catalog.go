@@ -14,52 +14,92 @@ var ErrLayoutChanged = errors.New("awa's tables have changed")
 
 // Catalog answers the decoder from a layout. It implements decoder.Catalog.
 type Catalog struct {
-	layout *Layout
-	leaves map[uint32]Leaf
+	layout  *Layout
+	leaves  map[uint32]int32 // slots by OID
+	ledgers map[uint32]int32
 }
 
 // NewCatalog makes a Catalog for one connection.
 func NewCatalog(l *Layout) *Catalog {
-	c := &Catalog{layout: l, leaves: make(map[uint32]Leaf, len(l.Leaves))}
+	c := &Catalog{layout: l, leaves: make(map[uint32]int32), ledgers: make(map[uint32]int32)}
 	for _, leaf := range l.Leaves {
-		c.leaves[leaf.OID] = leaf
+		c.leaves[leaf.OID] = leaf.Slot
+		if l.Shape.ledger {
+			c.ledgers[leaf.Ledger.OID] = leaf.Slot
+		}
 	}
 	return c
 }
 
+// suits demands that a table has a column if and only if it had it when the layout was read: its rows would
+// be understood wrongly otherwise.
+func (l *Layout) suits(column string, columns []string, had bool) error {
+	if slices.Contains(columns, column) != had {
+		return fmt.Errorf("column %s of schema %s has come or gone: %w", column, l.Schema, ErrLayoutChanged)
+	}
+	return nil
+}
+
+// wanted is a column and where to note its ordinal.
+type wanted struct {
+	column string
+	at     *int
+}
+
 // Table tells what a relation means to the books.
 func (c *Catalog) Table(oid uint32, namespace, name string, columns []string) (decoder.Table, error) {
-	t := decoder.Table{Slot: -1, Queue: -1, Priority: -1, Shard: -1, Value: -1}
+	t := decoder.Table{Slot: -1, Queue: -1, Priority: -1, Shard: -1, Bucket: -1, Value: -1, Failed: -1}
 	if namespace != string(c.layout.Schema) {
 		return t, nil
 	}
-	leaf, isLeaf := c.leaves[oid]
-	find := func(ordinals map[string]*int) error {
-		for column, at := range ordinals {
-			if *at = slices.Index(columns, column); *at < 0 {
+	find := func(in ...wanted) error {
+		for _, w := range in {
+			if *w.at = slices.Index(columns, w.column); *w.at < 0 {
 				return fmt.Errorf("%s.%s comes without its column %s; does a column list leave it out? %w",
-					namespace, name, column, ErrLayoutChanged)
+					namespace, name, w.column, ErrLayoutChanged)
 			}
 		}
 		return nil
 	}
+	queue, priority, shard := wanted{queueColumn, &t.Queue}, wanted{priorityColumn, &t.Priority}, wanted{shardColumn, &t.Shard}
+	leaf, isLeaf := c.leaves[oid]
+	ledgerLeaf, isLedger := c.ledgers[oid]
+	l := c.layout
 	switch {
 	case isLeaf:
-		t.Kind, t.LeafSlot = decoder.Rows, leaf.Slot
-		return t, find(map[string]*int{queueColumn: &t.Queue, priorityColumn: &t.Priority, shardColumn: &t.Shard})
-	case oid == c.layout.Counters:
+		t.Kind, t.LeafSlot = decoder.Rows, leaf
+		return t, find(queue, priority, shard)
+	case isLedger:
+		t.Kind, t.LeafSlot = decoder.Ledger, ledgerLeaf
+		return t, find(queue, priority, shard, wanted{deltaColumn, &t.Value})
+	case oid == l.Counters:
 		t.Kind = decoder.Counters
-		return t, find(map[string]*int{
-			slotColumn: &t.Slot, queueColumn: &t.Queue, priorityColumn: &t.Priority,
-			shardColumn: &t.Shard, countColumn: &t.Value,
-		})
-	case oid == c.layout.Ring && c.layout.HasMarker:
+		if err := l.suits(bucketColumn, columns, l.Shape.bucketed); err != nil {
+			return t, err
+		}
+		err := find(wanted{slotColumn, &t.Slot}, queue, priority, shard, wanted{countColumn, &t.Value})
+		if err == nil && l.Shape.bucketed {
+			err = find(wanted{bucketColumn, &t.Bucket})
+		}
+		return t, err
+	case oid == l.Ring && l.HasMarker:
 		t.Kind = decoder.Ring
-		return t, find(map[string]*int{markerColumn: &t.Value})
-	case oid == c.layout.Rollups && oid != 0:
+		return t, find(wanted{markerColumn, &t.Value})
+	case oid == l.Rollups && oid != 0:
 		t.Kind = decoder.Rollups
-		return t, find(map[string]*int{queueColumn: &t.Queue, priorityColumn: &t.Priority, prunedColumn: &t.Value})
-	case name == countersTable, name == ringTable, name == rowsTable, slices.Contains(columns, slotColumn) && slices.Contains(columns, "finalized_at"):
+		if err := l.suits(prunedFailedColumn, columns, l.FoldsFailed); err != nil {
+			return t, err
+		}
+		err := find(queue, priority, wanted{prunedColumn, &t.Value})
+		if err == nil && l.FoldsFailed {
+			err = find(wanted{prunedFailedColumn, &t.Failed})
+		}
+		return t, err
+	case oid == l.RollupDeltas && oid != 0:
+		t.Kind = decoder.RollupDeltas
+		return t, find(queue, priority, wanted{foldedColumn, &t.Value}, wanted{foldedFailedColumn, &t.Failed})
+	case name == countersTable, name == ringTable, name == rowsTable, name == ledgerTable,
+		slices.Contains(columns, slotColumn) && (slices.Contains(columns, "finalized_at") || slices.Contains(columns, deltaColumn)):
 		return t, fmt.Errorf("%s.%s has another identity than at start: %w", namespace, name, ErrLayoutChanged)
 	}
 	return t, nil

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -21,15 +19,27 @@ type Layout struct {
 	Counters  uint32 // OIDs
 	Ring      uint32
 	Rollups   uint32 // 0 when there is no such table
+	// RollupDeltas is where prunes append to instead of changing the rollups (awa 0.7); 0 for nowhere.
+	RollupDeltas uint32
+	// FoldsFailed: the rollups keep failed jobs by themselves.
+	FoldsFailed bool
+	// Receipts: prunes also fold batches of jobs that never were rows, and carry failed rows on.
+	Receipts bool
 }
 
-// Leaf is one partition of done_entries.
+// Leaf is one slot of the ring: a partition of done_entries, and of the ledger where there is one.
 type Leaf struct {
-	Slot     int32
+	Slot int32
+	Partition
+	Ledger Partition // zero without a ledger
+}
+
+// Partition is one table of a partitioned one.
+type Partition struct {
 	OID      uint32
 	Name     string
 	Identity string // pg_class.relreplident
-	Readable bool   // this role may select from the leaf itself, not only through its parent
+	Readable bool   // this role may select what we read from it, not only through its parent
 }
 
 // Slots lists the leaves' slots in order.
@@ -52,9 +62,39 @@ func (l *Layout) Published() []string {
 
 // Sources lists the relations that changes come from: leaves in the place of their parent.
 func (l *Layout) Sources() []uint32 {
-	out := l.OIDs()
+	out := []uint32{l.Counters, l.Ring}
+	for _, leaf := range l.Leaves {
+		out = append(out, leaf.OID)
+	}
 	if l.Rollups != 0 {
 		out = append(out, l.Rollups)
+	}
+	return out
+}
+
+// LedgerPublished lists the tables that have no primary key, so that only what is inserted and truncated
+// may be published of them: with anything more awa's own statements fail. None without a ledger.
+func (l *Layout) LedgerPublished() (out []string) {
+	if !l.Shape.ledger {
+		return nil
+	}
+	out = append(out, l.Schema.table(ledgerTable))
+	if l.RollupDeltas != 0 {
+		out = append(out, l.Schema.table(rollupDeltasTable))
+	}
+	return out
+}
+
+// LedgerSources lists the relations that those changes come from.
+func (l *Layout) LedgerSources() (out []uint32) {
+	if !l.Shape.ledger {
+		return nil
+	}
+	for _, leaf := range l.Leaves {
+		out = append(out, leaf.Ledger.OID)
+	}
+	if l.RollupDeltas != 0 {
+		out = append(out, l.RollupDeltas)
 	}
 	return out
 }
@@ -64,8 +104,35 @@ func (l *Layout) OIDs() []uint32 {
 	out := []uint32{l.Counters, l.Ring}
 	for _, leaf := range l.Leaves {
 		out = append(out, leaf.OID)
+		if l.Shape.ledger {
+			out = append(out, leaf.Ledger.OID)
+		}
 	}
 	return out
+}
+
+// Same reports whether two looks saw tables that mean the same.
+func (l *Layout) Same(o *Layout) bool {
+	return l.Schema == o.Schema && l.Fingerprint() == o.Fingerprint() && slices.Equal(l.OIDs(), o.OIDs()) &&
+		l.Rollups == o.Rollups && l.RollupDeltas == o.RollupDeltas
+}
+
+// Fingerprint tells layouts apart that do not mean the same, their relations aside.
+func (l *Layout) Fingerprint() string {
+	return fmt.Sprintf("%s; marker %t, failed jobs folded apart %t, receipts %t, rollups %t, rollup deltas %t",
+		l.Shape.name, l.HasMarker, l.FoldsFailed, l.Receipts, l.Rollups != 0, l.RollupDeltas != 0)
+}
+
+// Describe names the shape, with what releases of the ledger differ in.
+func (l *Layout) Describe() string {
+	text := l.Shape.Name()
+	if l.Receipts {
+		text += " with receipts"
+	}
+	if l.RollupDeltas != 0 {
+		text += " and rollup deltas"
+	}
+	return text
 }
 
 // ErrNotYet says that awa's counter table is not there; its migration has not run.
@@ -113,116 +180,6 @@ func ActiveSchema(ctx context.Context, q Querier) (Schema, error) {
 	return ParseSchema(name)
 }
 
-// Discover reads the layout of a schema. It returns ErrNotYet while the counter table is missing,
-// and a ShapeError for what can never work.
-func Discover(ctx context.Context, q Querier, schema Schema) (*Layout, error) {
-	l := &Layout{Schema: schema}
-	rel, err := relations(ctx, q, schema)
-	if err != nil {
-		return nil, err
-	}
-	rows, ok := rel[rowsTable]
-	if !ok {
-		return nil, &ShapeError{schema, fmt.Sprintf(
-			"there is no table %s; if awa lives in another schema pass it with --schema, or install awa first", schema.RowsTable())}
-	}
-	if rows.kind != "p" {
-		return nil, &ShapeError{schema, schema.RowsTable() + " is not partitioned; this is not awa's queue storage"}
-	}
-	if l.Leaves, err = leaves(ctx, q, rows.oid); err != nil {
-		return nil, err
-	}
-	if len(l.Leaves) == 0 {
-		return nil, &ShapeError{schema, schema.RowsTable() + " has no partitions; run awa's prepare-queue-storage-schema"}
-	}
-	for _, c := range []string{slotColumn, queueColumn, priorityColumn, shardColumn} {
-		if !slices.Contains(rows.columns, c) {
-			return nil, &ShapeError{schema, fmt.Sprintf("%s has no column %s; run awa's migrations first", schema.RowsTable(), c)}
-		}
-	}
-	ring, ok := rel[ringTable]
-	if !ok {
-		return nil, &ShapeError{schema, "there is no table " + schema.table(ringTable) + "; this is not awa's queue storage"}
-	}
-	counters, ok := rel[countersTable]
-	if !ok {
-		return nil, fmt.Errorf("%s: %w", schema.table(countersTable), ErrNotYet)
-	}
-	l.Counters, l.Ring, l.Rollups = counters.oid, ring.oid, rel[rollupsTable].oid
-	l.HasMarker = slices.Contains(ring.columns, markerColumn)
-	_, ledger := rel[ledgerTable]
-	if l.Shape, err = shapeOf(schema, counters.columns, counters.key, ledger); err != nil {
-		return nil, err
-	}
-	return l, nil
-}
-
-type relation struct {
-	oid     uint32
-	kind    string
-	columns []string
-	key     []string
-}
-
-func relations(ctx context.Context, q Querier, schema Schema) (map[string]relation, error) {
-	rows, err := q.Query(ctx, `
-		select c.oid, c.relname, c.relkind::text,
-		       array(select attname::text from pg_attribute a
-		             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum),
-		       array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
-		             where i.indrelid = c.oid and i.indisprimary order by array_position(i.indkey::int2[], a.attnum))
-		from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where n.nspname = $1 and c.relname = any($2) and c.relkind in ('r', 'p')`,
-		string(schema), []string{rowsTable, countersTable, ringTable, rollupsTable, ledgerTable})
-	if err != nil {
-		return nil, fmt.Errorf("read the tables of schema %s: %w", schema, err)
-	}
-	out := make(map[string]relation)
-	var name string
-	var r relation
-	_, err = pgx.ForEachRow(rows, []any{&r.oid, &name, &r.kind, &r.columns, &r.key}, func() error {
-		out[name] = r
-		r.columns, r.key = nil, nil
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the tables of schema %s: %w", schema, err)
-	}
-	return out, nil
-}
-
-var listBound = regexp.MustCompile(`^FOR VALUES IN \('?(-?\d+)'?\)$`)
-
-func leaves(ctx context.Context, q Querier, parent uint32) ([]Leaf, error) {
-	rows, err := q.Query(ctx, `
-		select c.oid, c.relname, c.relreplident::text, pg_get_expr(c.relpartbound, c.oid), has_table_privilege(c.oid, 'SELECT')
-		from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1`, parent)
-	if err != nil {
-		return nil, fmt.Errorf("read the leaves of %s: %w", rowsTable, err)
-	}
-	var out []Leaf
-	var leaf Leaf
-	var bound string
-	_, err = pgx.ForEachRow(rows, []any{&leaf.OID, &leaf.Name, &leaf.Identity, &bound, &leaf.Readable}, func() error {
-		m := listBound.FindStringSubmatch(bound)
-		if m == nil {
-			return &ShapeError{Reason: fmt.Sprintf("leaf %s holds %s, not one slot; this is not awa's queue storage", leaf.Name, bound)}
-		}
-		slot, err := strconv.ParseInt(m[1], 10, 32)
-		if err != nil {
-			return fmt.Errorf("slot of leaf %s: %w", leaf.Name, err)
-		}
-		leaf.Slot = int32(slot)
-		out = append(out, leaf)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the leaves of %s: %w", rowsTable, err)
-	}
-	slices.SortFunc(out, func(a, b Leaf) int { return int(a.Slot) - int(b.Slot) })
-	return out, nil
-}
-
 // CheckIdentities refuses a leaf whose deletes would not carry the key.
 func (l *Layout) CheckIdentities() error {
 	for _, leaf := range l.Leaves {
@@ -234,5 +191,7 @@ func (l *Layout) CheckIdentities() error {
 	}
 	return nil
 }
+
+func (l *Layout) countersName() string { return l.Schema.table(countersTable) }
 
 func quoteList(names []string) string { return strings.Join(names, ", ") }

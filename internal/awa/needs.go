@@ -1,10 +1,14 @@
 package awa
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Need is a right that the sidecar's role must have.
 type Need struct {
 	Grant string // as in GRANT … TO role
+	What  string // the same for people, who need not read the name of every leaf
 	Check string // an expression that tells whether the current user has it
 }
 
@@ -19,43 +23,72 @@ func (l *Layout) Needs(marker bool) []Need { return l.NeedsOf("current_user", ma
 // ActiveSchemaNeed is the right to ask awa for its active schema, where awa keeps that. The check
 // holds when it does not.
 func ActiveSchemaNeed(role string) Need {
+	const grant = "SELECT ON awa.runtime_storage_backends"
 	return Need{
-		Grant: "SELECT ON awa.runtime_storage_backends",
+		Grant: grant, What: grant,
 		Check: fmt.Sprintf(`coalesce((select has_table_privilege(%s, c.oid, 'SELECT') from pg_class c join pg_namespace n on n.oid = c.relnamespace
 			where n.nspname = 'awa' and c.relname = 'runtime_storage_backends'), true)`, role),
 	}
 }
 
+// needs spells the rights of one role, which is an SQL expression.
+type needs struct {
+	schema Schema
+	role   string
+}
+
+func (n needs) table(right, name string) Need {
+	grant := fmt.Sprintf("%s ON %s", right, n.schema.table(name))
+	return Need{
+		Grant: grant, What: grant,
+		Check: fmt.Sprintf("has_table_privilege(%s, '%s', '%s')", n.role, n.schema.table(name), right),
+	}
+}
+
+func (n needs) columns(right string, columns []string, tables ...string) Need {
+	var names, checks []string
+	for _, t := range tables {
+		names = append(names, n.schema.table(t))
+		for _, c := range columns {
+			checks = append(checks, fmt.Sprintf("has_column_privilege(%s, '%s', '%s', '%s')", n.role, n.schema.table(t), c, right))
+		}
+	}
+	grant := fmt.Sprintf("%s (%s) ON ", right, quoteList(columns))
+	what := grant + names[0]
+	if len(names) > 1 {
+		what += fmt.Sprintf(" and the other %d leaves", len(names)-1)
+	}
+	return Need{Grant: grant + quoteList(names), What: what, Check: strings.Join(checks, " and ")}
+}
+
 // NeedsOf lists them for a role, given as an SQL expression.
 func (l *Layout) NeedsOf(role string, marker bool) []Need {
-	s := l.Schema
-	table := func(right, name string) Need {
-		return Need{
-			Grant: fmt.Sprintf("%s ON %s", right, s.table(name)),
-			Check: fmt.Sprintf("has_table_privilege(%s, '%s', '%s')", role, s.table(name), right),
-		}
-	}
-	columns := func(right, name string, cols ...string) Need {
-		n := Need{Grant: fmt.Sprintf("%s (%s) ON %s", right, quoteList(cols), s.table(name))}
-		for i, col := range cols {
-			if i > 0 {
-				n.Check += " and "
-			}
-			n.Check += fmt.Sprintf("has_column_privilege(%s, '%s', '%s', '%s')", role, s.table(name), col, right)
-		}
-		return n
-	}
+	n := needs{l.Schema, role}
+	group := []string{slotColumn, queueColumn, priorityColumn, shardColumn}
 	out := []Need{
-		{Grant: "USAGE ON SCHEMA " + string(s), Check: fmt.Sprintf("has_schema_privilege(%s, '%s', 'USAGE')", role, s)},
-		columns("SELECT", rowsTable, slotColumn, queueColumn, priorityColumn, shardColumn),
+		{Grant: "USAGE ON SCHEMA " + string(l.Schema), What: "USAGE ON SCHEMA " + string(l.Schema), Check: fmt.Sprintf("has_schema_privilege(%s, '%s', 'USAGE')", role, l.Schema)},
+		n.columns("SELECT", group, rowsTable),
 	}
-	for _, right := range []string{"SELECT", "INSERT", "UPDATE"} {
-		out = append(out, table(right, countersTable))
+	if l.Shape.ledger {
+		// The leaves by themselves: a statement that names the parents would lock the counters first.
+		var done, pending []string
+		for _, leaf := range l.Leaves {
+			done, pending = append(done, leaf.Name), append(pending, leaf.Ledger.Name)
+		}
+		out = append(out, n.columns("SELECT", group, done...),
+			n.columns("SELECT", []string{slotColumn, queueColumn, priorityColumn, shardColumn, deltaColumn}, pending...))
+	}
+	rights := []string{"SELECT", "INSERT", "UPDATE"}
+	if l.Shape.bucketed {
+		rights = append(rights, "DELETE") // of our own rows, when they have come to 0
+	}
+	for _, right := range rights {
+		out = append(out, n.table(right, countersTable))
 	}
 	if l.HasMarker {
-		out = append(out, table("SELECT", ringTable))
+		out = append(out, n.table("SELECT", ringTable))
 		if marker {
-			out = append(out, columns("UPDATE", ringTable, markerColumn))
+			out = append(out, n.columns("UPDATE", []string{markerColumn}, ringTable))
 		}
 	}
 	return out

@@ -19,8 +19,8 @@ type Runtime struct {
 	Old      bool          `json:"pre_290"` // writes done_entries without counting
 }
 
-// runtimeAlive is how old a registration may be: awa's own preflight uses the same 90 s.
-const runtimeAlive = 90 * time.Second
+// missedSnapshots is how many of its regular signs of life a live runtime may have missed.
+const missedSnapshots = 3
 
 // Runtimes lists the live ones; none, and false, when awa keeps no such table or this role may not
 // read it.
@@ -34,7 +34,9 @@ func Runtimes(ctx context.Context, q Querier) (out []Runtime, known bool, err er
 	rows, err := q.Query(ctx, `
 		select instance_id::text, coalesce(version, ''), extract(epoch from clock_timestamp() - last_seen_at)::float8,
 		       coalesce((to_jsonb(i) ->> 'leader')::boolean, false)
-		from awa.runtime_instances i where last_seen_at > clock_timestamp() - $1::interval order by 2, 1`, runtimeAlive)
+		from awa.runtime_instances i
+		where last_seen_at > clock_timestamp() - $1 * coalesce((to_jsonb(i) ->> 'snapshot_interval_ms')::float8, 10000) * interval '1 ms'
+		order by 2, 1`, missedSnapshots)
 	if err != nil {
 		return nil, false, fmt.Errorf("read awa's runtimes: %w", err)
 	}

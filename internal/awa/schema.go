@@ -32,20 +32,29 @@ func (e *SchemaNameError) Error() string {
 
 // The names of awa's that we read or write.
 const (
-	rowsTable     = "done_entries"
-	countersTable = "queue_terminal_live_counts"
-	ringTable     = "queue_ring_state"
-	rollupsTable  = "queue_terminal_rollups"
-	ledgerTable   = "queue_terminal_count_deltas"
+	rowsTable         = "done_entries"
+	countersTable     = "queue_terminal_live_counts"
+	ringTable         = "queue_ring_state"
+	ringSlotsTable    = "queue_ring_slots"
+	rollupsTable      = "queue_terminal_rollups"
+	rollupDeltasTable = "queue_terminal_rollup_deltas"
+	ledgerTable       = "queue_terminal_count_deltas"
+	receiptsTable     = "receipt_completion_batches"
 
-	slotColumn     = "ready_slot"
-	queueColumn    = "queue"
-	priorityColumn = "priority"
-	shardColumn    = "enqueue_shard"
-	countColumn    = "live_terminal_count"
-	bucketColumn   = "counter_bucket"
-	markerColumn   = "terminal_counter_trusted_at"
-	prunedColumn   = "pruned_completed_count"
+	slotColumn         = "ready_slot"
+	generationColumn   = "ready_generation"
+	queueColumn        = "queue"
+	priorityColumn     = "priority"
+	shardColumn        = "enqueue_shard"
+	jobColumn          = "job_id"
+	countColumn        = "live_terminal_count"
+	bucketColumn       = "counter_bucket"
+	deltaColumn        = "terminal_delta"
+	markerColumn       = "terminal_counter_trusted_at"
+	prunedColumn       = "pruned_completed_count"
+	prunedFailedColumn = "pruned_failed_count"
+	foldedColumn       = "pruned_completed_delta"
+	foldedFailedColumn = "pruned_failed_delta"
 )
 
 func (s Schema) table(name string) string { return string(s) + "." + name }

@@ -1,52 +1,6 @@
 package awa
 
-import (
-	"fmt"
-	"strings"
-)
-
-// ScanLeaf is the fenced scan of one leaf (docs/design.md §4): one statement, which takes its locks
-// before its snapshot. It yields rows of (slot, queue, priority, shard, rows, counter); rows or
-// counter is null for a group that only the other side has. The first row has only nulls and the
-// snapshot, in a seventh column.
-func (l *Layout) ScanLeaf(leaf Leaf) string {
-	return fmt.Sprintf(`
-		select null::int4, null::text, null::int2, null::int2, null::int8, null::int8, pg_current_snapshot()::text
-		union all
-		(select %[2]d, coalesce(t.queue, c.queue), coalesce(t.priority, c.priority), coalesce(t.shard, c.shard), t.n, c.n, null
-		from (select %[3]s, %[4]s, %[5]s, count(*) from %[1]s group by 1, 2, 3) t (queue, priority, shard, n)
-		full join (%[6]s) c (slot, queue, priority, shard, n) using (queue, priority, shard))`,
-		l.rowsOf(leaf), leaf.Slot, queueColumn, priorityColumn, shardColumn,
-		l.Shape.Counters(l.Schema, fmt.Sprintf("%s = %d", slotColumn, leaf.Slot)))
-}
-
-// rowsOf is what to select a leaf's rows from. Through the parent, the privileges of which are the
-// least needed, the constant slot keeps the planner, and so the locks, to this leaf; but the slot is
-// then compared in every row, which costs a scan a fifth of its time.
-func (l *Layout) rowsOf(leaf Leaf) string {
-	if leaf.Readable {
-		return l.Schema.table(leaf.Name)
-	}
-	return fmt.Sprintf("%s where %s = %d", l.Schema.RowsTable(), slotColumn, leaf.Slot)
-}
-
-// ScanElsewhere is the fenced scan of the counter rows that belong to no leaf, in the form of ScanLeaf.
-func (l *Layout) ScanElsewhere() string {
-	slots := make([]string, 0, len(l.Leaves))
-	for _, leaf := range l.Leaves {
-		slots = append(slots, fmt.Sprint(leaf.Slot))
-	}
-	return fmt.Sprintf(`
-		select null::int4, null::text, null::int2, null::int2, null::int8, null::int8, pg_current_snapshot()::text
-		union all
-		select c.slot, c.queue, c.priority, c.shard, null, c.n, null from (%s) c (slot, queue, priority, shard, n)`,
-		l.Shape.Counters(l.Schema, fmt.Sprintf("%s not in (%s)", slotColumn, strings.Join(slots, ", "))))
-}
-
-// Hold locks a leaf against TRUNCATE, and against nothing else, to the end of the transaction.
-func (l *Layout) Hold(leaf Leaf) string {
-	return fmt.Sprintf(`select 1 from %s limit 1`, l.rowsOf(leaf))
-}
+import "fmt"
 
 // SetMarker writes the trust marker, unless it is so already; guard is a further condition.
 func (l *Layout) SetMarker(set bool, guard string) string {
@@ -70,7 +24,7 @@ func (l *Layout) MarkerIsSet() string {
 // brings: without it a read of one queue scans all of them.
 func (l *Layout) HasQueueIndex() string {
 	return fmt.Sprintf(`select exists (select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-		where i.indrelid = '%s'::regclass and a.attname = '%s' and i.indisvalid)`, l.Schema.table(countersTable), queueColumn)
+		where i.indrelid = '%s'::regclass and a.attname = '%s' and i.indisvalid)`, l.countersName(), queueColumn)
 }
 
 // MakeQueueIndex is the statement that brings it.

@@ -60,7 +60,9 @@ func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") 
 
 func quote(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
 
-// Setup plans what a daemon with the least rights needs to find. The replication slot is not part of
+// Setup plans what a daemon with the least rights needs to find. Before awa's migration, when there is no
+// layout yet, that is our own schema and the rights on it; nothing can be granted or published of what is not
+// there. The replication slot is not part of
 // it: one that nobody reads yet would retain WAL, and the daemon needs no further right to make it.
 func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
 	var steps []Step
@@ -69,14 +71,22 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 		return nil, err
 	}
 	if !there {
-		steps = append(steps, Step{"make schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(checkpoint.DDL), ";")})
+		ddl, err := checkpoint.Make(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, Step{"make schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(ddl), ";")})
 	}
-	pub := replication.Publication{Name: n.Publication, Tables: l.Published(), Relations: l.Sources()}
-	switch _, err := pub.Check(ctx, c); {
-	case errors.Is(err, replication.ErrNoPublication):
-		steps = append(steps, Step{"make publication " + n.Publication, pub.CreateSQL()})
-	case err != nil:
-		return nil, err
+	if l != nil {
+		for _, pub := range replication.Needed(n.Publication, l) {
+			what, sql, err := pub.Plan(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			if sql != "" {
+				steps = append(steps, Step{what, sql})
+			}
+		}
 	}
 	if n.Role == "" {
 		return steps, nil
@@ -87,11 +97,11 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 
 // own are the rights on our own schema.
 func own() []awa.Need {
-	out := []awa.Need{{Grant: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1, 'awa_counterd', 'USAGE')"}}
+	out := []awa.Need{{Grant: "USAGE ON SCHEMA awa_counterd", What: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1, 'awa_counterd', 'USAGE')"}}
 	for _, t := range []string{"leader", "checkpoint", "books", "uncounted_writes"} {
 		name := checkpoint.SchemaName + "." + t
 		out = append(out, awa.Need{
-			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name,
+			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name, What: "SELECT, INSERT, UPDATE, DELETE ON " + name,
 			Check: fmt.Sprintf("has_table_privilege($1, '%[1]s', 'SELECT') and has_table_privilege($1, '%[1]s', 'INSERT') and has_table_privilege($1, '%[1]s', 'UPDATE') and has_table_privilege($1, '%[1]s', 'DELETE')", name),
 		})
 	}
@@ -111,7 +121,10 @@ func grants(ctx context.Context, c *pgx.Conn, l *awa.Layout, role string, schema
 	if !replicates {
 		steps = append(steps, Step{"let " + role + " replicate", fmt.Sprintf("ALTER ROLE %s REPLICATION", quote(role))})
 	}
-	needs := append(l.NeedsOf("$1", true), awa.ActiveSchemaNeed("$1"))
+	needs := []awa.Need{awa.ActiveSchemaNeed("$1")}
+	if l != nil {
+		needs = append(l.NeedsOf("$1", true), needs...)
+	}
 	if schemaThere {
 		needs = append(needs, own()...)
 	}
@@ -133,7 +146,7 @@ func grants(ctx context.Context, c *pgx.Conn, l *awa.Layout, role string, schema
 }
 
 func grant(n awa.Need, role string) Step {
-	return Step{"grant " + n.Grant, fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(role))}
+	return Step{"grant " + n.What, fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(role))}
 }
 
 // Teardown plans the removal of everything that Setup and the daemon made for one awa schema.
@@ -156,12 +169,14 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	if set && !n.KeepMarker {
 		steps = append(steps, Step{"clear the trust marker", l.SetMarker(false, "true")})
 	}
-	var published bool
-	if err := c.QueryRow(ctx, `select exists (select 1 from pg_publication where pubname = $1)`, n.Publication).Scan(&published); err != nil {
-		return nil, fmt.Errorf("look for publication %s: %w", n.Publication, err)
-	}
-	if published {
-		steps = append(steps, Step{"drop publication " + n.Publication, "DROP PUBLICATION " + quote(n.Publication)})
+	for _, name := range []string{n.Publication, replication.LedgerPublicationName(n.Publication)} {
+		var published bool
+		if err := c.QueryRow(ctx, `select exists (select 1 from pg_publication where pubname = $1)`, name).Scan(&published); err != nil {
+			return nil, fmt.Errorf("look for publication %s: %w", name, err)
+		}
+		if published {
+			steps = append(steps, Step{"drop publication " + name, "DROP PUBLICATION " + quote(name)})
+		}
 	}
 	own, err := dropSchema(ctx, c, l.Schema)
 	if err != nil {
@@ -177,7 +192,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 			if !has {
 				continue
 			}
-			steps = append(steps, Step{"revoke " + need.Grant, fmt.Sprintf("REVOKE %s FROM %s", need.Grant, quote(n.Role))})
+			steps = append(steps, Step{"revoke " + need.What, fmt.Sprintf("REVOKE %s FROM %s", need.Grant, quote(n.Role))})
 		}
 	}
 	return steps, nil

@@ -13,18 +13,20 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
 // Daemon keeps the counters of one awa schema until it is told to stop.
 type Daemon struct {
-	opts    Options
-	log     *zap.Logger
-	started bool   // a session got as far as streaming, or as standing by
-	last    string // the instance of the last session
-	follows bool   // another daemon's lead was seen, and none of ours since
-	broken  string // why the slot of the last session cannot be read any further; "" if it can
+	opts       Options
+	log        *zap.Logger
+	started    bool   // a session got as far as streaming, or as standing by
+	last       string // the instance of the last session
+	toldMarker string // what was said last of a marker that cannot be cleared
+	follows    bool   // another daemon's lead was seen, and none of ours since
+	broken     string // why the slot of the last session cannot be read any further; "" if it can
 }
 
 // New makes a Daemon.
@@ -72,6 +74,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()
+		if errors.Is(err, errMigrated) {
+			d.log.Info("awa's tables have changed; going on with what they are now", zap.String("reason", err.Error()))
+			last = err.Error()
+		}
 		if text := err.Error(); text != last {
 			last = text
 			d.log.Warn("session ended; starting over", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
@@ -107,9 +113,13 @@ func newInstance() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
-func (d *Daemon) coreConfig(instance string, leaves []int32, hasMarker bool) applier.Config {
+func (d *Daemon) coreConfig(instance string, l *awa.Layout) applier.Config {
+	shape := applier.Shape{Ledger: l.Shape.HasLedger(), Receipts: l.Receipts}
+	if l.Shape.HasBuckets() {
+		shape.OwnBucket = awa.OwnBucket
+	}
 	return applier.Config{
-		Instance: instance, Leaves: leaves, HasMarker: hasMarker,
+		Instance: instance, Leaves: l.Slots(), HasMarker: l.HasMarker, Shape: shape,
 		Trust: d.opts.Trust, QuietPeriod: d.opts.QuietPeriod, MaxStaleness: d.opts.MaxStaleness,
 		FlushInterval: d.opts.FlushInterval, CheckpointInterval: d.opts.CheckpointInterval, AuditInterval: d.opts.AuditInterval,
 	}

@@ -15,6 +15,9 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
+// errMigrated ends a session because awa's migrations change the tables that it works on.
+var errMigrated = errors.New("awa's migrations")
+
 // ErrGroundLost says that the server-side objects that the books rest on are not what they were.
 var ErrGroundLost = errors.New("the ground has changed under the stream")
 
@@ -30,7 +33,8 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		slot, leave, err := s.watched(ctx)
+		began := time.Now()
+		slot, leader, err := s.watched(ctx)
 		if err != nil {
 			if pg.IsBusy(err) {
 				continue
@@ -38,7 +42,7 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			return err
 		}
 		select {
-		case results <- func(now time.Time) { s.heard(now, slot, leave) }:
+		case results <- func(now time.Time) { s.heard(now, began, slot, leader) }:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -50,24 +54,30 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 const answerWithin = 15 * time.Second
 
 // watched is one look at everything the monitor looks at.
-func (s *session) watched(ctx context.Context) (slot replication.Slot, leave bool, err error) {
+func (s *session) watched(ctx context.Context) (slot replication.Slot, leader checkpoint.Leader, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if slot, err = s.inspect(ctx); err != nil {
-		return slot, false, err
+		return slot, leader, err
 	}
 	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
-		return slot, false, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrRetained, compact(uint64(slot.Retained))) //nolint:gosec // positive
+		return slot, leader, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrRetained, compact(uint64(slot.Retained))) //nolint:gosec // positive
 	}
-	leader, known, err := checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
-	return slot, known && leader.Leaving, err
+	leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
+	return slot, leader, err
 }
 
 // heard takes in what the monitor saw, on the loop's goroutine.
-func (s *session) heard(now time.Time, slot replication.Slot, leave bool) {
+func (s *session) heard(now, looked time.Time, slot replication.Slot, leader checkpoint.Leader) {
+	s.core.SameTables(looked)
 	s.retained = slot.Retained
 	s.guardWAL()
-	if leave && !s.leaving {
+	if leader.Finishing != s.holding {
+		s.holding = leader.Finishing
+		s.core.Hold(s.holding)
+		s.log.Info("awa-counterd finish is at work", zap.Bool("corrections_held_back", s.holding))
+	}
+	if leader.Leaving && !s.leaving {
 		s.leaving = true
 		s.log.Info("finishing: the last flush and checkpoint")
 		s.core.Stop(now)
@@ -95,24 +105,17 @@ func (s *session) guardWAL() {
 }
 
 func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
-	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
-	if err != nil {
-		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
+	if err := s.sameTables(ctx); err != nil {
+		return replication.Slot{}, err
 	}
-	if !slices.Equal(layout.OIDs(), s.identity.Relations) || layout.HasMarker != s.layout.HasMarker {
-		return replication.Slot{}, fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrGroundLost)
-	}
-	if err := layout.CheckIdentities(); err != nil {
-		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
-	}
-	published, err := s.pub.Check(ctx, s.control)
+	published, err := published(ctx, s.control, s.pubs)
 	switch {
 	case err != nil:
 		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
-	case published.OID != s.identity.PublicationOID:
-		return replication.Slot{}, fmt.Errorf("%w: publication %s was made anew", ErrGroundLost, s.pub.Name)
+	case !slices.Equal(published.OIDs, s.identity.Publications):
+		return replication.Slot{}, fmt.Errorf("%w: a publication was made anew", ErrGroundLost)
 	case published.State != s.identity.PublicationState:
-		return replication.Slot{}, fmt.Errorf("%w: publication %s was altered", ErrGroundLost, s.pub.Name)
+		return replication.Slot{}, fmt.Errorf("%w: a publication was altered", ErrGroundLost)
 	}
 	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
 	switch {
@@ -122,4 +125,33 @@ func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
 		return slot, fmt.Errorf("%w: slot %s has lost its WAL", ErrGroundLost, s.slot)
 	}
 	return slot, nil
+}
+
+// sameTables ends the session when awa's tables are not what it began with. awa's migrations take a lock of
+// their own; workers take it for a moment at every start, to find that there is nothing to do, so one look
+// that meets it says nothing yet.
+func (s *session) sameTables(ctx context.Context) error {
+	migrating, err := awa.Migrating(ctx, s.control)
+	if err != nil {
+		return err
+	}
+	if migrating && s.migrating {
+		return fmt.Errorf("%w are running", errMigrated)
+	}
+	s.migrating = migrating
+	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrGroundLost, err)
+	}
+	switch {
+	case layout.Same(s.layout):
+	case layout.Counters == s.layout.Counters && layout.Ring == s.layout.Ring && slices.Equal(layout.Slots(), s.layout.Slots()):
+		return fmt.Errorf("%w: the counters were of shape %s, and are of shape %s now", errMigrated, s.layout.Describe(), layout.Describe())
+	default:
+		return fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrGroundLost)
+	}
+	if err := layout.CheckIdentities(); err != nil {
+		return fmt.Errorf("%w: %w", ErrGroundLost, err)
+	}
+	return nil
 }

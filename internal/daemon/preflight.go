@@ -86,7 +86,8 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 }
 
 func lacks(user, grant string) *pg.Refusal {
-	return pg.Refuse(fmt.Sprintf("run: GRANT %s TO %s", grant, quote(user)), "role %s lacks %s", user, grant)
+	return pg.Refuse(fmt.Sprintf("run: GRANT %s TO %s; or, as the owner of awa's tables, for all that it needs: awa-counterd setup --role %s", grant, quote(user), user),
+		"role %s lacks %s", user, grant)
 }
 
 // layout finds awa's tables, waiting for as long as its migration has not run.
@@ -95,9 +96,15 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 	for {
 		l, err := d.discover(ctx, c)
 		switch {
+		case errors.Is(err, errMigrated):
+			d.started = true
+			if waiting != err.Error() {
+				waiting = err.Error()
+				d.log.Info("waiting for awa's migrations to end")
+			}
 		case err == nil:
 			if waiting != "" {
-				d.log.Info("awa's counter table is there", zap.String("schema", string(l.Schema)))
+				d.log.Info("awa's counter table is there", zap.String("schema", string(l.Schema)), zap.String("shape", l.Describe()))
 			}
 			return l, nil
 		case errors.Is(err, awa.ErrNotYet):
@@ -134,6 +141,12 @@ func (d *Daemon) discover(ctx context.Context, c *pgx.Conn) (*awa.Layout, error)
 	schema, err := d.schema(ctx, c)
 	if err != nil {
 		return nil, err
+	}
+	// A migration commits step by step; what the catalog shows in between does not last.
+	if migrating, err := awa.Migrating(ctx, c); err != nil {
+		return nil, err
+	} else if migrating {
+		return nil, fmt.Errorf("%w are running", errMigrated)
 	}
 	l, err := awa.Discover(ctx, c, schema)
 	if err != nil {

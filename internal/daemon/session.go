@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,27 +19,29 @@ import (
 
 // session is one lead: its connections, its stream and its Core.
 type session struct {
-	d        *Daemon
-	log      *zap.Logger
-	instance string
-	layout   *awa.Layout
-	control  *pgx.Conn // holds the leader lock; monitors
-	writes   *pgx.Conn
-	markers  *pgx.Conn
-	keeper   *pgx.Conn
-	writer   *applier.Writer
-	marker   *applier.Writer
-	store    *checkpoint.Store
-	scanner  *reconcile.Scanner
-	stream   *replication.Stream
-	pub      replication.Publication
-	slot     string
-	identity checkpoint.Identity
-	core     *applier.Core
-	retained int64 // bytes of WAL, as last read
-	guarded  bool  // they are past the soft limit
-	status   ticker
-	leaving  bool // finish has asked us to
+	d         *Daemon
+	log       *zap.Logger
+	instance  string
+	layout    *awa.Layout
+	control   *pgx.Conn // holds the leader lock; monitors
+	writes    *pgx.Conn
+	markers   *pgx.Conn
+	keeper    *pgx.Conn
+	writer    *applier.Writer
+	marker    *applier.Writer
+	store     *checkpoint.Store
+	scanner   *reconcile.Scanner
+	stream    *replication.Stream
+	pubs      []replication.Publication
+	slot      string
+	identity  checkpoint.Identity
+	core      *applier.Core
+	retained  int64 // bytes of WAL, as last read
+	guarded   bool  // they are past the soft limit
+	status    ticker
+	leaving   bool // finish has asked us to
+	holding   bool // finish moves counters about
+	migrating bool // the last look found awa's migrations under way
 }
 
 // session runs one lead from connecting to its end. ctx ends it gracefully.
@@ -49,6 +52,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	s := &session{d: d, log: d.log}
 	defer s.close() //nolint:contextcheck // has to work after ctx has ended
 	if err := s.connect(ctx); err != nil {
+		s.disown(err) //nolint:contextcheck // has to work after ctx has ended
 		return err
 	}
 	if err := d.lead(ctx, s.control, s.layout); err != nil {
@@ -56,19 +60,39 @@ func (d *Daemon) session(ctx context.Context) error {
 	}
 	start, err := s.take(ctx)
 	if err != nil {
+		s.disown(err) //nolint:contextcheck // has to work after ctx has ended
 		return err
 	}
 	now := time.Now()
-	s.core, err = applier.New(d.coreConfig(s.instance, s.layout.Slots(), s.layout.HasMarker), start, now)
+	s.core, err = applier.New(d.coreConfig(s.instance, s.layout), start, now)
 	if err != nil {
 		return err
 	}
 	d.started = true
-	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Shape.Name()),
-		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pub.Name), zap.String("instance", s.instance))
-	err = s.loop(ctx, work)
+	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
+		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
+	err = s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
 	if !errors.Is(err, errStopped) && !errors.Is(err, errFinished) && !isDeposed(err) {
 		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
+	}
+	return err
+}
+
+// migrated finds out whether a session ended because awa's migrations changed the tables under it: whatever
+// failed then (a statement, a message of the stream) is no fault.
+func (s *session) migrated(err error) error {
+	if err == nil || errors.Is(err, errStopped) || errors.Is(err, errFinished) || errors.Is(err, errMigrated) || isDeposed(err) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	running, e := awa.Migrating(ctx, s.control)
+	if e != nil {
+		return err
+	}
+	layout, e := awa.Discover(ctx, s.control, s.layout.Schema)
+	if running || (e == nil && layout.Fingerprint() != s.layout.Fingerprint()) {
+		return fmt.Errorf("%w (%s)", errMigrated, err.Error())
 	}
 	return err
 }
@@ -88,6 +112,26 @@ func (s *session) abandon(reason error) {
 	s.log.Warn("trust: marker cleared", zap.String("reason", reason.Error()))
 }
 
+// disown clears a marker that nobody vouches for when a session cannot begin, as far as this role may: what
+// keeps it from beginning may take a person to mend.
+func (s *session) disown(reason error) {
+	if s.layout == nil || !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff || errors.Is(reason, errStopped) || errors.Is(reason, errFinished) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	cleared, err := s.d.clearUnvouched(ctx, s.control, s.layout)
+	switch {
+	case err != nil:
+		if text := err.Error(); text != s.d.toldMarker {
+			s.d.toldMarker = text
+			s.log.Warn("trust: nobody vouches for the marker, and this role cannot clear it", zap.Error(err))
+		}
+	case cleared:
+		s.log.Warn("trust: marker cleared", zap.String("reason", "nobody vouches for the counters: "+reason.Error()))
+	}
+}
+
 const statementTimeout = 30 * time.Second
 
 // connect opens the control connection and checks whether anything can work at all.
@@ -104,7 +148,10 @@ func (s *session) connect(ctx context.Context) error {
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
 		return err
 	}
-	return checkRights(ctx, s.control, s.layout, user, s.d.opts.Trust, s.d.opts.NoSetup)
+	if err := checkRights(ctx, s.control, s.layout, user, s.d.opts.Trust, s.d.opts.NoSetup); err != nil {
+		return err
+	}
+	return asRefusal(s.layout.CheckBucket(ctx, s.control), user)
 }
 
 func (s *session) open(ctx context.Context, session pg.Session) (*pgx.Conn, error) {

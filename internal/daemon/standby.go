@@ -105,6 +105,22 @@ func (d *Daemon) readLeader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (ch
 	return leader, known, err
 }
 
+// clearUnvouched clears the marker unless some leader is alive, who sees to it.
+func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
+	leader, known, err := d.readLeader(ctx, c, l)
+	if err != nil && !pg.IsDenied(err) {
+		return false, err
+	}
+	if known && leader.Heartbeat < d.silence() && leader.Instance != d.last {
+		return false, nil
+	}
+	tag, err := c.Exec(ctx, l.SetMarker(false, "true"))
+	if err != nil {
+		return false, fmt.Errorf("clear the marker: %w", err)
+	}
+	return tag.RowsAffected() == 1, nil
+}
+
 // clearOrphan clears the marker unless the leader has come back to life in the meantime.
 func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) (bool, error) {
 	tag, err := c.Exec(ctx, l.SetMarker(false, `exists (select 1 from awa_counterd.leader

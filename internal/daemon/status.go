@@ -17,27 +17,27 @@ import (
 type ticker struct {
 	last   applier.Status
 	at     time.Time
-	active map[string]struct{} // queues that are being written uncounted
+	active map[applier.Source]struct{} // what is being written uncounted
 }
 
 // quietAfter is how long a queue goes without an uncounted write before the log says that it is quiet.
 const quietAfter = time.Minute
 
 // logQueues says once when a queue begins to be written uncounted, and once when that has ended.
-func (s *session) logQueues(now time.Time, before map[string]applier.Uncounted) {
+func (s *session) logQueues(now time.Time, before map[applier.Source]applier.Uncounted) {
 	if s.status.active == nil {
-		s.status.active = make(map[string]struct{})
+		s.status.active = make(map[applier.Source]struct{})
 	}
-	for q, u := range s.status.last.Queues {
+	for q, u := range s.status.last.Uncounted {
 		fields := []zap.Field{
-			zap.String("queue", q), zap.Int64("rows", u.Rows), zap.Int64("transactions", u.Transactions),
+			zap.String("queue", q.Queue), zap.String("kind", string(q.Kind)), zap.Int64("rows", u.Rows), zap.Int64("transactions", u.Transactions),
 			zap.Time("last", u.LastAt.UTC()), zap.Stringer("last_lsn", u.LastLSN),
 		}
 		_, active := s.status.active[q]
 		switch {
 		case !active && u.Rows > before[q].Rows:
 			s.status.active[q] = struct{}{}
-			s.log.Info("a queue is written uncounted", fields...)
+			s.log.Info(begun(q.Kind), fields...)
 		case active && now.Sub(u.LastAt) > quietAfter:
 			delete(s.status.active, q)
 			s.log.Info("a queue is quiet: nothing was written uncounted for a minute", fields...)
@@ -45,12 +45,23 @@ func (s *session) logQueues(now time.Time, before map[string]applier.Uncounted) 
 	}
 }
 
+// begun says what is new of a queue.
+func begun(k applier.Kind) string {
+	switch k {
+	case applier.KindPrune:
+		return "a queue is pruned uncounted: a pre-#290 binary leads"
+	case applier.KindCounter:
+		return "counters of a queue were driven wrong without a row: by a clamp, a rebuild, a migration or a hand"
+	}
+	return "a queue is written uncounted"
+}
+
 // logStatus writes the one dense line that an operator watches.
 func (s *session) logStatus(now time.Time) {
 	st := s.core.Status(now)
 	before, since := s.status.last, now.Sub(s.status.at).Seconds()
 	s.status.last, s.status.at = st, now
-	s.logQueues(now, before.Queues)
+	s.logQueues(now, before.Uncounted)
 	rate := func(now, then int64) float64 {
 		if since <= 0 {
 			return 0
@@ -68,7 +79,7 @@ func (s *session) logStatus(now time.Time) {
 		zap.Int64("corrections", st.Corrections),
 		zap.Float64("uncounted/s", rate(st.UncountedRows, before.UncountedRows)),
 	}
-	if q := busiest(st.Queues, before.Queues, since); q != "" {
+	if q := busiest(st.Uncounted, before.Uncounted, since); q != "" {
 		fields = append(fields, zap.String("uncounted_on", q))
 	}
 	if st.PruneMismatches > 0 {
@@ -106,16 +117,20 @@ func age(now, then time.Time) string {
 }
 
 // busiest names the queues that were written uncounted since the last line, most first.
-func busiest(now, before map[string]applier.Uncounted, seconds float64) string {
+func busiest(now, before map[applier.Source]applier.Uncounted, seconds float64) string {
 	type queue struct {
 		name string
 		rows int64
 	}
 	var qs []queue
-	for name, u := range now {
-		if n := u.Rows - before[name].Rows; n > 0 {
-			qs = append(qs, queue{name, n})
+	by := make(map[string]int64)
+	for s, u := range now {
+		if n := u.Rows - before[s].Rows; n > 0 && s.Kind != applier.KindCounter {
+			by[s.Queue] += n
 		}
+	}
+	for name, n := range by {
+		qs = append(qs, queue{name, n})
 	}
 	slices.SortFunc(qs, func(a, b queue) int { return int(b.rows - a.rows) })
 	var names []string

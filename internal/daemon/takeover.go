@@ -73,18 +73,6 @@ func (s *session) ensureSchema(ctx context.Context) error {
 	return err
 }
 
-// ensurePublication makes the publication, or under --no-setup only looks at it.
-func (s *session) ensurePublication(ctx context.Context) (seen replication.Published, made bool, err error) {
-	if !s.d.opts.NoSetup {
-		return s.pub.Ensure(ctx, s.control)
-	}
-	seen, err = s.pub.Check(ctx, s.control)
-	if errors.Is(err, replication.ErrNoPublication) {
-		err = pg.Refuse("have the owner of awa's tables run: "+s.pub.CreateSQL(), "publication %s is missing", s.pub.Name)
-	}
-	return seen, false, err
-}
-
 func (s *session) openWriters(ctx context.Context, schema string) error {
 	short := pg.Session{Role: "corrections", LockTimeout: 250 * time.Millisecond, StatementTimeout: statementTimeout, Async: true}
 	var err error
@@ -100,8 +88,9 @@ func (s *session) openWriters(ctx context.Context, schema string) error {
 	}
 	l := s.layout
 	sql := applier.Statements{
-		Raise: l.Shape.Raise(l.Schema, checkpoint.Guard(6, 7)),
-		Lower: l.Shape.Lower(l.Schema, checkpoint.Guard(6, 7)),
+		Raise: l.Raise(checkpoint.Guard(6, 7)),
+		Lower: l.Lower(checkpoint.Guard(6, 7)),
+		Sweep: l.Sweep(),
 		Guard: checkpoint.Guard(1, 2),
 		Beat: checkpoint.Heartbeat(fmt.Sprintf(
 			`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
@@ -165,10 +154,10 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 	} else {
 		position = f.Stored.Position
 		s.log.Info("resuming from the checkpoint", zap.Stringer("position", position),
-			zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Cells)))
+			zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Groups)))
 	}
 	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
-	if err := s.stream.Start(ctx, s.slot, s.pub.Name, position, d); err != nil {
+	if err := s.stream.Start(ctx, s.slot, names(s.pubs), position, d); err != nil {
 		return 0, nil, err
 	}
 	return position, f.Stored, nil
@@ -186,12 +175,9 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 		return f, err
 	}
 	s.name(system.Database)
-	published, made, err := s.ensurePublication(ctx)
+	published, err := s.ensurePublications(ctx)
 	if err != nil {
 		return f, err
-	}
-	if made {
-		s.log.Info("publication made", zap.String("publication", s.pub.Name))
 	}
 	// We hold the leader lock, so a daemon that still reads the slot is a dead one.
 	if err := replication.Evict(ctx, s.control, s.slot); err != nil {
@@ -217,12 +203,12 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 	f.End, f.Broken, f.Most = system.End, s.d.broken, s.d.opts.MaxRetained
 	f.Fleeting = s.d.opts.Temporary
 	f.Identity = checkpoint.Identity{
-		Slot: s.slot, PublicationOID: published.OID, PublicationState: published.State, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(),
+		Slot: s.slot, Publications: published.OIDs, PublicationState: published.State, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(), Shape: s.layout.Fingerprint(),
 	}
 	return f, nil
 }
 
-// name settles slot and publication.
+// name settles slot and publications.
 func (s *session) name(database string) {
 	schema := string(s.layout.Schema)
 	if s.slot = s.d.opts.Slot; s.slot == "" {
@@ -232,14 +218,22 @@ func (s *session) name(database string) {
 	if name == "" {
 		name = replication.PublicationName(schema)
 	}
-	s.pub = replication.Publication{Name: name, Tables: s.layout.Published(), Relations: s.layout.Sources()}
+	s.pubs = replication.Needed(name, s.layout)
+}
+
+func names(pubs []replication.Publication) (out []string) {
+	for _, p := range pubs {
+		out = append(out, p.Name)
+	}
+	return out
 }
 
 func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *checkpoint.Stored) (applier.Start, error) {
 	start := applier.Start{Position: position}
 	var err error
 	if stored != nil {
-		start.Cells, start.Unseen, start.Uncounted = stored.Cells, stored.Unseen, stored.Uncounted
+		start.Resumes, start.Groups, start.Unseen = true, stored.Groups, stored.Unseen
+		start.Uncounted, start.Pruned = stored.Uncounted, stored.Pruned
 	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return start, err
 	}

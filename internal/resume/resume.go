@@ -58,12 +58,14 @@ func FreshReason(f Found) string {
 		return fmt.Sprintf("the server is on timeline %d, the checkpoint on %d: there was a failover or a restore", id.Timeline, s.Timeline)
 	case s.Position > f.End:
 		return fmt.Sprintf("the server's WAL ends at %s, before the checkpoint at %s: a backup was restored", f.End, s.Position)
-	case s.PublicationOID != id.PublicationOID:
-		return "the publication was made anew"
+	case !slices.Equal(s.Publications, id.Publications):
+		return "a publication was made anew"
 	case !slices.Equal(s.Relations, id.Relations):
 		return "awa's tables were made anew"
+	case s.Shape != id.Shape:
+		return "awa's migrations have changed what its tables mean"
 	case s.PublicationState != id.PublicationState:
-		return "the publication was altered; what was sent meanwhile may not be everything"
+		return "a publication was altered; what was sent meanwhile may not be everything"
 	}
 	if backlog := f.End - s.Position; decodeTime(backlog) > scanTime(f.Rows) {
 		return fmt.Sprintf("the backlog of %d MB would take longer to decode than the tables to scan", backlog>>20)

@@ -10,7 +10,7 @@ import (
 )
 
 func resumable() Found {
-	id := checkpoint.Identity{Slot: "s", PublicationOID: 7, SystemIdentifier: "1", Timeline: 1, Relations: []uint32{1, 2}}
+	id := checkpoint.Identity{Slot: "s", Publications: []uint32{7}, SystemIdentifier: "1", Timeline: 1, Relations: []uint32{1, 2}}
 	return Found{
 		Stored:   &checkpoint.Stored{Identity: id, Position: 1000},
 		Slot:     &replication.Slot{Name: "s", Plugin: replication.Plugin, Confirmed: 900, Status: "reserved"},
@@ -33,7 +33,8 @@ func TestFreshReason(t *testing.T) {
 		"another database cluster":             func(f *Found) { f.Identity.SystemIdentifier = "2" },
 		"timeline 2":                           func(f *Found) { f.Identity.Timeline = 2 },
 		"a backup was restored":                func(f *Found) { f.End = 999 },
-		"publication was made anew":            func(f *Found) { f.Identity.PublicationOID = 8 },
+		"publication was made anew":            func(f *Found) { f.Identity.Publications = []uint32{8} },
+		"have changed what its tables mean":    func(f *Found) { f.Identity.Shape = "x" },
 		"was altered":                          func(f *Found) { f.Identity.PublicationState = "x" },
 		"a temporary one is wanted":            func(f *Found) { f.Fleeting = true },
 		"temporary and belongs":                func(f *Found) { f.Slot.Temporary = true },

@@ -2,7 +2,7 @@ package sim
 
 import (
 	"fmt"
-	"maps"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/stretchr/testify/require"
@@ -12,97 +12,90 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
-// truth is what the WAL says of rows and counters, up to what was delivered.
+// truth is what the WAL says, up to what was delivered.
 type truth struct {
-	cells map[terminal.Group]terminal.Cell
-	next  int // WAL record
+	tables
+
+	next   int       // WAL record
+	pruned time.Time // when a leader that does not count emptied a slot last, as far as this session may know
 }
 
-func (t *truth) rewind(wal []record, position pglogrepl.LSN) {
-	t.cells = make(map[terminal.Group]terminal.Cell)
-	t.next = 0
-	for t.next < len(wal) && wal[t.next].End <= position {
-		t.apply(&wal[t.next])
-		t.next++
+func (t *truth) rewind(wal []record, position pglogrepl.LSN, pruned time.Time) {
+	t.tables = newTables()
+	for t.next = 0; t.next < len(wal) && wal[t.next].end <= position; t.next++ {
+		t.apply(wal[t.next].worldTx)
 	}
+	t.pruned = pruned
 }
 
 // advance goes on to where the stream is, also over what was not sent.
 func (t *truth) advance(wal []record, next int) {
 	for ; t.next < next; t.next++ {
-		t.apply(&wal[t.next])
-	}
-}
-
-func (t *truth) apply(r *record) {
-	for _, s := range r.Effect.Truncated {
-		for g, c := range t.cells {
-			if g.Slot == s {
-				c.Rows = 0
-				t.cells[g] = c
-			}
+		r := &wal[t.next]
+		t.apply(r.worldTx)
+		if r.old && !r.viaRoot.rows && r.at.After(t.pruned) {
+			t.pruned = r.at
 		}
-	}
-	for _, ch := range r.Effect.Rows {
-		c := t.cells[ch.Group]
-		c.Rows += ch.N
-		t.cells[ch.Group] = c
-	}
-	if r.Effect.CountersReset {
-		for g, c := range t.cells {
-			t.cells[g] = terminal.Cell{Rows: c.Rows}
-		}
-	}
-	for _, ch := range r.Effect.Counters {
-		c := t.cells[ch.Group]
-		c.Counter, c.HasRow = ch.Value, true
-		if ch.Gone {
-			c.Counter, c.HasRow = 0, false
-		}
-		t.cells[ch.Group] = c
 	}
 }
 
 // checkBooks: where the books can be acted on, they are what the WAL says, exactly, or off by what
 // somebody did to the stored ones; and never below 0.
 func (s *sim) checkBooks(txs []decoder.Tx) {
-	if s.wal[s.next-1].End > s.core.Position() || s.viaRootSince(txs) || s.identity.PublicationState != fmt.Sprint(s.altered) {
+	if s.wal[s.next-1].end > s.core.Position() || s.viaRootSince(len(txs)) || s.identity.PublicationState != fmt.Sprint(s.altered) {
 		return // these came again, or were sent in part; that is for the monitor to find out
 	}
-	check := func(g terminal.Group) {
-		got, settled := s.core.Cell(g)
-		if !settled {
-			delete(s.poison, g)
-			return
-		}
-		want := s.truth.cells[g]
-		if off, ok := s.poison[g]; ok {
-			if got == want {
-				delete(s.poison, g)
-				return
-			}
-			want.Rows += off
-		}
-		require.Equal(s.t, want, got, s.at("the books of %s", g))
-		require.GreaterOrEqual(s.t, got.Rows, int64(0), s.at("the books of %s are acted on below 0", g))
-	}
 	for i := range txs {
-		for _, c := range txs[i].Effect.Rows {
-			check(c.Group)
+		e := &txs[i].Effect
+		for _, c := range e.Rows {
+			s.checkGroup(c.Group)
 		}
-		for _, c := range txs[i].Effect.Counters {
-			check(c.Group)
+		for _, c := range e.Counters {
+			s.checkGroup(c.Group)
+		}
+		for _, c := range e.Pending {
+			s.checkGroup(c.Group)
+		}
+		if len(e.Truncated) > 0 || len(e.LedgerEmptied) > 0 || e.CountersReset {
+			for _, g := range s.truth.groups(everywhere) {
+				s.checkGroup(g)
+			}
 		}
 	}
 }
 
-func (s *sim) viaRootSince(txs []decoder.Tx) bool {
-	for i := s.next - len(txs); i < s.next; i++ {
-		if s.wal[i].viaRoot {
+func (s *sim) checkGroup(g terminal.Group) {
+	got, settled := s.core.Cell(g)
+	if !settled {
+		delete(s.poison, g)
+		return
+	}
+	want := s.truth.cell(g)
+	if off, ok := s.poison[g]; ok {
+		if got.Equal(&want) {
+			delete(s.poison, g)
+			return
+		}
+		want.Rows += off
+	}
+	s.checkEqual(g, want, got)
+	require.GreaterOrEqual(s.t, got.Rows, int64(0), s.at("the books of %s are acted on below 0", g))
+}
+
+// checkEqual compares every contribution, and the sum that the books keep of them.
+func (s *sim) checkEqual(g terminal.Group, want, got terminal.Cell) {
+	if !got.Equal(&want) || got.Counter != want.Counter {
+		require.Equal(s.t, want, got, s.at("the books of %s", g))
+	}
+}
+
+func (s *sim) viaRootSince(n int) bool {
+	for i := s.next - n; i < s.next; i++ {
+		if s.wal[i].viaRoot.any() {
 			return true
 		}
 	}
-	return s.viaRoot
+	return s.viaRoot.any()
 }
 
 // checkWrite: no correction before every token that may be on its way has come back.
@@ -112,6 +105,9 @@ func (s *sim) checkWrite(c applier.Write) {
 	}
 	require.NotZero(s.t, s.seen, s.at("a correction before the first token"))
 	require.GreaterOrEqual(s.t, s.seen, s.awaited, s.at("a correction while a token is on its way"))
+	for _, chunk := range c.Chunks {
+		require.LessOrEqual(s.t, len(chunk.Corrections), applier.ChunkSize, s.at("a chunk that locks too much"))
+	}
 }
 
 // checkMaySet: every unit agreed with a scan taken after its books were filled.
@@ -129,16 +125,13 @@ func (s *sim) checkMaySet() {
 // bound. A marker that somebody else set, or that a dead session left, is ours to clear only once we
 // hear of it.
 func (s *sim) checkHonest() {
-	if !s.mark || s.core == nil || !s.core.MarkerSet() || len(s.writes) > 0 {
+	if !s.mark || s.core == nil || !s.core.MarkerSet() || len(s.writes) > 0 || len(s.drifts) == 0 {
 		return
 	}
 	if s.core.Status(s.now).Reason != "" && s.now.Sub(s.markerAt) < bound/2 {
 		return // it is being cleared; a lock is in the way
 	}
-	for g, d := range s.drifts() {
-		if d == 0 {
-			continue
-		}
+	for g, d := range s.drifts {
 		age := s.now.Sub(s.driftAt[g])
 		require.LessOrEqual(s.t, age, bound, s.at("trusted, but %s has been off by %d for %s", g, d, age))
 	}
@@ -148,8 +141,8 @@ func (s *sim) checkHonest() {
 func (s *sim) quiesce() {
 	s.rest()
 	s.stalled, s.deaf = false, false
-	if s.viaRoot {
-		s.viaRoot = false
+	if s.viaRoot.any() {
+		s.viaRoot = viaRoot{}
 		s.altered++
 	}
 	for range 4000 {
@@ -169,22 +162,52 @@ func (s *sim) quiesce() {
 			break
 		}
 	}
+	s.checkRest()
+}
+
+// checkRest: every counter is right, the books are the database, and nothing was made of nothing.
+func (s *sim) checkRest() {
 	require.NotNil(s.t, s.core, s.at("refused at rest"))
-	for g, d := range s.drifts() {
+	for g, d := range s.drifts {
 		require.Zero(s.t, d, s.at("at rest, %s is off", g))
 	}
-	all := maps.Clone(s.rows)
-	maps.Copy(all, s.count)
-	for g := range all {
+	for _, g := range s.groups(everywhere) {
 		got, settled := s.core.Cell(g)
 		require.True(s.t, settled, s.at("at rest, %s is not settled", g))
-		require.Equal(s.t, s.rows[g], got.Rows, s.at("rows of %s in the books", g))
-		require.Equal(s.t, s.count[g], got.Counter, s.at("counter of %s in the books", g))
+		s.checkEqual(g, s.cell(g), got)
+	}
+	if s.shape.HasBuckets() {
+		for k, v := range s.counters {
+			require.False(s.t, k.bucket == ownBucket && v == 0, s.at("our counter row of %s is at 0 and stays", k))
+		}
 	}
 	st := s.core.Status(s.now)
 	require.True(s.t, s.mark, s.at("at rest, the marker is not set: %s", st.Reason))
-	if !s.poisoned {
-		require.Zero(s.t, st.AuditMismatches, s.at("an audit found the books wrong"))
-		require.Zero(s.t, st.Rescans, s.at("the books had to be thrown away"))
+	s.checkBlame(st)
+	if s.poisoned {
+		return
 	}
+	require.Zero(s.t, st.AuditMismatches, s.at("an audit found the books wrong"))
+	require.Zero(s.t, st.Rescans, s.at("the books had to be thrown away"))
+	if s.altered == 0 {
+		require.EqualValues(s.t, s.planted, st.PruneMismatches, s.at("prunes that folded another number than there was"))
+	}
+}
+
+// checkBlame: beside a ledger what is said of old binaries is true. Elsewhere a counting binary may meet a
+// counter row that our correction has made, or not made, and leave it wrong.
+func (s *sim) checkBlame(st applier.Status) {
+	if !s.shape.HasLedger() || s.poisoned {
+		return
+	}
+	for source, u := range st.Uncounted {
+		switch source.Kind {
+		case applier.KindRows:
+			require.LessOrEqual(s.t, u.Rows, s.done.bare[source.Queue], s.at("rows of queue %s that nobody wrote uncounted", source.Queue))
+		case applier.KindPrune:
+			require.Positive(s.t, s.done.oldPrunes, s.at("a prune of a leader that counts was taken for an old one's"))
+		case applier.KindCounter:
+		}
+	}
+	require.True(s.t, st.OldPrune.Equal(s.truth.pruned), s.at("the last prune by an old leader: %s, and said to be %s", s.truth.pruned, st.OldPrune))
 }

@@ -4,11 +4,13 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
@@ -17,12 +19,25 @@ var (
 	simSeeds = flag.Uint64("sim.seeds", 200, "how many seeds the simulation tries")
 )
 
-// eachSeed plays one scenario with many seeds, and says how fast.
-func eachSeed(t *testing.T, f func(s *sim)) {
+// eachSeed plays one scenario with many seeds of every shape that it makes sense for, and says how fast.
+func eachSeed(t *testing.T, f func(s *sim), fits ...func(awa.Shape) bool) {
+	t.Helper()
+	forms := slices.DeleteFunc(shapes(t), func(form awa.Shape) bool {
+		return slices.ContainsFunc(fits, func(fit func(awa.Shape) bool) bool { return !fit(form) })
+	})
+	for _, form := range forms {
+		t.Run(form.Name(), func(t *testing.T) {
+			seeds := max(1, *simSeeds/uint64(len(forms)))
+			playSeeds(t, form, seeds, f)
+		})
+	}
+}
+
+func playSeeds(t *testing.T, form awa.Shape, seeds uint64, f func(s *sim)) {
 	t.Helper()
 	play := func(t *testing.T, seed uint64) int {
 		t.Helper()
-		s := newSim(t, seed)
+		s := newSim(t, seed, shapeFor(form, seed))
 		f(s)
 		return s.steps
 	}
@@ -31,10 +46,11 @@ func eachSeed(t *testing.T, f func(s *sim)) {
 		return
 	}
 	began, steps := time.Now(), 0
-	for seed := uint64(1); seed <= *simSeeds; seed++ {
+	for seed := uint64(1); seed <= seeds; seed++ {
 		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { steps += play(t, seed) })
 		if !ok {
-			t.Fatalf("replay: go test ./internal/sim -run '%s$' -sim.seed=%d", t.Name(), seed)
+			name, _, _ := strings.Cut(t.Name(), "/")
+			t.Fatalf("replay: go test ./internal/sim -run '^%s$' -sim.shape='%s' -sim.seed=%d", name, form.Name(), seed)
 		}
 	}
 	t.Logf("%d steps, %.1f million a minute", steps, float64(steps)/1e6/time.Since(began).Minutes())
@@ -77,23 +93,12 @@ func TestCountedFleet(t *testing.T) {
 	})
 }
 
-// backlog makes uncounted rows from before the first session.
-func (s *sim) backlog(transactions int, rows int64) {
-	for i := range transactions {
-		old := s.begin()
-		old.rows[terminal.Group{Slot: worldLeaves[i%len(worldLeaves)], Queue: string(rune('a' + i%2)), Priority: int16(1 + i%3%2)}] = rows + int64(i)
-		s.admit(old)
-		s.commit(old)
-		s.show(old)
-	}
-}
-
 // A backlog of old drift, a fleet that counts everything, and rebuilds that get in the way of
 // corrections: what is off then is our own doing, and nobody is blamed for it.
 func TestOwnWritesAreNobodysFault(t *testing.T) {
 	eachSeed(t, func(s *sim) {
 		s.backlog(12, 3)
-		s.restless, s.counting = false, true
+		s.restless, s.fleet.counting, s.fleet.migrates = false, true, s.shape.HasLedger()
 		s.start()
 		for range 1500 {
 			s.step(true)
@@ -126,7 +131,7 @@ func TestDeafStream(t *testing.T) {
 // the lock of the marker's row, so nothing that readers would need to be warned of may come from us.
 func TestStalledVisibility(t *testing.T) {
 	eachSeed(t, func(s *sim) {
-		s.honest = true
+		s.fleet.honest = true
 		s.start()
 		for range 4 {
 			s.stalled = false
@@ -145,12 +150,12 @@ func TestStalledVisibility(t *testing.T) {
 
 // checkOurDoing: no drift that readers see is there because a counter ran ahead of its rows.
 func (s *sim) checkOurDoing() {
-	for g, d := range s.drifts() {
+	for g, d := range s.drifts {
 		locked := slices.ContainsFunc(s.open, func(t *worldTx) bool {
-			_, ok := t.counters[g]
-			return ok || t.truncated[g.Slot]
+			_, ok := t.counters[key{g, s.shape.own()}]
+			return ok || slices.Contains(t.truncated, g.Slot)
 		})
-		if age := s.now.Sub(s.driftAt[g]); s.mark && d != 0 && age > 2*bound && !locked {
+		if age := s.now.Sub(s.driftAt[g]); s.mark && age > 2*bound && !locked {
 			require.Fail(s.t, s.at("a stall, and %s has been off by %d for %s", g, d, age))
 		}
 	}
@@ -182,12 +187,15 @@ func TestPublicationViaRoot(t *testing.T) {
 			for range 500 {
 				s.step(true)
 			}
-			s.viaRoot = true
+			s.viaRoot = viaRoot{rows: true}
+			if s.shape.HasLedger() && s.rng.IntN(2) == 0 {
+				s.viaRoot = viaRoot{rows: s.rng.IntN(2) == 0, ledger: true}
+			}
 			s.altered++
 			for range s.rng.IntN(800) {
 				s.step(true)
 			}
-			s.viaRoot = false
+			s.viaRoot = viaRoot{}
 			s.altered++
 		}
 		s.quiesce()
@@ -200,7 +208,7 @@ func TestFalsifiedBooks(t *testing.T) {
 	eachSeed(t, func(s *sim) {
 		s.poisoned = true
 		s.backlog(24, 20)
-		s.shrinking = true
+		s.fleet.shrinking = true
 		s.start()
 		for range 6 {
 			for range 350 {
@@ -217,12 +225,17 @@ func (s *sim) falsify() {
 	if s.stored == nil {
 		return
 	}
-	for _, g := range sorted(s.stored.Cells) {
-		if c := s.stored.Cells[g]; c.Rows > 0 {
-			off := c.Rows - s.rng.Int64N(min(c.Rows, 3))
-			c.Rows -= off
-			s.stored.Cells[g] = c
-			s.poison[g] -= off
+	var were truth
+	were.rewind(s.wal, s.stored.Position, s.stored.Pruned)
+	clear(s.poison)
+	for _, g := range ordered(s.books, terminal.Group.Compare) {
+		c, right := s.books[g], were.cell(g)
+		if c.Rows > 0 {
+			c.Rows = s.rng.Int64N(min(c.Rows, 3))
+			s.books[g] = c
+		}
+		if c.Rows != right.Rows { // what an earlier falsification left, too
+			s.poison[g] = c.Rows - right.Rows
 		}
 	}
 	s.start()

@@ -8,15 +8,23 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
-// The statements that the server below knows.
-var statements = applier.Statements{
-	Raise: "raise", Lower: "lower", Guard: "guard", Beat: "beat", SetMarker: "set marker", ClearMarker: "clear marker",
+// statements are those that the server below knows. As in awa.Layout, there is nothing to sweep where no
+// counter rows are ours.
+func (s shape) statements() applier.Statements {
+	out := applier.Statements{
+		Raise: "raise", Lower: "lower", Guard: "guard", Beat: "beat", SetMarker: "set marker", ClearMarker: "clear marker",
+	}
+	if s.HasBuckets() {
+		out.Lower, out.Sweep = out.Raise, "sweep"
+	}
+	return out
 }
 
 // server carries out what applier.Writer sends, each batch as one transaction of the world. It is one
@@ -32,16 +40,22 @@ func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 	t := s.begin()
 	t.tokens = []decoder.Token{{Content: first.Arguments[5].(string)}}
 	answer := [][]any{{true}}
+	holds := false
 	for _, q := range b.QueuedQueries[1:] {
 		switch q.SQL {
-		case statements.Raise, statements.Lower:
+		case "raise", "lower":
 			s.correct(t, q)
-		case statements.SetMarker, statements.ClearMarker:
-			if set := q.SQL == statements.SetMarker; set != s.mark {
+		case "sweep":
+			s.sweep(t, q)
+		case "set marker", "clear marker":
+			if set := q.SQL == "set marker"; set != s.mark {
 				t.mark = new(set)
 			}
-		case statements.Beat:
+		case "beat":
+			holds = q.Arguments[3].(bool)
 			answer = append(answer, []any{s.now.Add(s.skew), s.snapshot().String(), s.mark, s.lsn.String()})
+		default:
+			s.t.Fatalf("%s", s.at("no statement of ours: %q", q.SQL))
 		}
 	}
 	busy := len(t.counters) > 0 && s.rng.IntN(10) == 0
@@ -50,25 +64,54 @@ func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 	}
 	s.commit(t)
 	s.show(t)
+	s.held = s.held || (holds && s.finishing)
+	for k := range t.counters {
+		v, ok := s.counters[k]
+		require.False(s.t, ok && v == 0 && s.shape.HasBuckets(), s.at("our counter row of %s is at 0 and stays", k))
+	}
 	return &results{rows: answer}
 }
 
-func (s server) correct(t *worldTx, q *pgx.QueuedQuery) {
+// groups reads the arrays of a correction.
+func (s server) groups(q *pgx.QueuedQuery, each func(k key, delta int64)) {
 	slots, queues := q.Arguments[0].([]int32), q.Arguments[1].([]string)
 	priorities, shards, deltas := q.Arguments[2].([]int16), q.Arguments[3].([]int16), q.Arguments[4].([]int64)
 	for i := range slots {
+		require.Equal(s.t, slots[0], slots[i], s.at("corrections of two slots in one transaction"))
+		require.Equal(s.t, deltas[0] > 0, deltas[i] > 0, s.at("corrections of two signs in one statement"))
 		g := terminal.Group{Slot: slots[i], Queue: queues[i], Priority: priorities[i], Shard: shards[i]}
-		have, ok := s.count[g]
-		switch {
-		case q.SQL == statements.Raise:
-			t.counters[g] = new(have + deltas[i])
-			if !ok && deltas[i] < 0 {
-				s.t.Fatalf("%s", s.at("a negative correction made a row of %s", g))
-			}
-		case ok:
-			t.counters[g] = new(max(0, have+deltas[i]))
-		}
+		each(key{g, s.shape.own()}, deltas[i])
 	}
+}
+
+// correct raises and lowers. Rows of ours may be below 0; awa's may not, and are made by raising only.
+func (s server) correct(t *worldTx, q *pgx.QueuedQuery) {
+	require.False(s.t, s.held, s.at("a correction while they are held back"))
+	s.groups(q, func(k key, delta int64) {
+		v, ok := s.counters[k]
+		switch {
+		case s.shape.HasBuckets():
+			t.counters[k] = new(v + delta)
+		case q.SQL == "raise":
+			require.True(s.t, ok || delta > 0, s.at("a negative correction made a row of %s", k))
+			t.counters[k] = new(v + delta)
+		case ok:
+			t.counters[k] = new(max(0, v+delta))
+		}
+	})
+}
+
+// sweep deletes rows of ours that are at 0.
+func (s server) sweep(t *worldTx, q *pgx.QueuedQuery) {
+	s.groups(q, func(k key, _ int64) {
+		v, ok := s.counters[k]
+		if u, set := t.counters[k]; set {
+			v, ok = *u, true
+		}
+		if ok && v == 0 {
+			t.counters[k] = nil
+		}
+	})
 }
 
 // results answers a batch: a row a statement, nil for none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,6 +47,8 @@ type sim struct {
 	resumed   bool
 	deaf      bool // the stream delivers nothing
 	restless  bool // uncounted writers, poison, foreign markers
+	finishing bool // awa-counterd finish is at work
+	held      bool // and has been told that no correction comes any more
 
 	// What must come back before the next correction: the last token that may be in the WAL, and the
 	// newest one delivered.
@@ -54,12 +57,19 @@ type sim struct {
 	truth         truth
 	poison        map[terminal.Group]int64 // by how much the stored books were falsified
 	poisoned      bool
+	planted       int // prunes that folded less than there was, on purpose
+
+	// What outlives a checkpoint: cells by group, and who wrote uncounted.
+	books   map[terminal.Group]terminal.Cell
+	history map[applier.Source]applier.Uncounted
 }
 
-func newSim(t *testing.T, seed uint64) *sim {
+func newSim(t *testing.T, seed uint64, form shape) *sim {
 	t.Helper()
-	s := &sim{t: t, seed: seed, world: newWorld(seed), restless: true, poison: make(map[terminal.Group]int64)}
-	return s
+	return &sim{
+		t: t, seed: seed, world: newWorld(seed, form), restless: true,
+		poison: make(map[terminal.Group]int64), history: make(map[applier.Source]applier.Uncounted),
+	}
 }
 
 const bound = 400 * time.Millisecond
@@ -70,28 +80,34 @@ func (s *sim) start() {
 	s.leader = fmt.Sprint("i", s.session)
 	s.core, s.pending, s.writes = nil, nil, nil
 	s.looked = s.now
-	s.writer = applier.NewWriter(server{s}, statements, "awa", s.leader)
+	s.writer = applier.NewWriter(server{s}, s.shape.statements(), "awa", s.leader)
 	if s.mark { // the first statement of a session
 		_ = s.writer.SetMarker(context.Background(), applier.SetMarker{})
 	}
-	if publication.Verdict(s.published()) != nil {
+	if !s.published() {
 		return // refused; tried again later
 	}
 	s.cfg = applier.Config{
-		Instance: s.leader, Leaves: worldLeaves, HasMarker: true, Trust: applier.TrustLive,
+		Instance: s.leader, Leaves: worldLeaves, HasMarker: true, Shape: s.shape.core(), Trust: applier.TrustLive,
 		QuietPeriod: time.Minute, MaxStaleness: bound, FlushInterval: 20 * time.Millisecond,
 		CheckpointInterval: 150 * time.Millisecond, AuditInterval: time.Second, JournalSize: 64,
 	}
-	s.identity = checkpoint.Identity{Slot: "s", PublicationOID: 1, PublicationState: fmt.Sprint(s.altered), SystemIdentifier: "1", Timeline: 1}
+	s.identity = checkpoint.Identity{
+		Slot: "s", Publications: []uint32{1, 2}, PublicationState: fmt.Sprint(s.altered), SystemIdentifier: "1", Timeline: 1,
+		Relations: s.shape.layout().OIDs(),
+	}
 	found := resume.Found{
 		Stored: s.stored, Identity: s.identity, End: s.lsn, Broken: s.broken, Rows: 1 << 30,
 		Slot: &replication.Slot{Name: "s", Plugin: replication.Plugin, Confirmed: s.confirmed, Status: "reserved"},
 	}
-	st := applier.Start{}
+	st := applier.Start{Uncounted: maps.Clone(s.history)}
 	s.resumed = resume.FreshReason(found) == ""
 	if s.resumed {
-		st.Position, st.Unseen, st.Uncounted = s.stored.Position, s.stored.Unseen, s.stored.Uncounted
-		st.Cells = maps.Clone(s.stored.Cells)
+		st.Resumes, st.Position, st.Unseen, st.Pruned = true, s.stored.Position, s.stored.Unseen, s.stored.Pruned
+		for _, g := range slices.SortedFunc(maps.Keys(s.books), terminal.Group.Compare) {
+			c := s.books[g]
+			st.Groups = append(st.Groups, terminal.Held{Group: g, Cell: c.Clone()})
+		}
 	} else {
 		s.makeSlot()
 		s.stored, s.broken = nil, ""
@@ -99,17 +115,18 @@ func (s *sim) start() {
 		st.Position, st.Unseen = s.confirmed, s.snapshot().Unseen(s.xid+1)
 	}
 	// The server sends again from what was acknowledged; what the checkpoint has is skipped by us.
-	for s.next = 0; s.next < len(s.wal) && s.wal[s.next].End <= s.confirmed; {
+	for s.next = 0; s.next < len(s.wal) && s.wal[s.next].end <= s.confirmed; {
 		s.next++
 	}
-	s.truth.rewind(s.wal, st.Position)
+	s.truth.rewind(s.wal, st.Position, st.Pruned)
 	st.Snapshot, st.MarkerSet = s.snapshot(), s.mark
 	s.scanned = make(map[int32]int)
 	s.awaited, s.seen = 0, 0
-	s.wire = newWire(s.world, s.seed)
+	s.wire = newWire(s.shape, s.seed)
 	core, err := applier.New(s.cfg, st, s.now)
 	require.NoError(s.t, err)
 	s.core = core
+	s.core.Hold(s.finishing)
 	s.drive()
 }
 
@@ -130,12 +147,20 @@ func (s *sim) makeSlot() {
 	s.confirmed = s.lsn
 }
 
-var publication = replication.Publication{Name: "p", Relations: worldLayout().Sources()}
-
-func (s *sim) published() replication.Published {
-	return replication.Published{
-		OID: 1, ViaRoot: s.viaRoot, Insert: true, Update: true, Delete: true, Truncate: true, Relations: publication.Relations,
+// published is the verdict on the publications as they are.
+func (s *sim) published() bool {
+	for _, p := range replication.Needed("p", s.shape.layout()) {
+		seen := replication.Published{
+			OID: 1, ViaRoot: s.viaRoot.rows, Insert: true, Update: !p.AppendOnly, Delete: !p.AppendOnly, Truncate: true, Relations: p.Relations,
+		}
+		if p.AppendOnly {
+			seen.OID, seen.ViaRoot = 2, s.viaRoot.ledger
+		}
+		if p.Verdict(seen) != nil {
+			return false
+		}
 	}
+	return true
 }
 
 // crash forgets everything but what was stored. Each command under way happens or does not.
@@ -239,18 +264,18 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 	}
 	if s.stored == nil {
 		require.Zero(s.t, cp.Before, s.at("checkpoint out of order"))
-		s.stored = &checkpoint.Stored{Cells: make(applier.Cells), Uncounted: make(map[string]applier.Uncounted)}
+		s.stored, s.books = &checkpoint.Stored{}, make(map[terminal.Group]terminal.Cell)
 	}
 	require.Equal(s.t, s.stored.Position, cp.Before, s.at("checkpoint out of order"))
-	for g, c := range cp.Cells {
-		if c.Empty() {
-			delete(s.stored.Cells, g)
+	for _, h := range cp.Groups {
+		if h.Empty() {
+			delete(s.books, h.Group)
 		} else {
-			s.stored.Cells[g] = c
+			s.books[h.Group] = h.Cell
 		}
 	}
-	maps.Copy(s.stored.Uncounted, cp.Uncounted)
-	s.stored.Identity, s.stored.Position, s.stored.Unseen = s.identity, cp.Position, cp.Unseen
+	maps.Copy(s.history, cp.Uncounted)
+	s.stored.Identity, s.stored.Position, s.stored.Unseen, s.stored.Pruned = s.identity, cp.Position, cp.Unseen, cp.Pruned
 	if alive() {
 		s.run(core.Persisted(s.now, nil))
 		s.drive()
@@ -282,8 +307,8 @@ func (s *sim) deliver(most int) {
 		tx, err := s.wire.read(r)
 		require.NoError(s.t, err, s.at("decode"))
 		txs = append(txs, tx)
-		for _, tok := range r.Tokens {
-			if instance, seq, _ := applier.ParseToken(tok.Content); instance == s.cfg.Instance && len(r.Effect.Counters) == 0 && !r.Effect.Marker.Seen {
+		for _, tok := range r.tokens {
+			if instance, seq, _ := applier.ParseToken(tok.Content); instance == s.cfg.Instance && len(r.counters) == 0 && r.mark == nil {
 				s.seen = max(s.seen, seq)
 			}
 		}
@@ -345,7 +370,7 @@ func (s *sim) monitor() {
 	switch {
 	case s.core == nil:
 		s.start()
-	case publication.Verdict(s.published()) != nil, s.identity.PublicationState != fmt.Sprint(s.altered):
+	case !s.published(), s.identity.PublicationState != fmt.Sprint(s.altered):
 		s.crash()
 	}
 }

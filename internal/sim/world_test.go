@@ -20,58 +20,95 @@ import (
 // run, commit to the WAL, and become visible some time later; locks are kept until then. Everything
 // it does is drawn from one seed.
 type world struct {
-	rng   *rand.Rand
-	now   time.Time
-	xid   uint64
-	ended uint64 // the newest transaction that has
-	rows  map[terminal.Group]int64
-	count map[terminal.Group]int64 // counter rows
-	mark  bool
-	open  []*worldTx // running, or committed and not yet visible
-	wal   []record
-	lsn   pglogrepl.LSN
-	skew  time.Duration // of the server's clock against ours
+	tables // as readers see them
 
-	viaRoot  bool // the publication publishes via the root: truncates of leaves are not sent
-	altered  int  // how often the publication was
-	honest   bool // nobody but pruners touches the marker, nobody poisons
-	stalled  bool // nothing becomes visible
-	counting bool // writers all count; only rebuilds disturb them, often
+	shape      shape
+	rng        *rand.Rand
+	now        time.Time
+	xid        uint64
+	ended      uint64 // the newest transaction that has
+	mark       bool
+	generation map[int32]int64 // of each slot
+	open       []*worldTx      // running, or committed and not yet visible
+	wal        []record
+	lsn        pglogrepl.LSN
+	skew       time.Duration // of the server's clock against ours
 
-	shrinking bool // more is deleted than inserted
+	viaRoot viaRoot // publications that publish via the root: truncates of leaves are not sent
+	altered int     // how often a publication was
+
+	fleet   fleet
+	stalled bool // nothing becomes visible
+	done    tally
 
 	// For honesty: when a group's visible drift last changed, and who may have caused it.
 	driftAt map[terminal.Group]time.Time
 }
 
+// viaRoot says which of the publications.
+type viaRoot struct{ rows, ledger bool }
+
+func (v viaRoot) any() bool { return v.rows || v.ledger }
+
 // record is a committed transaction in the WAL.
 type record struct {
-	decoder.Tx
-	viaRoot bool   // as the publication was then
-	noise   uint64 // decides what else of it is sent: rolled back savepoints, rows that come and go
+	*worldTx
+
+	commit, end pglogrepl.LSN
+	at          time.Time
+	viaRoot     viaRoot // as the publications were then
+	noise       uint64  // decides what else of it is sent, and in which order
 }
 
+// worldTx is a transaction. What it empties it does not fill again.
 type worldTx struct {
 	xid       uint64
-	rows      map[terminal.Group]int64
-	truncated map[int32]bool
-	counters  map[terminal.Group]*int64 // nil: row deleted
-	reset     bool
+	rows      map[key]int64
+	truncated []int32 // leaves of done_entries
+	pending   map[delta]int64
+	emptied   []int32        // leaves of the ledger
+	counters  map[key]*int64 // nil: row deleted
+	reset     bool           // the counters were truncated
+	totals    map[rollup]total
+	folded    map[rollup]jobs
+	forgets   bool // the rollups were truncated
 	mark      *bool
 	tokens    []decoder.Token
+
+	turns []int32 // slots that get a new generation
+	reads []int32 // slots that it holds against whoever empties them
+	holds bool    // every leaf, against everybody
+	ring  bool    // the row of the ring's state, without writing it
+
+	old       bool  // by a leader that does not count
+	short     int64 // jobs that a prune keeps to itself
+	lost      bool  // a clamp, or deltas thrown away
 	committed bool
+}
+
+// total is a rollup's new value.
+type total struct {
+	jobs
+
+	fresh bool // there was none
 }
 
 var worldLeaves = []int32{0, 1, 2, 3}
 
 const orphanSlot = 9
 
-func newWorld(seed uint64) *world {
-	return &world{
+func newWorld(seed uint64, s shape) *world {
+	w := &world{
+		tables: newTables(), shape: s,
 		rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_000_000, 0), xid: 100, ended: 100, lsn: 1000,
-		rows: make(map[terminal.Group]int64), count: make(map[terminal.Group]int64),
-		driftAt: make(map[terminal.Group]time.Time),
+		generation: make(map[int32]int64), driftAt: make(map[terminal.Group]time.Time),
+		done: tally{bare: make(map[string]int64)},
 	}
+	w.fleet.rarely = seed%3 == 0
+	for _, slot := range worldLeaves {
+		w.generation[slot] = int64(slot) + int64(len(worldLeaves))
+	}
+	return w
 }
 
 func (w *world) group() terminal.Group {
@@ -81,40 +118,17 @@ func (w *world) group() terminal.Group {
 	}
 }
 
-// begin opens a transaction, or returns nil when a lock it needs is held.
 func (w *world) begin() *worldTx {
 	w.xid++
 	return &worldTx{
-		xid: w.xid, rows: make(map[terminal.Group]int64),
-		truncated: make(map[int32]bool), counters: make(map[terminal.Group]*int64),
+		xid: w.xid, rows: make(map[key]int64), pending: make(map[delta]int64), counters: make(map[key]*int64),
 	}
 }
 
-// admit takes the transaction's locks: counter rows and truncated leaves against everybody.
+// admit takes the transaction's locks; false when one is held.
 func (w *world) admit(t *worldTx) bool {
 	for _, o := range w.open {
-		if (t.reset && (o.reset || len(o.counters) > 0)) || (o.reset && len(t.counters) > 0) {
-			return false
-		}
-		if (t.reset && len(o.truncated) > 0) || (o.reset && len(t.truncated) > 0) {
-			return false // a rebuild reads every leaf
-		}
-		for g := range t.counters {
-			if _, locked := o.counters[g]; locked {
-				return false
-			}
-		}
-		for s := range t.truncated {
-			if o.truncated[s] || o.usesLeaf(s) {
-				return false
-			}
-		}
-		for s := range o.truncated {
-			if t.usesLeaf(s) {
-				return false
-			}
-		}
-		if t.mark != nil && o.mark != nil {
+		if t.bars(o) || o.bars(t) {
 			return false
 		}
 	}
@@ -122,67 +136,81 @@ func (w *world) admit(t *worldTx) bool {
 	return true
 }
 
-func (t *worldTx) usesLeaf(s int32) bool {
-	for g := range t.rows {
-		if g.Slot == s {
+// bars reports that t holds a lock that o needs. Counter rows, what is truncated and the ring's row are
+// held against everybody.
+func (t *worldTx) bars(o *worldTx) bool {
+	if t.reset && (o.reset || len(o.counters) > 0 || len(o.truncated) > 0) { // who counts anew reads every leaf
+		return true
+	}
+	if t.holds && (o.holds || len(o.rows) > 0 || len(o.truncated) > 0 || len(o.reads) > 0) {
+		return true
+	}
+	if (t.ring || t.mark != nil) && (o.ring || o.mark != nil) {
+		return true
+	}
+	for k := range t.counters {
+		if _, locked := o.counters[k]; locked {
+			return true
+		}
+	}
+	for _, s := range t.truncated {
+		if slices.Contains(o.truncated, s) || slices.Contains(o.reads, s) || o.usesLeaf(s) {
+			return true
+		}
+	}
+	for _, s := range t.emptied {
+		if slices.Contains(o.emptied, s) || slices.Contains(o.reads, s) || o.usesLedger(s) {
 			return true
 		}
 	}
 	return false
 }
 
+func (t *worldTx) usesLeaf(s int32) bool {
+	for k := range t.rows {
+		if k.Slot == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *worldTx) usesLedger(s int32) bool {
+	for d := range t.pending {
+		if d.Slot == s {
+			return true
+		}
+	}
+	return false
+}
+
+// empties reports that the transaction holds a slot against scans.
+func (t *worldTx) empties(s int32) bool {
+	return t.reset || t.holds || slices.Contains(t.truncated, s) || slices.Contains(t.emptied, s)
+}
+
 func (w *world) commit(t *worldTx) {
 	t.committed = true
 	w.lsn += 10
-	tx := decoder.Tx{XID: uint32(t.xid), Commit: w.lsn - 5, End: w.lsn, CommitTime: w.now.Add(w.skew), Tokens: t.tokens}
-	for _, s := range worldLeaves {
-		if t.truncated[s] {
-			tx.Effect.Truncated = append(tx.Effect.Truncated, s)
-		}
-	}
-	for _, g := range sorted(t.rows) {
-		tx.Effect.Rows = append(tx.Effect.Rows, decoder.RowsChange{Group: g, N: t.rows[g]})
-	}
-	tx.Effect.CountersReset = t.reset
-	for _, g := range sorted(t.counters) {
-		c := decoder.CounterChange{Group: g, Gone: t.counters[g] == nil}
-		if !c.Gone {
-			c.Value = *t.counters[g]
-		}
-		tx.Effect.Counters = append(tx.Effect.Counters, c)
-	}
-	if t.mark != nil {
-		tx.Effect.Marker = decoder.MarkerChange{Seen: true, Set: *t.mark}
-	}
-	w.wal = append(w.wal, record{Tx: tx, viaRoot: w.viaRoot, noise: w.rng.Uint64()})
+	w.wal = append(w.wal, record{
+		worldTx: t, commit: w.lsn - 5, end: w.lsn, at: w.now.Add(w.skew), viaRoot: w.viaRoot, noise: w.rng.Uint64(),
+	})
+	w.done.note(t)
 }
 
 // show makes a committed transaction visible and lets go of its locks.
 func (w *world) show(t *worldTx) {
-	before := w.drifts()
-	for s := range t.truncated {
-		maps.DeleteFunc(w.rows, func(g terminal.Group, _ int64) bool { return g.Slot == s })
-	}
-	for g, n := range t.rows {
-		w.rows[g] += n
-	}
-	if t.reset {
-		clear(w.count)
-	}
-	for g, v := range t.counters {
-		if v == nil {
-			delete(w.count, g)
-		} else {
-			w.count[g] = *v
-		}
-	}
+	before := maps.Clone(w.drifts)
+	w.apply(t)
 	if t.mark != nil {
 		w.mark = *t.mark
 	}
+	for _, s := range t.turns {
+		w.generation[s] += int64(len(worldLeaves))
+	}
 	w.drop(t)
-	after := w.drifts()
-	for g := range after {
-		if after[g] != before[g] {
+	for g, d := range w.drifts {
+		if d != before[g] {
 			w.driftAt[g] = w.now
 		}
 	}
@@ -193,27 +221,16 @@ func (w *world) drop(t *worldTx) {
 	w.open = slices.DeleteFunc(w.open, func(o *worldTx) bool { return o == t })
 }
 
-func (w *world) drifts() map[terminal.Group]int64 {
-	d := make(map[terminal.Group]int64)
-	for g, n := range w.rows {
-		d[g] += n
-	}
-	for g, n := range w.count {
-		d[g] -= n
-	}
-	return d
-}
-
 func (w *world) snapshot() pgsnap.Snapshot {
-	var text string
+	var text strings.Builder
 	lowest := w.ended + 1 // as PostgreSQL has it: what is past the newest that has ended is in no list
 	for _, t := range w.open {
 		if t.xid <= w.ended {
 			lowest = min(lowest, t.xid)
-			text += fmt.Sprint(",", t.xid)
+			fmt.Fprint(&text, ",", t.xid)
 		}
 	}
-	s, err := pgsnap.Parse(fmt.Sprintf("%d:%d:%s", lowest, w.ended+1, strings.TrimPrefix(text, ",")))
+	s, err := pgsnap.Parse(fmt.Sprintf("%d:%d:%s", lowest, w.ended+1, strings.TrimPrefix(text.String(), ",")))
 	if err != nil {
 		panic(err)
 	}
@@ -221,123 +238,18 @@ func (w *world) snapshot() pgsnap.Snapshot {
 }
 
 // scan reads one unit as a fenced scan does: everything visible, under one snapshot. It fails while
-// a truncate of the leaf is under way, which holds its lock until it is visible.
+// something that it reads is being truncated: such a lock is held until the truncate is visible.
 func (w *world) scan(unit int32) (applier.Scan, bool) {
 	for _, t := range w.open {
-		if t.truncated[unit] {
+		if t.empties(unit) {
 			return applier.Scan{}, false
 		}
 	}
-	s := applier.Scan{Unit: unit, Cells: make(applier.Cells), Snapshot: w.snapshot()}
-	mine := func(g terminal.Group) bool { return g.Slot == unit || (unit == applier.NoLeaf && g.Slot == orphanSlot) }
-	for g, n := range w.rows {
-		if c := s.Cells[g]; mine(g) && n != 0 {
-			c.Rows = n
-			s.Cells[g] = c
-		}
-	}
-	for g, n := range w.count {
-		if c := s.Cells[g]; mine(g) {
-			c.Counter, c.HasRow = n, true
-			s.Cells[g] = c
-		}
+	s := applier.Scan{Unit: unit, Snapshot: w.snapshot()}
+	for _, g := range w.groups(func(slot int32) bool { return slot == unit || (unit == applier.NoLeaf && slot == orphanSlot) }) {
+		s.Groups = append(s.Groups, terminal.Held{Group: g, Cell: w.cell(g)})
 	}
 	return s, true
-}
-
-// A writer's transaction, as awa's binaries and its operators do them.
-func (w *world) writer(uncounted bool) *worldTx {
-	t := w.begin()
-	g := w.group()
-	counted := !uncounted || w.rng.IntN(2) == 0
-	did := false
-	switch k := w.rng.IntN(20); {
-	case w.shrinking && k < 14 || k >= 10 && k < 13:
-		did = w.remove(t, g, counted)
-	case k < 10: // completions
-		n := int64(1 + w.rng.IntN(3))
-		t.rows[g] = n
-		if counted {
-			t.counters[g] = new(w.count[g] + n)
-		}
-		did = true
-	case k < 17 && !w.counting: // one that meets a correction leaves a counter behind, whoever prunes
-		w.prune(t, g.Slot, counted)
-		did = true
-	case k < 18 && (uncounted || w.counting) && !w.honest:
-		w.rebuild(t)
-		did = true
-	case uncounted && !w.honest:
-		w.meddle(t, g, k)
-		did = true
-	}
-	if !did || !w.admit(t) {
-		return nil
-	}
-	return t
-}
-
-// remove is a retry, a discard, a move to the DLQ; awa clamps and never creates a row.
-func (w *world) remove(t *worldTx, g terminal.Group, counted bool) bool {
-	n := min(int64(1+w.rng.IntN(3)), w.free(g))
-	if n <= 0 || w.counting { // a decrement that finds no row does leave a counter wrong
-		return false
-	}
-	t.rows[g] = -n
-	if c, ok := w.count[g]; ok && counted {
-		t.counters[g] = new(max(0, c-n))
-	}
-	return true
-}
-
-func (w *world) prune(t *worldTx, slot int32, counted bool) {
-	t.truncated[slot] = true
-	t.mark = new(w.mark)
-	if !counted {
-		return
-	}
-	for _, o := range sorted(w.count) {
-		if o.Slot == slot {
-			t.counters[o] = nil
-		}
-	}
-}
-
-// rebuild truncates the counters, counts what is visible, and trusts.
-func (w *world) rebuild(t *worldTx) {
-	t.reset = true
-	for o, rows := range w.rows {
-		if rows != 0 {
-			t.counters[o] = new(rows)
-		}
-	}
-	t.mark = new(true)
-}
-
-// meddle poisons a counter, on a leaf or beside all of them, or is the installer, who trusts.
-func (w *world) meddle(t *worldTx, g terminal.Group, k int) {
-	if k == 19 {
-		t.mark = new(w.rng.IntN(2) == 0)
-		return
-	}
-	if w.rng.IntN(3) == 0 {
-		g.Slot = orphanSlot
-	}
-	t.counters[g] = new(int64(w.rng.IntN(9) - 2))
-}
-
-// free is how many rows of g a writer may delete: rows that a running transaction deletes are locked.
-func (w *world) free(g terminal.Group) int64 {
-	n := w.rows[g]
-	for _, t := range w.open {
-		if d := t.rows[g]; d < 0 {
-			n += d
-		}
-		if t.truncated[g.Slot] {
-			return 0
-		}
-	}
-	return n
 }
 
 // step lets time pass and one thing happen to the writers.
@@ -371,8 +283,4 @@ func (w *world) rest() {
 		}
 		w.show(t)
 	}
-}
-
-func sorted[V any](m map[terminal.Group]V) []terminal.Group {
-	return slices.SortedFunc(maps.Keys(m), terminal.Group.Compare)
 }

@@ -52,7 +52,8 @@ func Examine(ctx context.Context, p Patient) []Check {
 	if d.tables(ctx) {
 		d.rights(ctx)
 		d.index(ctx)
-		d.publication(ctx)
+		d.publications(ctx)
+		d.bucket(ctx)
 		d.marker(ctx)
 	}
 	d.slots(ctx)
@@ -134,6 +135,9 @@ func (d *doctor) role(ctx context.Context) {
 
 // tables finds awa's tables; without them there is nothing more to look at.
 func (d *doctor) tables(ctx context.Context) bool {
+	if migrating, err := awa.Migrating(ctx, d.Conn); err != nil || migrating {
+		d.ask("awa's migrations", err, !migrating, "are running at this moment; awa-counterd run waits for their end", "look again afterwards")
+	}
 	l, err := awa.Discover(ctx, d.Conn, d.Schema)
 	var shape *awa.ShapeError
 	switch {
@@ -148,7 +152,7 @@ func (d *doctor) tables(ctx context.Context) bool {
 		return false
 	}
 	d.layout = l
-	d.add("awa's tables", Fine, fmt.Sprintf("schema %s, shape %s, %d leaves", l.Schema, l.Shape.Name(), len(l.Leaves)), "")
+	d.add("awa's tables", Fine, fmt.Sprintf("schema %s, shape %s, %d leaves", l.Schema, l.Describe(), len(l.Leaves)), "")
 	if err := l.CheckIdentities(); err != nil {
 		before, remedy, _ := strings.Cut(err.Error(), "; run: ")
 		d.add("replica identities", Wanting, before, remedy)
@@ -163,7 +167,7 @@ func (d *doctor) rights(ctx context.Context) {
 	for _, need := range d.layout.NeedsOf("$1::text", d.Trust) {
 		var has bool
 		err := d.row(ctx, `select `+need.Check, []any{d.Names.Role}, &has)
-		d.ask("right: "+need.Grant, err, has, "", fmt.Sprintf("GRANT %s TO %s", need.Grant, pgx.Identifier{d.Names.Role}.Sanitize()))
+		d.ask("right: "+need.What, err, has, "", fmt.Sprintf("GRANT %s TO %s", need.Grant, pgx.Identifier{d.Names.Role}.Sanitize()))
 	}
 	there, err := checkpoint.Exists(ctx, d.Conn)
 	if err == nil && there {
@@ -184,26 +188,45 @@ func (d *doctor) index(ctx context.Context) {
 	d.ask("queue-leading index", err, there, map[bool]string{true: "is there", false: "is missing: awa's reads of one queue scan every counter"}[there], d.layout.MakeQueueIndex())
 }
 
-func (d *doctor) publication(ctx context.Context) {
-	pub := replication.Publication{Name: d.Names.Publication, Tables: d.layout.Published(), Relations: d.layout.Sources()}
+func (d *doctor) publications(ctx context.Context) {
+	for _, pub := range replication.Needed(d.Names.Publication, d.layout) {
+		d.publication(ctx, pub)
+	}
+}
+
+func (d *doctor) publication(ctx context.Context, pub replication.Publication) {
 	_, err := pub.Check(ctx, d.Conn)
 	var refusal *pg.Refusal
 	switch {
 	case errors.Is(err, replication.ErrNoPublication):
-		d.add("publication", Fine, pub.Name+" is missing; the daemon makes it if its role owns awa's tables", "")
+		d.add("publication "+pub.Name, Fine, "is missing; the daemon makes it if its role owns awa's tables", "")
 		d.owner(ctx, pub)
 	case errors.As(err, &refusal):
-		d.add("publication", Wanting, refusal.Problem, strings.TrimPrefix(refusal.Remedy, "run: "))
+		d.add("publication "+pub.Name, Wanting, refusal.Problem, strings.TrimPrefix(refusal.Remedy, "run: "))
 	default:
-		d.ask("publication", err, err == nil, pub.Name+" publishes all it has to", "")
+		d.ask("publication "+pub.Name, err, err == nil, "publishes all it has to", "")
 	}
+}
+
+// bucket looks whether corrections have a counter row to go to that nobody else uses.
+func (d *doctor) bucket(ctx context.Context) {
+	if !d.layout.Shape.HasBuckets() {
+		return
+	}
+	err := d.layout.CheckBucket(ctx, d.Conn)
+	var shape *awa.ShapeError
+	if errors.As(err, &shape) {
+		d.add("bucket of our own", Wanting, shape.Reason, "")
+		return
+	}
+	d.ask("bucket of our own", err, true, fmt.Sprintf("bucket %d is free", awa.OwnBucket), "")
 }
 
 func (d *doctor) owner(ctx context.Context, pub replication.Publication) {
 	var owns, may bool
 	err := d.row(ctx, `select pg_has_role($1::text, c.relowner, 'usage'), has_database_privilege($1::text, current_database(), 'create')
 		from pg_class c where c.oid = $2::text::regclass`, []any{d.Names.Role, d.layout.Schema.RowsTable()}, &owns, &may)
-	d.ask("may make the publication", err, owns && may, "role "+d.Names.Role, "as the owner of awa's tables: "+pub.CreateSQL())
+	d.ask("may make publication "+pub.Name, err, owns && may, "role "+d.Names.Role, "as the owner of awa's tables: "+pub.CreateSQL())
 }
 
 func (d *doctor) marker(ctx context.Context) {

@@ -2,8 +2,11 @@ package survey
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/awa-counterd/awa-counterd/applier"
 )
 
 // next says in one line what an operator would do now.
@@ -16,8 +19,11 @@ func (s *Status) next(quiet time.Duration) string {
 	case !s.Leader.Alive:
 		return fmt.Sprintf("no daemon is alive (%s was seen last, %s ago): start it, or remove it with awa-counterd teardown", s.Leader.Host, Ago(s.Leader.Heartbeat))
 	}
-	if active := s.active(quiet); len(active) > 0 {
-		return fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(s.Uncounted[0].Last))
+	if active, last := s.active(quiet); len(active) > 0 {
+		return fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(last))
+	}
+	if s.OldPrune != nil && *s.OldPrune < quiet.Seconds() {
+		return fmt.Sprintf("a pre-#290 binary still leads, or did: it emptied a slot %s ago", Ago(*s.OldPrune))
 	}
 	for _, r := range s.Runtimes {
 		if r.Old {
@@ -30,7 +36,7 @@ func (s *Status) next(quiet time.Duration) string {
 	if s.Observed < quiet.Seconds() {
 		return fmt.Sprintf("nothing was written uncounted in the %s since the daemon watches; safe to finish after %s of that", Ago(s.Observed), quiet)
 	}
-	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s", quiet)
+	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s; producers, command lines and psql do not register with awa, so see to it that no old one is left", quiet)
 }
 
 // Unfinished says why the upgrade cannot be finished yet; "" when it can.
@@ -48,14 +54,21 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 	return ""
 }
 
-// active lists the queues that were written uncounted within quiet, newest first.
-func (s *Status) active(quiet time.Duration) (out []string) {
+// active lists the queues that old binaries wrote within quiet, newest first, and how long ago the last was.
+// What drove counters wrong without a row is no sign of them: a fleet that counts may do it for ever.
+func (s *Status) active(quiet time.Duration) (out []string, last float64) {
 	for _, u := range s.Uncounted {
-		if u.Last < quiet.Seconds() {
+		if u.Last >= quiet.Seconds() || u.Kind == string(applier.KindCounter) {
+			continue
+		}
+		if len(out) == 0 {
+			last = u.Last
+		}
+		if !slices.Contains(out, u.Queue) {
 			out = append(out, u.Queue)
 		}
 	}
-	return out
+	return out, last
 }
 
 // Ago renders an age in seconds for people.

@@ -27,7 +27,9 @@ type Status struct {
 	MarkerAge *float64    `json:"marker_set_ago,omitempty"`
 	Reason    string      `json:"reason,omitempty"` // why the marker is not set
 	Queues    []Queue     `json:"queues"`
-	Uncounted []Uncounted `json:"uncounted_writes"` // newest first
+	Uncounted []Uncounted `json:"uncounted_writes"`             // newest first
+	OldPrune  *float64    `json:"last_old_prune_ago,omitempty"` // a leader that does not count emptied a slot
+	OwnRows   int64       `json:"own_counter_rows"`             // counter rows that are ours; finish moves them to awa's own
 	Runtimes  []Runtime   `json:"runtimes"`
 	Known     bool        `json:"runtimes_known"`
 	Next      string      `json:"next_step"`
@@ -41,6 +43,7 @@ type Leader struct {
 	Heartbeat float64 `json:"heartbeat_ago"`
 	Alive     bool    `json:"alive"`
 	State     string  `json:"state"`
+	Holds     bool    `json:"holds_corrections"` // for awa-counterd finish
 }
 
 // Slot is the replication slot.
@@ -60,9 +63,11 @@ type Queue struct {
 	Drift   int64  `json:"drift"`
 }
 
-// Uncounted is what is known of a queue's uncounted writes.
+// Uncounted is what is known of a queue's uncounted writes of one kind: "rows" and "prune" are the work of
+// pre-#290 binaries, "counter" is a clamp, a rebuild, a migration or a hand.
 type Uncounted struct {
 	Queue        string  `json:"queue"`
+	Kind         string  `json:"kind"`
 	Rows         int64   `json:"rows"`
 	Transactions int64   `json:"transactions"`
 	PerSecond    float64 `json:"per_second"`
@@ -111,6 +116,9 @@ func (s *Status) readMarker(ctx context.Context, c *pgx.Conn, l *awa.Layout) err
 	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()+`, `+l.MarkerAge()).Scan(&s.MarkerSet, &s.MarkerAge); err != nil {
 		return fmt.Errorf("read the marker: %w", err)
 	}
+	if err := c.QueryRow(ctx, l.OwnRows()).Scan(&s.OwnRows); err != nil {
+		return fmt.Errorf("count the counter rows of ours: %w", err)
+	}
 	return nil
 }
 
@@ -135,15 +143,16 @@ func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) err
 		return err
 	}
 	age := l.Heartbeat.Seconds()
-	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: age < alive, State: l.State}
+	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: age < alive, State: l.State, Holds: l.Holds}
 	return nil
 }
 
 func (s *Status) readCheckpoint(ctx context.Context, c *pgx.Conn, schema string) error {
 	err := c.QueryRow(ctx, `select position::text, extract(epoch from clock_timestamp() - persisted_at)::float8,
 		extract(epoch from clock_timestamp() - last_audit_at)::float8, reason,
-		extract(epoch from clock_timestamp() - observed_since)::float8 from awa_counterd.checkpoint where awa_schema = $1`, schema).
-		Scan(&s.Position, &s.Persisted, &s.Audit, &s.Reason, &s.Observed)
+		extract(epoch from clock_timestamp() - observed_since)::float8, extract(epoch from clock_timestamp() - last_old_prune_at)::float8
+		from awa_counterd.checkpoint where awa_schema = $1`, schema).
+		Scan(&s.Position, &s.Persisted, &s.Audit, &s.Reason, &s.Observed, &s.OldPrune)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read the checkpoint: %w", err)
 	}
@@ -157,7 +166,7 @@ func (s *Status) readCheckpoint(ctx context.Context, c *pgx.Conn, schema string)
 }
 
 func (s *Status) readQueues(ctx context.Context, c *pgx.Conn, schema string) error {
-	rows, err := c.Query(ctx, `select queue, sum(rows)::int8, sum(coalesce(counter, 0))::int8, sum(rows - coalesce(counter, 0))::int8
+	rows, err := c.Query(ctx, `select queue, sum(rows)::int8, sum(counter)::int8, sum(rows - counter)::int8
 		from awa_counterd.books where awa_schema = $1 group by queue order by queue`, schema)
 	if err == nil {
 		s.Queues, err = pgx.AppendRows(s.Queues, rows, pgx.RowToStructByPos[Queue])
@@ -169,7 +178,7 @@ func (s *Status) readQueues(ctx context.Context, c *pgx.Conn, schema string) err
 }
 
 func (s *Status) readUncounted(ctx context.Context, c *pgx.Conn, schema string) error {
-	rows, err := c.Query(ctx, `select queue, rows_off, transactions, per_second, extract(epoch from clock_timestamp() - last_at)::float8, last_lsn::text
+	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, extract(epoch from clock_timestamp() - last_at)::float8, last_lsn::text
 		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc`, schema)
 	if err == nil {
 		s.Uncounted, err = pgx.AppendRows(s.Uncounted, rows, pgx.RowToStructByPos[Uncounted])

@@ -34,15 +34,14 @@ func (g Group) String() string {
 	return fmt.Sprintf("%d/%s/%d/%d", g.Slot, g.Queue, g.Priority, g.Shard)
 }
 
-// Cell is what the books hold for one group at one position.
-type Cell struct {
-	Rows    int64 // rows of done_entries; below 0 only while a fence is open
-	Counter int64 // what a reader of awa gets for the group; 0 when there is no counter row
-	HasRow  bool  // a counter row exists, be it 0
+// Names keeps one copy of each queue name: a server sends it with every group.
+type Names map[string]string
+
+// One returns the copy.
+func (n Names) One(name string) string {
+	if s, ok := n[name]; ok {
+		return s
+	}
+	n[name] = name
+	return name
 }
-
-// Drift is what has to be added to the counter to make it right.
-func (c Cell) Drift() int64 { return c.Rows - c.Counter }
-
-// Empty reports whether the group has left no trace: no rows and no counter row.
-func (c Cell) Empty() bool { return c.Rows == 0 && !c.HasRow }

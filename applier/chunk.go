@@ -1,0 +1,65 @@
+package applier
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// Chunk is a set of corrections of one slot and one sign, in key order, to be written in one small transaction.
+type Chunk struct {
+	Corrections []Correction
+	// Patient: a single correction whose row was found locked before. Nothing else is locked while
+	// it waits, so it may wait longer.
+	Patient bool
+}
+
+// Correction is the change to one counter.
+type Correction struct {
+	terminal.Group
+	Delta int64 // never 0
+	Ends  bool  // it brings our own counter row to 0, which is then deleted
+}
+
+// compare orders corrections so that those of one transaction stand together: by slot, by sign, and then in
+// the order in which awa's writers lock counter rows.
+func (c Correction) compare(o Correction) int {
+	if d := cmp.Compare(c.Slot, o.Slot); d != 0 {
+		return d
+	}
+	if c.Delta < 0 != (o.Delta < 0) {
+		return cmp.Compare(o.Delta, c.Delta)
+	}
+	return c.Group.Compare(o.Group)
+}
+
+// together reports that two corrections may be written by one statement.
+func (c *Correction) together(o *Correction) bool {
+	return c.Slot == o.Slot && c.Delta < 0 == (o.Delta < 0)
+}
+
+// Cut makes transactions of corrections: small, of one slot and one sign each, in key order, and what is to
+// be written alone by itself. It sorts due.
+func Cut(due []Correction, alone func(terminal.Group) bool) (chunks []Chunk) {
+	slices.SortFunc(due, Correction.compare)
+	var chunk []Correction
+	end := func() {
+		if len(chunk) > 0 {
+			chunks = append(chunks, Chunk{Corrections: chunk})
+			chunk = nil
+		}
+	}
+	for _, d := range due {
+		if alone(d.Group) {
+			chunks = append(chunks, Chunk{Corrections: []Correction{d}, Patient: true})
+			continue
+		}
+		if len(chunk) == ChunkSize || (len(chunk) > 0 && !chunk[0].together(&d)) {
+			end()
+		}
+		chunk = append(chunk, d)
+	}
+	end()
+	return chunks
+}

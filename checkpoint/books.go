@@ -1,0 +1,110 @@
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+func loadBooks(ctx context.Context, c Conn, awaSchema string) ([]terminal.Held, error) {
+	rows, err := c.Query(ctx, `select ready_slot, queue, priority, enqueue_shard, rows, pending, buckets, counts
+		from awa_counterd.books where awa_schema = $1`, awaSchema)
+	if err != nil {
+		return nil, fmt.Errorf("load the books: %w", err)
+	}
+	var out []terminal.Held
+	var g terminal.Group
+	var n, pending int64
+	var ids []int16
+	var counts []int64
+	names := make(terminal.Names)
+	_, err = pgx.ForEachRow(rows, []any{&g.Slot, &g.Queue, &g.Priority, &g.Shard, &n, &pending, &ids, &counts}, func() error {
+		buckets, err := terminal.Buckets(ids, counts)
+		g.Queue = names.One(g.Queue)
+		out = append(out, terminal.Held{Group: g, Cell: terminal.NewCell(n, pending, buckets...)})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load the books: %w", err)
+	}
+	return out, nil
+}
+
+// atOnce bounds the groups of one statement, and with them what it takes to send it.
+const atOnce = 2048
+
+func (s *Store) books(ctx context.Context, tx pgx.Tx, groups []terminal.Held) error {
+	for part := range slices.Chunk(groups, atOnce) {
+		var kept, gone columns
+		for i := range part {
+			if part[i].Empty() {
+				gone.add(&part[i])
+			} else {
+				kept.add(&part[i])
+			}
+		}
+		if err := s.keep(ctx, tx, &kept); err != nil {
+			return err
+		}
+		if err := s.drop(ctx, tx, &gone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) keep(ctx context.Context, tx pgx.Tx, c *columns) error {
+	if len(c.slots) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		insert into awa_counterd.books (awa_schema, ready_slot, queue, priority, enqueue_shard, rows, counter, pending, buckets, counts)
+		select $1, slot, queue, priority, shard, n, counter, pending, buckets::int2[], counts::int8[]
+		from unnest($2::int4[], $3::text[], $4::int2[], $5::int2[], $6::int8[], $7::int8[], $8::int8[], $9::text[], $10::text[])
+			as d(slot, queue, priority, shard, n, counter, pending, buckets, counts)
+		on conflict (awa_schema, ready_slot, queue, priority, enqueue_shard)
+		do update set rows = excluded.rows, counter = excluded.counter, pending = excluded.pending, buckets = excluded.buckets, counts = excluded.counts`,
+		s.awaSchema, c.slots, c.queues, c.priorities, c.shards, c.rows, c.counters, c.pending, c.buckets, c.counts)
+	return err
+}
+
+func (s *Store) drop(ctx context.Context, tx pgx.Tx, c *columns) error {
+	if len(c.slots) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		delete from awa_counterd.books b using unnest($2::int4[], $3::text[], $4::int2[], $5::int2[]) as d(slot, queue, priority, shard)
+		where b.awa_schema = $1 and b.ready_slot = d.slot and b.queue = d.queue and b.priority = d.priority and b.enqueue_shard = d.shard`,
+		s.awaSchema, c.slots, c.queues, c.priorities, c.shards)
+	return err
+}
+
+// columns are groups as arrays, one a column. Buckets and counts are arrays themselves, of different
+// lengths; so they go as text.
+type columns struct {
+	slots              []int32
+	queues             []string
+	priorities, shards []int16
+	rows, counters     []int64
+	pending            []int64
+	buckets, counts    []string
+}
+
+func (c *columns) add(h *terminal.Held) {
+	c.slots, c.queues = append(c.slots, h.Slot), append(c.queues, h.Queue)
+	c.priorities, c.shards = append(c.priorities, h.Priority), append(c.shards, h.Shard)
+	c.rows, c.counters, c.pending = append(c.rows, h.Rows), append(c.counters, h.Counter), append(c.pending, h.Pending)
+	ids, counts := []byte{'{'}, []byte{'{'}
+	for i, b := range h.Buckets() {
+		if i > 0 {
+			ids, counts = append(ids, ','), append(counts, ',')
+		}
+		ids, counts = strconv.AppendInt(ids, int64(b.ID), 10), strconv.AppendInt(counts, b.Value, 10)
+	}
+	c.buckets, c.counts = append(c.buckets, string(append(ids, '}'))), append(c.counts, string(append(counts, '}')))
+}

@@ -1,0 +1,65 @@
+package awa
+
+import "fmt"
+
+// Redistribute makes every bucket of a slot what awa itself would hold, in one statement: each of awa's
+// buckets gets rows − counter − pending of its jobs, and ours comes to 0 (docs/design.md §12). It yields a
+// row a group: queue, priority, shard, rows, counter, and how many of its counter rows were wrong. Where
+// awa does not spread a group over buckets there is nothing to redistribute.
+//
+// It locks as a scan does, and holds the leaves to the end of its transaction: nobody folds, prunes or
+// rebuilds meanwhile, and who counts leaves every difference as it is.
+func (l *Layout) Redistribute(leaf Leaf) string {
+	return fmt.Sprintf(`
+		with t as (select %[1]s as queue, %[2]s as priority, %[3]s as shard, mod(mod(%[4]s, %[5]d) + %[5]d, %[5]d)::int2 as bucket, count(*) as n
+		           from %[6]s group by 1, 2, 3, 4)%[7]s,
+		c as (select %[1]s as queue, %[2]s as priority, %[3]s as shard, %[8]s::int2 as bucket, %[9]s as n from %[10]s where %[11]s = %[12]d),
+		d as materialized (
+			select queue, priority, shard, bucket, coalesce(t.n, 0) as rows, %[13]s as counter
+			from t %[14]s full join c using (queue, priority, shard, bucket)),
+		moved as (
+			insert into %[10]s as x (%[15]s, %[9]s)
+			select %[12]d, queue, priority, shard, bucket, rows - counter from d where rows <> counter order by queue, priority, shard, bucket
+			on conflict (%[15]s) do update set %[9]s = x.%[9]s + excluded.%[9]s)
+		select queue, priority, shard, sum(rows)::int8, sum(counter)::int8, count(*) filter (where rows <> counter) from d group by 1, 2, 3`,
+		queueColumn, priorityColumn, shardColumn, jobColumn, awaBuckets, l.rowsOf(leaf), l.pendingByBucket(leaf),
+		bucketColumn, countColumn, l.countersName(), slotColumn, leaf.Slot,
+		l.either("coalesce(c.n, 0) + coalesce(p.n, 0)", "coalesce(c.n, 0)"), l.either("full join p using (queue, priority, shard, bucket)", ""),
+		l.Shape.keyList(""))
+}
+
+func (l *Layout) pendingByBucket(leaf Leaf) string {
+	return l.either(fmt.Sprintf(`,
+		p as (select %s as queue, %s as priority, %s as shard, %s::int2 as bucket, sum(%s)::int8 as n from %s group by 1, 2, 3, 4)`,
+		queueColumn, priorityColumn, shardColumn, bucketColumn, deltaColumn, l.Schema.table(leaf.Ledger.Name)), "")
+}
+
+// RemoveElsewhere takes away the counter rows that belong to no leaf, where nothing can be counted. It
+// yields rows as Redistribute does, with the slot before them.
+func (l *Layout) RemoveElsewhere() string {
+	return fmt.Sprintf(`
+		with gone as (delete from %[1]s where %[2]s and %[3]s <> 0 returning %[4]s as slot, %[5]s as queue, %[6]s as priority, %[7]s as shard, %[3]s as n)
+		select slot, queue, priority, shard, 0::int8, sum(n)::int8, count(*) from gone group by 1, 2, 3, 4`,
+		l.countersName(), l.elsewhere(), countColumn, slotColumn, queueColumn, priorityColumn, shardColumn)
+}
+
+// SweepSlot deletes our rows of a slot that have come to 0.
+func (l *Layout) SweepSlot(leaf Leaf) string {
+	return fmt.Sprintf(`delete from %s where %s = %d and %s = %d and %s = 0`,
+		l.countersName(), slotColumn, leaf.Slot, bucketColumn, OwnBucket, countColumn)
+}
+
+// StaleLedger counts the rows of the ledger's leaf that are of another generation than its slot: readers
+// count them, and the next fold drops them.
+func (l *Layout) StaleLedger(leaf Leaf) string {
+	return fmt.Sprintf(`select count(*) from %s d where d.%s <> (select s.generation from %s s where s.slot = %d)`,
+		l.Schema.table(leaf.Ledger.Name), generationColumn, l.Schema.table(ringSlotsTable), leaf.Slot)
+}
+
+// OwnRows counts the counter rows that are ours.
+func (l *Layout) OwnRows() string {
+	if !l.Shape.bucketed {
+		return "select 0::int8"
+	}
+	return fmt.Sprintf(`select count(*) from %s where %s = %d`, l.countersName(), bucketColumn, OwnBucket)
+}

@@ -1,0 +1,83 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/decoder"
+)
+
+// hold asks the daemon to keep its corrections back, as awa-counterd finish does, and waits until it says
+// that it does.
+func (s *sim) hold() {
+	s.finishing = true
+	s.core.Hold(true)
+	s.until("the daemon does not hold", func() bool { return s.held })
+}
+
+func (s *sim) letGo() {
+	s.finishing, s.held = false, false
+	s.core.Hold(false)
+}
+
+// until lets the world go on until something is so.
+func (s *sim) until(problem string, so func() bool) {
+	for range 20_000 {
+		if so() {
+			return
+		}
+		s.step(false)
+	}
+	require.Fail(s.t, s.at("%s", problem))
+}
+
+// redistribute makes every counter row what awa itself would hold, slot by slot, while writers go on.
+func (s *sim) redistribute() {
+	for _, slot := range append([]int32{orphanSlot}, worldLeaves...) {
+		var t *worldTx
+		s.until("a slot stays locked", func() bool {
+			t = s.rewrite(slot)
+			return !s.decrements(slot) && s.admit(t)
+		})
+		s.commit(t)
+	}
+	s.until("a stall", func() bool { return len(s.open) == 0 })
+}
+
+// decrements reports that a decrement which has found no counter row is under way. Were that row made now,
+// it would be too large by it. It takes a shape without a ledger, which no release has.
+func (w *world) decrements(slot int32) bool {
+	return slices.ContainsFunc(w.open, func(t *worldTx) bool { return t.lost && t.usesLeaf(slot) })
+}
+
+// rewrite is the one statement of a slot: what it reads, it reads under one snapshot, and what it writes it
+// adds. Our row comes to 0 by that, and is swept.
+func (w *world) rewrite(slot int32) *worldTx {
+	t := w.begin()
+	t.tokens = []decoder.Token{{Content: applier.Token("finish", 1)}}
+	t.reads = []int32{slot}
+	missing := w.byRow(slot, func(int64) bool { return true })
+	for d := range missing {
+		missing[d] = -missing[d]
+	}
+	for k, n := range w.rows {
+		if k.Slot == slot {
+			add(missing, k, n)
+		}
+	}
+	for k, n := range w.counters {
+		if k.Slot == slot {
+			add(missing, k, -n)
+		}
+	}
+	for k, n := range missing {
+		if v := w.counters[k] + n; slot == orphanSlot || (v == 0 && k.bucket == ownBucket) {
+			t.counters[k] = nil
+		} else {
+			t.counters[k] = new(v)
+		}
+	}
+	return t
+}
