@@ -1,0 +1,224 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// byBucket demands that every counter row is what awa itself would hold.
+func (e *env) byBucket() {
+	e.t.Helper()
+	_, wrong, err := fleet.CompareBuckets(e.t.Context(), e.pool, e.layout.Schema)
+	require.NoError(e.t, err)
+	require.Empty(e.t, wrong, "right as sums at most")
+	require.Zero(e.t, e.scalar(fmt.Sprintf(`select count(*) from %s.queue_terminal_live_counts where counter_bucket > 255`, e.layout.Schema)), "rows of ours are left")
+}
+
+// foldAll folds every sealed slot, as awa's leader does in its time.
+func (e *env) foldAll() {
+	e.t.Helper()
+	w := e.layout.Writer(true)
+	slots, err := w.FoldCandidates(e.t.Context(), e.pool)
+	require.NoError(e.t, err)
+	for _, slot := range slots {
+		e.until(e.t.Context(), func() bool {
+			var out fleet.Outcome
+			err := fleet.Do(e.t.Context(), e.pool, func(tx pgx.Tx) (err error) {
+				out, err = w.Fold(e.t.Context(), tx, slot)
+				return err
+			})
+			return err == nil && out != fleet.StoodDown
+		}, func() string { return "a fold stands down for ever" })
+	}
+}
+
+// After finish nobody is left to mend anything: retries, discards, moves to the DLQ and deletes by SQL of
+// rows that only we ever counted, and then awa's folds, leave every counter right. Without redistribution the
+// folds throw the decrements away.
+func TestFinishLeavesNothingForAFoldToThrowAway(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger})
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 15*time.Second)
+	f := e.fleet(fleet.Config{Pre: 2, Post: 2, Pause: 8 * time.Millisecond, Seed: 201, Fold: 300 * time.Millisecond})
+	e.wait(4 * time.Second)
+	f.Stop()
+	e.balanced(2 * time.Second)
+	require.Positive(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where counter_bucket = 300`), "nothing was corrected")
+	code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "30s")
+	require.Zero(t, code, out+errs)
+	require.Contains(t, out, "moved: what corrections had left")
+	require.Zero(t, d.wait(5*time.Second))
+	e.balanced(0)
+	e.byBucket()
+
+	r := rand.New(rand.NewPCG(201, 1))
+	p := fleet.Pick{Rand: r, Queues: fourQueues, Slots: e.layout.Slots}
+	for _, name := range []string{"retry", "retry failed", "move to DLQ", "bulk move to DLQ", "discard failed", "compat delete"} {
+		for _, op := range fleet.Ops() {
+			if op.Name != name {
+				continue
+			}
+			for range 25 {
+				e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return op.Run(t.Context(), tx, w, p) })
+			}
+		}
+	}
+	e.balanced(0)
+	e.foldAll()
+	e.balanced(0)
+	e.byBucket()
+	e.readersAgree(fourQueues...)
+}
+
+// A mixed fleet on every release of the ledger, whose ring turns: new leaders carry failed rows on at each
+// lap, old ones leave counters and ledger behind, folds come and go. No prune is called wrong, and prunes of new
+// leaders are nobody's uncounted writes.
+func TestRingTurns(t *testing.T) {
+	for _, release := range []string{fleet.Beta2, "0.6.0", fleet.Latest, fleet.Next} {
+		t.Run(release, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Release: release, Slots: 8})
+			d := e.daemon("--audit-interval", "2s", "--checkpoint-interval", "300ms")
+			e.marker(true, 15*time.Second)
+			f := e.fleet(fleet.Config{
+				Pre: 2, Post: 2, Pause: 10 * time.Millisecond, Prune: 150 * time.Millisecond, Fold: 400 * time.Millisecond,
+				Retain: time.Hour, Seed: 211,
+			})
+			s := e.sample(15 * time.Millisecond)
+			e.wait(6 * time.Second)
+			f.Stop()
+			s.end()
+			require.NoError(t, s.err)
+			e.balanced(2 * time.Second)
+			t.Logf("%d transactions, %d prunes, %d folds, %d folds skipped, oldest drift while trusted %s", f.Ops.Load(), f.Prunes.Load(), f.Folds.Load(), f.Skipped.Load(), s.Oldest)
+			require.Zero(t, s.Dishonest, "%+v", s.First)
+			require.GreaterOrEqual(t, s.Trusted, s.Samples/2, "hardly ever trusted")
+			require.Empty(t, f.Errors(), "writers failed")
+			require.Positive(t, f.Prunes.Load())
+			e.noMismatch(d)
+		})
+	}
+}
+
+// A fleet of new binaries alone gets no correction, whatever it does, but for what its own folds throw away.
+func TestCountingFleetIsLeftAlone(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 8})
+	d := e.daemon("--audit-interval", "2s", "--checkpoint-interval", "200ms")
+	e.marker(true, 15*time.Second)
+	f := e.fleet(fleet.Config{
+		Post: 3, Pause: 10 * time.Millisecond, Prune: 150 * time.Millisecond, Fold: 300 * time.Millisecond,
+		Retain: time.Hour, OldLeads: -1, Seed: 221,
+	})
+	e.wait(5 * time.Second)
+	f.Stop()
+	e.balanced(2 * time.Second)
+	e.wait(500 * time.Millisecond) // a checkpoint
+	require.Positive(t, f.Prunes.Load())
+	require.Zero(t, e.scalar(`select count(*) from awa_counterd.uncounted_writes where kind <> 'counter'`), "a new binary passed for an old one")
+	require.Zero(t, e.scalar(`select count(*) from awa_counterd.checkpoint where last_old_prune_at is not null`))
+	e.noMismatch(d)
+}
+
+// What else drives counters wrong on the ledger is corrected, and told apart from old binaries.
+func TestKindsOfUncountedWrites(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	d := e.daemon("--checkpoint-interval", "100ms", "--audit-interval", "1s")
+	e.marker(true, 15*time.Second)
+	k := fleet.Key{Slot: 1, Queue: "q", Priority: 1}
+	counted := func(f func(tx pgx.Tx, w fleet.Writer) error) { e.do(true, f); e.balanced(3 * time.Second) }
+	counted(func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 20, "failed", "") })
+	counted(func(tx pgx.Tx, w fleet.Writer) error { return w.Poison(t.Context(), tx, k, 99) })
+	counted(func(tx pgx.Tx, w fleet.Writer) error { return w.Rebuild(t.Context(), tx) })
+	counted(func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 7, "failed", "") })
+	require.NoError(t, e.layout.MigrateAgain(t.Context(), conn)) // counts the 7 pending ones twice
+	e.balanced(5 * time.Second)
+	counted(func(tx pgx.Tx, w fleet.Writer) error { return w.LateDelta(t.Context(), tx, k, 5) })
+	e.foldAll()
+	e.balanced(3 * time.Second)
+	kinds := func(kind string) int64 {
+		return e.scalar(`select count(*) from awa_counterd.uncounted_writes where kind = $1`, kind)
+	}
+	saved := func(ok func() bool, complaint string) {
+		ctx, cancel := contextWithin(5 * time.Second)
+		defer cancel()
+		e.until(ctx, ok, func() string { return complaint })
+	}
+	saved(func() bool { return kinds("counter") == 1 }, "no checkpoint")
+	require.Zero(t, kinds("rows")+kinds("prune"))
+	require.NotContains(t, e.status().Next, "pre-#290")
+
+	// An old leader's prune of an empty slot leaves every drift as it was, and still tells of the old leader.
+	e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return w.Prune(t.Context(), tx, 3) })
+	saved(func() bool {
+		return e.scalar(`select count(*) from awa_counterd.checkpoint where last_old_prune_at is not null`) == 1
+	}, "an old leader's prune was not noticed")
+	require.Zero(t, kinds("prune"))
+	require.Contains(t, e.status().Next, "a pre-#290 binary still leads")
+	e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return w.Prune(t.Context(), tx, 1) })
+	e.balanced(3 * time.Second)
+	saved(func() bool { return kinds("prune") == 1 }, "no checkpoint")
+	require.Zero(t, kinds("rows"))
+	e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 3, "failed", "") })
+	e.balanced(3 * time.Second)
+	saved(func() bool { return kinds("rows") == 1 }, "no checkpoint")
+	require.Contains(t, e.status().Next, "pre-#290 writers still active on queue q")
+	e.noMismatch(d)
+}
+
+// A pruner that folds fewer jobs than the slot has rows is reported, and nothing is done about it.
+func TestPlantedShortfallIsReported(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon()
+	e.marker(true, 15*time.Second)
+	e.do(true, func(tx pgx.Tx, w fleet.Writer) error {
+		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 20, "failed", "")
+	})
+	e.balanced(2 * time.Second)
+	e.exec(`begin; truncate awa.done_entries_1, awa.queue_terminal_count_deltas_1;
+		insert into awa.queue_terminal_rollups (queue, priority, pruned_completed_count, pruned_failed_count) values ('q', 1, 0, 13); commit`)
+	said := d.logged("a prune folded another number of jobs than the books held", 5*time.Second)
+	require.EqualValues(t, 20, said["books"])
+	require.EqualValues(t, 13, said["folded"])
+}
+
+// The one-shot beside everything: writers of both kinds, folds, prunes, rebuilds. Each time it is right by
+// sums and by bucket, once the writers rest.
+func TestReconcileOnTheLedger(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 8})
+	f := e.fleet(fleet.Config{Pre: 2, Post: 2, Pause: 10 * time.Millisecond, Prune: 300 * time.Millisecond, Fold: 300 * time.Millisecond, Chaos: 500 * time.Millisecond, Seed: 231})
+	for range 8 {
+		code, out, errs := e.command("reconcile")
+		require.Contains(t, []int{0, 3}, code, out+errs)
+	}
+	f.Stop()
+	e.foldAll()
+	code, out, errs := e.command("reconcile")
+	require.Zero(t, code, out+errs)
+	e.balanced(0)
+	e.byBucket()
+	require.Empty(t, f.Errors(), "writers failed")
+	code, out, _ = e.command("reconcile", "--check")
+	require.Zero(t, code, out)
+}
+
+// A counter table in which our bucket is not free is refused by name.
+func TestRefusesATakenBucket(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.exec(`alter table awa.queue_terminal_live_counts add constraint few_buckets check (counter_bucket between 0 and 255)`)
+	refuses(t, refused, e.url(), nil, "constraint few_buckets")
+	e.exec(`alter table awa.queue_terminal_live_counts drop constraint few_buckets, add constraint not_below check (live_terminal_count >= 0)`)
+	refuses(t, refused, e.url(), nil, "constraint not_below")
+	e.exec(`alter table awa.queue_terminal_live_counts drop constraint not_below;
+		insert into awa.queue_terminal_live_counts values (0, 'q', 1, 0, 511, 4)`)
+	refuses(t, refused, e.url(), nil, "counter_bucket = 511")
+}

@@ -1,0 +1,155 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// The shape changes under a running daemon, with old and new binaries at work: it is noticed, distrusted and
+// adopted within seconds, without a person.
+func TestShapeChangesUnderARunningDaemon(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		from, to fleet.Layout
+		waits    string
+		shape    string // as the daemon calls the one that it ends up with
+	}{
+		{"deployed before the migration", fleet.Layout{NoCounter: true, ShardLast: true}, fleet.Layout{Shape: fleet.Ledger, Release: fleet.Beta2}, "waiting for awa's migration", "ledger"},
+		{"306 to ledger", fleet.Layout{}, fleet.Layout{Shape: fleet.Ledger}, "", "ledger with receipts"},
+		{"b2 to 0.6.9", fleet.Layout{Shape: fleet.Ledger, Release: fleet.Beta2}, fleet.Layout{Shape: fleet.Ledger, Release: fleet.Latest}, "", "ledger with receipts"},
+		{"0.6.9 to 0.7's tables", fleet.Layout{Shape: fleet.Ledger}, fleet.Layout{Shape: fleet.Ledger, Release: fleet.Next}, "", "ledger with receipts and rollup deltas"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.from.Slots, c.to.Slots = 8, 8
+			if c.from.Shape == "" {
+				c.from.Shape = fleet.Direct
+			}
+			e := newEnv(t, c.from)
+			conn, err := server.Connect(t.Context(), e.db)
+			require.NoError(t, err)
+			defer func() { _ = conn.Close(context.Background()) }()
+			d := e.daemon("--checkpoint-interval", "300ms")
+			if c.waits != "" {
+				d.logged(c.waits, 10*time.Second)
+			} else {
+				e.marker(true, 15*time.Second)
+			}
+			old := e.fleet(fleet.Config{Pre: 2, Pause: 15 * time.Millisecond, Seed: 301})
+			e.wait(time.Second)
+			to := c.to
+			to.Schema = e.layout.Schema
+			require.NoError(t, to.Migrate(t.Context(), conn))
+			e.layout = to
+			mixed := e.fleet(fleet.Config{Pre: 1, Post: 2, Pause: 15 * time.Millisecond, Prune: 400 * time.Millisecond, Fold: 500 * time.Millisecond, Seed: 302})
+			d.logged("leading", 10*time.Second)
+			e.adopted(d, c.shape, 10*time.Second)
+			e.marker(true, 15*time.Second)
+			s := e.sample(20 * time.Millisecond)
+			e.wait(3 * time.Second)
+			old.Stop()
+			mixed.Stop()
+			s.end()
+			require.NoError(t, s.err)
+			require.Zero(t, s.Dishonest, "%+v", s.First)
+			e.balanced(2 * time.Second)
+			e.noMismatch(d)
+			require.Zero(t, d.stop())
+		})
+	}
+}
+
+// adopted waits until the last thing that the daemon said of leading names the shape.
+func (e *env) adopted(d *daemon, shape string, within time.Duration) {
+	e.t.Helper()
+	ctx, cancel := contextWithin(within)
+	defer cancel()
+	e.until(ctx, func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		last := ""
+		for _, entry := range d.log {
+			if entry.Text() == "leading" {
+				last = fmt.Sprint(entry["shape"])
+			}
+		}
+		return last == shape
+	}, func() string { return "the shape " + shape + " was not adopted" })
+}
+
+// A role with the least rights cannot publish tables that were not there at setup: it keeps the marker
+// cleared, waits, and names the one command; when that was run it goes on by itself.
+func TestLeastRightsWaitForSetup(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
+	role := "least" + e.db
+	e.exec(fmt.Sprintf(`create role %s login replication`, role))
+	t.Cleanup(func() {
+		if conn, err := server.Connect(context.Background(), "postgres"); err == nil {
+			_, _ = conn.Exec(context.Background(), "drop role if exists "+role)
+			_ = conn.Close(context.Background())
+		}
+	})
+	code, _, errs := e.command("setup", "--role", role)
+	require.Zero(t, code, errs)
+	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
+	d.logged("marker set", 15*time.Second)
+
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	to := fleet.Layout{Schema: "awa", Shape: fleet.Ledger, Slots: 4}
+	require.NoError(t, to.Migrate(t.Context(), conn))
+	e.layout = to
+	d.logged("awa-counterd setup --role "+role, 10*time.Second)
+	e.marker(false, 5*time.Second)
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`) // an installer, say
+	e.marker(false, 15*time.Second)
+	code, _, errs = e.command("setup", "--role", role)
+	require.Zero(t, code, errs)
+	e.insertAt(1, "q", 5, false)
+	e.marker(true, 20*time.Second)
+	e.balanced(2 * time.Second)
+	require.Zero(t, d.stop())
+}
+
+// Before awa's migration setup does what it can, and says what it cannot.
+func TestSetupBeforeTheMigration(t *testing.T) {
+	e := newEnv(t, fleet.Layout{NoCounter: true, Slots: 4})
+	code, out, errs := e.command("setup")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "done: make schema awa_counterd")
+	require.Contains(t, errs, "run this again after it")
+}
+
+// Rings of 4 and 16 slots, a custom schema beside awa's own, a daemon each, in one database.
+func TestSubstratesOfTheLedger(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 16})
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	second := &env{t: t, server: e.server, db: e.db, layout: fleet.Layout{Schema: "qs_two", Shape: fleet.Ledger, Slots: 4}, pool: e.pool}
+	require.NoError(t, fleet.Install(t.Context(), conn, second.layout))
+	one, two := e.daemon("--schema", "awa"), e.daemon("--schema", "qs_two")
+	one.logged("marker set", 15*time.Second)
+	two.logged("marker set", 15*time.Second)
+	a := e.fleet(fleet.Config{Pre: 1, Post: 1, Pause: 12 * time.Millisecond, Prune: 300 * time.Millisecond, Fold: 400 * time.Millisecond, Seed: 311})
+	b := second.fleet(fleet.Config{Pre: 1, Post: 1, Pause: 12 * time.Millisecond, Prune: 300 * time.Millisecond, Fold: 400 * time.Millisecond, Seed: 312})
+	e.wait(3 * time.Second)
+	a.Stop()
+	b.Stop()
+	e.balanced(2 * time.Second)
+	second.balanced(2 * time.Second)
+	e.noMismatch(one)
+	e.noMismatch(two)
+	require.Zero(t, two.stop())
+	code, out, errs := e.command("teardown", "--schema", "qs_two")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "awa_counterd_qs_two_ledger")
+	require.NotContains(t, out, "awa_counterd_awa")
+	require.Zero(t, one.stop())
+}
