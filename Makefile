@@ -26,8 +26,10 @@ test: unit mutants e2e
 unit:
 	go test ./applier/... ./checkpoint/... ./cmd/... ./decoder/... ./internal/... ./reconcile/... ./replication/...
 
+# On the shape that people have, and on the one that the tests began with.
 e2e:
-	go test -count=1 -timeout 15m ./e2e/...
+	go test -count=1 -timeout 20m ./e2e/...
+	AWACD_SHAPE=ledger go test -count=1 -timeout 20m ./e2e
 
 # With awa itself: published releases, old and new, in one database, each pair without us and with us. It goes
 # on where it was broken off (tmp/realawa), two minutes a cell; PART=short is one cell, PART=pairs,errors,migrate
@@ -74,10 +76,12 @@ fuzz:
 	go test ./decoder -run xxx -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 	go test ./decoder -run xxx -fuzz FuzzStream -fuzztime $(FUZZTIME)
 
-# Drains a backlog of 1,000,000 row changes, the daemon against pg_recvlogical, in one run.
+# Drains a backlog of 1,000,000 row changes, the daemon against pg_recvlogical, on the ledger shape and on #306, in one
+# run; then what many groups cost.
 bench: build
 	go run ./e2e/drain -daemon bin/awa-counterd -report docs/benchmark.md
-	cat docs/benchmark.md
+	go run ./e2e/size -daemon bin/awa-counterd -report docs/benchmark-size.md
+	cat docs/benchmark.md docs/benchmark-size.md
 
 # The one-shot on 20,000,000 rows: time against a plain count, memory, and what writers wait for.
 bench-reconcile: build

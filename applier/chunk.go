@@ -31,11 +31,11 @@ func (c Correction) compare(o Correction) int {
 	if c.Delta < 0 != (o.Delta < 0) {
 		return cmp.Compare(o.Delta, c.Delta)
 	}
-	return c.Group.Compare(o.Group)
+	return c.Compare(o.Group)
 }
 
 // together reports that two corrections may be written by one statement.
-func (c *Correction) together(o *Correction) bool {
+func (c Correction) together(o Correction) bool {
 	return c.Slot == o.Slot && c.Delta < 0 == (o.Delta < 0)
 }
 
@@ -55,7 +55,7 @@ func Cut(due []Correction, alone func(terminal.Group) bool) (chunks []Chunk) {
 			chunks = append(chunks, Chunk{Corrections: []Correction{d}, Patient: true})
 			continue
 		}
-		if len(chunk) == ChunkSize || (len(chunk) > 0 && !chunk[0].together(&d)) {
+		if len(chunk) == ChunkSize || (len(chunk) > 0 && !chunk[0].together(d)) {
 			end()
 		}
 		chunk = append(chunk, d)

@@ -62,6 +62,7 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 	if start.Resumes {
 		c.books.load(start.Groups)
 		c.persists.position, c.persists.last, c.whole = start.Position, now, true
+		c.persists.pruned = start.Pruned
 		if c.books.drifting() > 0 {
 			c.ages.arose(unknownAge())
 		}

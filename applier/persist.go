@@ -14,6 +14,7 @@ type persists struct {
 	position pglogrepl.LSN // persisted
 	pending  pglogrepl.LSN // of the one under way
 	last     time.Time
+	pruned   time.Time // the last prune of an old leader that was handed out
 	retryAt  time.Time
 	groups   []terminal.Held // handed out with the one under way, to be given back if it fails
 	sources  map[Source]Uncounted
@@ -36,7 +37,7 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 		Reason:    c.doubt(now),
 		LastAudit: c.scans.lastAudit,
 	}
-	p.busy, p.pending = true, cp.Position
+	p.busy, p.pending, p.pruned = true, cp.Position, cp.Pruned
 	p.groups, p.sources = cp.Groups, cp.Uncounted
 	return append(out, Persist{Checkpoint: cp})
 }
@@ -55,17 +56,22 @@ func (c *Core) wantsPersist(now time.Time) bool {
 	if p.position == 0 { // what a first flush is about to change need not be stored twice
 		return c.books.drifting() == 0 || now.Sub(c.totals.Start) > 6*c.cfg.CheckpointInterval
 	}
-	if c.books.isDirty() && since >= c.cfg.CheckpointInterval {
+	if c.isDirty() && since >= c.cfg.CheckpointInterval {
 		return true
 	}
 	return since >= max(idlePersist, c.cfg.CheckpointInterval) && c.books.position-p.position > idlePersistMove
+}
+
+// isDirty reports that something has changed that a checkpoint stores.
+func (c *Core) isDirty() bool {
+	return c.books.isDirty() || c.uncounted.pruned.After(c.persists.pruned)
 }
 
 func (c *Core) wantsFinalPersist() bool {
 	if c.books.settled() < len(c.books.order) || !c.tokens.first {
 		return false // nothing whole to persist; the next start begins afresh or where the last one did
 	}
-	return c.books.isDirty() || c.books.position-c.persists.position > idlePersistMove
+	return c.isDirty() || c.books.position-c.persists.position > idlePersistMove
 }
 
 func (c *Core) persistDeadline() time.Time {
@@ -73,7 +79,7 @@ func (c *Core) persistDeadline() time.Time {
 	if p.busy || p.last.IsZero() {
 		return p.retryAt
 	}
-	if c.books.isDirty() {
+	if c.isDirty() {
 		return p.last.Add(c.cfg.CheckpointInterval)
 	}
 	return p.last.Add(max(idlePersist, c.cfg.CheckpointInterval))
@@ -87,7 +93,7 @@ func (c *Core) Persisted(now time.Time, err error) []Command {
 		for _, h := range p.groups {
 			c.books.soil(h.Group)
 		}
-		p.groups = nil
+		p.groups, p.pruned = nil, time.Time{}
 		c.uncounted.restore(p.sources)
 		p.retryAt = now.Add(time.Second)
 		c.warn("writing the checkpoint failed; trying again", "error", err.Error())

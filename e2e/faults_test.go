@@ -79,7 +79,10 @@ func TestGroundChangesWhileRunning(t *testing.T) {
 			"create table awa.queue_terminal_live_counts (like form including all); alter publication awa_counterd_awa add table awa.queue_terminal_live_counts",
 		},
 		"leaf added": {
-			"create table awa.done_entries_77 partition of awa.done_entries for values in (77)", "awa's tables", "",
+			`create table awa.done_entries_77 partition of awa.done_entries for values in (77);
+			do $$ begin if to_regclass('awa.queue_terminal_count_deltas') is not null then
+				create table awa.queue_terminal_count_deltas_77 partition of awa.queue_terminal_count_deltas for values in (77);
+			end if; end $$`, "awa's tables", "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +121,7 @@ func TestResumeRefusals(t *testing.T) {
 	}{
 		"slot moved by someone": {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else moved slot"},
 		"slot dropped":          {`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`, "is gone"},
-		"publication made anew": {`drop publication awa_counterd_awa`, "the publication was made anew"},
+		"publication made anew": {`drop publication awa_counterd_awa`, "publication was made anew"},
 		"other cluster":         {`update awa_counterd.checkpoint set system_identifier = '1'`, "another database cluster"},
 		"other timeline":        {`update awa_counterd.checkpoint set timeline = 9`, "a failover or a restore"},
 		"tables made anew":      {`drop schema awa cascade; create schema awa`, "awa's tables were made anew"},

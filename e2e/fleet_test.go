@@ -17,7 +17,7 @@ var fourQueues = []string{"billing", "email", "reports", "webhooks"}
 func (e *env) fleet(cfg fleet.Config) *fleet.Fleet {
 	e.t.Helper()
 	cfg.Schema, cfg.Slots, cfg.Shape, cfg.Release = e.layout.Schema, e.layout.Slots, e.layout.Shape, e.layout.Release
-	if cfg.Fold == 0 {
+	if cfg.Fold == 0 && !e.layout.NoCounter {
 		cfg.Fold = 500 * time.Millisecond
 	}
 	if cfg.Queues == nil {

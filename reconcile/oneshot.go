@@ -23,6 +23,8 @@ type OneShot struct {
 	writes  *pgx.Conn
 	writer  *applier.Writer
 	seq     uint64
+	// Waiting is told once of a unit that is locked for long; nil for nobody.
+	Waiting func(unit string)
 }
 
 // Progress is called after each leaf.

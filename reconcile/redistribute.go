@@ -18,16 +18,22 @@ import (
 // discard of a row that was counted there takes 1 from a counter row that is not there, and awa's fold throws
 // that away. A unit that is locked is waited for.
 func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, error) {
-	for {
+	for tries := 1; ; tries++ {
 		r, err := o.redistribute(ctx, leaf)
 		if err == nil || !pg.IsBusy(err) || ctx.Err() != nil {
 			return r, err
+		}
+		if tries == sayAfter && o.Waiting != nil {
+			o.Waiting(fmt.Sprintf("slot %d is locked; waiting for it (%s)", leaf.Slot, err))
 		}
 		if err := o.pause(ctx, 100*time.Millisecond); err != nil {
 			return r, err
 		}
 	}
 }
+
+// sayAfter is how many waits of scanLockWait pass before a word is said.
+const sayAfter = 6
 
 func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
 	tx, err := o.holder.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // one statement, one snapshot
@@ -105,7 +111,7 @@ func (o *OneShot) Stale(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("look at the ledger of slot %d: %w", leaf.Slot, err)
 		}
 		if n > 0 {
-			return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold drops", leaf.Slot, n, leaf.Ledger.Name), nil
+			return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold or prune of it drops", leaf.Slot, n, leaf.Ledger.Name), nil
 		}
 	}
 	return "", nil

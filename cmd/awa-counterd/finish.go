@@ -56,6 +56,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
+	one.Waiting = func(unit string) { _, _ = fmt.Fprintf(s.err, "finish: %s\n", unit) }
 	if err := c.wait(ctx, s.err, conn, l, one, names.Slot); err != nil {
 		return err
 	}

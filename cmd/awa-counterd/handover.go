@@ -48,6 +48,10 @@ func (h *handOver) steps(ctx context.Context) error {
 	if err := h.gone(ctx); err != nil {
 		return err
 	}
+	// Nobody corrects any more: what a daemon that had just taken over may have slipped in goes as well.
+	if _, err := h.move(ctx); err != nil {
+		return err
+	}
 	if err := agree(ctx, h.one); err != nil {
 		return err
 	}
@@ -78,16 +82,27 @@ func (h *handOver) redistribute(ctx context.Context) error {
 	} else if stale != "" {
 		return pg.Refuse("run it again; it waits for that", "not finished: %s", stale)
 	}
-	moved := 0
-	for _, leaf := range append(slices.Clone(h.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf}) {
-		r, err := h.one.Redistribute(ctx, leaf)
-		if err != nil {
-			return err
-		}
-		moved += r.Moved
+	moved, err := h.move(ctx)
+	if err != nil {
+		return err
 	}
 	h.say(fmt.Sprintf("moved: what corrections had left, to %d counter rows of awa's own", moved))
 	return agree(ctx, h.one)
+}
+
+// move redistributes every unit, and counts the counter rows that it rewrote.
+func (h *handOver) move(ctx context.Context) (moved int, err error) {
+	if !h.layout.Shape.HasBuckets() {
+		return 0, nil // corrections went to awa's own rows
+	}
+	for _, leaf := range append(slices.Clone(h.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf}) {
+		r, err := h.one.Redistribute(ctx, leaf)
+		if err != nil {
+			return moved, err
+		}
+		moved += r.Moved
+	}
+	return moved, nil
 }
 
 // gone waits until nobody holds the leader lock; then it is ours, so nobody else can begin.

@@ -53,6 +53,7 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
+	one.Waiting = func(unit string) { _, _ = fmt.Fprintf(s.err, "reconcile: %s\n", unit) }
 	r := reconcileReport{Schema: string(l.Schema), Mode: c.mode(), Started: time.Now().UTC()}
 	first, err := one.Look(ctx, !c.Check, c.progress(ctx, s.err, conn, l))
 	if err != nil {

@@ -1,6 +1,6 @@
 // Command drain measures how fast the daemon drains a backlog, against pg_recvlogical writing to
-// nowhere: the same publication, the same backlog, the same transport, in one run. `make bench`
-// runs it and writes docs/benchmark.md. It judges nothing.
+// nowhere: the same publications, the same backlog, the same transport, and the ledger shape against #306, all
+// in one run. `make bench` runs it and writes docs/benchmark.md. It judges nothing.
 package main
 
 import (
@@ -35,6 +35,7 @@ func main() {
 	flag.BoolVar(&b.tcp, "tcp", false, "over loopback TCP instead of the Unix socket")
 	flag.StringVar(&b.report, "report", "", "file to write the report to; standard output if empty")
 	flag.Parse()
+	b.shapes = []*shape{{name: fleet.Direct, database: "direct"}, {name: fleet.Ledger, database: "ledger"}}
 	if err := b.run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "drain:", err)
 		os.Exit(1)
@@ -42,23 +43,28 @@ func main() {
 }
 
 type bench struct {
-	binary        string
-	rows, batch   int
-	rounds        int
-	tcp           bool
-	report        string
-	cluster       *cluster.Cluster
-	pool          *pgxpool.Pool
-	slot          string
-	daemon, other []float64 // rows a second
-	ratios        []float64
-	peak          int64 // kB, the daemon's
+	binary      string
+	rows, batch int
+	rounds      int
+	tcp         bool
+	report      string
+	cluster     *cluster.Cluster
+	shapes      []*shape
+	peak        int64 // kB, the daemon's
 }
 
-const (
-	database = "postgres"
-	peer     = "peer"
-)
+// shape is what is measured on one shape of awa's counters, in a database of its own.
+type shape struct {
+	*bench
+	name, database string
+	pool           *pgxpool.Pool
+	slot           string
+	changes        []float64 // decoded row changes in the backlog of each round
+	daemon, other  []float64 // seconds
+	ratios         []float64 // of the daemon's rate to the peer's
+}
+
+const peer = "peer"
 
 func (b *bench) run(ctx context.Context) (err error) {
 	bin, err := cluster.Obtain(ctx, os.Stderr)
@@ -72,37 +78,33 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.cluster.Close()) }()
-	conn, err := b.cluster.Connect(ctx, database)
-	if err != nil {
-		return err
-	}
-	if err := fleet.Install(ctx, conn, fleet.Layout{Schema: "awa", Slots: 16}); err != nil {
-		return err
-	}
-	if err := conn.Close(ctx); err != nil {
-		return err
-	}
-	if b.pool, err = pgxpool.New(ctx, b.cluster.Socket(database)); err != nil {
-		return err
-	}
-	defer b.pool.Close()
-	if err := b.prepare(ctx); err != nil {
-		return err
+	for _, s := range b.shapes {
+		s.bench = b
+		if err := s.prepare(ctx); err != nil {
+			return err
+		}
+		defer s.pool.Close()
 	}
 	for round := range b.rounds {
-		if err := b.round(ctx, round); err != nil {
-			return err
+		order := slices.Clone(b.shapes)
+		if round%2 == 1 {
+			slices.Reverse(order)
+		}
+		for _, s := range order {
+			if err := s.round(ctx, round); err != nil {
+				return err
+			}
 		}
 	}
 	return b.write(ctx)
 }
 
 // url is how both sides connect.
-func (b *bench) url() string {
-	if b.tcp {
-		return b.cluster.URL(cluster.Superuser, "", database)
+func (s *shape) url() string {
+	if s.tcp {
+		return s.cluster.URL(cluster.Superuser, "", s.database)
 	}
-	return b.cluster.Socket(database)
+	return s.cluster.Socket(s.database)
 }
 
 func (b *bench) transport() string {
@@ -112,27 +114,45 @@ func (b *bench) transport() string {
 	return "Unix socket"
 }
 
-// prepare lets the daemon make publication, slot and checkpoint, and leave in peace.
-func (b *bench) prepare(ctx context.Context) error {
-	_, err := b.watch(ctx, func(e map[string]any) bool { return e["msg"] == "trust: marker set" })
+// prepare makes the database, and lets the daemon make publications, slot and checkpoint, and leave in peace.
+func (s *shape) prepare(ctx context.Context) error {
+	admin, err := s.cluster.Connect(ctx, "postgres")
 	if err != nil {
 		return err
 	}
-	return b.pool.QueryRow(ctx, `select slot_name from pg_replication_slots`).Scan(&b.slot)
-}
-
-func (b *bench) round(ctx context.Context, round int) error {
-	if _, err := b.pool.Exec(ctx, `select pg_copy_logical_replication_slot($1, $2)`, b.slot, peer); err != nil {
+	defer func() { _ = admin.Close(ctx) }()
+	if _, err := admin.Exec(ctx, "create database "+s.database); err != nil {
 		return err
 	}
-	if err := b.fill(ctx); err != nil {
+	conn, err := s.cluster.Connect(ctx, s.database)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if err := fleet.Install(ctx, conn, fleet.Layout{Schema: "awa", Slots: 16, Shape: s.name}); err != nil {
+		return err
+	}
+	if s.pool, err = pgxpool.New(ctx, s.cluster.Socket(s.database)); err != nil {
+		return err
+	}
+	if _, err := s.watch(ctx, func(e map[string]any) bool { return e["msg"] == "trust: marker set" }); err != nil {
+		return err
+	}
+	return s.pool.QueryRow(ctx, `select slot_name from pg_replication_slots where database = current_database()`).Scan(&s.slot)
+}
+
+func (s *shape) round(ctx context.Context, round int) error {
+	if _, err := s.pool.Exec(ctx, `select pg_copy_logical_replication_slot($1, $2)`, s.slot, peer); err != nil {
+		return err
+	}
+	if err := s.fill(ctx); err != nil {
 		return err
 	}
 	var end string
-	if err := b.pool.QueryRow(ctx, `select pg_current_wal_flush_lsn()::text`).Scan(&end); err != nil {
+	if err := s.pool.QueryRow(ctx, `select pg_current_wal_flush_lsn()::text`).Scan(&end); err != nil {
 		return err
 	}
-	measures := []func(context.Context, string) error{b.measurePeer, b.measureDaemon}
+	measures := []func(context.Context, string) error{s.measurePeer, s.measureDaemon}
 	if round%2 == 1 {
 		slices.Reverse(measures)
 	}
@@ -141,45 +161,60 @@ func (b *bench) round(ctx context.Context, round int) error {
 			return err
 		}
 	}
-	d, o := b.daemon[round], b.other[round]
-	b.ratios = append(b.ratios, d/o)
-	fmt.Fprintf(os.Stderr, "round %d: daemon %.0f rows/s, pg_recvlogical %.0f rows/s, ratio %.2f\n", round+1, d, o, d/o)
-	_, err := b.pool.Exec(ctx, `select pg_drop_replication_slot($1)`, peer)
+	s.ratios = append(s.ratios, s.other[round]/s.daemon[round])
+	fmt.Fprintf(os.Stderr, "round %d, %s: daemon %.0f changes/s, pg_recvlogical %.0f changes/s, ratio %.2f\n",
+		round+1, s.name, s.rate(round), s.changes[round]/s.other[round], s.ratios[round])
+	_, err := s.pool.Exec(ctx, `select pg_drop_replication_slot($1)`, peer)
 	return err
 }
 
-func (b *bench) fill(ctx context.Context) error {
-	w := fleet.Writer{Schema: "awa", Silent: true}
-	for i := range b.rows / b.batch {
+// rate is the daemon's, in decoded row changes a second.
+func (s *shape) rate(round int) float64 { return s.changes[round] / s.daemon[round] }
+
+// fill makes a backlog of the wanted number of decoded row changes, every other transaction counted. A counted
+// one also changes a counter row (#306), or appends a row of the ledger for each bucket.
+func (s *shape) fill(ctx context.Context) error {
+	changes := 0
+	for i := 0; changes < s.rows; i++ {
+		w := fleet.Layout{Schema: "awa", Shape: s.name}.Writer(i%2 == 0)
+		w.Silent = true
 		k := fleet.Key{Slot: int32(i % 16), Queue: []string{"billing", "email", "reports"}[i%3], Priority: int16(1 + i%2)}
-		if err := fleet.Do(ctx, b.pool, func(tx pgx.Tx) error { return w.Insert(ctx, tx, k, b.batch, "", "") }); err != nil {
+		if err := fleet.Do(ctx, s.pool, func(tx pgx.Tx) error { return w.Insert(ctx, tx, k, s.batch, "", "") }); err != nil {
 			return err
 		}
+		changes += s.batch
+		switch {
+		case w.Counted && s.name == fleet.Ledger:
+			changes += s.batch // consecutive jobs, each in a bucket of its own
+		case w.Counted:
+			changes++
+		}
 	}
+	s.changes = append(s.changes, float64(changes))
 	return nil
 }
 
-func (b *bench) measurePeer(ctx context.Context, end string) error {
-	var publication string
-	if err := b.pool.QueryRow(ctx, `select pubname from pg_publication`).Scan(&publication); err != nil {
+func (s *shape) measurePeer(ctx context.Context, end string) error {
+	var publications string
+	if err := s.pool.QueryRow(ctx, `select string_agg(pubname, ',' order by pubname) from pg_publication`).Scan(&publications); err != nil {
 		return err
 	}
-	cmd := b.cluster.Command(ctx, "pg_recvlogical", "-d", b.url(), "--slot", peer, "--start", "-f", "/dev/null",
-		"-F", "0", "-n", "--endpos", end, "-o", "proto_version=2", "-o", "streaming=on", "-o", "messages=true", "-o", "publication_names="+publication)
+	cmd := s.cluster.Command(ctx, "pg_recvlogical", "-d", s.url(), "--slot", peer, "--start", "-f", "/dev/null",
+		"-F", "0", "-n", "--endpos", end, "-o", "proto_version=2", "-o", "streaming=on", "-o", "messages=true", "-o", "publication_names="+publications)
 	began := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("pg_recvlogical: %w: %s", err, out)
 	}
-	b.other = append(b.other, float64(b.rows)/time.Since(began).Seconds())
+	s.other = append(s.other, time.Since(began).Seconds())
 	return nil
 }
 
-func (b *bench) measureDaemon(ctx context.Context, end string) error {
+func (s *shape) measureDaemon(ctx context.Context, end string) error {
 	target, err := pglogrepl.ParseLSN(end)
 	if err != nil {
 		return err
 	}
-	took, err := b.watch(ctx, func(e map[string]any) bool {
+	took, err := s.watch(ctx, func(e map[string]any) bool {
 		text, _ := e["position"].(string)
 		at, err := pglogrepl.ParseLSN(text)
 		return e["msg"] == "status" && err == nil && at >= target
@@ -187,14 +222,14 @@ func (b *bench) measureDaemon(ctx context.Context, end string) error {
 	if err != nil {
 		return err
 	}
-	b.daemon = append(b.daemon, float64(b.rows)/took.Seconds())
+	s.daemon = append(s.daemon, took.Seconds())
 	return nil
 }
 
 // watch runs the daemon until it logs what is waited for, returns how long that took from the start
 // of the process, and stops it gracefully.
-func (b *bench) watch(ctx context.Context, done func(map[string]any) bool) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, b.binary, "run", "--database-url", b.url(), "--status-interval", "100ms", "--log-format", "json")
+func (s *shape) watch(ctx context.Context, done func(map[string]any) bool) (time.Duration, error) {
+	cmd := exec.CommandContext(ctx, s.binary, "run", "--database-url", s.url(), "--status-interval", "100ms", "--log-format", "json")
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		return 0, err
@@ -218,28 +253,37 @@ func (b *bench) watch(ctx context.Context, done func(map[string]any) bool) (time
 		return 0, fmt.Errorf("the daemon ended early: %w", err)
 	}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		b.peak = max(b.peak, usage.Maxrss)
+		s.peak = max(s.peak, usage.Maxrss)
 	}
 	return took, nil
 }
 
 func (b *bench) write(ctx context.Context) error {
-	head, err := report.Head(ctx, b.pool, "Benchmark: draining a backlog", "bench")
+	head, err := report.Head(ctx, b.shapes[0].pool, "Benchmark: draining a backlog", "bench")
 	if err != nil {
 		return err
 	}
 	var s strings.Builder
 	s.WriteString(head)
-	fmt.Fprintf(&s, "A stopped daemon leaves a backlog of %d inserted rows in transactions of %d. Then the daemon is started, and\n"+
-		"`pg_recvlogical` writing to /dev/null reads a copy of the same slot: same publication, same options, same %s,\n"+
+	fmt.Fprintf(&s, "A stopped daemon leaves a backlog of %d row changes in transactions of %d rows, every other one counted as binaries of that\n"+
+		"shape count: one counter row in #306, a row of the ledger for each bucket in the ledger shape. Then the daemon is started, and\n"+
+		"`pg_recvlogical` writing to /dev/null reads a copy of the same slot: same publications, same options, same %s,\n"+
 		"in turn, the order alternating. The daemon's time runs from the start of its process to its position passing the end of\n"+
 		"the backlog, so it includes connecting, the checks and loading the checkpoint; it corrects all of it on the way.\n\n", b.rows, b.batch, b.transport())
-	s.WriteString("| round | daemon, rows/s | pg_recvlogical, rows/s | ratio |\n|---|---|---|---|\n")
-	for i := range b.ratios {
-		fmt.Fprintf(&s, "| %d | %.0f | %.0f | %.2f |\n", i+1, b.daemon[i], b.other[i], b.ratios[i])
+	s.WriteString("| round | shape | daemon, changes/s | pg_recvlogical, changes/s | ratio |\n|---|---|---|---|---|\n")
+	for i := range b.rounds {
+		for _, sh := range b.shapes {
+			fmt.Fprintf(&s, "| %d | %s | %.0f | %.0f | %.2f |\n", i+1, sh.name, sh.rate(i), sh.changes[i]/sh.other[i], sh.ratios[i])
+		}
 	}
-	sorted := slices.Sorted(slices.Values(b.ratios))
-	fmt.Fprintf(&s, "\nMedian ratio %.2f. The daemon's peak memory was %d MB. The machine is shared and noisy: the ratio lasts, the rates do not.\n",
-		sorted[len(sorted)/2], b.peak/1024)
+	var across []float64
+	for i := range b.rounds {
+		across = append(across, b.shapes[1].rate(i)/b.shapes[0].rate(i))
+	}
+	fmt.Fprintf(&s, "\nMedian ratio to the peer: %.2f in #306, %.2f in the ledger shape. The daemon on the ledger against #306, by decoded row change: %.2f.\n"+
+		"The daemon's peak memory was %d MB. The machine is shared and noisy: ratios last, rates do not.\n",
+		median(b.shapes[0].ratios), median(b.shapes[1].ratios), median(across), b.peak/1024)
 	return report.Write(b.report, s.String())
 }
+
+func median(of []float64) float64 { return slices.Sorted(slices.Values(of))[len(of)/2] }

@@ -179,7 +179,7 @@ func measure(ctx context.Context, binary, limit, url string, w world) (found, er
 }
 
 func write(ctx context.Context, conn *pgx.Conn, file, limit string, all []found) error {
-	head, err := report.Head(ctx, conn, "Benchmark: many groups", "bench-size")
+	head, err := report.Head(ctx, conn, "Benchmark: many groups", "bench")
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.core.Hold(s.holding)
 	d.started = true
 	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))

@@ -38,6 +38,8 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 		return none, err
 	} else if known && leader.Leaving {
 		return none, errFinished
+	} else {
+		s.holding = leader.Finishing // a standby that takes over in the middle of it must not correct either
 	}
 	s.d.last = s.instance
 	host, _ := os.Hostname()

@@ -214,8 +214,7 @@ func (d *doctor) bucket(ctx context.Context) {
 		return
 	}
 	err := d.layout.CheckBucket(ctx, d.Conn)
-	var shape *awa.ShapeError
-	if errors.As(err, &shape) {
+	if shape, ok := errors.AsType[*awa.ShapeError](err); ok {
 		d.add("bucket of our own", Wanting, shape.Reason, "")
 		return
 	}
