@@ -54,7 +54,7 @@ func (c *Core) wantsPersist(now time.Time) bool {
 	}
 	since := now.Sub(p.last)
 	if p.position == 0 { // what a first flush is about to change need not be stored twice
-		return c.books.drifting() == 0 || now.Sub(c.totals.Start) > 6*c.cfg.CheckpointInterval
+		return c.books.drifting() < maxFlush || now.Sub(c.totals.Start) > 6*c.cfg.CheckpointInterval
 	}
 	if c.isDirty() && since >= c.cfg.CheckpointInterval {
 		return true

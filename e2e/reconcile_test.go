@@ -137,11 +137,18 @@ func TestReconcileBesideAFleet(t *testing.T) {
 		require.Contains(t, []int{0, 3}, code, errs)
 	}
 	mixed.Stop()
-	e.reconcile(0)
-	e.wait(300 * time.Millisecond)
-	_, wrong, err := fleet.Compare(t.Context(), e.pool, "awa")
-	require.NoError(t, err)
-	require.Empty(t, wrong)
+	// On the ledger a fold may yet drop changes of another generation, which old leaders have left; reconcile says so.
+	for tries := 0; ; tries++ {
+		e.reconcile(0)
+		e.wait(300 * time.Millisecond)
+		_, wrong, err := fleet.Compare(t.Context(), e.pool, "awa")
+		require.NoError(t, err)
+		if len(wrong) == 0 {
+			break
+		}
+		require.Equal(t, fleet.Ledger, e.layout.Shape, "%v", wrong)
+		require.Less(t, tries, 20, "%v", wrong)
+	}
 	counted.Stop()
 	e.balanced(0)
 	e.readersAgree(fourQueues...)

@@ -86,7 +86,7 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 }
 
 func lacks(user, grant string) *pg.Refusal {
-	return pg.Refuse(fmt.Sprintf("run: GRANT %s TO %s; or, as the owner of awa's tables, for all that it needs: awa-counterd setup --role %s", grant, quote(user), user),
+	return pg.Refuse(fmt.Sprintf("as the owner of awa's tables run awa-counterd setup --role %s for all that it needs, or run: GRANT %s TO %s", user, grant, quote(user)),
 		"role %s lacks %s", user, grant)
 }
 

@@ -43,7 +43,7 @@ func (s *session) ensurePublications(ctx context.Context) (out publications, err
 			for _, p := range s.pubs {
 				sql = append(sql, p.CreateSQL())
 			}
-			err = pg.Refuse("have the owner of awa's tables run awa-counterd setup, or: "+strings.Join(sql, "; "), "%s", err)
+			err = pg.Refuse("have the owner of awa's tables run awa-counterd setup, or run: "+strings.Join(sql, "; "), "%s", err)
 		}
 		return out, err
 	}
