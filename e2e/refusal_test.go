@@ -97,17 +97,20 @@ func TestRefusesRoleWithoutRights(t *testing.T) {
 		case <-d.Done():
 		case <-over:
 			require.Fail(t, "neither refused nor working", d.text())
-		case <-seen(d, "publication awa_counterd_awa is missing"):
+		case <-seen(d, "marker set"):
 		}
+		d.kill()
 		text := d.text()
 		if _, grant, ok := strings.Cut(text, "run: GRANT "); ok {
 			e.exec("GRANT " + strings.TrimSpace(grant))
 			continue
 		}
 		_, create, ok := strings.Cut(text, "have the owner of awa's tables run awa-counterd setup, or run: ")
-		require.True(t, ok, text)
+		if !ok {
+			break
+		}
+		create, _, _ = strings.Cut(create, "\n")
 		e.exec(strings.TrimSpace(create))
-		break
 	}
 	d := start(t, nil, "run", "--database-url", url)
 	d.logged("marker set", 15*time.Second)
