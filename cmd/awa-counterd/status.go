@@ -118,7 +118,7 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		line("prunes", "a leader of a pre-#290 version emptied a slot %s", ago(st.OldPrune))
 	}
 	if st.OwnRows > 0 {
-		line("rows", "%d counter rows are awa-counterd's own; finish moves what is in them to awa's", st.OwnRows)
+		line("own rows", "%d counter rows are awa-counterd's own; finish moves what is in them to awa's", st.OwnRows)
 	}
 	for _, r := range st.Runtimes {
 		old := ""
