@@ -36,7 +36,8 @@ func (c *Core) touchesMarker() bool { return c.cfg.HasMarker && c.cfg.Trust != T
 
 // uncountedSince reports whether an uncounted write was seen within d before now.
 func (c *Core) uncountedSince(now time.Time, d time.Duration) bool {
-	return !c.uncounted.last.IsZero() && c.serverNow(now).Sub(c.uncounted.last) < d
+	last := c.uncounted.newest()
+	return !last.IsZero() && c.serverNow(now).Sub(last) < d
 }
 
 // serverNow is an upper bound of the server's clock: the last reading was taken after it was asked for.
@@ -92,7 +93,7 @@ func (c *Core) doubt(now time.Time) string {
 		return fmt.Sprintf("%d of %d tokens back in time", c.tokens.prompt, promptTokens)
 	}
 	if c.cfg.Trust == TrustQuiet && c.uncountedSince(now, c.cfg.QuietPeriod) {
-		return fmt.Sprintf("uncounted writes on queue %s, less than %s ago", c.uncounted.lastQ, c.cfg.QuietPeriod)
+		return c.uncounted.who() + fmt.Sprintf(", less than %s ago", c.cfg.QuietPeriod)
 	}
 	if !c.mayStand() {
 		return "stopping, and uncounted writes are recent"

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // Kind is how a transaction came to leave a counter wrong (docs/design.md §12).
@@ -101,6 +102,22 @@ func (u *uncounted) heard(s Source, rows int64, at time.Time) {
 	}
 }
 
+// newest is when old binaries were at work last: wrote rows uncounted, or emptied a leaf.
+func (u *uncounted) newest() time.Time {
+	if u.pruned.After(u.last) {
+		return u.pruned
+	}
+	return u.last
+}
+
+// who says what they did.
+func (u *uncounted) who() string {
+	if u.pruned.After(u.last) {
+		return "a leader that does not count emptied a slot"
+	}
+	return "uncounted writes on queue " + u.lastQ
+}
+
 // note counts a transaction that is not ours. A group that it left right is not counted: a prune or a
 // rebuild that repairs a drift on its way is no sign of an old binary.
 func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
@@ -112,14 +129,15 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 		}
 	}
 	var by map[Source]int64
+	kinds := kinds{e: &tx.Effect, shape: shape}
 	for _, c := range changes {
-		if c.after == 0 || c.after == c.before || countingPrune(&tx.Effect, c.Slot, shape) {
+		if c.after == 0 || c.after == c.before || kinds.countingPrune(c.Slot) {
 			continue
 		}
 		if by == nil {
 			by = make(map[Source]int64, 1)
 		}
-		by[Source{c.Queue, kindOf(&tx.Effect, c)}] += abs(c.after - c.before)
+		by[Source{c.Queue, kinds.of(c)}] += abs(c.after - c.before)
 	}
 	for s, rows := range by {
 		n := u.sources[s]
@@ -132,25 +150,50 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 	}
 }
 
-func kindOf(e *decoder.Effect, c change) Kind {
-	switch {
-	case slices.Contains(e.Truncated, c.Slot):
+// kinds tells what the changes of one transaction are. What it needs is gathered once: a bulk transaction
+// may change a hundred thousand groups.
+type kinds struct {
+	e        *decoder.Effect
+	shape    Shape
+	rows     map[terminal.Group]struct{}
+	counting map[int32]bool
+}
+
+func (k *kinds) of(c change) Kind {
+	if slices.Contains(k.e.Truncated, c.Slot) {
 		return KindPrune
-	case slices.ContainsFunc(e.Rows, func(r decoder.Change) bool { return r.Group == c.Group }):
+	}
+	if k.rows == nil {
+		k.rows = make(map[terminal.Group]struct{}, len(k.e.Rows))
+		for _, r := range k.e.Rows {
+			k.rows[r.Group] = struct{}{}
+		}
+	}
+	if _, ok := k.rows[c.Group]; ok {
 		return KindRows
 	}
 	return KindCounter
 }
 
-// countingPrune reports that a transaction emptied the slot as binaries that count do. A counter that it
+// countingPrune reports that the transaction emptied the slot as binaries that count do. A counter that it
 // left behind is one that we made while it was under way. Such binaries empty the ledger's leaf by the same
 // statement; where there is none, they take counter rows of the slot away.
-func countingPrune(e *decoder.Effect, slot int32, shape Shape) bool {
-	if shape.Ledger {
-		return slices.Contains(e.Whole, slot)
+func (k *kinds) countingPrune(slot int32) bool {
+	if k.shape.Ledger {
+		return slices.Contains(k.e.Whole, slot)
 	}
-	return slices.Contains(e.Truncated, slot) &&
-		slices.ContainsFunc(e.Counters, func(c decoder.CounterChange) bool { return c.Gone && c.Slot == slot })
+	if !slices.Contains(k.e.Truncated, slot) {
+		return false
+	}
+	counting, known := k.counting[slot]
+	if !known {
+		counting = slices.ContainsFunc(k.e.Counters, func(c decoder.CounterChange) bool { return c.Gone && c.Slot == slot })
+		if k.counting == nil {
+			k.counting = make(map[int32]bool, 1)
+		}
+		k.counting[slot] = counting
+	}
+	return counting
 }
 
 func abs(n int64) int64 {

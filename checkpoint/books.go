@@ -36,7 +36,7 @@ func loadBooks(ctx context.Context, c Conn, awaSchema string) ([]terminal.Held, 
 }
 
 // atOnce bounds the groups of one statement, and with them what it takes to send it.
-const atOnce = 2048
+const atOnce = 512
 
 func (s *Store) books(ctx context.Context, tx pgx.Tx, groups []terminal.Held) error {
 	for part := range slices.Chunk(groups, atOnce) {

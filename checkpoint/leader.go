@@ -129,9 +129,10 @@ func Beat(ctx context.Context, c Conn, awaSchema, instance, state string) error 
 	return nil
 }
 
-// AskToLeave tells every daemon of the schema to leave for good, or takes that back.
+// AskToLeave tells every daemon of the schema to leave for good, or takes that back, and with it what they
+// answered.
 func AskToLeave(ctx context.Context, c Conn, awaSchema string, leave bool) error {
-	if _, err := c.Exec(ctx, `update awa_counterd.leader set leaving = $2 where awa_schema = $1`, awaSchema, leave); err != nil {
+	if _, err := c.Exec(ctx, `update awa_counterd.leader set leaving = $2, holds = holds and $2 where awa_schema = $1`, awaSchema, leave); err != nil {
 		return fmt.Errorf("ask the daemon to leave: %w", err)
 	}
 	return nil

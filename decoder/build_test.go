@@ -20,7 +20,11 @@ const (
 	ledgerOID   = 600 // slot 3
 	bucketedOID = 700 // counters with a bucket in the key
 	foldedOID   = 800
+	nextLeafOID = 101 // slot 4
+	nextLogOID  = 601 // slot 4: its leaf of the ledger
 )
+
+var ledgerColumns = []string{"ready_slot", "ready_generation", "queue", "priority", "enqueue_shard", "counter_bucket", "delta"}
 
 var leafColumns = []string{"ready_slot", "kind", "queue", "priority", "lane_seq", "enqueue_shard", "payload"}
 
@@ -41,9 +45,11 @@ func describeAll() [][]byte {
 		relationOf(msg('R'), ringOID, "ring", "singleton", "trusted"),
 		relationOf(msg('R'), rollupOID, "rollups", "queue", "priority", "pruned"),
 		relationOf(msg('R'), strangerOID, "stranger", "x"),
-		relationOf(msg('R'), ledgerOID, "deltas_3", "ready_slot", "ready_generation", "queue", "priority", "enqueue_shard", "counter_bucket", "delta"),
+		relationOf(msg('R'), ledgerOID, "deltas_3", ledgerColumns...),
 		relationOf(msg('R'), bucketedOID, "counters", "ready_slot", "queue", "priority", "enqueue_shard", "live", "counter_bucket"),
 		relationOf(msg('R'), foldedOID, "rollup_deltas", "queue", "priority", "pruned", "failed"),
+		relationOf(msg('R'), nextLeafOID, "done_entries_4", leafColumns...),
+		relationOf(msg('R'), nextLogOID, "deltas_4", ledgerColumns...),
 	}
 }
 
@@ -56,6 +62,8 @@ func (testCatalog) Table(oid uint32, _, _ string, columns []string) (Table, erro
 	switch oid {
 	case leafOID:
 		t.Kind, t.LeafSlot = Rows, 3
+	case nextLeafOID:
+		t.Kind, t.LeafSlot = Rows, 4
 	case counterOID:
 		t.Kind, t.Slot, t.Value = Counters, at("ready_slot"), at("live")
 	case ringOID:
@@ -64,6 +72,8 @@ func (testCatalog) Table(oid uint32, _, _ string, columns []string) (Table, erro
 		t.Kind, t.Value = Rollups, at("pruned")
 	case ledgerOID:
 		t.Kind, t.LeafSlot, t.Value = Ledger, 3, at("delta")
+	case nextLogOID:
+		t.Kind, t.LeafSlot, t.Value = Ledger, 4, at("delta")
 	case bucketedOID:
 		t.Kind, t.Slot, t.Value, t.Bucket = Counters, at("ready_slot"), at("live"), at("counter_bucket")
 	case foldedOID:

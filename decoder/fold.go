@@ -9,12 +9,42 @@ import (
 // fold gathers changes into an Effect. The zero value is ready; reset makes it ready again and
 // keeps its memory, which the hot path of many small transactions lives on.
 type fold struct {
-	e        Effect // but for Rows and Pending
+	e        Effect // but for rows, pending and rollups
 	rows     sums
 	pending  sums
 	tokens   []Token
 	countsAt map[counterRow]int
+	rollups  rollups
+	folded   rollups
 }
+
+// rollups are changes of rollups, one a (queue, priority).
+type rollups struct {
+	list []RollupChange
+	at   map[rollupKey]int
+}
+
+type rollupKey struct {
+	queue    string
+	priority int16
+}
+
+// of finds a change, or makes one; it says whether it was there.
+func (r *rollups) of(c RollupChange) (*RollupChange, bool) {
+	k := rollupKey{c.Queue, c.Priority}
+	i, ok := r.at[k]
+	if !ok {
+		if r.at == nil {
+			r.at = make(map[rollupKey]int)
+		}
+		i = len(r.list)
+		r.at[k] = i
+		r.list = append(r.list, c)
+	}
+	return &r.list[i], ok
+}
+
+func (r *rollups) reset() { r.list, r.at = emptySlice(r.list), emptied(r.at) }
 
 // counterRow names one row of the counter table.
 type counterRow struct {
@@ -24,13 +54,26 @@ type counterRow struct {
 
 func (f *fold) reset() {
 	f.e = Effect{
-		Truncated: f.e.Truncated[:0], Pruned: f.e.Pruned[:0], Counters: f.e.Counters[:0],
-		LedgerEmptied: f.e.LedgerEmptied[:0], Whole: f.e.Whole[:0], Rollups: f.e.Rollups[:0], Folded: f.e.Folded[:0],
+		Truncated: f.e.Truncated[:0], Pruned: emptySlice(f.e.Pruned), Counters: emptySlice(f.e.Counters),
+		LedgerEmptied: f.e.LedgerEmptied[:0], Whole: f.e.Whole[:0],
 	}
 	f.rows.reset()
 	f.pending.reset()
+	f.rollups.reset()
+	f.folded.reset()
 	f.tokens = f.tokens[:0]
 	f.countsAt = emptied(f.countsAt)
+}
+
+// large is from where on memory is not kept for the next transaction, nor copied for the journal: a rebuild
+// writes every counter row in one.
+const large = 4096
+
+func emptySlice[T any](s []T) []T {
+	if cap(s) > large {
+		return nil
+	}
+	return s[:0]
 }
 
 // emptied clears a map, or drops it when it once held much: clearing costs the capacity, and one bulk
@@ -82,35 +125,22 @@ func (f *fold) resetCounters() {
 }
 
 func (f *fold) setRollup(c RollupChange) {
-	if o := find(f.e.Rollups, c); o != nil {
+	if o, there := f.rollups.of(c); there {
 		c.Fresh = c.Fresh || o.Fresh
 		*o = c
-		return
 	}
-	f.e.Rollups = append(f.e.Rollups, c)
 }
 
 func (f *fold) foldAway(c RollupChange) {
-	if o := find(f.e.Folded, c); o != nil {
+	if o, there := f.folded.of(c); there {
 		o.Completed += c.Completed
 		o.Failed += c.Failed
-		return
 	}
-	f.e.Folded = append(f.e.Folded, c)
-}
-
-func find(in []RollupChange, c RollupChange) *RollupChange {
-	for i := range in {
-		if o := &in[i]; o.Queue == c.Queue && o.Priority == c.Priority {
-			return o
-		}
-	}
-	return nil
 }
 
 func (f *fold) resetRollups() {
 	f.e.RollupsReset = true
-	f.e.Rollups = f.e.Rollups[:0]
+	f.rollups.reset()
 }
 
 // then puts a later effect of the same transaction on top of this one.
@@ -142,10 +172,10 @@ func (f *fold) then(o *fold) {
 	if o.e.RollupsReset {
 		f.resetRollups()
 	}
-	for _, c := range o.e.Rollups {
+	for _, c := range o.rollups.list {
 		f.setRollup(c)
 	}
-	for _, c := range o.e.Folded {
+	for _, c := range o.folded.list {
 		f.foldAway(c)
 	}
 	if o.e.Marker.Seen {
@@ -159,13 +189,13 @@ func (f *fold) effect() Effect {
 	e := f.e
 	e.Truncated = clip(f.e.Truncated)
 	e.Rows = f.rows.nonzero()
-	e.Pruned = clip(f.e.Pruned)
-	e.Counters = clip(f.e.Counters)
+	e.Pruned = handOver(&f.e.Pruned)
+	e.Counters = handOver(&f.e.Counters)
 	e.LedgerEmptied = clip(f.e.LedgerEmptied)
 	e.Pending = f.pending.nonzero()
 	e.Whole = clip(f.e.Whole)
-	e.Rollups = clip(f.e.Rollups)
-	e.Folded = clip(f.e.Folded)
+	e.Rollups = handOver(&f.rollups.list)
+	e.Folded = handOver(&f.folded.list)
 	return e
 }
 
@@ -174,4 +204,14 @@ func clip[T any](s []T) []T {
 		return nil
 	}
 	return slices.Clone(s)
+}
+
+// handOver is clip, but gives a large slice away instead of copying it.
+func handOver[T any](s *[]T) []T {
+	if len(*s) <= large {
+		return clip(*s)
+	}
+	out := *s
+	*s = nil
+	return out
 }

@@ -10,7 +10,7 @@ type sums struct {
 }
 
 func (s *sums) reset() {
-	s.list, s.at, s.last = s.list[:0], emptied(s.at), 0
+	s.list, s.at, s.last = emptySlice(s.list), emptied(s.at), 0
 }
 
 // key is a group as it stands in a message: the queue name still points into the buffer.

@@ -2,6 +2,8 @@ package replication
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,7 +52,15 @@ func Needed(name string, s Sources) []Publication {
 }
 
 // PublicationName is the default name of the first: it serves one awa schema.
-func PublicationName(schema string) string { return "awa_counterd_" + plain(schema) }
+// A name that is cut or changed gets a hash, which tells it from others.
+func PublicationName(schema string) string {
+	name := plain(schema)
+	if name != schema {
+		sum := sha256.Sum256([]byte(schema))
+		name += "_" + hex.EncodeToString(sum[:4])
+	}
+	return "awa_counterd_" + name
+}
 
 // LedgerPublicationName is the name of the second.
 func LedgerPublicationName(first string) string {

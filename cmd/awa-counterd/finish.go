@@ -63,6 +63,10 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err := agree(ctx, one); err != nil {
 		return err
 	}
+	// What an earlier finish asked for, that did not live to take it back, must not be taken for ours.
+	if err := checkpoint.AskToLeave(ctx, conn, string(l.Schema), false); err != nil {
+		return err
+	}
 	alone, err := checkpoint.TryFinish(ctx, conn, string(l.Schema))
 	if err != nil {
 		return err

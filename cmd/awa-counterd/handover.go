@@ -49,6 +49,9 @@ func (h *handOver) steps(ctx context.Context) error {
 		return err
 	}
 	// Nobody corrects any more: what a daemon that had just taken over may have slipped in goes as well.
+	if err := h.fresh(ctx); err != nil {
+		return err
+	}
 	if _, err := h.move(ctx); err != nil {
 		return err
 	}
@@ -58,7 +61,20 @@ func (h *handOver) steps(ctx context.Context) error {
 	if err := h.one.Trust(ctx); err != nil {
 		return err
 	}
+	if err := h.fresh(ctx); err != nil {
+		return err
+	}
 	return agree(ctx, h.one) // nobody slipped in between the look and the marker
+}
+
+// fresh refuses while a ledger has changes of another generation: the counters are right with them, and awa's
+// next fold drops them.
+func (h *handOver) fresh(ctx context.Context) error {
+	stale, err := h.one.Stale(ctx)
+	if err == nil && stale != "" {
+		err = pg.Refuse("run it again; it waits for that", "not finished: %s", stale)
+	}
+	return err
 }
 
 // answerWithin is how long a daemon may take to do as it is asked: it looks once a second, and stops within 10.
@@ -77,10 +93,8 @@ func (h *handOver) redistribute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if stale, err := h.one.Stale(ctx); err != nil {
+	if err := h.fresh(ctx); err != nil {
 		return err
-	} else if stale != "" {
-		return pg.Refuse("run it again; it waits for that", "not finished: %s", stale)
 	}
 	moved, err := h.move(ctx)
 	if err != nil {

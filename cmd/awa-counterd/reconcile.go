@@ -142,6 +142,13 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	if queues := queuesOf(after.Drifts); len(queues) > 0 {
 		why = append(why, fmt.Sprintf("new drift within %s on queue %s", c.Observe, strings.Join(queues, ", ")))
 	}
+	stale, err := one.Stale(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if stale != "" {
+		why = append(why, stale)
+	}
 	if len(old) > 0 {
 		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
 	}
@@ -151,7 +158,7 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 		r.Notes = append(r.Notes, "producers, command lines and psql do not register with awa: that none of an old version is left cannot be seen from here")
 	}
 	if len(why) > 0 {
-		return pg.Refuse("stop the old writers and run this again, or use awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil
+		return pg.Refuse("stop the old writers, let awa's new leader prune, and run this again, or use awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil
 	}
 	if err := one.Trust(ctx); err != nil {
 		return nil, err

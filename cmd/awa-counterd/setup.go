@@ -41,7 +41,7 @@ func (o *own) run(ctx context.Context, s streams, plan planner, early bool, done
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	l, err := o.layout(ctx, conn)
 	if errors.Is(err, awa.ErrNotYet) && early {
-		_, _ = fmt.Fprintf(s.err, "setup: %v: nothing of it can be published or granted before awa's migration, the trust marker included; run this again after it\n", err)
+		_, _ = fmt.Fprintf(s.err, "setup: %v: what the daemon needs of it, the right on the trust marker included, is published and granted after awa's migration; run this again after it\n", err)
 		err = nil
 	}
 	if err != nil {

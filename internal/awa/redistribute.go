@@ -52,7 +52,7 @@ func (l *Layout) SweepSlot(leaf Leaf) string {
 // StaleLedger counts the rows of the ledger's leaf that are of another generation than its slot: readers
 // count them, and the next fold drops them.
 func (l *Layout) StaleLedger(leaf Leaf) string {
-	return fmt.Sprintf(`select count(*) from %s d where d.%s <> (select s.generation from %s s where s.slot = %d)`,
+	return fmt.Sprintf(`select count(*) from %s d where d.%s is distinct from (select s.generation from %s s where s.slot = %d)`,
 		l.Schema.table(leaf.Ledger.Name), generationColumn, l.Schema.table(ringSlotsTable), leaf.Slot)
 }
 

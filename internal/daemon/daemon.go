@@ -20,13 +20,13 @@ import (
 
 // Daemon keeps the counters of one awa schema until it is told to stop.
 type Daemon struct {
-	opts       Options
-	log        *zap.Logger
-	started    bool   // a session got as far as streaming, or as standing by
-	last       string // the instance of the last session
-	toldMarker string // what was said last of a marker that cannot be cleared
-	follows    bool   // another daemon's lead was seen, and none of ours since
-	broken     string // why the slot of the last session cannot be read any further; "" if it can
+	opts    Options
+	log     *zap.Logger
+	started bool   // a session got as far as streaming, or as standing by
+	last    string // the instance of the last session
+	left    left   // what the last session had
+	follows bool   // another daemon's lead was seen, and none of ours since
+	broken  string // why the slot of the last session cannot be read any further; "" if it can
 }
 
 // New makes a Daemon.

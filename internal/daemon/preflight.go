@@ -116,6 +116,7 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 		default:
 			return nil, asRefusal(err, d.opts.Source.User())
 		}
+		d.tend(ctx, c, "awa's tables are not there, or being changed")
 		select {
 		case <-ctx.Done():
 			return nil, errStopped

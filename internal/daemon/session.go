@@ -36,8 +36,9 @@ type session struct {
 	slot      string
 	identity  checkpoint.Identity
 	core      *applier.Core
-	retained  int64 // bytes of WAL, as last read
-	guarded   bool  // they are past the soft limit
+	pruned    time.Time // when a leader that does not count emptied a slot last, as a checkpoint said
+	retained  int64     // bytes of WAL, as last read
+	guarded   bool      // they are past the soft limit
 	status    ticker
 	leaving   bool // finish has asked us to
 	holding   bool // finish moves counters about
@@ -113,24 +114,16 @@ func (s *session) abandon(reason error) {
 	s.log.Warn("trust: marker cleared", zap.String("reason", reason.Error()))
 }
 
-// disown clears a marker that nobody vouches for when a session cannot begin, as far as this role may: what
-// keeps it from beginning may take a person to mend.
+// disown looks after what there is when a session cannot begin: what keeps it from that may take a person to
+// mend.
 func (s *session) disown(reason error) {
-	if s.layout == nil || !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff || errors.Is(reason, errStopped) || errors.Is(reason, errFinished) {
+	if errors.Is(reason, errStopped) || errors.Is(reason, errFinished) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	cleared, err := s.d.clearUnvouched(ctx, s.control, s.layout)
-	switch {
-	case err != nil:
-		if text := err.Error(); text != s.d.toldMarker {
-			s.d.toldMarker = text
-			s.log.Warn("trust: nobody vouches for the marker, and this role cannot clear it", zap.Error(err))
-		}
-	case cleared:
-		s.log.Warn("trust: marker cleared", zap.String("reason", "nobody vouches for the counters: "+reason.Error()))
+	if s.layout != nil {
+		s.d.left.layout = s.layout
 	}
+	s.d.tend(context.Background(), s.control, reason.Error())
 }
 
 const statementTimeout = 30 * time.Second

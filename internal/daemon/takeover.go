@@ -145,6 +145,9 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 	var position pglogrepl.LSN
 	if reason := resume.FreshReason(f); reason != "" {
 		s.log.Info("scanning afresh", zap.String("reason", reason))
+		if f.Stored != nil {
+			s.pruned = f.Stored.Pruned // history, whatever becomes of the books
+		}
 		f.Stored = nil
 		if position, err = s.remake(ctx, f.Slot != nil); err != nil {
 			return 0, nil, err
@@ -221,6 +224,7 @@ func (s *session) name(database string) {
 		name = replication.PublicationName(schema)
 	}
 	s.pubs = replication.Needed(name, s.layout)
+	s.d.left.layout, s.d.left.slot = s.layout, s.slot
 }
 
 func names(pubs []replication.Publication) (out []string) {
@@ -231,7 +235,7 @@ func names(pubs []replication.Publication) (out []string) {
 }
 
 func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *checkpoint.Stored) (applier.Start, error) {
-	start := applier.Start{Position: position}
+	start := applier.Start{Position: position, Pruned: s.pruned}
 	var err error
 	if stored != nil {
 		start.Resumes, start.Groups, start.Unseen = true, stored.Groups, stored.Unseen

@@ -79,7 +79,9 @@ func (s *sim) checkGroup(g terminal.Group) {
 		want.Rows += off
 	}
 	s.checkEqual(g, want, got)
-	require.GreaterOrEqual(s.t, got.Rows, int64(0), s.at("the books of %s are acted on below 0", g))
+	if got.Rows < 0 {
+		require.Fail(s.t, s.at("the books of %s are acted on below 0", g))
+	}
 }
 
 // checkEqual compares every contribution, and the sum that the books keep of them.
@@ -110,6 +112,15 @@ func (s *sim) checkWrite(c applier.Write) {
 	}
 }
 
+// checkScans: a scan's snapshot keeps awa up to 0.6.5 from folding, so beside a ledger they come one by one.
+func (s *sim) checkScans() {
+	most := 2
+	if s.shape.HasLedger() {
+		most = 1
+	}
+	require.LessOrEqual(s.t, s.scans, most, s.at("scans crowd each other"))
+}
+
 // checkMaySet: every unit agreed with a scan taken after its books were filled.
 func (s *sim) checkMaySet() {
 	want := 2
@@ -133,7 +144,9 @@ func (s *sim) checkHonest() {
 	}
 	for g, d := range s.drifts {
 		age := s.now.Sub(s.driftAt[g])
-		require.LessOrEqual(s.t, age, bound, s.at("trusted, but %s has been off by %d for %s", g, d, age))
+		if age > bound {
+			require.Fail(s.t, s.at("trusted, but %s has been off by %d for %s", g, d, age))
+		}
 	}
 }
 
@@ -181,6 +194,7 @@ func (s *sim) checkRest() {
 			require.False(s.t, k.bucket == ownBucket && v == 0, s.at("our counter row of %s is at 0 and stays", k))
 		}
 	}
+	s.core.SameTables(s.now.Add(1))
 	st := s.core.Status(s.now)
 	require.True(s.t, s.mark, s.at("at rest, the marker is not set: %s", st.Reason))
 	s.checkBlame(st)

@@ -4,5 +4,8 @@
 // publication's verdict and the decision to resume are the real ones. It crashes them between any two
 // steps, and finds each mutant of docs/design.md §15 by itself (internal/mutants).
 //
+// Every scenario is played for every shape of awa's counters that it makes sense for (docs/design.md §12), and
+// beside a ledger for what prunes of different releases fold.
+//
 // Invariants: nothing here reads a clock or waits; a seed is the whole of a run. All of it is tests.
 package sim

@@ -41,6 +41,7 @@ type sim struct {
 	pending   []func() // commands under way, in no order but writes among themselves
 	writes    []func()
 	scanned   map[int32]int // scans taken in by this session
+	scans     int           // scans under way
 	steps     int
 	due       time.Time // when the Core asked to be called
 	looked    time.Time // by the monitor
@@ -78,7 +79,7 @@ const bound = 400 * time.Millisecond
 func (s *sim) start() {
 	s.session++
 	s.leader = fmt.Sprint("i", s.session)
-	s.core, s.pending, s.writes = nil, nil, nil
+	s.core, s.pending, s.writes, s.scans = nil, nil, nil, 0
 	s.looked = s.now
 	s.writer = applier.NewWriter(server{s}, s.shape.statements(), "awa", s.leader)
 	if s.mark { // the first statement of a session
@@ -94,7 +95,7 @@ func (s *sim) start() {
 	}
 	s.identity = checkpoint.Identity{
 		Slot: "s", Publications: []uint32{1, 2}, PublicationState: fmt.Sprint(s.altered), SystemIdentifier: "1", Timeline: 1,
-		Relations: s.shape.layout().OIDs(),
+		Relations: s.shape.layout().OIDs(), Shape: s.shape.layout().Fingerprint(),
 	}
 	found := resume.Found{
 		Stored: s.stored, Identity: s.identity, End: s.lsn, Broken: s.broken, Rows: 1 << 30,
@@ -196,6 +197,8 @@ func (s *sim) run(cmds []applier.Command) {
 			s.checkWrite(c)
 			s.writes = append(s.writes, s.write(core, c, alive))
 		case applier.StartScan:
+			s.scans++
+			s.checkScans()
 			s.pending = append(s.pending, s.scanning(core, c, alive))
 		case applier.Persist:
 			s.pending = append(s.pending, func() { s.persist(core, c.Checkpoint, alive) })
@@ -246,6 +249,7 @@ func (s *sim) scanning(core *applier.Core, c applier.StartScan, alive func() boo
 		if !alive() {
 			return
 		}
+		s.scans--
 		if !ok {
 			core.Scanned(s.now, c.Unit, applier.Scan{}, errors.New("lock timeout"))
 			s.drive()
@@ -372,5 +376,7 @@ func (s *sim) monitor() {
 		s.start()
 	case !s.published(), s.identity.PublicationState != fmt.Sprint(s.altered):
 		s.crash()
+	default:
+		s.core.SameTables(s.now)
 	}
 }

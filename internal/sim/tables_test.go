@@ -15,7 +15,7 @@ type key struct {
 }
 
 func (k key) compare(o key) int {
-	if c := k.Group.Compare(o.Group); c != 0 {
+	if c := k.Compare(o.Group); c != 0 {
 		return c
 	}
 	return cmp.Compare(k.bucket, o.bucket)

@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// left is what the last session had, for the time in which there is none: what comes next may wait for a
+// migration of awa's, or for a person.
+type left struct {
+	layout *awa.Layout
+	slot   string
+	told   string // what was said last of a marker that cannot be cleared
+}
+
+// tend looks after what a session left, on a connection that has nothing else to do: a marker that nobody
+// vouches for is cleared as far as this role may, and a replication slot that nobody reads keeps no more WAL
+// than it may.
+func (d *Daemon) tend(ctx context.Context, c *pgx.Conn, reason string) {
+	if d.left.layout == nil || c == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if d.left.layout.HasMarker && d.opts.Trust != applier.TrustOff {
+		d.clearLeft(ctx, c, reason)
+	}
+	most := d.opts.MaxRetained
+	slot, err := replication.ReadSlot(ctx, c, d.left.slot)
+	if err != nil || slot.Active || most == 0 || slot.Retained <= most {
+		return
+	}
+	if err := replication.Drop(ctx, c, d.left.slot); err == nil {
+		d.log.Warn("WAL piled up behind the replication slot while nobody reads it; the slot was dropped, and everything will be scanned afresh",
+			zap.String("slot", d.left.slot), zap.String("retained", compact(uint64(slot.Retained)))) //nolint:gosec // positive
+	}
+}
+
+func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) {
+	cleared, err := d.clearUnvouched(ctx, c, d.left.layout)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+	case err != nil:
+		if text := err.Error(); text != d.left.told {
+			d.left.told = text
+			d.log.Warn("trust: nobody vouches for the marker, and it cannot be cleared", zap.Error(err))
+		}
+	case cleared:
+		d.log.Warn("trust: marker cleared", zap.String("reason", "nobody vouches for the counters: "+reason))
+	}
+}
