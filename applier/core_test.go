@@ -194,3 +194,15 @@ func TestAgesEndWithoutATransaction(t *testing.T) {
 	answer("150:150:")
 	require.Zero(t, b.core.ages.oldest(b.now, b.now))
 }
+
+// An old leader that empties slots is an old binary at work, whatever it does to the drifts.
+func TestOldPrunesAreAnOldBinary(t *testing.T) {
+	b := newBench(t)
+	b.core.books = filled(t, 0)
+	b.core.cfg.Shape.Ledger = true
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{Truncated: []int32{0}, LedgerEmptied: []int32{0}, Whole: []int32{0}})})
+	require.False(t, b.core.uncountedSince(b.now, time.Minute), "a leader that counts")
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(102, decoder.Effect{Truncated: []int32{0}})})
+	require.True(t, b.core.uncountedSince(b.now, time.Minute))
+	require.Zero(t, b.core.uncounted.total)
+}

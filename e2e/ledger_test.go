@@ -211,6 +211,31 @@ func TestReconcileOnTheLedger(t *testing.T) {
 	require.Zero(t, code, out)
 }
 
+// Changes of another generation are counted by readers and dropped by awa's next fold: no command sets the
+// marker for good over them.
+func TestNoTrustOverAStaleLedger(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	k := fleet.Key{Slot: 1, Queue: "q", Priority: 1}
+	e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 5, "failed", "") })
+	e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return w.LateDelta(t.Context(), tx, k, 3) })
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = null`)
+	code, out, errs := e.command("reconcile", "--trust", "--observe", "1s")
+	require.Equal(t, refused, code, out+errs)
+	require.Contains(t, errs, "slot 1 has 1 changes of another generation")
+	e.marker(false, 0)
+	d := e.daemon("--checkpoint-interval", "100ms")
+	e.marker(true, 15*time.Second)
+	code, _, errs = e.command("finish", "--quiet-period", "1s", "--timeout", "4s")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "not finished within 4s: slot 1 has 1 changes of another generation")
+	e.foldAll()
+	e.balanced(2 * time.Second)
+	code, out, errs = e.command("finish", "--quiet-period", "1s", "--timeout", "20s")
+	require.Zero(t, code, out+errs)
+	require.Zero(t, d.wait(5*time.Second))
+	e.byBucket()
+}
+
 // A counter table in which our bucket is not free is refused by name.
 func TestRefusesATakenBucket(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})

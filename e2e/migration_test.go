@@ -117,6 +117,26 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 	require.Zero(t, d.stop())
 }
 
+// While a migration of awa's is under way nobody works on the counters, and nobody trusts them: its steps
+// commit one by one, and one of them sets the marker.
+func TestMarkerIsKeptClearedDuringAMigration(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon()
+	e.marker(true, 15*time.Second)
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	_, err = conn.Exec(t.Context(), `select pg_advisory_lock(x'4157415f4d494752'::int8)`)
+	require.NoError(t, err)
+	d.logged("waiting for awa's migrations to end", 10*time.Second)
+	e.marker(false, 2*time.Second)
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`)
+	e.marker(false, 5*time.Second)
+	require.NoError(t, conn.Close(t.Context()))
+	e.marker(true, 15*time.Second)
+	require.Zero(t, d.stop())
+}
+
 // Before awa's migration setup does what it can, and says what it cannot.
 func TestSetupBeforeTheMigration(t *testing.T) {
 	e := newEnv(t, fleet.Layout{NoCounter: true, Slots: 4})

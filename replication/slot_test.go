@@ -27,3 +27,12 @@ func TestSlotBelongsToUs(t *testing.T) {
 	require.Error(t, ours.CheckOurs("other"))
 	require.Error(t, Slot{Name: "s", Plugin: "wal2json", Database: "db"}.CheckOurs("db"))
 }
+
+// Names that begin alike must not share a publication: two daemons would take each other's tables out.
+func TestPublicationNamesTellSchemasApart(t *testing.T) {
+	require.Equal(t, "awa_counterd_awa", PublicationName("awa"))
+	require.NotEqual(t, PublicationName("awa_queue_storage_eu"), PublicationName("awa_queue_storage_us"))
+	long := strings.Repeat("x", 63)
+	require.LessOrEqual(t, len(LedgerPublicationName(PublicationName(long))), 63)
+	require.NotEqual(t, LedgerPublicationName(long), long)
+}

@@ -2,14 +2,13 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -28,7 +27,7 @@ func (d *Daemon) tend(ctx context.Context, c *pgx.Conn, reason string) {
 	if d.left.layout == nil || c == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if d.left.layout.HasMarker && d.opts.Trust != applier.TrustOff {
 		d.clearLeft(ctx, c, reason)
@@ -45,9 +44,14 @@ func (d *Daemon) tend(ctx context.Context, c *pgx.Conn, reason string) {
 }
 
 func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) {
+	// Briefly: rotations, prunes and migrations lock the same row, and the next look comes in a second.
+	if _, err := c.Exec(ctx, `set lock_timeout = '300ms'`); err != nil {
+		return
+	}
+	defer func() { _, _ = c.Exec(ctx, `reset lock_timeout`) }()
 	cleared, err := d.clearUnvouched(ctx, c, d.left.layout)
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case pg.IsBusy(err):
 	case err != nil:
 		if text := err.Error(); text != d.left.told {
 			d.left.told = text
