@@ -214,5 +214,11 @@ func All() []Mutant {
 			"a checkpoint shares its buckets with the books", "applier/books.go", "Cell: e.Clone()", "Cell: e.Cell",
 			"./applier", "TestWashAndSoil",
 		},
+		{
+			"finish without redistribution", "cmd/awa-counterd/handover.go",
+			"range append(slices.Clone(h.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf}) {",
+			"range append(slices.Clone(h.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf})[:0] {",
+			"./e2e", "TestFinishLeavesNothingForAFoldToThrowAway",
+		},
 	}
 }

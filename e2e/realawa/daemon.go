@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+)
+
+// daemon is the sidecar as a supervisor runs it: killed and started again.
+type daemon struct {
+	binary, url string
+
+	mu      sync.Mutex
+	process *sidecar.Sidecar
+	windows []window // the last one is open while it has no end
+	kills   int
+	errs    map[string]int
+	audits  int
+	waited  bool // it said that it waits for awa's migration
+	vouched chan struct{}
+	tail    []string // of its log
+}
+
+func startDaemon(binary, url string) (*daemon, error) {
+	d := &daemon{binary: binary, url: url, errs: make(map[string]int), vouched: make(chan struct{}, 1)}
+	return d, d.start()
+}
+
+func (d *daemon) start() error {
+	s, err := sidecar.Start(d.binary, nil, []string{"run", "--database-url", d.url, "--status-interval", "1s"}, d.hear)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.process = s
+	d.mu.Unlock()
+	return nil
+}
+
+// hear ends a window when the daemon that came back sets the marker.
+func (d *daemon) hear(line string, e sidecar.Entry) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tail = append(d.tail, line)
+	if len(d.tail) > 4000 {
+		d.tail = d.tail[1000:]
+	}
+	text := e.Text()
+	switch {
+	case strings.HasPrefix(text, "trust: marker set"):
+		if n := len(d.windows); n > 0 && d.windows[n-1].ended.IsZero() {
+			d.windows[n-1].ended = time.Now()
+		}
+		select {
+		case d.vouched <- struct{}{}:
+		default:
+		}
+	case strings.Contains(text, "waiting for awa"):
+		d.waited = true
+	case strings.Contains(text, "books disagreed with a scan"):
+		d.audits++
+	}
+	if level, _ := e["level"].(string); level == "error" {
+		d.errs[normalise(text)]++
+	}
+}
+
+// kill ends it with SIGKILL and starts it again, as a supervisor would.
+func (d *daemon) kill() error {
+	d.mu.Lock()
+	if n := len(d.windows); n == 0 || !d.windows[n-1].ended.IsZero() {
+		d.windows = append(d.windows, window{began: time.Now()})
+	}
+	d.kills++
+	p := d.process
+	d.mu.Unlock()
+	p.Kill()
+	return d.start()
+}
+
+// torment kills it n times, about every so often.
+func (d *daemon) torment(ctx context.Context, n int, every time.Duration, seed uint64) error {
+	r := rand.New(rand.NewPCG(seed, 7))
+	for range n {
+		if err := pause(ctx, every/2+time.Duration(r.Int64N(int64(every)))); err != nil {
+			return nil // the play is over
+		}
+		if err := d.kill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end waits for the process, which was asked to leave; it is killed when it does not.
+func (d *daemon) end(within time.Duration) int {
+	select {
+	case <-d.process.Done():
+		return d.process.ExitCode()
+	case <-time.After(within):
+		d.process.Kill()
+		return -1
+	}
+}
+
+// discard makes sure that no process is left.
+func (d *daemon) discard() {
+	d.process.Signal(syscall.SIGKILL)
+	<-d.process.Done()
+}
+
+func (d *daemon) said() (kills, audits int, windows []window, errs map[string]int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.kills, d.audits, slices.Clone(d.windows), maps.Clone(d.errs)
+}
+
+// command runs one of the binary's other commands.
+func (d *daemon) command(ctx context.Context, args ...string) (code int, out, errs string) {
+	cmd := exec.CommandContext(ctx, d.binary, append([]string{args[0], "--database-url", d.url}, args[1:]...)...)
+	var o, e strings.Builder
+	cmd.Stdout, cmd.Stderr = &o, &e
+	err := cmd.Run()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		return -1, "", err.Error()
+	}
+	return cmd.ProcessState.ExitCode(), o.String(), e.String()
+}
+
+// status is what an operator reads: the next step, and the queues still written uncounted.
+func (d *daemon) status(ctx context.Context, quiet time.Duration) (next string, queues []string) {
+	code, out, errs := d.command(ctx, "status", "--json", "--quiet-period", quiet.String())
+	var s struct {
+		Next      string `json:"next_step"`
+		Uncounted []struct {
+			Queue string `json:"queue"`
+		} `json:"uncounted_writes"`
+	}
+	if code != 0 || json.Unmarshal([]byte(out), &s) != nil {
+		return lastLine(errs), nil
+	}
+	for _, u := range s.Uncounted {
+		queues = append(queues, u.Queue)
+	}
+	slices.Sort(queues)
+	return s.Next, queues
+}
+
+// pause waits, or until the play is over.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	selection
+	parts   string
+	daemon  string
+	results string
+	report  string
+	only    string
+	again   bool
+	patient bool
+	logs    string
+	times   int
+}
+
+func main() {
+	o := options{}
+	var old, release, leads, rings string
+	flag.StringVar(&o.parts, "part", "pairs", "what to play, comma-separated: pairs, short, pair20000, long, errors, migrate; none: only write the report")
+	flag.StringVar(&old, "old", "", "only these old releases")
+	flag.StringVar(&release, "new", "", "only these new releases")
+	flag.StringVar(&leads, "leads", "", "only with this side leading: old, new")
+	flag.StringVar(&rings, "ring", "", "only with a ring that: turns, stands")
+	flag.Uint64Var(&o.seed, "seed", 1, "the schedule")
+	flag.StringVar(&o.daemon, "daemon", "bin/awa-counterd", "the binary")
+	flag.StringVar(&o.results, "results", "tmp/realawa", "where finished cells are kept")
+	flag.StringVar(&o.report, "report", "", "the document to write, docs/compatibility.md for example")
+	flag.StringVar(&o.only, "only", "", "play only this half of a cell: control, with")
+	flag.BoolVar(&o.again, "again", false, "play what is there already")
+	flag.BoolVar(&o.patient, "patient", false, "wait until awa itself takes the old runtimes for gone, instead of ageing their rows")
+	flag.StringVar(&o.logs, "logs", "", "keep the logs of servers and daemons in this directory")
+	flag.IntVar(&o.times, "times", 20, "migrations of -part migrate")
+	flag.Parse()
+	o.old, o.new, o.leads, o.rings = list(old), list(release), list(leads), list(rings)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "realawa: FAILED:", err)
+		os.Exit(1)
+	}
+}
+
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func run(ctx context.Context, o options) error {
+	v, err := venvDir()
+	if err != nil {
+		return err
+	}
+	var bad []error
+	for _, part := range list(o.parts) {
+		if part == "none" {
+			continue
+		}
+		if part == "migrate" {
+			bad = append(bad, o.migrations(ctx, v))
+			continue
+		}
+		o.part = part
+		plans, err := o.plans()
+		if err != nil {
+			return err
+		}
+		for i := range plans {
+			if err := o.play(ctx, v, &plans[i]); err != nil {
+				bad = append(bad, err)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+	if o.report != "" {
+		bad = append(bad, writeReport(store(o.results), o.report))
+	}
+	return errors.Join(bad...)
+}
+
+// play plays what is missing of a cell. A problem of a play is kept with it and said again every time.
+func (o *options) play(ctx context.Context, v venvs, p *plan) error {
+	s := store(o.results)
+	c := cell{}
+	if !o.again {
+		if err := s.load(p.name(), &c); err != nil {
+			return err
+		}
+	}
+	c.Plan = *p
+	for _, release := range []string{p.Old, p.New} {
+		if err := v.obtain(ctx, release); err != nil {
+			return err
+		}
+	}
+	halves := []struct {
+		name, binary string
+		into         **result
+	}{{"control", "", &c.Control}, {"with", o.daemon, &c.With}}
+	var bad []error
+	for _, h := range halves {
+		if o.only != "" && o.only != h.name || c.Control != nil && c.Control.Impossible != "" {
+			continue
+		}
+		if *h.into == nil {
+			began := time.Now()
+			r, err := perform(ctx, p, v, h.binary, o)
+			if err != nil {
+				return fmt.Errorf("%s: %w\nreplay: %s", h.name, err, p.replay())
+			}
+			*h.into = r
+			if err := s.save(p.name(), &c); err != nil {
+				return err
+			}
+			fmt.Printf("%s %s: %s\n", p.name(), h.name, r.line(time.Since(began)))
+		}
+		for _, problem := range (*h.into).Problems {
+			bad = append(bad, fmt.Errorf("%s %s: %s\nreplay: %s", p.name(), h.name, problem, p.replay()))
+		}
+	}
+	return errors.Join(bad...)
+}
+
+// line is a play in one line, for those who watch.
+func (r *result) line(took time.Duration) string {
+	if r.Impossible != "" {
+		return r.Impossible
+	}
+	text := fmt.Sprintf("%s; migrate %d× %s; %d jobs, %d rows uncounted; quiet: %d of %d groups wrong by %d; laps %.1f, then %.1f: %d wrong; lying %.1f s; naive off by %d, doubled %d; errors %d, failed prunes %d+%d, folds %d, pending p95 %d",
+		took.Round(time.Second), r.Migrate.Attempts, r.Migrate.Fleet, r.jobs(), r.Stream.RowsUncounted, r.Stopped.Wrong, r.Stopped.Groups, r.Stopped.Jobs,
+		r.MixLaps, r.Laps, r.TwoLaps.Wrong, r.Watch.Lying, r.Naive, r.Doubled, r.failures(), r.Prunes.FailedOld, r.Prunes.FailedNew, r.Stream.Folds, r.Watch.Pending)
+	if s := r.Sidecar; s != nil {
+		text += fmt.Sprintf("; killed %d×, %d dishonest, %.1f s in windows, oldest %.2f s, finish %d", s.Kills, r.Watch.Dishonest, r.Watch.Excused, r.Watch.Oldest, s.Finish)
+	}
+	return text
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// plan is a cell: what is played, twice.
+type plan struct {
+	Part  string `json:"part"`
+	Old   string `json:"old"`
+	New   string `json:"new"`
+	Leads string `json:"leads"` // old, new, or moves: the lead is taken away every few seconds
+	Ring  string `json:"ring"`  // turns or stands
+	Seed  uint64 `json:"seed"`
+
+	Mix   time.Duration `json:"mix"`   // at least, side by side
+	Jobs  int           `json:"jobs"`  // to be produced side by side, at least
+	Kills int           `json:"kills"` // of the daemon
+	Rows  int64         `json:"rows"`  // to be written uncounted, at least
+	Limit time.Duration `json:"limit"` // side by side, at most
+	Every time.Duration `json:"every"` // between two kills, about
+	Rates rates         `json:"rates"`
+}
+
+// rates are jobs a second.
+type rates struct {
+	Leader, Old, New float64
+}
+
+const (
+	turns  = "turns"
+	stands = "stands"
+	moves  = "moves"
+)
+
+func (p *plan) name() string {
+	return strings.Join([]string{p.Part, p.Old, p.New, p.Leads, p.Ring, fmt.Sprint(p.Seed)}, "-")
+}
+
+// replay is the command that plays it again.
+func (p *plan) replay() string {
+	return fmt.Sprintf("go run ./e2e/realawa -part %s -old %s -new %s -leads %s -ring %s -seed %d -again", p.Part, p.Old, p.New, p.Leads, p.Ring, p.Seed)
+}
+
+// selection is what the flags leave of everything.
+type selection struct {
+	part                   string
+	old, new, leads, rings []string
+	seed                   uint64
+}
+
+// basic is a cell of the table: half a minute side by side.
+func basic(part, old, release, leads, ring string, seed uint64) plan {
+	p := plan{
+		Part: part, Old: old, New: release, Leads: leads, Ring: ring, Seed: seed,
+		Mix: 25 * time.Second, Kills: 10, Rows: 2000, Limit: 55 * time.Second, Every: 1600 * time.Millisecond,
+		Rates: rates{Leader: 20, Old: 110, New: 50},
+	}
+	if ring == turns {
+		p.Rates = rates{Leader: 10, Old: 95, New: 35}
+	}
+	return p
+}
+
+// plans lists the cells of a part.
+func (s selection) plans() ([]plan, error) {
+	switch s.part {
+	case "pairs":
+		return s.pairs(), nil
+	case "short":
+		return []plan{basic("short", "0.6.0b1", "0.6.9", "new", turns, s.seed)}, nil
+	case "errors":
+		var all []plan
+		for i := range uint64(3) {
+			all = append(all, basic("errors", "0.6.0b1", "0.6.9", "old", turns, s.seed+i))
+		}
+		return all, nil
+	case "pair20000":
+		p := basic("pair20000", "0.6.0b1", "0.6.0b2", moves, turns, s.seed)
+		p.Jobs, p.Kills, p.Limit = 20_000, 50, 5*time.Minute
+		p.Rates = rates{Leader: 30, Old: 130, New: 80}
+		return []plan{p}, nil
+	case "long":
+		p := basic("long", "0.6.0b1", "0.6.9", moves, turns, s.seed)
+		p.Jobs, p.Kills, p.Limit, p.Every = 100_000, 100, 30*time.Minute, 6*time.Second
+		p.Rates = rates{Leader: 30, Old: 130, New: 80}
+		return []plan{p}, nil
+	}
+	return nil, fmt.Errorf("no part is called %s; there are pairs, short, pair20000, long, errors and migrate", s.part)
+}
+
+func (s selection) pairs() (all []plan) {
+	for _, old := range oldReleases {
+		for _, release := range newReleases {
+			for _, leads := range []string{"old", "new"} {
+				for _, ring := range []string{turns, stands} {
+					if chosen(s.old, old) && chosen(s.new, release) && chosen(s.leads, leads) && chosen(s.rings, ring) {
+						all = append(all, basic("pairs", old, release, leads, ring, s.seed))
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+func chosen(from []string, what string) bool { return len(from) == 0 || slices.Contains(from, what) }

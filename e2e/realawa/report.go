@@ -1,0 +1,153 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Between these the document says what is only imitated; it is not written here, and is kept.
+const (
+	imitatedBegin = "<!-- imitated -->\n"
+	imitatedEnd   = "<!-- /imitated -->\n"
+)
+
+// writeReport makes the document from all cells that are kept.
+func writeReport(s store, file string) error {
+	cells, err := s.all()
+	if err != nil {
+		return err
+	}
+	var tries attempts
+	if err := s.load("migrate", &tries); err != nil {
+		return err
+	}
+	imitated := ""
+	if b, err := os.ReadFile(file); err == nil {
+		_, rest, _ := strings.Cut(string(b), imitatedBegin)
+		imitated, _, _ = strings.Cut(rest, imitatedEnd)
+	}
+	return os.WriteFile(file, []byte(document(cells, &tries, imitated)), 0o644)
+}
+
+// all loads every cell of which both halves were played.
+func (s store) all() (cells []cell, err error) {
+	files, err := filepath.Glob(s.file("*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".json")
+		var c cell
+		if err := s.load(name, &c); err != nil {
+			return nil, err
+		}
+		if c.Control == nil || c.Plan.name() != name {
+			continue
+		}
+		if c.Control.Impossible != "" || c.With != nil && c.With.Sidecar != nil {
+			cells = append(cells, c)
+		}
+	}
+	slices.SortFunc(cells, func(a, b cell) int {
+		return cmp.Or(cmp.Compare(place(oldReleases, a.Plan.Old), place(oldReleases, b.Plan.Old)),
+			cmp.Compare(place(newReleases, a.Plan.New), place(newReleases, b.Plan.New)),
+			strings.Compare(b.Plan.Leads, a.Plan.Leads), strings.Compare(b.Plan.Ring, a.Plan.Ring), cmp.Compare(a.Plan.Seed, b.Plan.Seed))
+	})
+	return cells, nil
+}
+
+func place(releases []string, release string) int {
+	if i := slices.Index(releases, release); i >= 0 {
+		return i
+	}
+	return len(releases)
+}
+
+func document(cells []cell, tries *attempts, imitated string) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	of := func(parts ...string) (some []cell) {
+		for _, c := range cells {
+			if slices.Contains(parts, c.Plan.Part) {
+				some = append(some, c)
+			}
+		}
+		return some
+	}
+	p("# With awa's own releases\n")
+	server := "PostgreSQL"
+	if len(cells) > 0 {
+		server = cells[0].Control.Server
+	}
+	p("Made by `make e2e-awa`, %d cores, %s, %s. Each row was played twice with the same seed and schedule: without", runtime.NumCPU(), runtime.Version(), server)
+	p("us, and with us. An old fleet at work, `doctor`, `run`, the new release's `awa migrate`, new workers beside the old ones")
+	p("(one of each killed on the way), the daemon killed with SIGKILL again and again, the old ones gone, everybody quiet,")
+	p("`status`, `finish`, the new fleet alone for two laps of the ring or 15 s. *Wrong* is what a scan says: rows − counter − pending.\n")
+	p("| column | meaning |\n|---|---|")
+	p("| awa itself | errors of awa's workers in the control per 1,000 jobs, failed prunes aside; `runs` below %d, else with the most frequent kind |", fewErrors)
+	p("| wrong | groups wrong of all, and the jobs they are wrong by, when the old ones had gone and everybody was quiet; `then` two laps later |")
+	p("| lying | seconds for which the marker was set and a group had been wrong for longer than %s, looked at five times a second |", bound+follow)
+	p("| dishonest | looks, outside of the times when the daemon was dead or not yet back, at which the marker was set and a drift was older than that |")
+	p("| errors | of awa's workers per 1,000 jobs: without, with us; failed prunes are in the second table |")
+	p("| uncounted | rows of `done_entries` written beside the new schema without a ledger row, as a logical slot of the test's own shows them |")
+	p("\n| old | new | leads | ring | awa itself | without us: wrong, then | lying | with us: wrong, then | lying | dishonest | errors | kills | uncounted | made |")
+	p("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	for _, c := range of("pairs") {
+		p("%s", c.row())
+	}
+	b.WriteString("\n" + imitatedBegin + cmp.Or(imitated, "| any | 0.7 | | | *imitated*: no wheel of it is published | | | | | | | | | |\n") + imitatedEnd)
+	openTable(p, cells)
+	prunesTable(p, of("pairs"))
+	naiveTable(p, of("pairs"))
+	kindsTable(p, of("pairs"))
+	if longer := of("pair20000", "long"); len(longer) > 0 {
+		p("\n## Longer\n\nThe lead is taken from whoever has it every few seconds.\n")
+		p("| old | new | jobs | kills | uncounted | without us: wrong, then | with us: wrong, then | dishonest looks | took | made |\n|---|---|---|---|---|---|---|---|---|---|")
+		for _, c := range longer {
+			p("| %s | %s | %s | %d | %s | %s | %s | %d of %d | %s | %s |", c.Plan.Old, c.Plan.New, humanize.Comma(int64(c.With.jobs())), c.With.Sidecar.Kills,
+				humanize.Comma(c.With.Stream.RowsUncounted), c.Control.wrong(), c.With.wrong(), c.With.Watch.Dishonest, c.With.Watch.Trusted, c.With.Took.Round(time.Second), c.made())
+		}
+	}
+	errorsTable(p, of("errors"))
+	if len(tries.With) > 0 {
+		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 at %d jobs a second a worker, the sidecar waiting beside; called again after a deadlock, and after the third without workers.\n", gentle)
+		p("%s", strings.Join(tries.lines(), "\n"))
+	}
+	return b.String()
+}
+
+const fewErrors = 10
+
+// row is a line of the table.
+func (c *cell) row() string {
+	a, w := c.Control, c.With
+	if a.Impossible != "" {
+		return fmt.Sprintf("| %s | %s | %s | %s | no: %s | | | | | | | | | %s, %s |", c.Plan.Old, c.Plan.New, c.Plan.Leads, c.Plan.Ring, a.Impossible, a.At.Format(time.DateOnly), a.Commit)
+	}
+	itself := "runs"
+	if a.per1000(a.failures()) >= fewErrors {
+		itself = "partly: " + kinds(a.Errors, 1)[0]
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %.0f s | **%s** | %.1f s | **%d** of %d | %.1f, %.1f | %d | %s | %s |",
+		c.Plan.Old, c.Plan.New, c.Plan.Leads, c.Plan.Ring, itself, a.wrong(), a.Watch.Lying, w.wrong(), w.Watch.Lying, w.Watch.Dishonest, w.Watch.Trusted,
+		a.per1000(a.failures()), w.per1000(w.failures()), w.Sidecar.Kills, humanize.Comma(w.Stream.RowsUncounted), c.made())
+}
+
+func (r *result) wrong() string {
+	if r.Stopped.Wrong == 0 && r.TwoLaps.Wrong == 0 {
+		return "0, 0"
+	}
+	return fmt.Sprintf("%d of %d by %s, %d", r.Stopped.Wrong, r.Stopped.Groups, humanize.Comma(r.Stopped.Jobs), r.TwoLaps.Wrong)
+}
+
+func (c *cell) made() string {
+	return c.With.At.Format(time.DateOnly) + ", " + c.With.Commit
+}

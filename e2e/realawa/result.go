@@ -1,0 +1,185 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// cell is what is kept of a plan: both plays, once they were played.
+type cell struct {
+	Plan    plan    `json:"plan"`
+	Control *result `json:"control,omitempty"`
+	With    *result `json:"with,omitempty"`
+}
+
+// result is one play.
+type result struct {
+	At     time.Time     `json:"at"`
+	Commit string        `json:"commit"`
+	Server string        `json:"server"`
+	Took   time.Duration `json:"took"`
+
+	Impossible string    `json:"impossible,omitempty"` // why awa itself cannot be upgraded so; then nothing else is set
+	Migrate    migration `json:"migrate"`
+	Stream     books     `json:"stream"`
+	Watch      verdict   `json:"watch"`
+
+	Stopped  comparison `json:"stopped"` // the old ones gone and everybody quiet
+	TwoLaps  comparison `json:"two_laps"`
+	Laps     float64    `json:"laps"`       // after finish, made
+	MixLaps  float64    `json:"mix_laps"`   // of the ring, side by side
+	Turns    []int64    `json:"turns"`      // of the ring, side by side, twice a second
+	LedByOld float64    `json:"led_by_old"` // share of the looks at the leader side by side
+	Naive    int64      `json:"naive"`      // by how much +1/−1 was wrong when everybody was quiet
+	Doubled  int64      `json:"doubled"`    // the same on top of what awa counts
+
+	JobsOld  tally          `json:"jobs_old"`
+	JobsNew  tally          `json:"jobs_new"`
+	Errors   map[string]int `json:"errors"` // of awa's workers, from the server's log, by kind
+	Prunes   prunes         `json:"prunes"`
+	Sidecar  *sidecarResult `json:"sidecar,omitempty"`
+	Problems []string       `json:"problems,omitempty"`
+}
+
+type migration struct {
+	Attempts  int     `json:"attempts"`
+	Deadlocks int     `json:"deadlocks"` // of the migrator
+	Fleet     string  `json:"fleet"`     // what the old workers did in the end: live, paused, stopped
+	Seconds   float64 `json:"seconds"`
+}
+
+type comparison struct {
+	Groups  int     `json:"groups"`
+	Wrong   int     `json:"wrong"`
+	Jobs    int64   `json:"jobs"`    // that they are wrong by
+	Apart   int64   `json:"apart"`   // by how much awa's two readings differ, over queues
+	Seconds float64 `json:"seconds"` // from everybody quiet to everything right
+	Set     bool    `json:"set"`
+	First   string  `json:"first,omitempty"`
+}
+
+type prunes struct {
+	FailedOld int `json:"failed_old"`
+	FailedNew int `json:"failed_new"`
+	WeBlocked int `json:"we_blocked"` // failed prunes of new leaders with a session of ours in the way
+	Waits     int `json:"waits"`      // looks at which anybody of awa's waited for us
+	Looks     int `json:"looks"`
+	Pinned    int `json:"pinned"` // looks at which a session of ours held a snapshot
+}
+
+type sidecarResult struct {
+	Kills      int      `json:"kills"`
+	Doctor     int      `json:"doctor_exit"`
+	Status     []string `json:"status"` // its last line: side by side, and when the old ones had gone
+	Named      []string `json:"named"`  // queues that status named as written uncounted
+	Finish     int      `json:"finish_exit"`
+	Said       string   `json:"finish_said"`
+	DaemonExit int      `json:"daemon_exit"`
+	Left       []string `json:"left,omitempty"`
+	Errors     []string `json:"errors,omitempty"` // what the daemon logged as errors, by kind
+	Audits     int      `json:"audits_disagreed"`
+}
+
+// jobs is how many jobs were handled.
+func (r *result) jobs() int { return r.JobsOld.Made["handled"] + r.JobsNew.Made["handled"] }
+
+// failures are the workers' errors without failed prunes, which are counted apart.
+func (r *result) failures() (n int) {
+	for _, k := range r.Errors {
+		n += k
+	}
+	return n
+}
+
+func (r *result) per1000(n int) float64 { return 1000 * float64(n) / float64(max(1, r.jobs())) }
+
+// mostOf lists what there is most of.
+func mostOf(counts map[string]int, most int) []string {
+	keys := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b)) })
+	return keys[:min(most, len(keys))]
+}
+
+// kinds lists errors, most first, with how often they came.
+func kinds(errs map[string]int, most int) (out []string) {
+	for _, k := range mostOf(errs, most) {
+		out = append(out, fmt.Sprintf("%d× %s", errs[k], k))
+	}
+	return out
+}
+
+// weigh lists what a play has against it.
+func (r *result) weigh(p *plan) {
+	say := func(bad bool, format string, args ...any) {
+		if bad {
+			r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+		}
+	}
+	if r.Impossible != "" {
+		return
+	}
+	say(r.Stream.RowsUncounted < p.Rows, "only %d rows were written uncounted", r.Stream.RowsUncounted)
+	if r.Sidecar == nil {
+		say(r.Stopped.Wrong == 0, "the control ended right: this cell proves nothing")
+		return
+	}
+	say(r.Stopped.Wrong > 0, "%d groups wrong when everybody was quiet: %s", r.Stopped.Wrong, r.Stopped.First)
+	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
+	say(!r.TwoLaps.Set, "the marker is not set after finish")
+	say(r.Watch.Dishonest > 0, "%d dishonest looks, the first: %s", r.Watch.Dishonest, r.Watch.First)
+	say(r.Prunes.WeBlocked > 0, "%d prunes of new leaders failed behind a session of ours", r.Prunes.WeBlocked)
+	// A finish that refuses changes nothing, and everything is still there.
+	refused := r.Sidecar.Finish != 0
+	say(refused, "finish exited %d: %s", r.Sidecar.Finish, r.Sidecar.Said)
+	say(!refused && r.Sidecar.DaemonExit != 0, "the daemon exited %d", r.Sidecar.DaemonExit)
+	say(!refused && len(r.Sidecar.Left) > 0, "left behind: %s", strings.Join(r.Sidecar.Left, ", "))
+	say(r.Sidecar.Kills < p.Kills, "the daemon was killed %d times only", r.Sidecar.Kills)
+	say(r.Sidecar.Audits > 0, "%d audits disagreed with the books", r.Sidecar.Audits)
+}
+
+func describe(g group, d int64, age time.Duration) string {
+	return fmt.Sprintf("slot %d, queue %s, priority %d: rows − counter = %d for %s", g.Slot, g.Queue, g.Priority, d, age.Round(10*time.Millisecond))
+}
+
+// store keeps cells as files, so that a run that was broken off goes on where it was.
+type store string
+
+func (s store) file(name string) string { return filepath.Join(string(s), name+".json") }
+
+// load fills what is kept under a name, and leaves what is not there.
+func (s store) load(name string, into any) error {
+	b, err := os.ReadFile(s.file(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("%s: %w", s.file(name), err)
+	}
+	return nil
+}
+
+// save writes aside first: a file that is there is whole.
+func (s store) save(name string, what any) error {
+	if err := os.MkdirAll(string(s), 0o755); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(what, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.file(name)+".part", append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(s.file(name)+".part", s.file(name))
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const sample = `2026-11-24 15:50:42.224 UTC [11443] old-first|ERROR:  column "available_count" does not exist at character 34
+2026-11-24 15:50:42.224 UTC [11443] old-first|STATEMENT:  
+	            SELECT COALESCE(sum(available_count), 0)::bigint
+	            FROM awa.queue_lanes
+2026-11-24 15:50:42.300 UTC [77] new-first|ERROR:  canceling statement due to lock timeout
+2026-11-24 15:50:42.300 UTC [77] new-first|STATEMENT:  LOCK TABLE awa.ready_entries_0, awa.done_entries_0 IN ACCESS EXCLUSIVE MODE
+2026-11-24 15:50:42.400 UTC [78] new-first|ERROR:  canceling statement due to lock timeout
+2026-11-24 15:50:42.400 UTC [78] new-first|STATEMENT:  LOCK TABLE awa.lease_claims_3, awa.lease_claim_closures_3 IN ACCESS EXCLUSIVE MODE
+2026-11-24 15:50:42.500 UTC [79] old-first|ERROR:  duplicate key value violates unique constraint "lease_claims_6_pkey"
+2026-11-24 15:50:42.500 UTC [79] old-first|DETAIL:  Key (claim_slot)=(6) already exists.
+2026-11-24 15:50:42.600 UTC [80] migrator|ERROR:  deadlock detected
+2026-11-24 15:50:42.700 UTC [81] new-first|FATAL:  terminating connection due to administrator command
+`
+
+func TestReadLog(t *testing.T) {
+	log := readLog(sample)
+	require.Len(t, log, 6)
+	require.Equal(t, `old: column "available_count" does not exist`, log[0].kind())
+	require.Contains(t, log[0].statement, "FROM awa.queue_lanes")
+	require.False(t, log[0].prune())
+	require.True(t, log[1].prune())
+	require.Equal(t, "77", log[1].pid)
+	require.False(t, log[2].prune(), "another ring")
+	require.Equal(t, "new: canceling statement due to lock timeout (lease_claims)", log[2].kind())
+	require.Equal(t, `old: duplicate key value violates unique constraint "lease_claims_N_pkey"`, log[3].kind())
+	require.False(t, log[4].ofWorker())
+	require.True(t, log[5].ours())
+
+	at := time.Date(2026, 11, 24, 15, 50, 42, 295_000_000, time.UTC)
+	require.Equal(t, 1, prunesWeBlocked([]blocked{{at, 77, "new-first"}}, log))
+	require.Zero(t, prunesWeBlocked([]blocked{{at, 78, "new-first"}, {at.Add(-time.Second), 77, "new-first"}}, log))
+}
+
+func TestStoreKeepsWholeCells(t *testing.T) {
+	s := store(t.TempDir() + "/results")
+	p := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1)
+	require.NoError(t, s.save(p.name(), &cell{Plan: p, Control: &result{Naive: 7}}))
+	var c cell
+	require.NoError(t, s.load(p.name(), &c))
+	require.Equal(t, p, c.Plan)
+	require.EqualValues(t, 7, c.Control.Naive)
+	cells, err := s.all()
+	require.NoError(t, err)
+	require.Empty(t, cells, "half a cell is no cell")
+	require.NoError(t, s.load("nothing of that name", &c))
+	require.NoError(t, os.WriteFile(s.file("broken"), []byte("{"), 0o600))
+	require.Error(t, s.load("broken", &c))
+}
+
+func TestPlans(t *testing.T) {
+	all, err := selection{part: "pairs", seed: 1}.plans()
+	require.NoError(t, err)
+	require.Len(t, all, 32)
+	some, err := selection{part: "pairs", old: []string{"0.6.0b1"}, rings: []string{stands}, seed: 1}.plans()
+	require.NoError(t, err)
+	require.Len(t, some, 8)
+	three, err := selection{part: "errors", seed: 5}.plans()
+	require.NoError(t, err)
+	require.Len(t, three, 3)
+	require.NotEqual(t, three[0].name(), three[1].name())
+	_, err = selection{part: "nothing"}.plans()
+	require.ErrorContains(t, err, "no part is called nothing")
+}
+
+func TestWeigh(t *testing.T) {
+	p := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1)
+	control := result{Stream: books{RowsUncounted: 2500}}
+	control.weigh(&p)
+	require.Equal(t, []string{"the control ended right: this cell proves nothing"}, control.Problems)
+	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Sidecar: &sidecarResult{Kills: 10}}
+	good.weigh(&p)
+	require.Empty(t, good.Problems)
+	bad := result{TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2}, Sidecar: &sidecarResult{Finish: 4, Left: []string{"slot x"}}}
+	bad.weigh(&p)
+	require.Len(t, bad.Problems, 6)
+}
+
+func TestDocument(t *testing.T) {
+	p := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1)
+	half := func(wrong int) *result {
+		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong)}, Sidecar: &sidecarResult{Kills: 10}}
+	}
+	text := document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, "| kept |\n")
+	require.Contains(t, text, "| 0.6.0b1 | 0.6.9 | old | turns |")
+	require.Contains(t, text, "12 of 40 by 12, 0")
+	require.Contains(t, text, imitatedBegin+"| kept |\n"+imitatedEnd)
+}

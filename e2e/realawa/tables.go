@@ -1,0 +1,144 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+)
+
+type printer func(format string, args ...any)
+
+// pair is what the cells of two releases add up to.
+type pair struct {
+	old, new string
+	cells    []cell
+}
+
+func pairs(cells []cell) (all []pair) {
+	for _, c := range cells {
+		if c.Control.Impossible != "" {
+			continue
+		}
+		if n := len(all); n == 0 || all[n-1].old != c.Plan.Old || all[n-1].new != c.Plan.New {
+			all = append(all, pair{old: c.Plan.Old, new: c.Plan.New})
+		}
+		all[len(all)-1].cells = append(all[len(all)-1].cells, c)
+	}
+	return all
+}
+
+// add sums something up over both halves of the cells.
+func (p *pair) add(what func(r *result) int64) (without, with int64) {
+	for _, c := range p.cells {
+		without += what(c.Control)
+		with += what(c.With)
+	}
+	return without, with
+}
+
+// openTable says what a cell has against it.
+func openTable(p printer, cells []cell) {
+	title := "\n## Not right\n\n"
+	for _, c := range cells {
+		if c.With == nil {
+			continue
+		}
+		for _, problem := range append(append([]string(nil), c.Control.Problems...), c.With.Problems...) {
+			p("%s- %s: %s (`%s`)", title, c.Plan.name(), problem, c.Plan.replay())
+			title = ""
+		}
+	}
+}
+
+func prunesTable(p printer, cells []cell) {
+	p("\n## Prunes, folds and the ledger, without and with us\n\nSums over the cells of a pair. *In the way*: failed prunes of a new leader during which a session of ours was seen to block it, and looks (one in %s)", waitsEvery)
+	p("at which anybody of awa's waited for us. *Snapshot*: looks at which a session of ours held one; a fold that finds one stands down, up to 0.6.9.\n")
+	p("| old | new | prunes that failed: old leaders | new leaders | prunes made | in the way | folds made | laps of the ring side by side | pending ledger rows (p95, worst cell) | snapshot |\n|---|---|---|---|---|---|---|---|---|---|")
+	for _, r := range pairs(cells) {
+		fo, fow := r.add(func(x *result) int64 { return int64(x.Prunes.FailedOld) })
+		fn, fnw := r.add(func(x *result) int64 { return int64(x.Prunes.FailedNew) })
+		made, madeW := r.add(func(x *result) int64 { return x.Stream.OldPrunes + x.Stream.NewPrunes })
+		_, way := r.add(func(x *result) int64 { return int64(x.Prunes.WeBlocked) })
+		_, waited := r.add(func(x *result) int64 { return int64(x.Prunes.Waits) })
+		folds, foldsW := r.add(func(x *result) int64 { return x.Stream.Folds })
+		_, looks := r.add(func(x *result) int64 { return int64(x.Prunes.Looks) })
+		_, pinned := r.add(func(x *result) int64 { return int64(x.Prunes.Pinned) })
+		var laps, lapsW float64
+		var pending, pendingW int64
+		for _, c := range r.cells {
+			laps, lapsW = laps+c.Control.MixLaps, lapsW+c.With.MixLaps
+			pending, pendingW = max(pending, c.Control.Watch.Pending), max(pendingW, c.With.Watch.Pending)
+		}
+		p("| %s | %s | %d, %d | %d, %d | %d, %d | **%d**; %d of %s | %d, %d | %.1f, %.1f | %s, %s | %.1f %% |", r.old, r.new, fo, fow, fn, fnw, made, madeW, way, waited,
+			humanize.Comma(looks), folds, foldsW, laps, lapsW, humanize.Comma(pending), humanize.Comma(pendingW), 100*float64(pinned)/float64(max(1, looks)))
+	}
+}
+
+func naiveTable(p printer, cells []cell) {
+	p("\n## What +1 and −1 would have come to\n\nA consumer of the same stream that adds 1 for a row inserted and takes 1 away for a row deleted, begun at a right count: the sum over")
+	p("queues of what it is wrong by when everybody is quiet, and of what awa's counters are wrong by when the same is put on top of them (without us).")
+	p("The worst cell of each pair.\n")
+	p("| old | new | prunes that it cannot see | wrong by, alone | wrong by, on top of awa's |\n|---|---|---|---|---|")
+	for _, r := range pairs(cells) {
+		var made, alone, onTop int64
+		for _, c := range r.cells {
+			made = max(made, c.Control.Stream.OldPrunes+c.Control.Stream.NewPrunes)
+			alone, onTop = max(alone, c.Control.Naive), max(onTop, c.Control.Doubled)
+		}
+		p("| %s | %s | %d | %s | %s |", r.old, r.new, made, humanize.Comma(alone), humanize.Comma(onTop))
+	}
+}
+
+// kindsTable names awa's own troubles, so that nobody blames them on us.
+func kindsTable(p printer, cells []cell) {
+	p("\n## Errors of awa's workers by kind\n\nAs the server's log has them, failed prunes aside, over the cells of a pair: without us, with us. What differs from one to the next is N.\n")
+	p("| old | new | jobs | kind | without | with |\n|---|---|---|---|---|---|")
+	for _, r := range pairs(cells) {
+		jobs, jobsW := r.add(func(x *result) int64 { return int64(x.jobs()) })
+		without, with := make(map[string]int), make(map[string]int)
+		for _, c := range r.cells {
+			sum(without, c.Control.Errors)
+			sum(with, c.With.Errors)
+		}
+		both := maps.Clone(without)
+		sum(both, with)
+		for _, kind := range mostOf(both, 8) {
+			p("| %s | %s | %s, %s | %s | %d | %d |", r.old, r.new, humanize.Comma(jobs), humanize.Comma(jobsW), strings.ReplaceAll(kind, "|", `\|`), without[kind], with[kind])
+		}
+	}
+}
+
+// errorsTable is -part errors: the medians of paired runs.
+func errorsTable(p printer, cells []cell) {
+	if len(cells) == 0 {
+		return
+	}
+	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs.\n", len(cells))
+	p("| kind | without | with |\n|---|---|---|")
+	all := make(map[string]int)
+	for _, c := range cells {
+		sum(all, c.Control.Errors)
+		sum(all, c.With.Errors)
+	}
+	middle := func(of func(r *result) int) (without, with float64) {
+		var a, b []float64
+		for _, c := range cells {
+			a, b = append(a, c.Control.per1000(of(c.Control))), append(b, c.With.per1000(of(c.With)))
+		}
+		slices.Sort(a)
+		slices.Sort(b)
+		return a[len(a)/2], b[len(b)/2]
+	}
+	line := func(kind string, of func(r *result) int) {
+		without, with := middle(of)
+		p("| %s | %.2f | %.2f |", kind, without, with)
+	}
+	line("all", func(r *result) int { return r.failures() })
+	line("failed prunes of old leaders", func(r *result) int { return r.Prunes.FailedOld })
+	line("failed prunes of new leaders", func(r *result) int { return r.Prunes.FailedNew })
+	for _, kind := range mostOf(all, 8) {
+		line(kind, func(r *result) int { return r.Errors[kind] })
+	}
+}

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// upgrade is everything after the migration: side by side, the old ones leave, finish, two laps.
+func (y *play) upgrade(ctx context.Context) error {
+	if err := y.sideBySide(ctx); err != nil {
+		return fmt.Errorf("side by side: %w", err)
+	}
+	if err := y.leave(ctx); err != nil {
+		return fmt.Errorf("the old ones leave: %w", err)
+	}
+	if err := y.quiet(ctx, &y.res.Stopped); err != nil {
+		return err
+	}
+	if err := y.weighNaive(ctx); err != nil {
+		return err
+	}
+	y.fleet.tell("resume")
+	if err := y.finish(ctx); err != nil {
+		return fmt.Errorf("finish: %w", err)
+	}
+	began := time.Now()
+	from, err := generation(ctx, y.conn)
+	if err != nil {
+		return err
+	}
+	// A busy ring turns slowly, and a prune that failed waits longer each time; so the load ends on the way.
+	// A ring that stands makes no lap; it is given the time of two and some.
+	busy := true
+	for y.res.Laps < 2 && time.Since(began) < 15*time.Second {
+		if busy && time.Since(began) > 5*time.Second {
+			busy = false
+			y.fleet.tell("pause")
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+		now, err := generation(ctx, y.conn)
+		if err != nil {
+			return err
+		}
+		y.res.Laps = float64(now-from) / 16
+	}
+	return y.quiet(ctx, &y.res.TwoLaps)
+}
+
+// sideBySide is the mixed fleet. The sidecar is killed in its first part; in the rest it has to be
+// trusted and right.
+func (y *play) sideBySide(ctx context.Context) error {
+	if y.plan.Leads == "new" {
+		y.fleet.stop("old-first")
+	}
+	if err := y.fleet.start(ctx, "new-first"); err != nil {
+		return err
+	}
+	from, err := generation(ctx, y.conn)
+	if err != nil {
+		return err
+	}
+	produced := y.produced()
+	g, during := errgroup.WithContext(ctx)
+	during, over := context.WithCancel(during)
+	defer over()
+	g.Go(func() error { return y.fleet.crashes(during) })
+	tormented := make(chan struct{})
+	g.Go(func() error {
+		defer close(tormented)
+		if y.daemon == nil {
+			return nil
+		}
+		select { // it is killed from its first word on, not before it ever worked
+		case <-y.daemon.vouched:
+		case <-time.After(10 * time.Second):
+		case <-during.Done():
+			return nil
+		}
+		return y.daemon.torment(during, y.plan.Kills, y.plan.Every, y.plan.Seed)
+	})
+	began, moved := time.Now(), time.Now()
+	for {
+		if err := pause(during, 500*time.Millisecond); err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		name, pid, err := leaders(ctx, y.conn)
+		if err != nil {
+			return err
+		}
+		now, err := generation(ctx, y.conn)
+		if err != nil {
+			return err
+		}
+		y.res.Turns = append(y.res.Turns, now-from)
+		if name != "" {
+			y.rings = append(y.rings, old(name))
+		}
+		if y.plan.Leads == moves && name != "" && time.Since(moved) > 4*time.Second {
+			moved = time.Now()
+			if _, err := y.conn.Exec(ctx, `select pg_terminate_backend($1)`, pid); err != nil {
+				return err
+			}
+		}
+		lasted := time.Since(began)
+		enough := lasted > y.plan.Mix && y.stream.sums().RowsUncounted >= y.plan.Rows && y.produced()-produced >= y.plan.Jobs
+		select {
+		case <-tormented:
+		default:
+			enough = false
+		}
+		if enough || lasted > y.plan.Limit {
+			break
+		}
+	}
+	// Some seconds without a death, in which the marker has to be worth something.
+	if y.daemon != nil {
+		if err := pause(ctx, 6*time.Second); err != nil {
+			return err
+		}
+	} else if err := pause(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	over()
+	now, err := generation(ctx, y.conn)
+	if err != nil {
+		return err
+	}
+	y.res.MixLaps = float64(now-from) / 16
+	return g.Wait()
+}
+
+func (y *play) produced() int {
+	olds, news := y.fleet.tallies()
+	return olds.Made["produced"] + news.Made["produced"]
+}
+
+// leave replaces the old workers, one after the other; a new one takes the lead and the last queue.
+func (y *play) leave(ctx context.Context) error {
+	y.report(ctx)
+	if err := y.fleet.start(ctx, "new-last"); err != nil {
+		return err
+	}
+	y.fleet.stop("old-first")
+	y.fleet.stop("old-second")
+	return nil
+}
+
+// report asks status who still writes uncounted.
+func (y *play) report(ctx context.Context) {
+	if y.daemon == nil {
+		return
+	}
+	next, queues := y.daemon.status(ctx, quiet)
+	y.res.Sidecar.Status = append(y.res.Sidecar.Status, next)
+	for _, q := range queues {
+		if !slices.Contains(y.res.Sidecar.Named, q) {
+			y.res.Sidecar.Named = append(y.res.Sidecar.Named, q)
+		}
+	}
+}
+
+// quiet stops what comes in, waits until nothing is worked on, and compares.
+func (y *play) quiet(ctx context.Context, c *comparison) error {
+	y.fleet.tell("pause")
+	handled, still := -1, 0
+	_ = y.until(ctx, 6*time.Second, func() (bool, error) {
+		olds, news := y.fleet.tallies()
+		n := olds.Made["handled"] + news.Made["handled"]
+		if still++; n != handled {
+			handled, still = n, 0
+		}
+		return still > 15, nil // a tally comes once a second
+	})
+	began := time.Now()
+	for {
+		l, err := takeLook(ctx, y.conn)
+		if err != nil {
+			return err
+		}
+		*c = comparison{Groups: l.groups, Wrong: len(l.wrong), Jobs: l.jobs(), Seconds: time.Since(began).Seconds(), Set: l.set}
+		for g, d := range l.wrong {
+			c.First = describe(g, d, time.Since(began))
+			break
+		}
+		// A control does not get right by being waited for, and need not.
+		if len(l.wrong) == 0 || y.daemon == nil || time.Since(began) > bound+time.Second {
+			break
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	now, err := counts(ctx, y.conn)
+	if err != nil {
+		return err
+	}
+	c.Apart = apart(now)
+	return nil
+}
+
+// weighNaive compares the naive consumer's sums with the rows, once it has read everything.
+func (y *play) weighNaive(ctx context.Context) error {
+	var end uint64
+	if err := y.conn.QueryRow(ctx, `select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint`).Scan(&end); err != nil {
+		return err
+	}
+	if err := y.until(ctx, 20*time.Second, func() (bool, error) { return y.stream.at() >= end, nil }); err != nil {
+		return fmt.Errorf("the naive consumer lags: %w", err)
+	}
+	now, err := counts(ctx, y.conn)
+	if err != nil {
+		return err
+	}
+	inBand := make(map[string]int64)
+	rows, err := y.conn.Query(ctx, `select queue, sum(n)::bigint from (
+		select queue, terminal_delta as n from awa.queue_terminal_count_deltas
+		union all select queue, live_terminal_count from awa.queue_terminal_live_counts) x group by 1`)
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		var queue string
+		var n int64
+		if err := rows.Scan(&queue, &n); err != nil {
+			return err
+		}
+		inBand[queue] = n
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	y.res.Naive, y.res.Doubled = y.stream.missed(y.stream.start, now, inBand)
+	return nil
+}
+
+// finish ends the sidecar's work; a control has nothing to end.
+func (y *play) finish(ctx context.Context) error {
+	if y.daemon == nil {
+		return nil
+	}
+	s := y.res.Sidecar
+	y.report(ctx)
+	if !y.o.patient {
+		// awa leaves the rows of workers that are gone; it takes half a minute until they look dead.
+		if _, err := y.conn.Exec(ctx, `update awa.runtime_instances set last_seen_at = last_seen_at - interval '1 min'
+			where version in ('0.6.0-alpha.9', '0.6.0-beta.1')`); err != nil {
+			return err
+		}
+	}
+	code, out, errs := y.daemon.command(ctx, "finish", "--quiet-period", quiet.String(), "--timeout", "60s")
+	s.Finish, s.Said = code, lastLine(out)
+	if code != 0 {
+		s.Said = lastLine(errs) + "; " + y.ring(ctx)
+	}
+	s.DaemonExit = y.daemon.end(10 * time.Second)
+	left, err := y.leftBehind(ctx)
+	if err != nil {
+		return err
+	}
+	s.Left = left
+	return nil
+}
+
+// ring says where it stands, and what in it keeps a fold or a prune away.
+func (y *play) ring(ctx context.Context) (text string) {
+	err := y.conn.QueryRow(ctx, `
+		with r as (select current_slot, generation from awa.queue_ring_state where singleton),
+		d as (select d.ready_slot, d.ready_generation, count(*) as n, sum(d.terminal_delta) as sum, s.generation
+		      from awa.queue_terminal_count_deltas d join awa.queue_ring_slots s on s.slot = d.ready_slot group by 1, 2, 5),
+		b as (select ready_slot, ready_generation, count(*) as n from awa.leases group by 1, 2),
+		c as (select c.ready_slot, c.ready_generation, count(*) as n from awa.lease_claims c
+		      where not exists (select from awa.lease_claim_closures x where (x.claim_slot, x.job_id, x.run_lease) = (c.claim_slot, c.job_id, c.run_lease)) group by 1, 2)
+		select format('ring at slot %s, generation %s; ledger rows of other generations: %s; leases: %s; claims without a closure row: %s', current_slot, generation,
+			(select string_agg(format('slot %s generation %s (the slot is at %s): %s rows, sum %s', ready_slot, ready_generation, d.generation, n, sum), ', ') from d where ready_generation <> d.generation),
+			(select string_agg(format('slot %s generation %s: %s', ready_slot, ready_generation, n), ', ') from b),
+			(select string_agg(format('slot %s generation %s: %s', ready_slot, ready_generation, n), ', ') from c)) from r`).Scan(&text)
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
+
+// leftBehind lists what is still there of the sidecar.
+func (y *play) leftBehind(ctx context.Context) (left []string, err error) {
+	// A session ends a moment after its process has.
+	_ = y.until(ctx, 2*time.Second, func() (bool, error) {
+		left, err = nil, nil
+		rows, e := y.conn.Query(ctx, `
+			select 'slot ' || slot_name from pg_replication_slots where slot_name like 'awa_counterd%'
+			union all select 'publication ' || pubname from pg_publication where pubname like 'awa_counterd%'
+			union all select 'schema ' || nspname from pg_namespace where nspname = 'awa_counterd'
+			union all select 'session ' || application_name from pg_stat_activity where application_name like 'awa-counterd%'
+			union all select 'counter rows of bucket ' || counter_bucket from awa.queue_terminal_live_counts where counter_bucket > 255 group by counter_bucket`)
+		if e != nil {
+			err = e
+			return true, nil
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var what string
+			if err = rows.Scan(&what); err != nil {
+				return true, nil
+			}
+			left = append(left, what)
+		}
+		return len(left) == 0, nil
+	})
+	return left, err
+}
+
+// sumUp ends the fleet, and takes what its errors were from the server's log.
+func (y *play) sumUp(ctx context.Context) error {
+	y.fleet.stop("new-first", "new-last")
+	y.res.JobsOld, y.res.JobsNew = y.fleet.tallies()
+	y.res.Stream = y.stream.sums()
+	if y.daemon == nil {
+		y.res.Watch = y.watch.judge(bound, nil)
+	} else {
+		s := y.res.Sidecar
+		var errs map[string]int
+		s.Kills, s.Audits, y.watch.windows, errs = y.daemon.said()
+		s.Errors = kinds(errs, 10)
+		y.res.Watch = y.watch.judge(bound, func(g group, d int64, at time.Time) bool { return y.stream.explains(g, d, at, bound+follow) })
+	}
+	led := 0
+	for _, o := range y.rings {
+		if o {
+			led++
+		}
+	}
+	y.res.LedByOld = float64(led) / float64(max(1, len(y.rings)))
+	log := readLog(y.cluster.Log())
+	y.res.Errors = make(map[string]int)
+	for i := range log {
+		c := &log[i]
+		switch {
+		case !c.ofWorker() || c.ours():
+		case c.prune() && strings.HasPrefix(c.who, "old"):
+			y.res.Prunes.FailedOld++
+		case c.prune():
+			y.res.Prunes.FailedNew++
+		default:
+			y.res.Errors[c.kind()]++
+		}
+	}
+	y.res.Prunes.Waits, y.res.Prunes.Looks, y.res.Prunes.Pinned = len(y.waits.blocked), y.waits.looks, y.waits.pinned
+	y.res.Prunes.WeBlocked = prunesWeBlocked(y.waits.blocked, log)
+	return ctx.Err()
+}

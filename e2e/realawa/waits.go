@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// blocked is a session of awa's that was seen waiting for one of the sidecar's.
+type blocked struct {
+	at  time.Time
+	pid int32
+	who string
+}
+
+// waitsSQL finds them. awa's prune gives up after 10 or 50 ms, so it has to be asked often, and cheaply
+// when nobody waits. A snapshot that a session of ours holds makes folds stand down up to 0.6.9.
+const waitsSQL = `
+	select clock_timestamp(),
+	       exists (select from pg_stat_activity where application_name like 'awa-counterd%' and backend_type = 'client backend' and backend_xmin is not null),
+	       w.pid, w.application_name
+	from (select 1) one left join (
+		select a.pid, a.application_name from (select distinct pid from pg_locks where not granted) l join pg_stat_activity a using (pid)
+		where exists (select from unnest(pg_blocking_pids(a.pid)) b(pid) join pg_stat_activity s using (pid) where s.application_name like 'awa-counterd%')) w on true`
+
+const waitsEvery = 10 * time.Millisecond
+
+// stakeout is what was seen of sessions of ours.
+type stakeout struct {
+	looks, pinned int // pinned: one of them held a snapshot
+	blocked       []blocked
+}
+
+// waits looks for them until the context ends.
+func waits(ctx context.Context, conn *pgx.Conn) (seen stakeout) {
+	tick := time.NewTicker(waitsEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return seen
+		case <-tick.C:
+		}
+		rows, err := conn.Query(ctx, waitsSQL)
+		if err != nil {
+			continue
+		}
+		var at time.Time
+		var pinned bool
+		var pid *int32
+		var who *string
+		_, err = pgx.ForEachRow(rows, []any{&at, &pinned, &pid, &who}, func() error {
+			if pid != nil {
+				seen.blocked = append(seen.blocked, blocked{at, *pid, *who})
+			}
+			return nil
+		})
+		if err != nil {
+			continue
+		}
+		seen.looks++
+		if pinned {
+			seen.pinned++
+		}
+	}
+}
+
+// prunesWeBlocked counts failed prunes of new leaders during which a session of the sidecar was seen in
+// the way.
+func prunesWeBlocked(seen []blocked, log []complaint) (n int) {
+	const patience = 60 * time.Millisecond // the longest lock timeout of a prune, and some
+	for i := range log {
+		c := &log[i]
+		if !c.prune() || !strings.HasPrefix(c.who, "new") {
+			continue
+		}
+		for _, b := range seen {
+			if strconv.Itoa(int(b.pid)) == c.pid && b.at.Before(c.at.Add(5*time.Millisecond)) && c.at.Sub(b.at) < patience {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
