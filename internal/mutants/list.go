@@ -123,7 +123,7 @@ func All() []Mutant {
 			"./internal/sim", "TestPublicationViaRoot",
 		},
 		{
-			"counting prune blamed for our correction", "applier/uncounted.go", "|| countingPrune(&tx.Effect, c.Slot, shape)", "",
+			"counting prune blamed for our correction", "applier/uncounted.go", "|| kinds.countingPrune(c.Slot)", "",
 			"./applier", "TestCountingPruneIsNotBlamed",
 		},
 		{
@@ -155,7 +155,7 @@ func All() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"the ledger's T ignored when an uncounted prune is told", "applier/uncounted.go", "return slices.Contains(e.Whole, slot)", "return false",
+			"the ledger's T ignored when an uncounted prune is told", "applier/uncounted.go", "return slices.Contains(k.e.Whole, slot)", "return false",
 			"./internal/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{
