@@ -111,7 +111,7 @@ func (o *OneShot) Stale(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("look at the ledger of slot %d: %w", leaf.Slot, err)
 		}
 		if n > 0 {
-			return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold or prune of it drops", leaf.Slot, n, leaf.Ledger.Name), nil
+			return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold or prune of it drops; where its ring stands, awa storage rebuild-terminal-counters does", leaf.Slot, n, leaf.Ledger.Name), nil
 		}
 	}
 	return "", nil

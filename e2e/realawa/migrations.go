@@ -19,19 +19,21 @@ type attempts struct {
 	Control, With []migration // one a migration
 }
 
+// migrateName is what the part is called, and kept under.
+const migrateName = "migrate"
+
 const gentle = 10 // jobs a second, where every call deadlocks under the load of the table
 
 // migrations plays -part migrate: only what happens up to the migration's end, time and again.
 func (o *options) migrations(ctx context.Context, v venvs) error {
-	const name = "migrate"
 	s := store(o.results)
 	var all attempts
 	if !o.again {
-		if err := s.load(name, &all); err != nil {
+		if err := s.load(migrateName, &all); err != nil {
 			return err
 		}
 	}
-	p := basic(name, "0.6.0b1", "0.6.9", "old", stands, o.seed) // where it is to turn, nothing comes in meanwhile
+	p := basic(migrateName, "0.6.0b1", "0.6.9", "old", stands, o.seed) // where it is to turn, nothing comes in meanwhile
 	p.Rates = rates{Leader: gentle, Old: gentle}
 	for _, release := range []string{p.Old, p.New} {
 		if err := v.obtain(ctx, release); err != nil {
@@ -52,7 +54,7 @@ func (o *options) migrations(ctx context.Context, v venvs) error {
 				return fmt.Errorf("migration %d: %w", len(*h.into)+1, err)
 			}
 			*h.into = append(*h.into, m)
-			if err := s.save(name, &all); err != nil {
+			if err := s.save(migrateName, &all); err != nil {
 				return err
 			}
 		}

@@ -26,7 +26,7 @@ func writeReport(s store, file string) error {
 		return err
 	}
 	var tries attempts
-	if err := s.load("migrate", &tries); err != nil {
+	if err := s.load(migrateName, &tries); err != nil {
 		return err
 	}
 	imitated := ""
@@ -45,6 +45,9 @@ func (s store) all() (cells []cell, err error) {
 	}
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".json")
+		if name == migrateName {
+			continue
+		}
 		var c cell
 		if err := s.load(name, &c); err != nil {
 			return nil, err

@@ -128,7 +128,8 @@ func (r *result) weigh(p *plan) {
 	}
 	say(r.Stream.RowsUncounted < p.Rows, "only %d rows were written uncounted", r.Stream.RowsUncounted)
 	if r.Sidecar == nil {
-		say(r.Stopped.Wrong == 0, "the control ended right: this cell proves nothing")
+		// Under a new leader whose ring turns, what was wrong is pruned away, in the end all of it.
+		say(r.Stopped.Wrong == 0 && r.Watch.Lying < 1, "the control was never wrong for long: this cell proves nothing")
 		return
 	}
 	say(r.Stopped.Wrong > 0, "%d groups wrong when everybody was quiet: %s", r.Stopped.Wrong, r.Stopped.First)
