@@ -127,6 +127,7 @@ func (o *options) play(ctx context.Context, v venvs, p *plan) error {
 			}
 			fmt.Printf("%s %s: %s\n", p.name(), h.name, r.line(time.Since(began)))
 		}
+		(*h.into).weigh(p)
 		for _, problem := range (*h.into).Problems {
 			bad = append(bad, fmt.Errorf("%s %s: %s\nreplay: %s", p.name(), h.name, problem, p.replay()))
 		}

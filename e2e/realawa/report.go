@@ -56,6 +56,10 @@ func (s store) all() (cells []cell, err error) {
 			continue
 		}
 		if c.Control.Impossible != "" || c.With != nil && c.With.Sidecar != nil {
+			c.Control.weigh(&c.Plan)
+			if c.With != nil {
+				c.With.weigh(&c.Plan)
+			}
 			cells = append(cells, c)
 		}
 	}

@@ -118,6 +118,7 @@ func kinds(errs map[string]int, most int) (out []string) {
 
 // weigh lists what a play has against it.
 func (r *result) weigh(p *plan) {
+	r.Problems = nil // of a play that was kept, by the rules of its day
 	say := func(bad bool, format string, args ...any) {
 		if bad {
 			r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
