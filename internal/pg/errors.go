@@ -26,6 +26,7 @@ const (
 	codeDuplicateObject       = "42710"
 	codeUndefinedTable        = "42P01"
 	codeFeatureNotSupported   = "0A000"
+	codeInternal              = "XX000"
 )
 
 // Refusal is a state in which the sidecar will not start: what is wrong, and the statement, setting
@@ -84,10 +85,15 @@ func IsDuplicate(err error) bool { return code(err) == codeDuplicateObject }
 // IsNoTable reports that a table is not there, or not any more.
 func IsNoTable(err error) bool { return code(err) == codeUndefinedTable }
 
-// IsSlotUnusable reports a slot that was lost, or that decodes WAL without its publication.
+// IsSlotUnusable reports a slot that was lost, that decodes WAL without its publication, or at whose WAL the
+// server itself fails ("could not map filenode …", seen when transaction ids wrap around under prunes): to
+// read the same again would only repeat it.
 func IsSlotUnusable(err error) bool {
-	c := code(err)
-	return c == codeNotInPrerequisite || c == codeUndefinedObject || c == codeFeatureNotSupported
+	switch code(err) {
+	case codeNotInPrerequisite, codeUndefinedObject, codeFeatureNotSupported, codeInternal:
+		return true
+	}
+	return false
 }
 
 // ExplainConnect turns a failed connection into a Refusal that says what to do, or returns err as
