@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-awa mutants chaos soak check fmt fuzz bench bench-reconcile clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa mutants chaos soak check fmt fuzz bench bench-reconcile clean
 
 all: build
 
@@ -26,9 +26,11 @@ test: unit mutants e2e
 unit:
 	go test ./applier/... ./checkpoint/... ./cmd/... ./decoder/... ./internal/... ./reconcile/... ./replication/...
 
-# On the shape that people have, and on the one that the tests began with.
 e2e:
 	go test -count=1 -timeout 20m ./e2e/...
+
+# The tests that were written for #306, on the ledger as well; those of the ledger itself are in e2e.
+e2e-ledger:
 	AWACD_SHAPE=ledger go test -count=1 -timeout 20m ./e2e
 
 # With awa itself: published releases, old and new, in one database, each pair without us and with us. It goes
