@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
@@ -109,14 +107,8 @@ func (h *handOver) move(ctx context.Context) (moved int, err error) {
 	if !h.layout.Shape.HasBuckets() {
 		return 0, nil // corrections went to awa's own rows
 	}
-	for _, leaf := range append(slices.Clone(h.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf}) {
-		r, err := h.one.Redistribute(ctx, leaf)
-		if err != nil {
-			return moved, err
-		}
-		moved += r.Moved
-	}
-	return moved, nil
+	r, err := h.one.Look(ctx, true, nil)
+	return r.Moved, err
 }
 
 // gone waits until nobody holds the leader lock; then it is ours, so nobody else can begin.

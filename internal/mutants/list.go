@@ -216,8 +216,8 @@ func All() []Mutant {
 		},
 		{
 			"finish without redistribution", "cmd/awa-counterd/handover.go",
-			"range append(slices.Clone(h.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf}) {",
-			"range append(slices.Clone(h.layout.Leaves), awa.Leaf{Slot: applier.NoLeaf})[:0] {",
+			"h.one.Look(ctx, true, nil)",
+			"h.one.Look(ctx, false, nil)",
 			"./e2e", "TestFinishLeavesNothingForAFoldToThrowAway",
 		},
 	}
