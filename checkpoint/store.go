@@ -86,6 +86,18 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	return &s, nil
 }
 
+// Used reports that a daemon has left a checkpoint of a schema, from which one may go on.
+func Used(ctx context.Context, c Conn, awaSchema string) (used bool, err error) {
+	there, err := Exists(ctx, c)
+	if err != nil || !there {
+		return false, err
+	}
+	if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.checkpoint where awa_schema = $1)`, awaSchema).Scan(&used); err != nil {
+		return false, fmt.Errorf("look for a checkpoint: %w", err)
+	}
+	return used, nil
+}
+
 // LoadUncounted returns the uncounted writes known of each queue.
 func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[applier.Source]applier.Uncounted, error) {
 	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, last_at, last_lsn::text

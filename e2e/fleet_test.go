@@ -97,7 +97,7 @@ func TestMixedFleet(t *testing.T) {
 			t.Logf("%d transactions, %d prunes (%d blocked); %d samples, %d trusted, oldest drift while trusted %s",
 				f.Ops.Load(), f.Prunes.Load(), f.Blocks.Load(), s.Samples, s.Trusted, s.Oldest)
 			require.Zero(t, s.Dishonest, "trusted, and off by what no recent write explains: %+v", s.First)
-			require.Empty(t, f.Errors(), "writers failed")
+			e.undisturbed(f)
 			require.GreaterOrEqual(t, s.Trusted, s.Samples/2, "hardly ever trusted")
 			require.GreaterOrEqual(t, s.Samples, enoughSamples)
 			reused := e.scalar(`select count(distinct ready_slot) from fleet_log.disturbed_` + e.layout.Schema + ` where what = 'prune'`)
@@ -166,7 +166,7 @@ func TestKilledAtRandom(t *testing.T) {
 	f.Stop()
 	e.balanced(2 * time.Second)
 	e.readersAgree(fourQueues...)
-	require.Empty(t, f.Errors(), "writers failed")
+	e.undisturbed(f)
 	e.noMismatch(d)
 	t.Logf("%d kills, %d transactions", kills, f.Ops.Load())
 }

@@ -74,6 +74,7 @@ type env struct {
 	db     string
 	layout fleet.Layout
 	pool   *pgxpool.Pool
+	roles  []string
 }
 
 func newEnv(t *testing.T, layout fleet.Layout) *env { return newEnvOn(t, server, layout) }
@@ -113,6 +114,15 @@ func newDatabase(t *testing.T, c *cluster.Cluster) *env {
 	return e
 }
 
+// role makes a role that may log in, with further options, and removes it after the database.
+func (e *env) role(options string) string {
+	e.t.Helper()
+	name := fmt.Sprintf("r%d_%s", len(e.roles), e.db)
+	e.exec(fmt.Sprintf("create role %s login %s", name, options))
+	e.roles = append(e.roles, name)
+	return name
+}
+
 func (e *env) drop() {
 	e.pool.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -131,6 +141,9 @@ func (e *env) drop() {
 		<-time.After(100 * time.Millisecond) // the walsender goes when it notices
 	}
 	_, _ = conn.Exec(ctx, "drop database if exists "+e.db+" with (force)")
+	for _, role := range e.roles {
+		_, _ = conn.Exec(ctx, "drop role if exists "+role)
+	}
 }
 
 func (e *env) url() string { return e.server.URL(cluster.Superuser, "", e.db) }

@@ -86,14 +86,7 @@ func (e *env) adopted(d *daemon, shape string, within time.Duration) {
 // cleared, waits, and names the one command; when that was run it goes on by itself.
 func TestLeastRightsWaitForSetup(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
-	role := "least" + e.db
-	e.exec(fmt.Sprintf(`create role %s login replication`, role))
-	t.Cleanup(func() {
-		if conn, err := server.Connect(context.Background(), "postgres"); err == nil {
-			_, _ = conn.Exec(context.Background(), "drop role if exists "+role)
-			_ = conn.Close(context.Background())
-		}
-	})
+	role := e.role("replication")
 	code, _, errs := e.command("setup", "--role", role)
 	require.Zero(t, code, errs)
 	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")

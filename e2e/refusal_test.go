@@ -77,15 +77,7 @@ func TestRefusesOnStrictCluster(t *testing.T) {
 
 func TestRefusesRoleWithoutRights(t *testing.T) {
 	e := newEnv(t, fleet.Layout{})
-	role := "r" + e.db
-	e.exec(fmt.Sprintf(`create role %s login`, role))
-	t.Cleanup(func() {
-		conn, err := server.Connect(t.Context(), "postgres")
-		if err == nil {
-			_, _ = conn.Exec(t.Context(), "drop role if exists "+role)
-			_ = conn.Close(t.Context())
-		}
-	})
+	role := e.role("")
 	url := server.URL(role, "", e.db)
 	refuses(t, refused, url, nil, "has no REPLICATION right", fmt.Sprintf(`ALTER ROLE "%s" REPLICATION`, role))
 	e.exec(fmt.Sprintf(`alter role %s replication`, role))

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -43,14 +42,7 @@ func (e *env) catalogs() string {
 // with --no-setup, teardown, and not a trace is left.
 func TestSetupAndTeardown(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
-	role := "dba" + e.db
-	e.exec(fmt.Sprintf(`create role %s login replication`, role))
-	t.Cleanup(func() {
-		if conn, err := server.Connect(context.Background(), "postgres"); err == nil {
-			_, _ = conn.Exec(context.Background(), "drop role if exists "+role)
-			_ = conn.Close(context.Background())
-		}
-	})
+	role := e.role("replication")
 	before := e.catalogs()
 	asRole := server.URL(role, "", e.db)
 	refuses(t, refused, asRole, []string{"--no-setup"}, "lacks USAGE ON SCHEMA awa")

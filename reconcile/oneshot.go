@@ -25,6 +25,9 @@ type OneShot struct {
 	seq     uint64
 	// Waiting is told once of a unit that is locked for long; nil for nobody.
 	Waiting func(unit string)
+	// Alone says that nobody follows the stream, and that nobody will go on from where somebody did: then what
+	// is of another generation leaves the ledger, which no stream would tell of.
+	Alone bool
 }
 
 // Progress is called after each leaf.
@@ -86,6 +89,7 @@ type Result struct {
 	Drifts    []Drift // as found, worst first
 	Corrected int     // groups
 	Moved     int     // counter rows that were right as a sum only, and are now right by themselves
+	Dropped   int     // changes of another generation that left the ledger; the counters made up for them
 	Locked    []terminal.Group
 }
 
@@ -146,6 +150,7 @@ func (r *Result) add(o Result) {
 	r.Rows += o.Rows
 	r.Corrected += o.Corrected
 	r.Moved += o.Moved
+	r.Dropped += o.Dropped
 	r.Drifts = append(r.Drifts, o.Drifts...)
 	r.Locked = append(r.Locked, o.Locked...)
 }

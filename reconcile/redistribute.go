@@ -47,10 +47,15 @@ func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, er
 	if err := o.lockRebuild(ctx, tx); err != nil {
 		return r, err
 	}
+	if o.Alone && o.layout.Shape.HasLedger() && leaf.Slot != applier.NoLeaf {
+		if r.Dropped, err = o.dropStale(ctx, tx, leaf); err != nil {
+			return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
+		}
+	}
 	if err := o.rewrite(ctx, tx, leaf, &r); err != nil {
 		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
-	if len(r.Drifts) == 0 && r.Moved == 0 {
+	if len(r.Drifts) == 0 && r.Moved == 0 && r.Dropped == 0 {
 		return r, nil
 	}
 	o.seq++
@@ -99,20 +104,67 @@ func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Resu
 	return err
 }
 
-// Stale names a unit whose ledger has changes of another generation, which awa's next fold would drop; ""
-// when there is none.
-func (o *OneShot) Stale(ctx context.Context) (string, error) {
+// dropStale takes the changes of another generation out of a unit's ledger; rewrite then makes up for them in
+// awa's own counter rows. awa's next fold would drop them and make up for nothing, and where its ring stands
+// because of them there is no next fold.
+func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (int, error) {
+	if _, err := tx.Exec(ctx, o.layout.Hold(leaf)); err != nil {
+		return 0, err
+	}
+	n, err := stale(ctx, tx, o.layout, leaf)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	var may bool
+	if err := tx.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&may); err != nil || !may {
+		return 0, err // Stale says that they are there
+	}
+	tag, err := tx.Exec(ctx, o.layout.DropStale(leaf))
+	return int(tag.RowsAffected()), err
+}
+
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func stale(ctx context.Context, q querier, l *awa.Layout, leaf awa.Leaf) (n int64, err error) {
+	if err := q.QueryRow(ctx, l.StaleLedger(leaf)).Scan(&n); err != nil {
+		return 0, fmt.Errorf("look at the ledger of slot %d: %w", leaf.Slot, err)
+	}
+	return n, nil
+}
+
+// StaleUnit is a unit whose ledger has changes of another generation: the counters are right with them, and
+// awa's next fold or prune of it drops them.
+type StaleUnit struct {
+	Slot    int32
+	Changes int64
+	Ledger  string // the leaf's table
+	May     bool   // this role may delete them, so OneShot.Alone ends it
+}
+
+func (u *StaleUnit) String() string {
+	return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold or prune of it drops", u.Slot, u.Changes, u.Ledger)
+}
+
+// Stale returns a StaleUnit for the first such unit, nil when there is none.
+func (o *OneShot) Stale(ctx context.Context) (*StaleUnit, error) {
 	if !o.layout.Shape.HasLedger() {
-		return "", nil
+		return nil, nil //nolint:nilnil // none is a state, not an error
 	}
 	for _, leaf := range o.layout.Leaves {
-		var n int64
-		if err := o.holder.QueryRow(ctx, o.layout.StaleLedger(leaf)).Scan(&n); err != nil {
-			return "", fmt.Errorf("look at the ledger of slot %d: %w", leaf.Slot, err)
+		n, err := stale(ctx, o.holder, o.layout, leaf)
+		if err != nil {
+			return nil, err
 		}
-		if n > 0 {
-			return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold or prune of it drops; where its ring stands, awa storage rebuild-terminal-counters does", leaf.Slot, n, leaf.Ledger.Name), nil
+		if n == 0 {
+			continue
 		}
+		u := &StaleUnit{Slot: leaf.Slot, Changes: n, Ledger: o.layout.LedgerOf(leaf)}
+		if err := o.holder.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&u.May); err != nil {
+			return nil, fmt.Errorf("look at the rights on %s: %w", u.Ledger, err)
+		}
+		return u, nil
 	}
-	return "", nil
+	return nil, nil //nolint:nilnil // none is a state, not an error
 }

@@ -74,7 +74,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if !alone {
 		return pg.Refuse("let it end, or end it", "not finished: another awa-counterd finish is at work")
 	}
-	h := handOver{source: source, conn: conn, layout: l, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
+	h := handOver{source: source, conn: conn, layout: l, slot: names.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
 	if err := h.run(ctx); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 			return pg.Refuse("awa-counterd reconcile --trust and awa-counterd teardown end an upgrade without a daemon", "not finished: %s", reason)
 		}
 		if reason == "" {
-			if reason, err = one.Stale(ctx); err != nil {
+			if reason, err = stale(ctx, one); err != nil {
 				return err
 			}
 		}
@@ -131,6 +131,15 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 		case <-tick.C:
 		}
 	}
+}
+
+// stale says what awa has yet to drop from a ledger, where this role may not take it out.
+func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {
+	u, err := one.Stale(ctx)
+	if err != nil || u == nil || u.May {
+		return "", err
+	}
+	return fmt.Sprintf("%s; finish moves them to the counters if this role may: GRANT DELETE ON %s", u, u.Ledger), nil
 }
 
 // agree demands that every group is right. A flush may be under way, so it looks more than once.

@@ -11,6 +11,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/reconcile"
+	"github.com/awa-counterd/awa-counterd/replication"
 )
 
 // handOver is the end of an upgrade (docs/design.md §12, Leaving): the daemon holds its corrections back and
@@ -21,6 +22,7 @@ type handOver struct {
 	source *pg.Source
 	conn   *pgx.Conn // holds the lock of finish
 	layout *awa.Layout
+	slot   string // our replication slot
 	one    *reconcile.OneShot
 	say    func(string)
 }
@@ -46,11 +48,7 @@ func (h *handOver) steps(ctx context.Context) error {
 	if err := h.gone(ctx); err != nil {
 		return err
 	}
-	// Nobody corrects any more: what a daemon that had just taken over may have slipped in goes as well.
-	if err := h.fresh(ctx); err != nil {
-		return err
-	}
-	if _, err := h.move(ctx); err != nil {
+	if err := h.drop(ctx); err != nil {
 		return err
 	}
 	if err := agree(ctx, h.one); err != nil {
@@ -65,12 +63,35 @@ func (h *handOver) steps(ctx context.Context) error {
 	return agree(ctx, h.one) // nobody slipped in between the look and the marker
 }
 
-// fresh refuses while a ledger has changes of another generation: the counters are right with them, and awa's
-// next fold drops them.
+// drop ends what needs that nobody follows: changes of another generation leave the ledgers, which no stream
+// tells of. So the replication slot goes first: a daemon that is started after all scans afresh. Nobody
+// corrects any more either, and what one that had just taken over may have slipped in is moved as well.
+func (h *handOver) drop(ctx context.Context) error {
+	stale, err := h.one.Stale(ctx)
+	if err != nil {
+		return err
+	}
+	if stale != nil {
+		if err := replication.Drop(ctx, h.conn, h.slot); err != nil {
+			return err
+		}
+		h.one.Alone = true
+	}
+	r, err := h.move(ctx)
+	if err != nil {
+		return err
+	}
+	if r.Dropped > 0 {
+		h.say(fmt.Sprintf("moved: %d changes of other generations, from the ledger to the counters; awa would have dropped them", r.Dropped))
+	}
+	return h.fresh(ctx)
+}
+
+// fresh refuses while a ledger has changes of another generation.
 func (h *handOver) fresh(ctx context.Context) error {
 	stale, err := h.one.Stale(ctx)
-	if err == nil && stale != "" {
-		err = pg.Refuse("run it again; it waits for that", "not finished: %s", stale)
+	if err == nil && stale != nil {
+		err = pg.Refuse("run it again", "not finished: %s", stale)
 	}
 	return err
 }
@@ -91,24 +112,20 @@ func (h *handOver) redistribute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.fresh(ctx); err != nil {
-		return err
-	}
-	moved, err := h.move(ctx)
+	r, err := h.move(ctx)
 	if err != nil {
 		return err
 	}
-	h.say(fmt.Sprintf("moved: what corrections had left, to %d counter rows of awa's own", moved))
+	h.say(fmt.Sprintf("moved: what corrections had left, to %d counter rows of awa's own", r.Moved))
 	return agree(ctx, h.one)
 }
 
-// move redistributes every unit, and counts the counter rows that it rewrote.
-func (h *handOver) move(ctx context.Context) (moved int, err error) {
+// move redistributes every unit.
+func (h *handOver) move(ctx context.Context) (reconcile.Result, error) {
 	if !h.layout.Shape.HasBuckets() {
-		return 0, nil // corrections went to awa's own rows
+		return reconcile.Result{}, nil // corrections went to awa's own rows
 	}
-	r, err := h.one.Look(ctx, true, nil)
-	return r.Moved, err
+	return h.one.Look(ctx, true, nil)
 }
 
 // gone waits until nobody holds the leader lock; then it is ours, so nobody else can begin.

@@ -14,6 +14,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/reconcile"
@@ -54,6 +55,9 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
 	one.Waiting = func(unit string) { _, _ = fmt.Fprintf(s.err, "reconcile: %s\n", unit) }
+	if one.Alone, err = c.alone(ctx, conn, l); err != nil {
+		return err
+	}
 	r := reconcileReport{Schema: string(l.Schema), Mode: c.mode(), Started: time.Now().UTC()}
 	first, err := one.Look(ctx, !c.Check, c.progress(ctx, s.err, conn, l))
 	if err != nil {
@@ -70,8 +74,8 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err
 		}
-		if stale != "" {
-			r.Notes = append(r.Notes, stale+": run it again after that")
+		if stale != nil {
+			r.Notes = append(r.Notes, c.untouched(stale, one.Alone))
 		}
 	}
 	var refusal error
@@ -105,6 +109,34 @@ func (c *reconcileCmd) mode() string {
 		return "trust"
 	}
 	return "correct"
+}
+
+// alone reports that no daemon follows, nor will go on from a checkpoint. Holding the leader lock to the end
+// of conn keeps one from starting meanwhile; it stands by.
+func (c *reconcileCmd) alone(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (bool, error) {
+	if c.Check || !l.Shape.HasLedger() {
+		return false, nil
+	}
+	leads, err := checkpoint.TryLead(ctx, conn, string(l.Schema))
+	if err != nil || !leads {
+		return false, err
+	}
+	used, err := checkpoint.Used(ctx, conn, string(l.Schema))
+	if pg.IsDenied(err) {
+		return false, nil // it cannot be known
+	}
+	return !used, err
+}
+
+// untouched says why a unit's ledger was left as it is.
+func (c *reconcileCmd) untouched(u *reconcile.StaleUnit, alone bool) string {
+	switch {
+	case !alone:
+		return u.String() + "; that is moved to the counters by finish, or by this when no daemon has a checkpoint (teardown)"
+	case !u.May:
+		return fmt.Sprintf("%s; this moves them to the counters if the role may: GRANT DELETE ON %s", u, u.Ledger)
+	}
+	return u.String() + ": run it again"
 }
 
 // trust sets the marker when there is evidence that nobody writes uncounted: no live pre-#290
@@ -146,8 +178,8 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	if err != nil {
 		return nil, err
 	}
-	if stale != "" {
-		why = append(why, stale)
+	if stale != nil {
+		why = append(why, c.untouched(stale, one.Alone))
 	}
 	if len(old) > 0 {
 		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))

@@ -162,7 +162,8 @@ func (f *Fleet) note(ctx context.Context, err error) {
 	text := err.Error()
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		text = e.Code + " " + e.Message
-		if e.Code == "40P01" && f.cfg.Post > 1 { // two writers of awa's own, in an order of their own
+		if e.Code == "40P01" && (f.cfg.Post > 1 || f.cfg.Chaos > 0) {
+			// Two writers of awa's own, in an order of their own; or awa's rebuild, which is meant for a quiesced fleet.
 			return
 		}
 	}

@@ -56,6 +56,22 @@ func (l *Layout) StaleLedger(leaf Leaf) string {
 		l.Schema.table(leaf.Ledger.Name), generationColumn, l.Schema.table(ringSlotsTable), leaf.Slot)
 }
 
+// DropStale deletes those rows. No stream tells of a DELETE on the ledger (it has no primary key, so its
+// publication leaves deletes out): only for when nobody follows, and before a Redistribute in the same
+// transaction, so that readers see no difference. Hold the leaf first: that is awa's order.
+func (l *Layout) DropStale(leaf Leaf) string {
+	return fmt.Sprintf(`delete from %s d where d.%s is distinct from (select s.generation from %s s where s.slot = %d)`,
+		l.Schema.table(leaf.Ledger.Name), generationColumn, l.Schema.table(ringSlotsTable), leaf.Slot)
+}
+
+// LedgerOf is the qualified name of the ledger's leaf.
+func (l *Layout) LedgerOf(leaf Leaf) string { return l.Schema.table(leaf.Ledger.Name) }
+
+// MayDropStale tells whether the current user has the right to.
+func (l *Layout) MayDropStale(leaf Leaf) string {
+	return fmt.Sprintf("select has_table_privilege('%s', 'DELETE')", l.Schema.table(leaf.Ledger.Name))
+}
+
 // OwnRows counts the counter rows that are ours.
 func (l *Layout) OwnRows() string {
 	if !l.Shape.bucketed {

@@ -220,5 +220,13 @@ func All() []Mutant {
 			"h.one.Look(ctx, false, nil)",
 			"./e2e", "TestFinishLeavesNothingForAFoldToThrowAway",
 		},
+		{
+			"changes of another generation left in the ledger", "reconcile/redistribute.go", "if o.Alone && o.layout", "if false && o.layout",
+			"./e2e", "TestNoTrustOverAStaleLedger",
+		},
+		{
+			"taken out of the ledger beside a daemon", "cmd/awa-counterd/reconcile.go", "if err != nil || !leads {", "if !leads {\n\t\treturn true, nil\n\t}\n\tif err != nil {",
+			"./e2e", "TestNoTrustOverAStaleLedger",
+		},
 	}
 }
