@@ -23,6 +23,7 @@ type options struct {
 	patient bool
 	logs    string
 	times   int
+	skip    bool
 }
 
 func main() {
@@ -41,12 +42,17 @@ func main() {
 	flag.BoolVar(&o.again, "again", false, "play what is there already")
 	flag.BoolVar(&o.patient, "patient", false, "wait until awa itself takes the old runtimes for gone, instead of ageing their rows")
 	flag.StringVar(&o.logs, "logs", "", "keep the logs of servers and daemons in this directory")
+	flag.BoolVar(&o.skip, "may-skip", false, "when a release cannot be installed, say so and succeed")
 	flag.IntVar(&o.times, "times", 20, "migrations of -part migrate")
 	flag.Parse()
 	o.old, o.new, o.leads, o.rings = list(old), list(release), list(leads), list(rings)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
 	stop()
+	if absent, ok := errors.AsType[*absentError](err); ok && o.skip {
+		fmt.Println("realawa: SKIPPED:", absent)
+		return
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "realawa: FAILED:", err)
 		os.Exit(1)

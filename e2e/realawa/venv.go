@@ -58,12 +58,17 @@ func (v venvs) obtain(ctx context.Context, release string) error {
 		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
 			// A half-made environment would look like one that is there.
 			_ = os.RemoveAll(dir)
-			return fmt.Errorf("awa %s cannot be had, so nothing of it is proved here: %s: %w: %s",
-				release, strings.Join(args, " "), err, lastLine(string(out)))
+			return &absentError{fmt.Errorf("awa %s cannot be had, so nothing of it is proved here: %s: %w: %s",
+				release, strings.Join(args, " "), err, lastLine(string(out)))}
 		}
 	}
 	return nil
 }
+
+// absentError says that a release could not be installed, and why: nothing was played.
+type absentError struct{ error }
+
+func (e *absentError) Unwrap() error { return e.error }
 
 func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
