@@ -51,13 +51,34 @@ type found struct {
 func main() {
 	binary := flag.String("daemon", "bin/awa-counterd", "the binary to measure")
 	file := flag.String("report", "", "file to write the report to; standard output if empty")
-	limit := flag.String("gomemlimit", "", "GOMEMLIMIT of the daemon")
+	limit := flag.String("gomemlimit", "", "GOMEMLIMIT of the daemon; that of the unit in deploy/ if empty")
 	only := flag.Int("only", -1, "measure only this one of the worlds")
 	flag.Parse()
+	if *limit == "" {
+		var err error
+		if *limit, err = shipped(); err != nil {
+			fmt.Fprintln(os.Stderr, "size:", err)
+			os.Exit(1)
+		}
+	}
 	if err := run(context.Background(), *binary, *file, *limit, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "size:", err)
 		os.Exit(1)
 	}
+}
+
+// shipped is the limit that the systemd unit sets: what is measured here is what it is made for.
+func shipped() (string, error) {
+	text, err := os.ReadFile("deploy/awa-counterd.service")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if limit, ok := strings.CutPrefix(strings.TrimSpace(line), "Environment=GOMEMLIMIT="); ok {
+			return limit, nil
+		}
+	}
+	return "", errors.New("deploy/awa-counterd.service sets no GOMEMLIMIT")
 }
 
 func run(ctx context.Context, binary, file, limit string, only int) (err error) {
@@ -189,7 +210,7 @@ func write(ctx context.Context, conn *pgx.Conn, file, limit string, all []found)
 		"connecting, the replication slot, a scan of every slot, a correction of every group, its echo, and an audit. Memory and processor time\n" +
 		"are of the whole life of the process, which ends with a checkpoint of all groups.\n")
 	if limit != "" {
-		fmt.Fprintf(&s, "GOMEMLIMIT was %s.\n", limit)
+		fmt.Fprintf(&s, "GOMEMLIMIT was %s; the unit in deploy/ sets one.\n", limit)
 	}
 	s.WriteString("\n| groups | counter rows | trusted after | peak memory | processor time |\n|---|---|---|---|---|\n")
 	for _, f := range all {
