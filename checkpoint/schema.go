@@ -53,7 +53,7 @@ create table if not exists awa_counterd.checkpoint (
 	observed_since    timestamptz not null default now()
 );
 comment on table awa_counterd.checkpoint is 'where the books stand: everything up to position is in awa_counterd.books';
-comment on column awa_counterd.checkpoint.publication_state is 'changes with every ALTER of the publication; then everything is scanned afresh';
+comment on column awa_counterd.checkpoint.publication_state is 'changes with every ALTER of the publications, and with those of awa''s tables that may have changed rows; then everything is scanned afresh';
 
 comment on column awa_counterd.checkpoint.last_old_prune_at is 'when a leader that does not count emptied a slot last';
 comment on column awa_counterd.checkpoint.observed_since is 'every change since then was seen, through restarts';

@@ -31,6 +31,12 @@ func NewCatalog(l *Layout) *Catalog {
 	return c
 }
 
+// knows reports a relation of the layout, whatever it is called now.
+func (c *Catalog) knows(oid uint32) bool {
+	l := c.layout
+	return slices.Contains(l.OIDs(), oid) || (oid != 0 && (oid == l.Rollups || oid == l.RollupDeltas))
+}
+
 // suits demands that a table has a column if and only if it had it when the layout was read: its rows would
 // be understood wrongly otherwise.
 func (l *Layout) suits(column string, columns []string, had bool) error {
@@ -50,6 +56,9 @@ type wanted struct {
 func (c *Catalog) Table(oid uint32, namespace, name string, columns []string) (decoder.Table, error) {
 	t := decoder.Table{Slot: -1, Queue: -1, Priority: -1, Shard: -1, Bucket: -1, Value: -1, Failed: -1}
 	if namespace != string(c.layout.Schema) {
+		if c.knows(oid) {
+			return t, fmt.Errorf("%s.%s was in schema %s at the start: %w", namespace, name, c.layout.Schema, ErrLayoutChanged)
+		}
 		return t, nil
 	}
 	find := func(in ...wanted) error {

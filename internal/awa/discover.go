@@ -49,7 +49,12 @@ func Discover(ctx context.Context, q Querier, schema Schema) (*Layout, error) {
 	l.RollupDeltas = rel[rollupDeltasTable].oid
 	l.FoldsFailed = slices.Contains(rel[rollupsTable].columns, prunedFailedColumn)
 	_, l.Receipts = rel[receiptsTable]
-	return l, l.findLeaves(ctx, q, rows.oid, deltas.oid)
+	l.Rows, l.Ledger = rows.oid, deltas.oid
+	if err := l.findLeaves(ctx, q, rows.oid, deltas.oid); err != nil {
+		return nil, err
+	}
+	l.State, err = l.state(ctx, q)
+	return l, err
 }
 
 func (l *Layout) findLeaves(ctx context.Context, q Querier, rows, deltas uint32) error {
@@ -126,7 +131,7 @@ var listBound = regexp.MustCompile(`^FOR VALUES IN \('?(-?\d+)'?\)$`)
 // that we read of them.
 func partitions(ctx context.Context, q Querier, parent uint32, needed ...string) (map[int32]Partition, error) {
 	rows, err := q.Query(ctx, `
-		select c.oid, c.relname, c.relreplident::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''),
+		select c.oid, c.relname, c.relkind::text, c.relpersistence <> 'p', c.relreplident::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''),
 		       has_table_privilege(c.oid, 'SELECT') or (select coalesce(bool_and(has_column_privilege(c.oid, a.attnum, 'SELECT')), false)
 		         from pg_attribute a where a.attrelid = c.oid and a.attname = any($2))
 		from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1`, parent, needed)
@@ -136,7 +141,7 @@ func partitions(ctx context.Context, q Querier, parent uint32, needed ...string)
 	out := make(map[int32]Partition)
 	var p Partition
 	var bound string
-	_, err = pgx.ForEachRow(rows, []any{&p.OID, &p.Name, &p.Identity, &bound, &p.Readable}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&p.OID, &p.Name, &p.Kind, &p.Unlogged, &p.Identity, &bound, &p.Readable}, func() error {
 		m := listBound.FindStringSubmatch(bound)
 		if m == nil {
 			return &ShapeError{Reason: fmt.Sprintf("leaf %s holds %s, not one slot; this is not awa's queue storage", p.Name, bound)}

@@ -16,13 +16,18 @@ type Layout struct {
 	Shape     Shape
 	Leaves    []Leaf // by slot
 	HasMarker bool
-	Counters  uint32 // OIDs
+	Rows      uint32 // OIDs, of done_entries and of the ledger those of the parents
+	Ledger    uint32
+	Counters  uint32
 	Ring      uint32
 	Rollups   uint32 // 0 when there is no such table
 	// RollupDeltas is where prunes append to instead of changing the rollups (awa 0.7); 0 for nowhere.
 	RollupDeltas uint32
 	// FoldsFailed: the rollups keep failed jobs by themselves.
 	FoldsFailed bool
+	// State changes with whatever was done to a table that may have changed its rows, or what its stream means,
+	// without a word in the stream (state.go).
+	State string
 	// Receipts: prunes also fold batches of jobs that never were rows, and carry failed rows on.
 	Receipts bool
 }
@@ -39,6 +44,8 @@ type Partition struct {
 	OID      uint32
 	Name     string
 	Identity string // pg_class.relreplident
+	Kind     string // pg_class.relkind
+	Unlogged bool   // or temporary
 	Readable bool   // this role may select what we read from it, not only through its parent
 }
 
@@ -114,7 +121,7 @@ func (l *Layout) OIDs() []uint32 {
 // Same reports whether two looks saw tables that mean the same.
 func (l *Layout) Same(o *Layout) bool {
 	return l.Schema == o.Schema && l.Fingerprint() == o.Fingerprint() && slices.Equal(l.OIDs(), o.OIDs()) &&
-		l.Rollups == o.Rollups && l.RollupDeltas == o.RollupDeltas
+		l.Rollups == o.Rollups && l.RollupDeltas == o.RollupDeltas && l.State == o.State
 }
 
 // Fingerprint tells layouts apart that do not mean the same, their relations aside.
@@ -180,9 +187,19 @@ func ActiveSchema(ctx context.Context, q Querier) (Schema, error) {
 	return ParseSchema(name)
 }
 
-// CheckIdentities refuses a leaf whose deletes would not carry the key.
-func (l *Layout) CheckIdentities() error {
+// CheckLeaves refuses a leaf of which not every change is streamed, or whose deletes would not carry the key.
+func (l *Layout) CheckLeaves() error {
 	for _, leaf := range l.Leaves {
+		for _, p := range []Partition{leaf.Partition, leaf.Ledger} {
+			name := l.Schema.table(p.Name)
+			switch {
+			case p.OID == 0:
+			case p.Kind != "r":
+				return &ShapeError{l.Schema, fmt.Sprintf("%s is no plain table (relkind %s), so its changes are not streamed as those of a leaf", name, p.Kind)}
+			case p.Unlogged:
+				return &ShapeError{l.Schema, fmt.Sprintf("%s is unlogged, so none of its changes is streamed; run: ALTER TABLE %s SET LOGGED", name, name)}
+			}
+		}
 		if leaf.Identity == "n" || leaf.Identity == "i" {
 			name := l.Schema.table(leaf.Name)
 			return &ShapeError{l.Schema, fmt.Sprintf(
@@ -190,6 +207,17 @@ func (l *Layout) CheckIdentities() error {
 		}
 	}
 	return nil
+}
+
+// RingName finds the table with the marker by its OID, under whatever name it has now; "" when it is gone.
+func (l *Layout) RingName(ctx context.Context, q Querier) (string, error) {
+	var name string
+	err := q.QueryRow(ctx, `select coalesce((select format('%I.%I', n.nspname, c.relname) from pg_class c
+		join pg_namespace n on n.oid = c.relnamespace where c.oid = $1), '')`, l.Ring).Scan(&name)
+	if err != nil {
+		return "", fmt.Errorf("look what awa's %s is called now: %w", ringTable, err)
+	}
+	return name, nil
 }
 
 func (l *Layout) countersName() string { return l.Schema.table(countersTable) }

@@ -4,12 +4,19 @@ import "fmt"
 
 // SetMarker writes the trust marker, unless it is so already; guard is a further condition.
 func (l *Layout) SetMarker(set bool, guard string) string {
+	return setMarker(l.Schema.table(ringTable), set, guard)
+}
+
+// ClearMarkerOf clears it in the table that RingName found.
+func ClearMarkerOf(ring string) string { return setMarker(ring, false, "true") }
+
+func setMarker(ring string, set bool, guard string) string {
 	value, state := "now()", "is null"
 	if !set {
 		value, state = "null", "is not null"
 	}
 	return fmt.Sprintf(`update %s set %s = %s where singleton and %s %s and %s`,
-		l.Schema.table(ringTable), markerColumn, value, markerColumn, state, guard)
+		ring, markerColumn, value, markerColumn, state, guard)
 }
 
 // MarkerIsSet is an expression that tells whether the marker is set; false where there is none.

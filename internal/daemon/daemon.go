@@ -98,11 +98,13 @@ func (d *Daemon) refused(err error) bool {
 }
 
 // unreadable reports an error that going on with the same slot would only repeat: one that decodes WAL
-// without its publication, a message that cannot be understood, more WAL kept than it may.
+// without its publication, a message that cannot be understood, tables as the books do not know them, more WAL kept
+// than it may.
 func unreadable(err error) bool {
 	return errors.Is(err, replication.ErrUnreadable) || errors.Is(err, replication.ErrPublicationSkipped) || errors.Is(err, replication.ErrRetained) ||
 		(errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))
 }
+		errors.Is(err, awa.ErrLayoutChanged) ||
 
 // newInstance makes the random id that fences this session against every other.
 func newInstance() (string, error) {

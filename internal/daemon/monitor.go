@@ -114,7 +114,7 @@ func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
 		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
 	case !slices.Equal(published.OIDs, s.identity.Publications):
 		return replication.Slot{}, fmt.Errorf("%w: a publication was made anew", ErrGroundLost)
-	case published.State != s.identity.PublicationState:
+	case published.State+"; "+s.layout.State != s.identity.PublicationState:
 		return replication.Slot{}, fmt.Errorf("%w: a publication was altered", ErrGroundLost)
 	}
 	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
@@ -143,15 +143,20 @@ func (s *session) sameTables(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGroundLost, err)
 	}
+	if err := layout.CheckLeaves(); err != nil {
+		return fmt.Errorf("%w: %w", ErrGroundLost, err)
+	}
+	if err := layout.CheckFilters(ctx, s.control); err != nil {
+		return fmt.Errorf("%w: %w", ErrGroundLost, filtered(err, s.d.opts.Source.User()))
+	}
 	switch {
 	case layout.Same(s.layout):
+	case layout.Fingerprint() == s.layout.Fingerprint() && slices.Equal(layout.OIDs(), s.layout.OIDs()):
+		return fmt.Errorf("%w: awa's tables were altered; what was changed meanwhile may not all have been streamed", ErrGroundLost)
 	case layout.Counters == s.layout.Counters && layout.Ring == s.layout.Ring && slices.Equal(layout.Slots(), s.layout.Slots()):
 		return fmt.Errorf("%w: the counters were of shape %s, and are of shape %s now", errMigrated, s.layout.Describe(), layout.Describe())
 	default:
 		return fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrGroundLost)
-	}
-	if err := layout.CheckIdentities(); err != nil {
-		return fmt.Errorf("%w: %w", ErrGroundLost, err)
 	}
 	return nil
 }

@@ -57,6 +57,9 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 // checkRights refuses a role that cannot do what the daemon does. It asks the catalog, so that
 // nothing has to be tried out on awa's tables.
 func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, trust applier.TrustMode, noSetup bool) error {
+	if err := filtered(l.CheckFilters(ctx, c), user); err != nil {
+		return err
+	}
 	for _, need := range l.Needs(trust != applier.TrustOff) {
 		var has bool
 		if err := c.QueryRow(ctx, `select `+need.Check).Scan(&has); err != nil {
@@ -88,6 +91,18 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 func lacks(user, grant string) *pg.Refusal {
 	return pg.Refuse(fmt.Sprintf("as the owner of awa's tables run awa-counterd setup --role %s for all that it needs, or run: GRANT %s TO %s", user, grant, quote(user)),
 		"role %s lacks %s", user, grant)
+// filtered makes a Refusal of row level security.
+func filtered(err error, user string) error {
+	f, ok := errors.AsType[*awa.FilteredError](err)
+	if !ok {
+		return err
+	}
+	return &pg.Refusal{
+		Problem: fmt.Sprintf("role %s: %s", user, f),
+		Remedy:  fmt.Sprintf("run: ALTER ROLE %s BYPASSRLS (or ALTER TABLE %s DISABLE ROW LEVEL SECURITY)", quote(user), f.Tables[0].Table), Err: err,
+	}
+}
+
 }
 
 // layout finds awa's tables, waiting for as long as its migration has not run.
@@ -153,7 +168,7 @@ func (d *Daemon) discover(ctx context.Context, c *pgx.Conn) (*awa.Layout, error)
 	if err != nil {
 		return nil, err
 	}
-	return l, l.CheckIdentities()
+	return l, l.CheckLeaves()
 }
 
 func (d *Daemon) schema(ctx context.Context, c *pgx.Conn) (awa.Schema, error) {

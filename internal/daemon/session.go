@@ -107,7 +107,11 @@ func (s *session) abandon(reason error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := s.marker.SetMarker(ctx, applier.SetMarker{}); err != nil {
+	err := s.marker.SetMarker(ctx, applier.SetMarker{})
+	if pg.IsNoTable(err) { // renamed, perhaps
+		_, err = clearByOID(ctx, s.control, s.layout)
+	}
+	if err != nil {
 		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))
 		return
 	}

@@ -114,7 +114,16 @@ func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout)
 	if known && leader.Heartbeat < d.silence() && leader.Instance != d.last {
 		return false, nil
 	}
-	tag, err := c.Exec(ctx, l.SetMarker(false, "true"))
+	return clearByOID(ctx, c, l)
+}
+
+// clearByOID clears the marker whatever the table that it is in is called by now.
+func clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
+	ring, err := l.RingName(ctx, c)
+	if err != nil || ring == "" {
+		return false, err
+	}
+	tag, err := c.Exec(ctx, awa.ClearMarkerOf(ring))
 	if err != nil {
 		return false, fmt.Errorf("clear the marker: %w", err)
 	}

@@ -208,7 +208,7 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 	f.End, f.Broken, f.Most = system.End, s.d.broken, s.d.opts.MaxRetained
 	f.Fleeting = s.d.opts.Temporary
 	f.Identity = checkpoint.Identity{
-		Slot: s.slot, Publications: published.OIDs, PublicationState: published.State, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(), Shape: s.layout.Fingerprint(),
+		Slot: s.slot, Publications: published.OIDs, PublicationState: published.State + "; " + s.layout.State, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(), Shape: s.layout.Fingerprint(),
 	}
 	return f, nil
 }

@@ -228,5 +228,45 @@ func All() []Mutant {
 			"taken out of the ledger beside a daemon", "cmd/awa-counterd/reconcile.go", "if err != nil || !leads {", "if !leads {\n\t\treturn true, nil\n\t}\n\tif err != nil {",
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},
+		{
+			"a session may be ended by the role's settings", "internal/pg/connect.go", "c.AfterConnect = pinNewer", "_ = pinNewer",
+			"./e2e", "TestHostileRoleSettings",
+		},
+		{
+			"policies may hide rows", "internal/pg/connect.go", "\"row_security\": off, ", "",
+			"./e2e", "TestRowLevelSecurity",
+		},
+		{
+			"row level security overlooked", "internal/daemon/preflight.go", "if err := filtered(l.CheckFilters(ctx, c), user); err != nil {", "if err := filtered(nil, user); err != nil {",
+			"./e2e", "TestRowLevelSecurity",
+		},
+		{
+			"unlogged leaf accepted", "internal/awa/layout.go", "case p.Unlogged:", "case false:",
+			"./e2e", "TestRefusesUnloggedTables",
+		},
+		{
+			"what was undone between two looks overlooked", "internal/awa/layout.go", " && l.State == o.State", "",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"attached again taken for never detached", "internal/awa/state.go", "i.inhparent, i.xmin,", "i.inhparent,",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"logged again taken for never unlogged", "internal/awa/state.go", "c.reltoastrelid, ", "",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"a known table in another schema ignored", "internal/awa/catalog.go", "if c.knows(oid) {", "if false {",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"the same surprise in the stream read for ever", "internal/daemon/daemon.go", "\t\terrors.Is(err, awa.ErrLayoutChanged) ||\n", "",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"marker sought under its old name", "internal/daemon/standby.go", "awa.ClearMarkerOf(ring)", "l.SetMarker(false, \"true\")",
+			"./e2e", "TestSchemaIsRenamed",
+		},
 	}
 }

@@ -3,8 +3,10 @@ package pg
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +33,8 @@ type Session struct {
 	Holds            bool // keeps a transaction open while it waits for another session's work
 	Async            bool // commits do not wait for the disk: row locks are held for less than a ms
 }
+
+const off = "off"
 
 // Source opens connections to one database.
 type Source struct {
@@ -75,7 +79,7 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	c := s.config.Copy()
 	c.RuntimeParams["application_name"] = ApplicationName(session.Role)
 	c.RuntimeParams["default_transaction_isolation"] = "read committed"
-	c.RuntimeParams["default_transaction_read_only"] = "off"
+	c.RuntimeParams["default_transaction_read_only"] = off
 	c.RuntimeParams["lock_timeout"] = millis(session.LockTimeout)
 	c.RuntimeParams["statement_timeout"] = millis(session.StatementTimeout)
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = millis(10 * time.Second)
@@ -83,9 +87,11 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 		c.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	}
 	// Compiling a leaf's scan costs about as much as it saves, once for every leaf.
-	c.RuntimeParams["jit"] = "off"
+	c.RuntimeParams["jit"] = off
 	c.RuntimeParams["search_path"] = "pg_catalog"
 	c.RuntimeParams["timezone"] = "UTC"
+	maps.Copy(c.RuntimeParams, pinned())
+	c.AfterConnect = pinNewer
 	c.RuntimeParams["tcp_keepalives_idle"] = seconds(probeAfter)
 	c.RuntimeParams["tcp_keepalives_interval"] = seconds(probeEvery)
 	c.RuntimeParams["tcp_keepalives_count"] = strconv.Itoa(probes)
@@ -93,10 +99,43 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	// Nobody of ours waits for a synchronous standby, which might never answer.
 	c.RuntimeParams["synchronous_commit"] = "local"
 	if session.Async {
-		c.RuntimeParams["synchronous_commit"] = "off"
+		c.RuntimeParams["synchronous_commit"] = off
 	}
 	c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	return c
+}
+
+// pinned are settings that change what we read, or how it comes, and that a role or a database may have otherwise.
+// Under row_security = off a table that would show us a part of its rows is an error instead.
+func pinned() map[string]string {
+	return map[string]string{
+		"row_security": off, "client_encoding": "UTF8", "client_min_messages": "warning", "datestyle": "ISO, YMD",
+		"intervalstyle": "postgres", "bytea_output": "hex", "extra_float_digits": "1", "standard_conforming_strings": "on",
+		"quote_all_identifiers": off, "array_nulls": "on", "enable_partition_pruning": "on", "plan_cache_mode": "auto",
+		"default_transaction_deferrable": off,
+	}
+}
+
+// newer are settings that end a session of ours, and the server versions that brought them: an older one would not
+// let us in with them.
+func newer() map[string]int {
+	return map[string]int{"idle_session_timeout": 14, "transaction_timeout": 17}
+}
+
+// pinNewer turns off what this server may have on beside the settings that all versions know.
+func pinNewer(ctx context.Context, c *pgconn.PgConn) error {
+	text, _, _ := strings.Cut(c.ParameterStatus("server_version"), ".")
+	major, _ := strconv.Atoi(strings.TrimRightFunc(text, func(r rune) bool { return r < '0' || r > '9' }))
+	var sql []string
+	for name, since := range newer() {
+		if major >= since {
+			sql = append(sql, "set "+name+" = 0")
+		}
+	}
+	if len(sql) == 0 {
+		return nil
+	}
+	return c.Exec(ctx, strings.Join(sql, "; ")).Close()
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }

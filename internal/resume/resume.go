@@ -65,7 +65,7 @@ func FreshReason(f Found) string {
 	case s.Shape != id.Shape:
 		return "awa's migrations have changed what its tables mean"
 	case s.PublicationState != id.PublicationState:
-		return "a publication was altered; what was sent meanwhile may not be everything"
+		return "a publication or a table was altered; what was sent meanwhile may not be everything"
 	}
 	if backlog := f.End - s.Position; decodeTime(backlog) > scanTime(f.Rows) {
 		return fmt.Sprintf("the backlog of %d MB would take longer to decode than the tables to scan", backlog>>20)

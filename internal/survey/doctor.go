@@ -51,6 +51,8 @@ func Examine(ctx context.Context, p Patient) []Check {
 	d.role(ctx)
 	if d.tables(ctx) {
 		d.rights(ctx)
+		d.filters(ctx)
+		d.intruders(ctx)
 		d.index(ctx)
 		d.publications(ctx)
 		d.bucket(ctx)
@@ -153,11 +155,11 @@ func (d *doctor) tables(ctx context.Context) bool {
 	}
 	d.layout = l
 	d.add("awa's tables", Fine, fmt.Sprintf("schema %s, shape %s, %d leaves", l.Schema, l.Describe(), len(l.Leaves)), "")
-	if err := l.CheckIdentities(); err != nil {
+	if err := l.CheckLeaves(); err != nil {
 		before, remedy, _ := strings.Cut(err.Error(), "; run: ")
 		d.add("replica identities", Wanting, before, remedy)
 	} else {
-		d.add("replica identities", Fine, "every leaf's deletes carry the key", "")
+		d.add("replica identities", Fine, "every leaf's changes are streamed, and its deletes carry the key", "")
 	}
 	d.ask("trust marker", nil, l.HasMarker, map[bool]string{true: "the column is there", false: "this awa has no marker: counters yes, trust no"}[l.HasMarker], "run awa's migrations")
 	return true

@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// What happens to a table between two looks, and is undone before the second, is noticed all the same: changes
+// that no stream told of were made meanwhile.
+func TestTablesChangeBetweenTwoLooks(t *testing.T) {
+	for name, change := range map[string]string{
+		"detached": `alter table awa.done_entries detach partition awa.done_entries_1; delete from awa.done_entries_1;
+			alter table awa.done_entries attach partition awa.done_entries_1 for values in (1)`,
+		"unlogged":  `alter table awa.done_entries_1 set unlogged; delete from awa.done_entries_1; alter table awa.done_entries_1 set logged`,
+		"rewritten": `alter table awa.done_entries alter column priority type int2 using 3::int2`,
+		"moved": `create schema elsewhere; alter table awa.done_entries_1 set schema elsewhere; delete from elsewhere.done_entries_1;
+			alter table elsewhere.done_entries_1 set schema awa`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Slots: 4})
+			d := e.daemon("--checkpoint-interval", "200ms")
+			e.marker(true, 15*time.Second)
+			e.insertAt(1, "q", 50, true)
+			e.exec(change)
+			e.balanced(10 * time.Second)
+			d.logged("session ended", 5*time.Second)
+			e.marker(true, 15*time.Second)
+			e.insertAt(1, "q", 7, false)
+			e.balanced(2 * time.Second)
+			require.Zero(t, d.stop())
+
+			e.insertAt(1, "q", 5, true)
+			if name == "moved" {
+				e.exec(`drop schema elsewhere`)
+			}
+			e.exec(change)
+			d = e.daemon()
+			if name == "moved" { // the stream tells
+				d.logged("session ended", 10*time.Second)
+			} else {
+				require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "was altered")
+			}
+			e.marker(true, 15*time.Second)
+			e.balanced(2 * time.Second)
+			e.noMismatch(d)
+		})
+	}
+}
+
+// Changes of an unlogged table are never streamed: such a table is refused at start, and ends trust while running.
+func TestRefusesUnloggedTables(t *testing.T) {
+	for _, table := range []string{"awa.done_entries_1", "awa.queue_terminal_count_deltas_1"} {
+		t.Run(table, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			logged := fmt.Sprintf("ALTER TABLE %s SET LOGGED", table)
+			e.exec(fmt.Sprintf("alter table %s set unlogged", table))
+			refuses(t, refused, e.url(), nil, table+" is unlogged", logged)
+			_, wanting := e.doctor()
+			require.Contains(t, fmt.Sprint(wanting), logged)
+			e.exec(logged)
+			d := e.daemon()
+			d.logged("marker set", 15*time.Second)
+			e.exec(fmt.Sprintf("alter table %s set unlogged", table))
+			e.insertAt(1, "q", 7, false)
+			e.ended(d, table+" is unlogged")
+			e.marker(false, 5*time.Second)
+			e.exec(logged)
+			e.marker(true, 20*time.Second)
+			e.balanced(2 * time.Second)
+		})
+	}
+}
+
+// A schema that is renamed takes its marker with it. It is cleared under its new name; and whoever goes on under that
+// name drops the replication slot that nobody reads any more.
+func TestSchemaIsRenamed(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 15*time.Second)
+	e.exec(`alter schema awa rename to "My Jobs"`)
+	ctx, cancel := contextWithin(5 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from "My Jobs".queue_ring_state where terminal_counter_trusted_at is null`) == 1
+	}, func() string { return "the marker stands under a name that nobody knows" })
+	e.exec(`alter schema "My Jobs" rename to awa`)
+	e.marker(true, 20*time.Second)
+	e.insertAt(1, "q", 7, false)
+	e.balanced(2 * time.Second)
+	e.exec(`alter schema awa rename to jobs`)
+	e.layout.Schema = "jobs"
+	e.marker(false, 5*time.Second)
+	d.kill()
+}
