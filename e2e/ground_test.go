@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
@@ -96,4 +98,56 @@ func TestSchemaIsRenamed(t *testing.T) {
 	e.layout.Schema = "jobs"
 	e.marker(false, 5*time.Second)
 	d.kill()
+	d = e.daemon("--schema", "jobs")
+	require.Contains(t, fmt.Sprint(d.logged("nobody reads it any more", 15*time.Second)), "awa")
+	e.marker(true, 20*time.Second)
+	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where database = current_database()`))
+	require.Zero(t, d.stop())
+}
+
+// Without --schema the daemon goes where awa goes, within seconds, and leaves nothing behind.
+func TestActiveSchemaSwitches(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 15*time.Second)
+	e.insertAt(1, "q", 7, false)
+	e.balanced(2 * time.Second)
+	other := fleet.Layout{Schema: "other", Slots: 4}
+	require.NoError(t, fleet.Install(t.Context(), conn, other))
+	require.NoError(t, other.AutoTrust(t.Context(), conn))
+	e.exec(`update awa.runtime_storage_backends set schema_name = 'other' where backend = 'queue_storage'`)
+	o := *e
+	o.layout.Schema = "other"
+	o.do(false, func(tx pgx.Tx, w fleet.Writer) error {
+		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 5, "failed", "")
+	})
+	o.balanced(10 * time.Second)
+	o.marker(true, 20*time.Second)
+	e.marker(false, 5*time.Second)
+	ctx, cancel := contextWithin(10 * time.Second)
+	defer cancel()
+	left := func() int64 {
+		return e.scalar(`select (select count(*) from pg_replication_slots where database = current_database()) +
+			(select count(*) from pg_publication where pubname like 'awa_counterd_awa%') + (select count(*) from awa_counterd.leader)
+			+ (select count(*) from awa_counterd.checkpoint where awa_schema <> 'other')`)
+	}
+	e.until(ctx, func() bool { return left() == 2 }, func() string { return fmt.Sprintf("%d things are there, not 2", left()) })
+	d.logged("nobody reads it any more", time.Second)
+	require.Zero(t, d.stop())
+}
+
+// A replication slot with another name than before is no reason to leave the old one behind.
+func TestSlotIsRenamed(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon("--slot", "one_"+e.db, "--checkpoint-interval", "200ms")
+	e.marker(true, 15*time.Second)
+	require.Zero(t, d.stop())
+	d = e.daemon("--slot", "two_"+e.db)
+	require.Contains(t, fmt.Sprint(d.logged("nobody reads it any more", 15*time.Second)), "one_"+e.db)
+	e.marker(true, 15*time.Second)
+	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where database = current_database()`))
+	require.Zero(t, d.stop())
 }

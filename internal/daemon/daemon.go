@@ -22,11 +22,13 @@ import (
 type Daemon struct {
 	opts    Options
 	log     *zap.Logger
-	started bool   // a session got as far as streaming, or as standing by
-	last    string // the instance of the last session
-	left    left   // what the last session had
-	follows bool   // another daemon's lead was seen, and none of ours since
-	broken  string // why the slot of the last session cannot be read any further; "" if it can
+	started bool                       // a session got as far as streaming, or as standing by
+	last    string                     // the instance of the last session
+	left    left                       // what the last session had
+	follows bool                       // another daemon's lead was seen, and none of ours since
+	past    map[awa.Schema]*awa.Layout // led before, and not any more
+	told    map[string]struct{}        // what was complained of
+	broken  string                     // why the slot of the last session cannot be read any further; "" if it can
 }
 
 // New makes a Daemon.
@@ -34,7 +36,7 @@ func New(opts Options) *Daemon {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	return &Daemon{opts: opts, log: opts.Log}
+	return &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{})}
 }
 
 // stopWithin bounds a graceful stop; supervisors commonly kill after 10 s.
@@ -102,9 +104,9 @@ func (d *Daemon) refused(err error) bool {
 // than it may.
 func unreadable(err error) bool {
 	return errors.Is(err, replication.ErrUnreadable) || errors.Is(err, replication.ErrPublicationSkipped) || errors.Is(err, replication.ErrRetained) ||
+		errors.Is(err, awa.ErrLayoutChanged) ||
 		(errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))
 }
-		errors.Is(err, awa.ErrLayoutChanged) ||
 
 // newInstance makes the random id that fences this session against every other.
 func newInstance() (string, error) {

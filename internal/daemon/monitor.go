@@ -63,8 +63,10 @@ func (s *session) watched(ctx context.Context) (slot replication.Slot, leader ch
 	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
 		return slot, leader, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrRetained, compact(uint64(slot.Retained))) //nolint:gosec // positive
 	}
-	leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
-	return slot, leader, err
+	if leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema)); err != nil {
+		return slot, leader, err
+	}
+	return slot, leader, s.sweep(ctx)
 }
 
 // heard takes in what the monitor saw, on the loop's goroutine.
@@ -139,6 +141,11 @@ func (s *session) sameTables(ctx context.Context) error {
 		return fmt.Errorf("%w are running", errMigrated)
 	}
 	s.migrating = migrating
+	if schema, err := s.d.schema(ctx, s.control); err != nil {
+		return fmt.Errorf("%w: %w", ErrGroundLost, err)
+	} else if schema != s.layout.Schema {
+		return fmt.Errorf("%w: awa's active schema is %s now, no longer %s", ErrGroundLost, schema, s.layout.Schema)
+	}
 	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGroundLost, err)

@@ -125,6 +125,9 @@ func (s *session) disown(reason error) {
 		return
 	}
 	if s.layout != nil {
+		if l := s.d.left.layout; l != nil && l.Schema != s.layout.Schema {
+			s.d.past[l.Schema] = l
+		}
 		s.d.left.layout = s.layout
 	}
 	s.d.tend(context.Background(), s.control, reason.Error())

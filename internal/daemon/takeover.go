@@ -142,6 +142,11 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 	}
 	s.identity = f.Identity
 	s.store = checkpoint.NewStore(s.keeper, string(s.layout.Schema), s.instance, f.Identity)
+	if f.Stored != nil && f.Stored.Slot != s.slot {
+		if err := dropUnread(ctx, s.control, s.log, f.Stored.Slot, string(s.layout.Schema)); err != nil {
+			s.d.complain(err)
+		}
+	}
 	var position pglogrepl.LSN
 	if reason := resume.FreshReason(f); reason != "" {
 		s.log.Info("scanning afresh", zap.String("reason", reason))
@@ -224,6 +229,10 @@ func (s *session) name(database string) {
 		name = replication.PublicationName(schema)
 	}
 	s.pubs = replication.Needed(name, s.layout)
+	if l := s.d.left.layout; l != nil && l.Schema != s.layout.Schema {
+		s.d.past[l.Schema] = l
+	}
+	delete(s.d.past, s.layout.Schema)
 	s.d.left.layout, s.d.left.slot = s.layout, s.slot
 }
 

@@ -268,5 +268,17 @@ func All() []Mutant {
 			"marker sought under its old name", "internal/daemon/standby.go", "awa.ClearMarkerOf(ring)", "l.SetMarker(false, \"true\")",
 			"./e2e", "TestSchemaIsRenamed",
 		},
+		{
+			"the active schema asked for once only", "internal/daemon/monitor.go", "} else if schema != s.layout.Schema {", "} else if false {",
+			"./e2e", "TestActiveSchemaSwitches",
+		},
+		{
+			"what was left stays", "internal/daemon/monitor.go", "return slot, leader, s.sweep(ctx)", "return slot, leader, nil",
+			"./e2e", "TestActiveSchemaSwitches",
+		},
+		{
+			"a slot under another name kept", "internal/daemon/takeover.go", "if f.Stored != nil && f.Stored.Slot != s.slot {", "if false {",
+			"./e2e", "TestSlotIsRenamed",
+		},
 	}
 }

@@ -1,0 +1,130 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// sweep leaves for good what was worked on under another name: a schema that awa does not use any more, or that was
+// renamed. A replication slot that nobody reads would fill the disk. What cannot be removed is said once.
+func (s *session) sweep(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	left := make([]string, 0, len(s.d.past))
+	for schema := range s.d.past {
+		left = append(left, string(schema))
+	}
+	orphans, err := checkpoint.Orphans(ctx, s.control, string(s.layout.Schema), s.layout.OIDs(), left, s.d.opts.Schema == "", s.d.hung())
+	if err != nil {
+		return err
+	}
+	for _, o := range orphans {
+		err := s.leave(ctx, o)
+		if err == nil {
+			delete(s.d.past, awa.Schema(o.Schema))
+			continue
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if pg.IsBusy(err) {
+			continue
+		}
+		s.d.complain(fmt.Errorf("leave schema %s: %w", o.Schema, err))
+	}
+	return nil
+}
+
+// complain says once what stays as it is until somebody does something about it.
+func (d *Daemon) complain(err error) {
+	if _, told := d.told[err.Error()]; !told {
+		d.told[err.Error()] = struct{}{}
+		d.log.Warn("something of ours that nobody needs any more could not be removed; awa-counterd teardown --schema does it", zap.Error(err))
+	}
+}
+
+func (s *session) leave(ctx context.Context, o checkpoint.Orphan) error {
+	if err := s.clearOrphaned(ctx, o); err != nil {
+		return err
+	}
+	if err := dropUnread(ctx, s.control, s.log, o.Slot, o.Schema); err != nil {
+		return err
+	}
+	if o.Silent { // a person may come back to it: what a DBA has made stays
+		return checkpoint.Remove(ctx, s.control, o.Schema)
+	}
+	first := replication.PublicationName(o.Schema)
+	for _, name := range []string{first, replication.LedgerPublicationName(first)} {
+		if _, err := s.control.Exec(ctx, `drop publication if exists `+pgx.Identifier{name}.Sanitize()); err != nil {
+			if !pg.IsDenied(err) {
+				return fmt.Errorf("drop publication %s: %w", name, err)
+			}
+			s.d.complain(fmt.Errorf("drop publication %s: %w", name, err))
+		}
+	}
+	return checkpoint.Remove(ctx, s.control, o.Schema)
+}
+
+// clearOrphaned clears the marker of tables that nobody works on, if they are there.
+func (s *session) clearOrphaned(ctx context.Context, o checkpoint.Orphan) error {
+	if o.Renamed || s.d.opts.Trust == applier.TrustOff {
+		return nil
+	}
+	l := s.d.past[awa.Schema(o.Schema)]
+	if l == nil {
+		schema, err := awa.ParseSchema(o.Schema)
+		if err != nil {
+			return err
+		}
+		var shape *awa.ShapeError
+		if l, err = awa.Discover(ctx, s.control, schema); errors.As(err, &shape) || errors.Is(err, awa.ErrNotYet) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	if !l.HasMarker {
+		return nil
+	}
+	cleared, err := clearByOID(ctx, s.control, l)
+	if cleared {
+		s.log.Warn("trust: marker cleared", zap.String("reason", "nobody vouches for the counters of schema "+o.Schema+" any more"))
+	}
+	return err
+}
+
+// dropUnread drops a replication slot that we had under another name, unless somebody reads it.
+func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema string) error {
+	slot, err := replication.ReadSlot(ctx, c, name)
+	if errors.Is(err, replication.ErrNoSlot) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var database string
+	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
+		return fmt.Errorf("name the database: %w", err)
+	}
+	if err := slot.CheckOurs(database); err != nil {
+		return nil //nolint:nilerr // made anew by somebody, for something else
+	}
+	if slot.Active {
+		return fmt.Errorf("replication slot %s is being read by process %d", name, slot.ActivePID)
+	}
+	if err := replication.Drop(ctx, c, name); err != nil {
+		return err
+	}
+	log.Warn("a replication slot was dropped: nobody reads it any more", zap.String("slot", name), zap.String("schema", schema))
+	return nil
+}
