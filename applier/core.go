@@ -19,6 +19,7 @@ type Core struct {
 	journal   *journal
 	uncounted *uncounted
 	ages      ages
+	effects   effects
 	tokens    tokens
 	scans     scans
 	persists  persists
@@ -54,6 +55,7 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 		journal:   j,
 		uncounted: newUncounted(start.Uncounted, start.Pruned),
 		snapshot:  start.Snapshot,
+		effects:   newEffects(),
 		scans:     newScans(),
 		marker:    marker{set: start.MarkerSet, since: now, foreign: "found set, and nobody vouches for it"},
 	}
@@ -113,6 +115,9 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 			c.ages.arose(at)
 		}
 	}
+	if c.mine(tx) {
+		c.effects.saw(changes)
+	}
 	if !own {
 		c.uncounted.note(tx, changes, c.cfg.Shape)
 	}
@@ -151,6 +156,16 @@ func (c *Core) takeTokens(now time.Time, tx *decoder.Tx) bool {
 		c.marker.returned(seq)
 	}
 	return len(tx.Tokens) > 0
+}
+
+// mine reports a transaction of this very instance.
+func (c *Core) mine(tx *decoder.Tx) bool {
+	for _, t := range tx.Tokens {
+		if instance, _, ok := ParseToken(t.Content); ok && instance == c.cfg.Instance {
+			return true
+		}
+	}
+	return false
 }
 
 // Token is the content of the message that marks a transaction of ours.

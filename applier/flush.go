@@ -76,6 +76,7 @@ func (c *Core) nextWrite(now time.Time, out []Command) []Command {
 		chunks, rest, all := c.plan()
 		if len(chunks) > 0 {
 			c.begin(now, true, all)
+			c.effects.plan(chunks)
 			c.ages.flushing(now, rest)
 			t.lastFlush = now
 			c.totals.Flushes++
@@ -195,6 +196,7 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 	t.writing = false
 	c.totals.Corrections += int64(r.Written)
 	t.patient = nil
+	c.effects.put(r.Deferred)
 	if len(r.Deferred) > 0 {
 		t.failed = true
 		c.totals.Deferred += int64(len(r.Deferred))
@@ -233,12 +235,24 @@ func (c *Core) endWrite(now time.Time) {
 		t.prompt = 0
 	}
 	if t.flushing {
-		c.ages.flushed(t.all && !t.failed)
+		effective := c.judgeEffects()
+		c.ages.flushed(t.all && !t.failed && effective)
 	}
 	if c.books.drifting() == 0 { // also when what the flush was to correct has been undone meanwhile
 		c.ages.balanced(now)
 	}
 	c.ages.confirm(c.serverAt.local, c.unseenAt)
+}
+
+// judgeEffects looks whether the corrections that are back did what they were written for. What they did not mend keeps
+// its age.
+func (c *Core) judgeEffects() bool {
+	all, vain := c.effects.judge(func(slot int32) bool { return c.books.unit(slot).settled() })
+	if vain != nil {
+		c.warn("corrections have no effect, or another one than they should: look for a trigger or a rule on awa's counter table "+
+			"(awa-counterd doctor names them), or for somebody who writes it over and over", "group", vain.String())
+	}
+	return all
 }
 
 // forget prunes the journal by the newest snapshot, but not while a scan is out: its snapshot may

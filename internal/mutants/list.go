@@ -280,5 +280,13 @@ func All() []Mutant {
 			"a slot under another name kept", "internal/daemon/takeover.go", "if f.Stored != nil && f.Stored.Slot != s.slot {", "if false {",
 			"./e2e", "TestSlotIsRenamed",
 		},
+		{
+			"a correction settled because it was written", "applier/flush.go", "!t.failed && effective)", "!t.failed && (effective || true))",
+			"./applier", "TestCorrectionsWithoutEffectAge",
+		},
+		{
+			"a correction's effect taken for granted", "applier/effect.go", "e.aims[ch.Group] += ch.after - ch.before", "e.aims[ch.Group] = 0",
+			"./applier", "TestCorrectionsWithoutEffectAge",
+		},
 	}
 }
