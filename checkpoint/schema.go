@@ -2,10 +2,13 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // SchemaName is our schema; everything of ours in a database is in it, but for the slot and the
@@ -126,6 +129,30 @@ func Ensure(ctx context.Context, c Conn) error {
 		return fmt.Errorf("make schema %s: %w", SchemaName, err)
 	}
 	return nil
+}
+
+// CheckOwner refuses a schema of our name that somebody made who is neither this role, nor a superuser, nor a member of
+// the owner of the database or of awa's table rows: triggers on tables of theirs would run as us.
+func CheckOwner(ctx context.Context, c Conn, rows uint32) error {
+	var what, owner string
+	err := c.QueryRow(ctx, `
+		select o.what, r.rolname::text from (
+			select 'schema awa_counterd' as what, nspowner as owner, 0 as n from pg_namespace where nspname = 'awa_counterd'
+			union all select 'table awa_counterd.' || relname, relowner, 1 from pg_class where relnamespace = to_regnamespace('awa_counterd') and relkind <> 'i') o
+		join pg_roles r on r.oid = o.owner
+		where not (r.rolsuper or (pg_has_role(current_user, r.oid, 'usage')
+				and not (select rolsuper from pg_roles where rolname = current_user)) -- who has every role
+			or exists (select 1 from (select datdba as owner from pg_database where datname = current_database()
+			                          union all select relowner from pg_class where oid = $1) a where pg_has_role(r.oid, a.owner, 'member')))
+		order by o.n, o.what limit 1`, rows).Scan(&what, &owner)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look whose schema %s is: %w", SchemaName, err)
+	}
+	return pg.Refuse("find out what it is for; then, as a superuser, run: DROP SCHEMA awa_counterd CASCADE",
+		"%s belongs to role %s, which owns neither awa's tables nor this database: what it put there would run with our rights", what, owner)
 }
 
 // Exists reports whether our tables are there, in the form that this build needs.

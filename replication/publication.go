@@ -126,6 +126,7 @@ type Published struct {
 	// so what was sent while it was another may be anything.
 	State                            string
 	All, ViaRoot, Filtered           bool
+	Schemas                          bool // FOR TABLES IN SCHEMA
 	Insert, Update, Delete, Truncate bool
 	Relations                        []uint32          // leaves instead of parents
 	Names                            map[uint32]string // of what is to be published
@@ -147,12 +148,16 @@ func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
 		select p.oid, p.xmin::text || coalesce((select string_agg(r.oid || '.' || r.xmin::text, ' ' order by r.oid) from pg_publication_rel r where r.prpubid = p.oid), ''),
 		       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate,
 		       exists (select 1 from pg_publication_rel r where r.prpubid = p.oid and to_jsonb(r) ->> 'prqual' is not null),
+		       exists (select 1 from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
+		               join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname
+		               and not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid
+		                               and (r.prrelid = c.oid or r.prrelid in (select relid from pg_partition_ancestors(c.oid))))),
 		       array(select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
 		             join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname),
 		       array(select r::regclass::text from unnest($2::oid[]) with ordinality u (r, i) order by i)
 		from pg_publication p where pubname = $1`, p.Name, p.Relations).
 		Scan(&seen.OID, &seen.State, &seen.All, &seen.ViaRoot, &seen.Insert, &seen.Update, &seen.Delete, &seen.Truncate,
-			&seen.Filtered, &seen.Relations, &names)
+			&seen.Filtered, &seen.Schemas, &seen.Relations, &names)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return seen, fmt.Errorf("publication %s: %w", p.Name, ErrNoPublication)
@@ -173,6 +178,9 @@ func (p Publication) Verdict(seen Published) error {
 	case seen.All:
 		return pg.Refuse(fmt.Sprintf("drop it and run: %s; or name another one with --publication", p.CreateSQL()),
 			"publication %s is FOR ALL TABLES, under which awa's own DELETEs on tables without a primary key fail", p.Name)
+	case seen.Schemas:
+		return pg.Refuse(fmt.Sprintf("drop it and run: %s; or name another one with --publication", p.CreateSQL()),
+			"publication %s is FOR TABLES IN SCHEMA, under which awa's own DELETEs on tables without a primary key fail", p.Name)
 	case seen.ViaRoot:
 		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish_via_partition_root = false)", name),
 			"publication %s publishes via the partition root, so a TRUNCATE of a leaf (how awa prunes) is never sent", p.Name)

@@ -91,7 +91,11 @@ type setupCmd struct {
 
 // Run is called by the flag parser.
 func (c *setupCmd) Run(ctx context.Context, s streams) error {
-	return c.run(ctx, s, belongings.Setup, true, "done", "nothing to do: all of it is there")
+	err := c.run(ctx, s, belongings.Setup, true, "done", "nothing to do: all of it is there")
+	if err == nil && !c.PrintSQL && !c.JSON {
+		_, _ = fmt.Fprintln(s.err, "setup: as long as the daemon's replication slot is there, the server does not start with a wal_level below logical; awa-counterd teardown removes it")
+	}
+	return err
 }
 
 type teardownCmd struct {

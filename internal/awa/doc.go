@@ -4,8 +4,8 @@
 // Invariants:
 //   - The shape is found from the catalog, never from a version number. What is not recognised is
 //     refused by name.
-//   - Every identifier that reaches SQL is a fixed name of awa's or a schema that ParseSchema let
-//     through; values are always parameters.
+//   - Every identifier that reaches SQL is a fixed name of awa's, a schema that ParseSchema let through, or
+//     the quoted name of a leaf; values are always parameters.
 //   - Statements here never take a lock that makes awa wait for more than a counter row.
 //
 // Called by reconcile, applier's writer, internal/daemon and cmd; it imports none of them.

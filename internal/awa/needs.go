@@ -41,7 +41,7 @@ func (n needs) table(right, name string) Need {
 	grant := fmt.Sprintf("%s ON %s", right, n.schema.table(name))
 	return Need{
 		Grant: grant, What: grant,
-		Check: fmt.Sprintf("has_table_privilege(%s, '%s', '%s')", n.role, n.schema.table(name), right),
+		Check: fmt.Sprintf("has_table_privilege(%s, %s, '%s')", n.role, literal(n.schema.table(name)), right),
 	}
 }
 
@@ -50,7 +50,7 @@ func (n needs) columns(right string, columns []string, tables ...string) Need {
 	for _, t := range tables {
 		names = append(names, n.schema.table(t))
 		for _, c := range columns {
-			checks = append(checks, fmt.Sprintf("has_column_privilege(%s, '%s', '%s', '%s')", n.role, n.schema.table(t), c, right))
+			checks = append(checks, fmt.Sprintf("has_column_privilege(%s, %s, '%s', '%s')", n.role, literal(n.schema.table(t)), c, right))
 		}
 	}
 	grant := fmt.Sprintf("%s (%s) ON ", right, quoteList(columns))

@@ -69,7 +69,7 @@ func (l *Layout) LedgerOf(leaf Leaf) string { return l.Schema.table(leaf.Ledger.
 
 // MayDropStale tells whether the current user has the right to.
 func (l *Layout) MayDropStale(leaf Leaf) string {
-	return fmt.Sprintf("select has_table_privilege('%s', 'DELETE')", l.Schema.table(leaf.Ledger.Name))
+	return fmt.Sprintf("select has_table_privilege(%s, 'DELETE')", literal(l.Schema.table(leaf.Ledger.Name)))
 }
 
 // OwnRows counts the counter rows that are ours.

@@ -3,6 +3,9 @@ package awa
 import (
 	"fmt"
 	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // DefaultSchema is where awa keeps its queue storage unless told otherwise.
@@ -57,7 +60,16 @@ const (
 	foldedFailedColumn = "pruned_failed_delta"
 )
 
-func (s Schema) table(name string) string { return string(s) + "." + name }
+// table qualifies a name. awa's own need no quoting, and stay readable; what a leaf is called is up to whoever made it.
+func (s Schema) table(name string) string {
+	if schemaName.MatchString(name) {
+		return string(s) + "." + name
+	}
+	return string(s) + "." + pgx.Identifier{name}.Sanitize()
+}
+
+// literal is a text as SQL has it.
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // RowsTable is the qualified name of done_entries, for messages and statements shown to people.
 func (s Schema) RowsTable() string { return s.table(rowsTable) }

@@ -66,6 +66,13 @@ func quote(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
 // it: one that nobody reads yet would retain WAL, and the daemon needs no further right to make it.
 func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
 	var steps []Step
+	rows := uint32(0)
+	if l != nil {
+		rows = l.Rows
+	}
+	if err := checkpoint.CheckOwner(ctx, c, rows); err != nil {
+		return nil, err
+	}
 	there, err := checkpoint.Exists(ctx, c)
 	if err != nil {
 		return nil, err

@@ -59,7 +59,7 @@ func (s *session) waiting(ctx context.Context) func([]replication.Blocker) error
 			}
 			told[b.PID] = struct{}{}
 			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
-				zap.String("user", b.User), zap.Duration("age", b.Since), zap.String("query", b.Query))
+				zap.String("user", b.User), zap.Duration("age", b.Since))
 		}
 		return checkpoint.Beat(ctx, s.control, string(s.layout.Schema), s.instance, "making the replication slot")
 	}

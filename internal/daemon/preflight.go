@@ -69,6 +69,9 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 			return lacks(user, need.Grant)
 		}
 	}
+	if err := checkpoint.CheckOwner(ctx, c, l.Rows); err != nil {
+		return err
+	}
 	there, err := checkpoint.Exists(ctx, c)
 	if err != nil || there || noSetup {
 		return err
@@ -88,9 +91,6 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 	return nil
 }
 
-func lacks(user, grant string) *pg.Refusal {
-	return pg.Refuse(fmt.Sprintf("as the owner of awa's tables run awa-counterd setup --role %s for all that it needs, or run: GRANT %s TO %s", user, grant, quote(user)),
-		"role %s lacks %s", user, grant)
 // filtered makes a Refusal of row level security.
 func filtered(err error, user string) error {
 	f, ok := errors.AsType[*awa.FilteredError](err)
@@ -103,6 +103,9 @@ func filtered(err error, user string) error {
 	}
 }
 
+func lacks(user, grant string) *pg.Refusal {
+	return pg.Refuse(fmt.Sprintf("as the owner of awa's tables run awa-counterd setup --role %s for all that it needs, or run: GRANT %s TO %s", user, grant, quote(user)),
+		"role %s lacks %s", user, grant)
 }
 
 // layout finds awa's tables, waiting for as long as its migration has not run.

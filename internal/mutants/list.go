@@ -288,5 +288,17 @@ func All() []Mutant {
 			"a correction's effect taken for granted", "applier/effect.go", "e.aims[ch.Group] += ch.after - ch.before", "e.aims[ch.Group] = 0",
 			"./applier", "TestCorrectionsWithoutEffectAge",
 		},
+		{
+			"somebody else's schema used", "internal/daemon/preflight.go", "if err := checkpoint.CheckOwner(ctx, c, l.Rows); err != nil {", "if err := error(nil); err != nil {",
+			"./e2e", "TestRefusesASchemaThatSomebodyElseMade",
+		},
+		{
+			"names of leaves not quoted", "internal/awa/schema.go", "pgx.Identifier{name}.Sanitize()", "strings.Trim(pgx.Identifier{name}.Sanitize(), `\"`)",
+			"./e2e", "TestLeafNamesAreQuoted",
+		},
+		{
+			"tables in schema accepted", "replication/publication.go", "case seen.Schemas:", "case false:",
+			"./e2e", "TestWidePublicationsAreNamed",
+		},
 	}
 }

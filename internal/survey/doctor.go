@@ -55,10 +55,12 @@ func Examine(ctx context.Context, p Patient) []Check {
 		d.intruders(ctx)
 		d.index(ctx)
 		d.publications(ctx)
+		d.wider(ctx)
 		d.bucket(ctx)
 		d.marker(ctx)
 	}
 	d.slots(ctx)
+	d.level(ctx)
 	d.transactions(ctx)
 	d.prepared(ctx)
 	return d.checks
@@ -170,6 +172,10 @@ func (d *doctor) rights(ctx context.Context) {
 		var has bool
 		err := d.row(ctx, `select `+need.Check, []any{d.Names.Role}, &has)
 		d.ask("right: "+need.What, err, has, "", fmt.Sprintf("GRANT %s TO %s", need.Grant, pgx.Identifier{d.Names.Role}.Sanitize()))
+	}
+	if refusal, ok := errors.AsType[*pg.Refusal](checkpoint.CheckOwner(ctx, d.Conn, d.layout.Rows)); ok {
+		d.add("schema "+checkpoint.SchemaName, Wanting, refusal.Problem, refusal.Remedy)
+		return
 	}
 	there, err := checkpoint.Exists(ctx, d.Conn)
 	if err == nil && there {

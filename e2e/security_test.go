@@ -1,0 +1,101 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// Whoever may make schemas could make one of our name beforehand, with triggers that run as our role.
+func TestRefusesASchemaThatSomebodyElseMade(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon()
+	d.logged("marker set", 15*time.Second)
+	require.Zero(t, d.stop())
+	thief := e.role("")
+	for _, what := range []string{"table awa_counterd.leader", "schema awa_counterd"} {
+		e.exec(fmt.Sprintf("alter %s owner to %s", what, thief))
+		wants := []string{what + " belongs to role " + thief, "DROP SCHEMA awa_counterd CASCADE"}
+		refuses(t, refused, e.url(), nil, wants...)
+		code, _, errs := e.command("setup")
+		require.Equal(t, refused, code)
+		require.Contains(t, errs, wants[0])
+		_, wanting := e.doctor()
+		require.Contains(t, fmt.Sprint(wanting), wants[0])
+	}
+	e.mended("DROP SCHEMA awa_counterd CASCADE")
+}
+
+// A leaf is called what whoever made it liked.
+func TestLeafNamesAreQuoted(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.exec(`alter table awa.done_entries_1 rename to "Done'1; --"; alter table awa.queue_terminal_count_deltas_1 rename to "select ""x"""`)
+	role := e.role("replication")
+	code, _, errs := e.command("setup", "--role", role)
+	require.Zero(t, code, errs)
+	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
+	d.logged("marker set", 15*time.Second)
+	e.exec(`insert into awa.queue_terminal_live_counts (ready_slot, queue, priority, enqueue_shard, counter_bucket, live_terminal_count) values (1, 'q', 1, 0, 7, 9)`)
+	e.balanced(3 * time.Second)
+	require.Zero(t, d.stop())
+	code, _, errs = e.command("reconcile")
+	require.Zero(t, code, errs)
+	code, _, errs = e.command("teardown", "--role", role)
+	require.Zero(t, code, errs)
+}
+
+// Publications that take in all tables of a schema make awa's own statements fail: ours is refused by name, and
+// doctor names those of others.
+func TestWidePublicationsAreNamed(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	kinds := []string{"for all tables"}
+	if e.scalar(`select current_setting('server_version_num')::int8`) >= 150000 {
+		kinds = append(kinds, "for tables in schema awa")
+	}
+	for _, kind := range kinds {
+		e.exec(`create publication awa_counterd_awa ` + kind)
+		refuses(t, refused, e.url(), nil, "publication awa_counterd_awa is", "awa's own DELETEs", "drop it and run: CREATE PUBLICATION")
+		code, _, errs := e.command("setup")
+		require.Equal(t, refused, code)
+		require.Contains(t, errs, "publication awa_counterd_awa is")
+		e.exec(`drop publication awa_counterd_awa; create publication theirs ` + kind)
+		code, wanting := e.doctor()
+		require.Equal(t, 3, code)
+		remedy := ""
+		for _, w := range wanting {
+			if w.Name == "other publications" {
+				require.Contains(t, w.Detail, "publication theirs")
+				remedy = w.Remedy
+			}
+		}
+		require.NotEmpty(t, remedy, "%+v", wanting)
+		e.paste(remedy)
+		_, wanting = e.doctor()
+		require.NotContains(t, fmt.Sprint(wanting), "theirs")
+		e.exec(`drop publication theirs`)
+	}
+}
+
+// With our slot in place a server whose wal_level is lowered does not start again. It is said while it can be read.
+func TestLoweredLevelIsSaid(t *testing.T) {
+	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"max_slot_wal_keep_size": "1GB"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
+	d := e.daemon()
+	d.logged("marker set", 15*time.Second)
+	e.exec(`alter system set wal_level = 'replica'`)
+	_, wanting := e.doctor()
+	require.Contains(t, fmt.Sprint(wanting), "the server will not start any more")
+	_, out, _ := e.command("doctor")
+	require.Contains(t, out, "ALTER SYSTEM SET wal_level = 'logical'")
+	e.exec(`alter system set wal_level = 'logical'`)
+	require.Zero(t, d.stop())
+	_, _, errs := e.command("setup")
+	require.Contains(t, errs, "wal_level")
+}
