@@ -57,6 +57,18 @@ func Discover(ctx context.Context, q Querier, schema Schema) (*Layout, error) {
 	return l, err
 }
 
+// DiscoverMarker finds the trust marker of a schema and nothing else: it can be cleared where nothing more can be
+// made sense of. It needs no right but the catalog's.
+func DiscoverMarker(ctx context.Context, q Querier, schema Schema) (*Layout, error) {
+	l := &Layout{Schema: schema}
+	err := q.QueryRow(ctx, `select exists (select 1 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = $1 and c.relname = $2 and a.attname = $3 and not a.attisdropped)`, string(schema), ringTable, markerColumn).Scan(&l.HasMarker)
+	if err != nil {
+		return nil, fmt.Errorf("look for the marker of schema %s: %w", schema, err)
+	}
+	return l, nil
+}
+
 func (l *Layout) findLeaves(ctx context.Context, q Querier, rows, deltas uint32) error {
 	done, err := partitions(ctx, q, rows, slotColumn, queueColumn, priorityColumn, shardColumn)
 	if err != nil {

@@ -57,6 +57,7 @@ func (d *Daemon) session(ctx context.Context) error {
 		return err
 	}
 	if err := d.lead(ctx, s.control, s.layout); err != nil {
+		s.disown(err) //nolint:contextcheck // has to work after ctx has ended
 		return err
 	}
 	start, err := s.take(ctx)
@@ -124,11 +125,14 @@ func (s *session) disown(reason error) {
 	if errors.Is(reason, errStopped) || errors.Is(reason, errFinished) {
 		return
 	}
-	if s.layout != nil {
+	switch {
+	case s.layout != nil:
 		if l := s.d.left.layout; l != nil && l.Schema != s.layout.Schema {
 			s.d.past[l.Schema] = l
 		}
 		s.d.left.layout = s.layout
+	case s.d.left.layout == nil:
+		s.d.left.layout = s.d.orphan(context.Background(), s.control)
 	}
 	s.d.tend(context.Background(), s.control, reason.Error())
 }

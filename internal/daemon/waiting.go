@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
@@ -30,7 +31,10 @@ func (d *Daemon) tend(ctx context.Context, c *pgx.Conn, reason string) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if d.left.layout.HasMarker && d.opts.Trust != applier.TrustOff {
-		d.clearLeft(ctx, c, reason)
+		// A refusal at the first start ends the process: no other look follows.
+		for !d.clearLeft(ctx, c, reason) && !d.started && ctx.Err() == nil {
+			<-time.After(50 * time.Millisecond)
+		}
 	}
 	most := d.opts.MaxRetained
 	slot, err := replication.ReadSlot(ctx, c, d.left.slot)
@@ -43,15 +47,42 @@ func (d *Daemon) tend(ctx context.Context, c *pgx.Conn, reason string) {
 	}
 }
 
-func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) {
+// orphan finds a marker that nobody vouches for when a start fails before awa's tables could be looked at: by the
+// schema's name, or, when even that cannot be had, by where a daemon led last.
+func (d *Daemon) orphan(ctx context.Context, c *pgx.Conn) *awa.Layout {
+	if c == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	schema, err := d.schema(ctx, c)
+	if err != nil {
+		var name string
+		if c.QueryRow(ctx, `select awa_schema from awa_counterd.leader order by heartbeat_at desc limit 1`).Scan(&name) != nil {
+			return nil
+		}
+		if schema, err = awa.ParseSchema(name); err != nil {
+			return nil
+		}
+	}
+	l, err := awa.DiscoverMarker(ctx, c, schema)
+	if err != nil {
+		return nil
+	}
+	return l
+}
+
+// clearLeft reports whether it is over: false is a marker whose row somebody holds.
+func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) (over bool) {
 	// Briefly: rotations, prunes and migrations lock the same row, and the next look comes in a second.
 	if _, err := c.Exec(ctx, `set lock_timeout = '300ms'`); err != nil {
-		return
+		return true
 	}
 	defer func() { _, _ = c.Exec(ctx, `reset lock_timeout`) }()
 	cleared, err := d.clearUnvouched(ctx, c, d.left.layout)
 	switch {
 	case pg.IsBusy(err):
+		return false
 	case err != nil:
 		if text := err.Error(); text != d.left.told {
 			d.left.told = text
@@ -60,4 +91,5 @@ func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) {
 	case cleared:
 		d.log.Warn("trust: marker cleared", zap.String("reason", "nobody vouches for the counters: "+reason))
 	}
+	return true
 }
