@@ -6,35 +6,49 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 type distrustCmd struct {
 	database `embed:""`
 
-	JSON bool `env:"-" help:"Print the result as JSON."`
+	AfterStop bool `env:"-" help:"For a supervisor's post-stop hook: leave the marker of a finished upgrade as it is."`
+	JSON      bool `env:"-" help:"Print the result as JSON."`
 }
 
 // Validate is called by the flag parser.
 func (c *distrustCmd) Validate() error { return c.validate() }
 
 type distrustReport struct {
-	Schema  string `json:"schema"`
-	Cleared bool   `json:"cleared"` // false: it was not set
-	Leader  string `json:"leader,omitempty"`
+	Schema   string `json:"schema"`
+	Cleared  bool   `json:"cleared"`            // false: it was not set, or is not ours
+	Finished bool   `json:"finished,omitempty"` // the marker is a finished upgrade's, and was left alone
+	Leader   string `json:"leader,omitempty"`
 }
 
 // Run clears the marker. It is safe when nothing runs, and when it is not set: a supervisor's
-// post-stop hook can always call it.
+// post-stop hook can always call it with --after-stop.
 func (c *distrustCmd) Run(ctx context.Context, s streams) error {
-	_, conn, l, err := c.open(ctx)
+	_, conn, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	l, err := c.marked(ctx, conn)
+	if err != nil {
+		return err
+	}
 	r := distrustReport{Schema: string(l.Schema)}
-	if l.HasMarker {
+	if c.AfterStop {
+		if r.Finished, err = finished(ctx, conn, string(l.Schema)); err != nil {
+			return err
+		}
+	}
+	if l.HasMarker && !r.Finished {
 		for {
 			tag, err := conn.Exec(ctx, l.SetMarker(false, "true"))
 			if err == nil {
@@ -46,20 +60,70 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 			}
 		}
 	}
-	there, err := checkpoint.Exists(ctx, conn)
+	leader, known, err := lastLeader(ctx, conn, string(l.Schema))
 	if err != nil {
 		return err
 	}
-	if there {
-		leader, known, err := checkpoint.ReadLeader(ctx, conn, string(l.Schema))
-		if err != nil {
-			return err
-		}
-		if known && leader.Heartbeat < 10*time.Second {
-			r.Leader = fmt.Sprintf("%s pid %d", leader.Host, leader.PID)
-		}
+	if known && leader.Heartbeat < 10*time.Second {
+		r.Leader = fmt.Sprintf("%s pid %d", leader.Host, leader.PID)
 	}
 	return c.print(s, r)
+}
+
+// marked finds the marker, which can be cleared whatever else is wrong with awa's tables.
+func (c *distrustCmd) marked(ctx context.Context, conn *pgx.Conn) (*awa.Layout, error) {
+	if schema, err := c.schema(ctx, conn); err == nil {
+		l, err := awa.DiscoverMarker(ctx, conn, schema)
+		if err != nil || l.HasMarker {
+			return l, err
+		}
+	}
+	return c.layout(ctx, conn) // says what is wrong
+}
+
+// finishWithin is how long a finish that has asked every daemon to leave is waited for.
+const finishWithin = 10 * time.Second
+
+// finished tells a finished upgrade from a dead daemon: a finish leaves nothing of ours. While one is at its end
+// the marker is its own; should it die there, that shows within moments.
+func finished(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
+	late := time.After(finishWithin)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for quiet := 0; quiet < 2; { // the second look is after the lock of a finish was seen free: what it removes is gone
+		leader, known, err := lastLeader(ctx, conn, schema)
+		switch {
+		case err != nil:
+			return false, err
+		case !known:
+			return true, nil
+		case !leader.Leaving:
+			quiet++
+			continue
+		}
+		quiet = 0
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-late:
+			return true, nil
+		case <-tick.C:
+		}
+	}
+	return false, nil
+}
+
+// lastLeader reads who led last; false where nothing of ours is.
+func lastLeader(ctx context.Context, conn *pgx.Conn, schema string) (checkpoint.Leader, bool, error) {
+	there, err := checkpoint.Exists(ctx, conn)
+	if err != nil || !there {
+		return checkpoint.Leader{}, false, err
+	}
+	leader, known, err := checkpoint.ReadLeader(ctx, conn, schema)
+	if pg.IsNoTable(err) { // removed since
+		return checkpoint.Leader{}, false, nil
+	}
+	return leader, known, err
 }
 
 func (c *distrustCmd) print(s streams, r distrustReport) error {
@@ -67,10 +131,13 @@ func (c *distrustCmd) print(s streams, r distrustReport) error {
 		return json.NewEncoder(s.out).Encode(r)
 	}
 	text := "the marker was not set; readers scan"
-	if r.Cleared {
+	switch {
+	case r.Cleared:
 		text = "the marker is cleared; readers scan"
+	case r.Finished:
+		text = "the marker is left as it is: nothing of awa-counterd is here, or awa-counterd finish is at its end"
 	}
-	if r.Leader != "" {
+	if r.Leader != "" && !r.Finished {
 		text += fmt.Sprintf("\na daemon is running (%s): it sets the marker again after a fresh audit; stop it, or run it with --trust off", r.Leader)
 	}
 	_, err := fmt.Fprintln(s.out, text)

@@ -51,11 +51,15 @@ func main() {
 	os.Exit(code)
 }
 
-// signals ends the context at the first SIGTERM or SIGINT; a second one leaves at once.
+// signals ends the context at the first SIGTERM, SIGINT or SIGHUP (a terminal that is lost); a second one leaves at
+// once. Under nohup a SIGHUP stays ignored.
 func signals() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := make(chan os.Signal, 2)
 	signal.Notify(c, syscall.SIGTERM, os.Interrupt)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(c, syscall.SIGHUP)
+	}
 	go func() {
 		<-c
 		cancel()

@@ -7,8 +7,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/belongings"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // own is what setup and teardown have in common.
@@ -104,5 +106,20 @@ type teardownCmd struct {
 
 // Run is called by the flag parser.
 func (c *teardownCmd) Run(ctx context.Context, s streams) error {
-	return c.run(ctx, s, belongings.Teardown, false, "removed", "nothing to remove: no trace of awa-counterd is left")
+	return c.run(ctx, s, c.plan, false, "removed", "nothing to remove: no trace of awa-counterd is left")
+}
+
+// plan holds the leader lock to the end of conn: a daemon that comes to meanwhile (it may be waiting out a fault)
+// stands by, and finds everything removed.
+func (c *teardownCmd) plan(ctx context.Context, conn *pgx.Conn, l *awa.Layout, n belongings.Names) ([]belongings.Step, error) {
+	if !c.PrintSQL {
+		leads, err := checkpoint.TryLead(ctx, conn, string(l.Schema))
+		if err != nil {
+			return nil, err
+		}
+		if !leads {
+			return nil, pg.Refuse("stop awa-counterd first", "a daemon is at work on schema %s", l.Schema)
+		}
+	}
+	return belongings.Teardown(ctx, conn, l, n)
 }

@@ -25,7 +25,7 @@ type Daemon struct {
 	started bool                       // a session got as far as streaming, or as standing by
 	last    string                     // the instance of the last session
 	left    left                       // what the last session had
-	follows bool                       // another daemon's lead was seen, and none of ours since
+	seen    place                      // where a lead was seen
 	past    map[awa.Schema]*awa.Layout // led before, and not any more
 	told    map[string]struct{}        // what was complained of
 	broken  string                     // why the slot of the last session cannot be read any further; "" if it can
@@ -45,8 +45,17 @@ const stopWithin = 8 * time.Second
 // errStopped ends a session that was asked to.
 var errStopped = errors.New("stopped")
 
-// errFinished ends the process: awa-counterd finish removes everything that is ours.
-var errFinished = errors.New("the upgrade is being finished")
+// errFinished ends the process: everything that is ours was removed, by awa-counterd finish or by teardown.
+var errFinished = errors.New("everything of awa-counterd has been removed")
+
+// errAsked ends a session: awa-counterd finish wants the lead. The process stays, and stands by: what a finish asks
+// for holds no longer than the finish itself.
+var errAsked = errors.New("awa-counterd finish asks for the lead")
+
+// intended reports an end of a session that is no fault.
+func intended(err error) bool {
+	return errors.Is(err, errStopped) || errors.Is(err, errFinished) || errors.Is(err, errAsked)
+}
 
 // Run works until ctx ends, and then stops gracefully. It returns nil after that, a *pg.Refusal
 // when it cannot start, and never for a fault that may pass.
@@ -61,8 +70,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		err := d.session(ctx)
 		switch {
 		case errors.Is(err, errFinished):
-			d.log.Info("leaving for good: awa-counterd finish asked for it")
+			d.log.Info("leaving for good: everything of awa-counterd has been removed")
 			return nil
+		case errors.Is(err, errAsked):
+			d.log.Info("stepping back: awa-counterd finish is at its end")
+			continue
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
 			d.log.Info("stopped")
 			return nil //nolint:nilerr // asked to stop, and did

@@ -93,7 +93,7 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 		l.act(now)
 		if l.core.Stopped(now) {
 			if l.leaving {
-				return errFinished
+				return errAsked
 			}
 			return errStopped
 		}

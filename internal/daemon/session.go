@@ -75,7 +75,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
 	err = s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
-	if !errors.Is(err, errStopped) && !errors.Is(err, errFinished) && !isDeposed(err) {
+	if !intended(err) && !isDeposed(err) {
 		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
 	}
 	return err
@@ -84,7 +84,7 @@ func (d *Daemon) session(ctx context.Context) error {
 // migrated finds out whether a session ended because awa's migrations changed the tables under it: whatever
 // failed then (a statement, a message of the stream) is no fault.
 func (s *session) migrated(err error) error {
-	if err == nil || errors.Is(err, errStopped) || errors.Is(err, errFinished) || errors.Is(err, errMigrated) || isDeposed(err) {
+	if err == nil || intended(err) || errors.Is(err, errMigrated) || isDeposed(err) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -109,7 +109,9 @@ func (s *session) abandon(reason error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err := s.marker.SetMarker(ctx, applier.SetMarker{})
-	if pg.IsNoTable(err) { // renamed, perhaps
+	if pg.IsNoTable(err) {
+		// A table was renamed; or somebody has dropped our schema under us, and the guard with it. As long as this
+		// connection lives the lead is ours, so it was no finish.
 		_, err = clearByOID(ctx, s.control, s.layout)
 	}
 	if err != nil {
@@ -122,7 +124,7 @@ func (s *session) abandon(reason error) {
 // disown looks after what there is when a session cannot begin: what keeps it from that may take a person to
 // mend.
 func (s *session) disown(reason error) {
-	if errors.Is(reason, errStopped) || errors.Is(reason, errFinished) {
+	if intended(reason) {
 		return
 	}
 	switch {
@@ -151,6 +153,9 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
+		return err
+	}
+	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
 		return err
 	}
 	if err := checkRights(ctx, s.control, s.layout, user, s.d.opts.Trust, s.d.opts.NoSetup); err != nil {

@@ -21,24 +21,16 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 	told := false
 	cleared := false
 	for {
-		got, err := checkpoint.TryLead(ctx, c, string(l.Schema))
+		if got, err := d.tryLead(ctx, c, l); err != nil || got {
+			return err
+		}
+		leader, err := d.leader(ctx, c, l)
 		if err != nil {
 			return err
 		}
-		leader, known, err := d.readLeader(ctx, c, l)
-		switch {
-		case err != nil:
-			return err
-		case leader.Leaving, d.follows && !known:
-			// finish, or teardown. Who did not look in the moment between its asking and its removing
-			// must not take what is gone for a fresh start, and make it all anew.
-			return errFinished
-		case got:
-			d.follows = false
-			return nil
-		}
-		d.started, d.follows = true, known
-		if known {
+		d.started = true
+		known := leader.Instance != ""
+		if known && !leader.Leaving {
 			if err := d.depose(ctx, c, l, leader); err != nil {
 				return err
 			}
@@ -48,7 +40,7 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 			d.log.Info("standing by: another instance leads",
 				zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		}
-		silent := known && leader.Heartbeat > d.silence()
+		silent := known && !leader.Leaving && leader.Heartbeat > d.silence() // at its end the marker is the finish's own
 		if silent && !cleared && l.HasMarker && d.opts.Trust != applier.TrustOff {
 			if cleared, err = d.clearOrphan(ctx, c, l, leader); err != nil {
 				return err
@@ -93,6 +85,41 @@ func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader 
 	return err
 }
 
+// tryLead tries the lock, but not while a finish wants it. Who has it looks again: everything of ours may have been
+// removed before, or somebody asked to leave.
+func (d *Daemon) tryLead(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
+	leader, err := d.leader(ctx, c, l)
+	if err != nil || leader.Leaving {
+		return false, err
+	}
+	got, err := checkpoint.TryLead(ctx, c, string(l.Schema))
+	if err != nil || !got {
+		return false, err
+	}
+	leader, err = d.leader(ctx, c, l)
+	if err == nil && leader.Leaving {
+		err = errAsked
+	}
+	return true, err
+}
+
+// leader reads who leads, or led last; nobody is the zero Leader. It is errFinished when somebody was known to lead
+// here and nobody is any more.
+func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkpoint.Leader, error) {
+	leader, known, err := d.readLeader(ctx, c, l)
+	if err != nil {
+		return leader, err
+	}
+	if known {
+		return leader, d.note(ctx, c, l.Schema)
+	}
+	removed, err := d.removed(ctx, c, l.Schema)
+	if err == nil && removed {
+		err = errFinished
+	}
+	return checkpoint.Leader{}, err
+}
+
 func (d *Daemon) readLeader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkpoint.Leader, bool, error) {
 	there, err := checkpoint.Exists(ctx, c)
 	if err != nil || !there {
@@ -108,11 +135,17 @@ func (d *Daemon) readLeader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (ch
 // clearUnvouched clears the marker unless some leader is alive, who sees to it.
 func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
 	leader, known, err := d.readLeader(ctx, c, l)
-	if err != nil && !pg.IsDenied(err) {
+	denied := pg.IsDenied(err)
+	if err != nil && !denied {
 		return false, err
 	}
-	if known && leader.Heartbeat < d.silence() && leader.Instance != d.last {
+	if known && (leader.Leaving || leader.Heartbeat < d.silence() && leader.Instance != d.last) {
 		return false, nil
+	}
+	if !known && !denied {
+		if removed, err := d.removed(ctx, c, l.Schema); err != nil || removed {
+			return false, err // a finish, and its marker
+		}
 	}
 	return clearByOID(ctx, c, l)
 }

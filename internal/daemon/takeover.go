@@ -37,7 +37,7 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 	if leader, known, err := checkpoint.ReadLeader(ctx, s.control, schema); err != nil {
 		return none, err
 	} else if known && leader.Leaving {
-		return none, errFinished
+		return none, errAsked
 	} else {
 		s.holding = leader.Finishing // a standby that takes over in the middle of it must not correct either
 	}
@@ -48,6 +48,9 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 		return none, err
 	}
 	failpoint.Reach(failpoint.Claimed)
+	if err := s.d.note(ctx, s.control, s.layout.Schema); err != nil {
+		return none, err
+	}
 	if err := s.openWriters(ctx, schema); err != nil {
 		return none, err
 	}

@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// postStop runs what the shipped unit runs when the daemon's process has ended.
+func (e *env) postStop() {
+	e.t.Helper()
+	unit, err := os.ReadFile("../deploy/awa-counterd.service")
+	require.NoError(e.t, err)
+	_, line, ok := strings.Cut(string(unit), "\nExecStopPost=")
+	require.True(e.t, ok)
+	line, _, _ = strings.Cut(line, "\n")
+	code, out, errs := e.command(strings.Fields(line)[1:]...)
+	require.Zero(e.t, code, out+errs)
+}
+
+// The unit's post-stop hook leaves the marker of a finished upgrade as it is, and clears that of a dead daemon.
+func TestPostStopHookKnowsAFinish(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 10*time.Second)
+	code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "20s")
+	require.Zero(t, code, out+errs)
+	require.Zero(t, d.wait(5*time.Second))
+	e.postStop()
+	e.marker(true, 0)
+
+	d = e.daemon()
+	d.logged("marker set", 10*time.Second)
+	d.kill()
+	e.postStop()
+	e.marker(false, 0)
+	require.Contains(t, e.says("distrust", "--after-stop"), "the marker was not set")
+}
+
+// says runs a command that has to do well.
+func (e *env) says(args ...string) string {
+	e.t.Helper()
+	code, out, errs := e.command(args...)
+	require.Zero(e.t, code, out+errs)
+	return out
+}
+
+// finishing starts a finish, which a test may kill.
+func (e *env) finishing() *exec.Cmd {
+	e.t.Helper()
+	cmd := exec.Command(binary, "finish", "--database-url", e.url(), "--quiet-period", "1s", "--timeout", "20s")
+	cmd.Stderr = os.Stderr
+	require.NoError(e.t, cmd.Start())
+	e.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd
+}
+
+// A finish dies (SIGKILL, or SIGHUP with its terminal) when it has asked the daemons to leave, when it sets the
+// marker, and when it removes what is ours. What it asked for ends with it: the daemons go on, and nothing stands
+// that nobody vouches for.
+func TestFinishDies(t *testing.T) {
+	waits := func(what string) string {
+		return fmt.Sprintf(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command'
+			and wait_event_type = 'Lock' and query ilike '%%%s%%'`, what)
+	}
+	for name, c := range map[string]struct {
+		lock string // what a foreign transaction holds
+		at   string // counts a state
+	}{
+		"asked":    {`select 1`, `select count(*) from awa_counterd.leader where leaving`},
+		"marker":   {`select 1 from awa.queue_ring_state for update`, waits("terminal_counter_trusted_at")},
+		"removing": {`lock table awa_counterd.books in access share mode`, waits("drop schema")},
+	} {
+		for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGHUP} {
+			t.Run(name+" "+sig.String(), func(t *testing.T) {
+				e := newEnv(t, fleet.Layout{Slots: 4})
+				first := e.daemon("--checkpoint-interval", "200ms")
+				first.logged("marker set", 15*time.Second)
+				second := e.daemon("--checkpoint-interval", "200ms")
+				second.logged("standing by", 5*time.Second)
+				if name == "asked" {
+					// The leader hangs and does not leave: finish waits for it.
+					first.signal(stopped)
+					t.Cleanup(func() { first.signal(resumed) })
+				}
+				if name == "asked" && e.layout.Shape != fleet.Direct {
+					first.signal(resumed) // it has to hold its corrections back first
+				}
+				tx, err := e.pool.Begin(t.Context())
+				require.NoError(t, err)
+				defer func() { _ = tx.Rollback(context.Background()) }()
+				_, err = tx.Exec(t.Context(), c.lock)
+				require.NoError(t, err)
+				finish := e.finishing()
+				ctx, cancel := contextWithin(40 * time.Second)
+				defer cancel()
+				e.until(ctx, func() bool {
+					return e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`) == 1 && e.scalar(c.at) > 0
+				}, func() string { return "finish did not come to " + name })
+				require.NoError(t, finish.Process.Signal(sig))
+				_ = finish.Wait()
+				require.NoError(t, tx.Rollback(t.Context()))
+				first.signal(resumed)
+				e.insertAt(1, "q", 5, false) // an old binary that was overlooked
+				e.balanced(15 * time.Second)
+				e.marker(true, 20*time.Second)
+				for _, d := range []*daemon{first, second} {
+					select {
+					case <-d.Done():
+						require.Fail(t, "a daemon left, and nothing is removed", d.text())
+					default:
+					}
+				}
+				require.Zero(t, first.stop())
+				require.Zero(t, second.stop())
+			})
+		}
+	}
+}
+
+// SIGHUP, which a lost terminal sends, is a stop like SIGTERM.
+func TestHangUpIsAStop(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon()
+	e.marker(true, 10*time.Second)
+	e.insertAt(1, "q", 7, false)
+	d.signal(syscall.SIGHUP)
+	require.Zero(t, d.wait(10*time.Second))
+	e.balanced(0)
+	e.marker(false, 0)
+	d.logged("stopping: finishing the flush", 0)
+}
+
+// A daemon that waits out a fault when everything of ours is removed finds that out when it wakes, and makes none
+// of it anew.
+func TestTeardownWhileADaemonWaits(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	before := e.catalogs()
+	role := e.role("superuser")
+	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db))
+	d.logged("marker set", 15*time.Second)
+	ours := `from pg_stat_activity where application_name like 'awa-counterd%' and datname = current_database()`
+	e.exec(fmt.Sprintf(`alter role %s connection limit 0; alter role %[1]s nosuperuser; select pg_terminate_backend(pid) %s`, role, ours))
+	d.logged("no connection is free", 10*time.Second)
+	e.disconnected()
+	e.says("teardown")
+	e.exec(fmt.Sprintf(`alter role %s connection limit -1; alter role %[1]s superuser`, role))
+	require.Zero(t, d.wait(20*time.Second))
+	d.logged("leaving for good", 0)
+	require.Equal(t, before, e.catalogs(), "a trace is left")
+}
+
+// Who drops our schema by hand under a daemon that leads removes what is ours; the marker does not stay behind.
+func TestSchemaIsDroppedByHand(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon()
+	e.marker(true, 10*time.Second)
+	e.exec(`drop schema awa_counterd cascade`)
+	require.Zero(t, d.wait(15*time.Second))
+	d.logged("leaving for good", 0)
+	e.marker(false, 0)
+	require.Zero(t, e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`))
+}
