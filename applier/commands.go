@@ -50,6 +50,7 @@ type SetMarker struct {
 	Seq    uint64
 	Set    bool
 	Reason string
+	Until  time.Time // when setting it would come too late, by the server's clock; zero for never
 }
 
 // Acknowledge reports a position to the server. It needs no answer.

@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -138,7 +139,11 @@ func (c *Core) nextMarker(now time.Time, out []Command) []Command {
 	c.tokens.seq++
 	m.busy, m.want, m.seq, m.behind = true, want, c.tokens.seq, true
 	m.reason = reason
-	return append(out, SetMarker{Seq: m.seq, Set: want, Reason: reason})
+	cmd := SetMarker{Seq: m.seq, Set: want, Reason: reason}
+	if want { // what it rests on is worth no more than when it would be doubted
+		cmd.Until = c.serverNow(c.tokens.provenAt).Add(c.cfg.doubtAfter())
+	}
+	return append(out, cmd)
 }
 
 // MarkerWritten takes in the answer to a SetMarker.
@@ -150,7 +155,7 @@ func (c *Core) MarkerWritten(now time.Time, err error) {
 		m.behind = false
 		m.retryAt = now.Add(retryPause)
 		c.info("the marker could not be written; trying again", "set", m.want, "error", err.Error())
-		if m.want {
+		if m.want && !errors.Is(err, ErrTooLate) {
 			m.set, m.reason = true, "setting it failed" // it may have been set: clear it
 		}
 		return

@@ -20,6 +20,9 @@ const MessagePrefix = "awa-counterd"
 // ErrNotLeading says that the guard of a statement did not hold.
 var ErrNotLeading = errors.New("this instance does not lead any more")
 
+// ErrTooLate says that a command to set the marker came when what it rests on was old; nothing was set.
+var ErrTooLate = errors.New("the marker was to be set too late")
+
 // limits bound a transaction of ours: wait is for one row lock, within for a whole statement.
 type limits struct{ wait, within time.Duration }
 
@@ -47,7 +50,7 @@ func markerLimits() limits { return limits{300 * time.Millisecond, time.Second} 
 // those of our own rows that have come to 0; it may be "". Guard takes schema and instance as $1 and $2. Beat
 // takes them, the state in words and whether corrections are held back; it yields the server's clock, a
 // snapshot, whether the marker is set, and the WAL insert position. SetMarker and ClearMarker take schema and
-// instance.
+// instance; SetMarker also until when it may set the marker, or null, and yields whether it is set.
 type Statements struct {
 	Raise, Lower, Sweep    string
 	Guard                  string
@@ -129,7 +132,7 @@ func (w *Writer) Correct(ctx context.Context, chunk Chunk) error {
 	if len(ended.slots) > 0 && w.sql.Sweep != "" {
 		b.Queue(w.sql.Sweep, ended.slots, ended.queues, ended.priorities, ended.shards, ended.deltas)
 	}
-	return w.send(ctx, b, l)
+	return w.send(ctx, b, l, nil)
 }
 
 // announce queues what every transaction of ours begins with: the guard, the token's message, and
@@ -144,17 +147,21 @@ func (w *Writer) announce(b *pgx.Batch, seq uint64, l limits, durability string)
 // server's is ever heard of; the connection is closed then, and the session with it.
 const patience = 10 * time.Second
 
-// send runs a batch that begins with announce, as one transaction.
-func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits) error {
+// send runs a batch that begins with announce, as one transaction. answer reads the row of the second statement;
+// nil where there is none.
+func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(pgx.Row) error) error {
 	ctx, cancel := context.WithTimeout(ctx, l.within+patience)
 	defer cancel()
 	br := w.conn.SendBatch(ctx, b)
 	tag, err := br.Exec()
 	leads := err == nil && tag.RowsAffected() == 1
+	if err == nil && answer != nil {
+		err = answer(br.QueryRow())
+	}
 	if closed := br.Close(); err == nil {
 		err = closed
 	}
-	if err == nil && !leads {
+	if !leads && (err == nil || errors.Is(err, pgx.ErrNoRows)) {
 		return ErrNotLeading
 	}
 	return err
@@ -166,21 +173,8 @@ func (w *Writer) token(ctx context.Context, cmd Write, state string, r *WriteRes
 	b := &pgx.Batch{}
 	w.announce(b, cmd.Seq, tokenLimits(), "local")
 	b.Queue(w.sql.Beat, w.awaSchema, w.instance, state, cmd.Holds)
-	ctx, cancel := context.WithTimeout(ctx, tokenLimits().within+patience)
-	defer cancel()
-	br := w.conn.SendBatch(ctx, b)
-	tag, err := br.Exec()
-	leads := err == nil && tag.RowsAffected() == 1
 	var snapshot, insert string
-	if err == nil {
-		err = br.QueryRow().Scan(&r.Server, &snapshot, &r.Marker, &insert)
-	}
-	if closed := br.Close(); err == nil {
-		err = closed
-	}
-	if !leads && (err == nil || errors.Is(err, pgx.ErrNoRows)) {
-		return ErrNotLeading
-	}
+	err := w.send(ctx, b, tokenLimits(), func(row pgx.Row) error { return row.Scan(&r.Server, &snapshot, &r.Marker, &insert) })
 	if err != nil {
 		return err
 	}
@@ -195,16 +189,30 @@ func (w *Writer) token(ctx context.Context, cmd Write, state string, r *WriteRes
 // that rotate and prune lock. A busy row is an error for which pg.IsBusy holds.
 func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
 	b := &pgx.Batch{}
-	w.announce(b, cmd.Seq, markerLimits(), "local")
-	sql := w.sql.ClearMarker
-	if cmd.Set {
-		sql = w.sql.SetMarker
+	l := markerLimits()
+	w.announce(b, cmd.Seq, l, "local")
+	var err error
+	if set := false; cmd.Set {
+		b.Queue(w.sql.SetMarker, w.awaSchema, w.instance, orNull(cmd.Until))
+		err = w.send(ctx, b, l, func(row pgx.Row) error { return row.Scan(&set) })
+		if err == nil && !set {
+			err = ErrTooLate
+		}
+	} else {
+		b.Queue(w.sql.ClearMarker, w.awaSchema, w.instance)
+		err = w.send(ctx, b, l, nil)
 	}
-	b.Queue(sql, w.awaSchema, w.instance)
-	if err := w.send(ctx, b, markerLimits()); err != nil {
+	if err != nil {
 		return fmt.Errorf("write the marker: %w", err)
 	}
 	return nil
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 type arrays struct {

@@ -32,7 +32,7 @@ func (e *env) writer(instance string) *applier.Writer {
 	return applier.NewWriter(conn, applier.Statements{
 		Raise: l.Raise(checkpoint.Guard(6, 7)), Lower: l.Lower(checkpoint.Guard(6, 7)), Sweep: l.Sweep(), Guard: checkpoint.Guard(1, 2),
 		Beat:      checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
-		SetMarker: l.SetMarker(true, checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
+		SetMarker: l.VouchMarker(checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
 	}, "awa", instance)
 }
 

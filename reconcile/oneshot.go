@@ -55,7 +55,7 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 	}
 	o.writer = applier.NewWriter(o.writes, applier.Statements{
 		Raise: l.Raise(guard(6, 7)), Lower: l.Lower(guard(6, 7)), Sweep: l.Sweep(), Guard: guard(1, 2),
-		SetMarker: l.SetMarker(true, guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
+		SetMarker: l.VouchMarker(guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
 	}, string(l.Schema), name)
 	return o, nil
 }

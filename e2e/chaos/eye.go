@@ -30,10 +30,11 @@ type eye struct {
 	blinds []time.Time     // when each such time began
 }
 
-// window is a time during which the daemon cannot clear the marker. That the marker is not set does not
-// end it: a command to set it may be on its way.
+// window is a time during which the daemon cannot clear the marker. It ends when somebody vouches, or when the marker
+// is seen not set after the time within which a command to set it could still arrive.
 type window struct {
 	began, over time.Time // over: the fault itself has ended; zero before that
+	silenced    time.Time // when its last fault began
 	mute        string    // the instance that led when it began
 	unset       time.Time // when the marker was seen not set, and from then on while the fault lasted
 }
@@ -42,8 +43,13 @@ type window struct {
 // who can clear the marker.
 func (w *window) look(now time.Time, set bool, v voucher) (closes bool) {
 	switch {
-	case !set && w.unset.IsZero():
-		w.unset = now
+	case !set:
+		if w.unset.IsZero() {
+			w.unset = now
+		}
+		if now.Sub(w.silenced) > underWay {
+			return true
+		}
 	case set && w.over.IsZero() && v.instance == w.mute: // nobody else can have set it for the counters' sake
 		w.unset = time.Time{}
 	}
@@ -52,6 +58,10 @@ func (w *window) look(now time.Time, set bool, v voucher) (closes bool) {
 	}
 	return v.trusts && v.at.After(w.over)
 }
+
+// underWay is how long after a leader was silenced its last command to set the marker may do so: it is void once what
+// it rests on is older than half of the bound, and waits less than half a second for the marker's row.
+const underWay = maxStaleness/2 + 500*time.Millisecond
 
 // stood is how long the marker stood in a window that ends now.
 func (w *window) stood(now time.Time) time.Duration {
@@ -202,7 +212,7 @@ func (e *eye) silence(kind string) (over func()) {
 		w = &window{began: time.Now()}
 		e.open[kind] = w
 	}
-	w.mute, w.over = mute, time.Time{}
+	w.mute, w.silenced, w.over = mute, time.Now(), time.Time{}
 	return func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()

@@ -9,8 +9,7 @@ import (
 
 func at(s int) time.Time { return time.Unix(int64(1000+s), 0) }
 
-// What a leader sent before it was silenced may land when the marker was seen not set already; only
-// somebody's word that came later ends the window.
+// A marker that stands is excused until somebody vouches for it whose word came later.
 func TestWindowClosesAtAVoucher(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -27,16 +26,27 @@ func TestWindowClosesAtAVoucher(t *testing.T) {
 		{"itself again", at(20), voucher{"a", true, at(21)}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := window{began: at(10), mute: "a", over: c.over}
-			require.Equal(t, c.closes, w.look(at(22), false, c.v))
+			w := window{began: at(10), silenced: at(10), mute: "a", over: c.over}
+			require.Equal(t, c.closes, w.look(at(22), true, c.v))
 		})
 	}
+}
+
+// What a leader sent before it was silenced may land for a moment after the marker was seen not set; later it is
+// void, and nothing more is excused.
+func TestWindowClosesWhenNoCommandCanBeUnderWay(t *testing.T) {
+	w := window{began: at(10), silenced: at(10), mute: "a"}
+	require.False(t, w.look(at(11), false, voucher{}))
+	w.silenced = at(14) // another fault of its kind
+	require.False(t, w.look(at(15), false, voucher{}))
+	require.True(t, w.look(at(16), false, voucher{}))
+	require.Equal(t, time.Second, w.stood(at(16)))
 }
 
 // How long the marker stood ends when it is seen not set, unless it is set again while only the mute lead.
 func TestWindowMeasuresTheMarker(t *testing.T) {
 	mute := voucher{"a", true, at(9)}
-	w := window{began: at(10), mute: "a"}
+	w := window{began: at(10), silenced: at(14), mute: "a"}
 	w.look(at(11), true, mute)
 	w.look(at(12), false, mute)
 	require.Equal(t, 2*time.Second, w.stood(at(13)))

@@ -19,6 +19,13 @@ func setMarker(ring string, set bool, guard string) string {
 		ring, markerColumn, value, markerColumn, state, guard)
 }
 
+// VouchMarker sets the trust marker on the word of somebody who vouches until $3 by the server's clock (null: for
+// good), and tells whether it is set then: a command that was on its way while its sender was stopped comes too late.
+func (l *Layout) VouchMarker(guard string) string {
+	return fmt.Sprintf(`with vouched as (%s returning 1) select exists (select 1 from vouched) or %s`,
+		l.SetMarker(true, guard+" and ($3::timestamptz is null or clock_timestamp() < $3)"), l.MarkerIsSet())
+}
+
 // MarkerIsSet is an expression that tells whether the marker is set; false where there is none.
 func (l *Layout) MarkerIsSet() string {
 	if !l.HasMarker {

@@ -186,9 +186,10 @@ func serve[T any](l *loop, commands <-chan T, do func(T) (func(time.Time), error
 	})
 }
 
-// unlessBusy lets the Core try again what a lock held up; any other error ends the session.
+// unlessBusy lets the Core try again what a lock held up, or what came too late for it; any other error ends the
+// session.
 func unlessBusy(err error) error {
-	if pg.IsBusy(err) {
+	if pg.IsBusy(err) || errors.Is(err, applier.ErrTooLate) {
 		return nil
 	}
 	return err

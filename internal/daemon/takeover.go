@@ -99,7 +99,7 @@ func (s *session) openWriters(ctx context.Context, schema string) error {
 		Guard: checkpoint.Guard(1, 2),
 		Beat: checkpoint.Heartbeat(fmt.Sprintf(
 			`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
-		SetMarker:   l.SetMarker(true, checkpoint.Guard(1, 2)),
+		SetMarker:   l.VouchMarker(checkpoint.Guard(1, 2)),
 		ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
 	}
 	s.writer = applier.NewWriter(s.writes, sql, schema, s.instance)

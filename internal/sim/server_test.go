@@ -47,9 +47,16 @@ func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 			s.correct(t, q)
 		case "sweep":
 			s.sweep(t, q)
-		case "set marker", "clear marker":
-			if set := q.SQL == "set marker"; set != s.mark {
-				t.mark = new(set)
+		case "set marker":
+			until, _ := q.Arguments[2].(*time.Time)
+			inTime := until == nil || s.now.Add(s.skew).Before(*until)
+			if inTime && !s.mark {
+				t.mark = new(true)
+			}
+			answer = append(answer, []any{inTime || s.mark})
+		case "clear marker":
+			if s.mark {
+				t.mark = new(false)
 			}
 		case "beat":
 			holds = q.Arguments[3].(bool)

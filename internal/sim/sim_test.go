@@ -288,6 +288,7 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 
 func (s *sim) setMarker(core *applier.Core, c applier.SetMarker, alive func() bool) func() {
 	w := s.writer
+	require.True(s.t, !c.Set || !c.Until.IsZero(), s.at("a command to set the marker that never comes too late"))
 	return func() {
 		err := w.SetMarker(context.Background(), c)
 		if err != nil {
