@@ -107,7 +107,7 @@ func (c *Core) begin(now time.Time, flushing, all bool) {
 // while something waits for them.
 func (c *Core) wantsToken(now time.Time) bool {
 	t := &c.tokens
-	if !t.first || now.Sub(t.lastSent) >= c.cfg.tokenInterval() {
+	if !t.first || now.Sub(t.lastSent) >= c.cfg.tokenInterval() || t.lastSent.Before(c.persists.asked) {
 		return true
 	}
 	return c.hurries() && now.Sub(t.lastSent) >= c.cfg.FlushInterval

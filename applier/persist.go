@@ -16,6 +16,8 @@ type persists struct {
 	last     time.Time
 	pruned   time.Time // the last prune of an old leader that was handed out
 	retryAt  time.Time
+	asked    time.Time       // somebody reads the checkpoint, and wants what was committed by then; zero for nobody
+	answers  time.Time       // what the one under way answers of that
 	groups   []terminal.Held // handed out with the one under way, to be given back if it fails
 	sources  map[Source]Uncounted
 }
@@ -37,7 +39,10 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 		Reason:    c.doubt(now),
 		LastAudit: c.scans.lastAudit,
 	}
-	p.busy, p.pending, p.pruned = true, cp.Position, cp.Pruned
+	p.busy, p.pending, p.pruned, p.answers = true, cp.Position, cp.Pruned, time.Time{}
+	if c.canReport() {
+		p.answers = p.asked
+	}
 	p.groups, p.sources = cp.Groups, cp.Uncounted
 	return append(out, Persist{Checkpoint: cp})
 }
@@ -52,6 +57,9 @@ func (c *Core) wantsPersist(now time.Time) bool {
 	if c.stopping {
 		return c.wantsFinalPersist() && !c.tokens.busy() && !c.wantsFlush()
 	}
+	if c.canReport() {
+		return true
+	}
 	since := now.Sub(p.last)
 	if p.position == 0 { // what a first flush is about to change need not be stored twice
 		return c.books.drifting() < maxFlush || now.Sub(c.totals.Start) > 6*c.cfg.CheckpointInterval
@@ -60,6 +68,15 @@ func (c *Core) wantsPersist(now time.Time) bool {
 		return true
 	}
 	return since >= max(idlePersist, c.cfg.CheckpointInterval) && c.books.position-p.position > idlePersistMove
+}
+
+// Report asks for a checkpoint at once that has everything committed before now, for somebody who reads it: a token
+// proves that it has.
+func (c *Core) Report(now time.Time) { c.persists.asked = now }
+
+// canReport reports that a checkpoint now would be what somebody has asked for.
+func (c *Core) canReport() bool {
+	return !c.persists.asked.IsZero() && !c.tokens.provenAt.Before(c.persists.asked)
 }
 
 // isDirty reports that something has changed that a checkpoint stores.
@@ -101,6 +118,9 @@ func (c *Core) Persisted(now time.Time, err error) []Command {
 	}
 	p.position, p.last = p.pending, now
 	p.groups, p.sources = nil, nil
+	if p.answers.Equal(p.asked) {
+		p.asked = time.Time{}
+	}
 	c.totals.Checkpoints++
 	return []Command{Acknowledge{Position: p.position}}
 }

@@ -29,7 +29,9 @@ type status struct {
 		Rows  int64   `json:"rows"`
 		Last  float64 `json:"last_ago"`
 	} `json:"uncounted_writes"`
-	Next string `json:"next_step"`
+	Fresh     bool    `json:"fresh"`
+	Persisted float64 `json:"persisted_ago"`
+	Next      string  `json:"next_step"`
 }
 
 func (e *env) status(args ...string) (s status) {
@@ -76,4 +78,41 @@ func TestStatus(t *testing.T) {
 	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '3 min'`)
 	s = e.status()
 	require.Contains(t, s.Next, "and the marker is set: start it, or run awa-counterd distrust")
+}
+
+// What status shows, and finish goes by, is as of now, however far apart checkpoints are; where the daemon does not
+// answer, it says how old it is, and nobody decides on it.
+func TestStatusIsFresh(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon("--checkpoint-interval", "1h")
+	e.marker(true, 10*time.Second)
+	e.balanced(0)
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from awa_counterd.checkpoint where observed_since < now() - interval '1 s'`) == 1
+	},
+		func() string { return "no checkpoint" })
+	e.insertAt(1, "email", 5, false)
+	s := e.status("--quiet-period", "1h")
+	require.Contains(t, s.Next, "pre-#290 writers still active on queue email; last ")
+	require.True(t, s.Fresh)
+	require.EqualValues(t, 5, s.Uncounted[0].Rows)
+
+	e.insertAt(1, "billing", 5, false)
+	e.balanced(5 * time.Second)
+	code, _, errs := e.command("finish", "--quiet-period", "30s", "--timeout", "1s")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "pre-#290 writers still active on queue billing")
+
+	e.exec(`delete from awa_counterd.uncounted_writes; update awa_counterd.checkpoint set observed_since = now() - interval '1 day'`)
+	d.signal(stopped)
+	t.Cleanup(func() { d.signal(resumed) })
+	s = e.status("--quiet-period", "1s")
+	require.True(t, s.Leader.Alive)
+	require.False(t, s.Fresh)
+	require.Contains(t, s.Next, "old, and the daemon has brought no newer ones")
+	code, _, errs = e.command("finish", "--quiet-period", "1s", "--timeout", "1s")
+	require.Equal(t, refused, code)
+	require.Regexp(t, "old, and the daemon has brought no newer ones|no daemon is alive", errs)
 }

@@ -55,7 +55,7 @@ func TestGoldenReconcile(t *testing.T) {
 func someStatus() *survey.Status {
 	f := func(v float64) *float64 { return &v }
 	return &survey.Status{
-		Schema: "awa", Position: "0/1C76450", Persisted: f(2.1), Audit: f(95), Observed: 3600, MarkerSet: true, MarkerAge: f(1800),
+		Schema: "awa", Position: "0/1C76450", Persisted: f(0.1), Fresh: true, Audit: f(95), Observed: 3600, MarkerSet: true, MarkerAge: f(1800),
 		Leader:   &survey.Leader{Host: "db1", PID: 4711, Version: "v0.1.0", Heartbeat: 0.2, Alive: true, State: "trusted"},
 		Slot:     &survey.Slot{Name: "awa_counterd_app_awa_1a2b3c4d", Active: true, Status: "reserved", Retained: 3 << 20, Lag: 4096},
 		Queues:   []survey.Queue{{Queue: "billing", Rows: 3994, Counter: 3994}, {Queue: "email", Rows: 1397, Counter: 1385, Drift: 12}},

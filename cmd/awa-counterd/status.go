@@ -96,7 +96,11 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 			life = "DEAD"
 		}
 		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, survey.Ago(l.Heartbeat))
-		line("position", "%s, checkpoint %s", orDash(st.Position), ago(st.Persisted))
+		asOf := "all of this is as old"
+		if st.Fresh {
+			asOf = "asked for just now"
+		}
+		line("position", "%s, checkpoint %s: %s", orDash(st.Position), ago(st.Persisted), asOf)
 	}
 	if sl := st.Slot; sl == nil {
 		line("slot", "none")

@@ -27,6 +27,9 @@ var ErrGroundLost = errors.New("the ground has changed under the stream")
 func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) error {
 	tick := time.NewTicker(min(s.d.opts.MaxStaleness/2, time.Second))
 	defer tick.Stop()
+	if err := checkpoint.Listen(ctx, s.control); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -41,8 +44,14 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			}
 			return err
 		}
+		asked := checkpoint.Asked(ctx, s.control, string(s.layout.Schema))
 		select {
-		case results <- func(now time.Time) { s.heard(now, began, slot, leader) }:
+		case results <- func(now time.Time) {
+			s.heard(now, began, slot, leader)
+			if asked {
+				s.core.Report(now)
+			}
+		}:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -33,10 +33,21 @@ func (s *Status) next(quiet time.Duration) string {
 	if !s.MarkerSet {
 		return "wait until the counters can be trusted: " + s.Reason
 	}
+	if !s.Fresh {
+		return fmt.Sprintf("the figures are %s old, and the daemon has brought no newer ones: see its log", s.age())
+	}
 	if s.Observed < quiet.Seconds() {
 		return fmt.Sprintf("nothing was written uncounted in the %s since the daemon watches; safe to finish after %s of that", Ago(s.Observed), quiet)
 	}
 	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s; producers, command lines and psql do not register with awa, so see to it that no old one is left", quiet)
+}
+
+// age is how old the figures are.
+func (s *Status) age() string {
+	if s.Persisted == nil {
+		return "infinitely"
+	}
+	return Ago(*s.Persisted)
 }
 
 // Unfinished says why the upgrade cannot be finished yet; "" when it can.

@@ -14,7 +14,7 @@ import (
 func TestClampsAreNoOldBinary(t *testing.T) {
 	of := func(kind applier.Kind, ago float64) *Status {
 		return &Status{
-			Leader: &Leader{Alive: true}, MarkerSet: true, Observed: 3600,
+			Leader: &Leader{Alive: true}, MarkerSet: true, Fresh: true, Observed: 3600,
 			Uncounted: []Uncounted{{Queue: "q", Kind: string(kind), Rows: 1, Last: ago}},
 		}
 	}
@@ -27,4 +27,13 @@ func TestClampsAreNoOldBinary(t *testing.T) {
 	led, ago := of(applier.KindCounter, 1), 1.0
 	led.OldPrune = &ago
 	require.Contains(t, led.Unfinished(quiet), "a pre-#290 binary still leads")
+}
+
+// Old figures are no evidence: they say what was so at the last checkpoint.
+func TestOldFiguresDecideNothing(t *testing.T) {
+	ago := 5.0
+	s := &Status{Leader: &Leader{Alive: true}, MarkerSet: true, Observed: 3600, Persisted: &ago}
+	require.Equal(t, "the figures are 5.0 s old, and the daemon has brought no newer ones: see its log", s.Unfinished(time.Minute))
+	s.Fresh = true
+	require.Empty(t, s.Unfinished(time.Minute))
 }

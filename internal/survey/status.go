@@ -20,6 +20,7 @@ type Status struct {
 	Leader    *Leader     `json:"leader"` // null: the daemon has never run here
 	Position  string      `json:"position,omitempty"`
 	Persisted *float64    `json:"persisted_ago,omitempty"`
+	Fresh     bool        `json:"fresh"` // the checkpoint has everything that was committed before the question
 	Audit     *float64    `json:"last_audit_ago,omitempty"`
 	Observed  float64     `json:"observed_for"` // every change of the last so many seconds was seen
 	Slot      *Slot       `json:"slot"`         // null: there is none
@@ -88,14 +89,24 @@ const alive = 15
 // Read takes a status. quiet is how long ago an uncounted write has to be to count as over.
 func Read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration) (*Status, error) {
 	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}}
+	there, err := checkpoint.Exists(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if there {
+		if err := s.readLeader(ctx, c, s.Schema); err != nil {
+			return nil, err
+		}
+		if s.Leader != nil && s.Leader.Alive {
+			if s.Fresh, err = checkpoint.Refresh(ctx, c, s.Schema); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err := s.readMarker(ctx, c, l); err != nil {
 		return nil, err
 	}
 	if err := s.readSlot(ctx, c, slot); err != nil {
-		return nil, err
-	}
-	there, err := checkpoint.Exists(ctx, c)
-	if err != nil {
 		return nil, err
 	}
 	if there {
