@@ -20,12 +20,24 @@ type Leader struct {
 	Host      string
 	PID       int
 	Version   string
+	Bound     time.Duration // its --max-staleness: tokens, and with them heartbeats, come every quarter of it
 	Heartbeat time.Duration // age of the last one, by the server's clock
 	State     string
+	Leads     bool // another session holds the leader lock at this moment
 	Holds     bool // corrections are held back for awa-counterd finish
 	Finishing bool // a finish is under way at this moment
 	Leaving   bool // and has asked every daemon to leave for good
 }
+
+// Silent is how old the leader's heartbeat may get: by then it would have cleared the marker itself.
+func (l Leader) Silent() time.Duration { return 2 * l.Bound }
+
+// hungAfter is how old a heartbeat may get before its leader is taken for hanging, or cut off with its machine. Until
+// then its sessions may keep the lock; a lead that changes too easily costs scans.
+const hungAfter = 15 * time.Second
+
+// Hung reports that the leader is taken for hanging.
+func (l Leader) Hung() bool { return l.Heartbeat >= max(hungAfter, 5*l.Bound) }
 
 // LockKey is the key text of the session advisory lock that the leader holds.
 func LockKey(awaSchema string) string { return "awa_counterd.leader:" + awaSchema }
@@ -65,10 +77,10 @@ func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
 		return fmt.Errorf("claim the lead: %w", err)
 	}
 	_, err = tx.Exec(ctx, `
-		insert into awa_counterd.leader (awa_schema, instance, host, pid, version) values ($1, $2, $3, $4, $5)
+		insert into awa_counterd.leader (awa_schema, instance, host, pid, version, max_staleness) values ($1, $2, $3, $4, $5, $6)
 		on conflict (awa_schema) do update set instance = excluded.instance, host = excluded.host, pid = excluded.pid,
-			version = excluded.version, leads_since = now(), heartbeat_at = now(), state = 'starting', holds = false`,
-		awaSchema, l.Instance, l.Host, l.PID, l.Version)
+			version = excluded.version, max_staleness = excluded.max_staleness, leads_since = now(), heartbeat_at = now(), state = 'starting', holds = false`,
+		awaSchema, l.Instance, l.Host, l.PID, l.Version, l.Bound)
 	if err != nil {
 		return fmt.Errorf("claim the lead: %w", err)
 	}
@@ -82,12 +94,12 @@ func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
 func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
 	var l Leader
 	err := c.QueryRow(ctx, `
-		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, state, holds, f.finishing, leaving and f.finishing
-		from awa_counterd.leader, (select exists (select 1 from pg_locks l join pg_database d on d.oid = l.database
-			where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-			  and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($2, 0)) as finishing) f
-		where awa_schema = $1`, awaSchema, FinishKey(awaSchema)).
-		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), &l.State, &l.Holds, &l.Finishing, &l.Leaving)
+		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, extract(epoch from max_staleness)::float8 * 1e9, state, held.leads, holds, held.finishing, leaving and held.finishing
+		from awa_counterd.leader, (select coalesce(bool_or(key = hashtextextended($2, 0)), false) as finishing, coalesce(bool_or(key = hashtextextended($3, 0) and pid <> pg_backend_pid()), false) as leads
+			from (select (l.classid::bigint << 32) | l.objid::bigint as key, l.pid from pg_locks l join pg_database d on d.oid = l.database
+				where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted) k) held
+		where awa_schema = $1`, awaSchema, FinishKey(awaSchema), LockKey(awaSchema)).
+		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), (*nanoseconds)(&l.Bound), &l.State, &l.Leads, &l.Holds, &l.Finishing, &l.Leaving)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Leader{}, false, nil
@@ -97,19 +109,19 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	return l, true, nil
 }
 
-// Depose ends the sessions that hold the leader lock on behalf of a leader whose heartbeat is older than
-// silence, or that is instance by name: one whose process hangs, or whose machine has gone while the
+// Depose ends the sessions that hold the leader lock on behalf of a leader that is Hung, or that is instance by
+// name: one whose process hangs, or whose machine has gone while the
 // server still believes in its connection. It reports whether there was one. Nothing of theirs is in
 // danger: what they still send is refused by Guard once another instance has claimed the lead.
-func Depose(ctx context.Context, c Conn, awaSchema, instance string, silence time.Duration) (bool, error) {
+func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, error) {
 	tag, err := c.Exec(ctx, `
 		select pg_terminate_backend(l.pid)
 		from pg_locks l join pg_stat_activity a using (pid) join pg_database d on d.oid = l.database
 		where l.locktype = 'advisory' and l.objsubid = 1 and l.granted and d.datname = current_database()
 		  and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($1, 0) and a.application_name = $2
 		  and exists (select 1 from awa_counterd.leader
-		              where awa_schema = $3 and (instance = $4 or heartbeat_at < clock_timestamp() - $5::interval))`,
-		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, silence)
+		              where awa_schema = $3 and (instance = $4 or heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * max_staleness)))`,
+		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, hungAfter)
 	if err != nil {
 		return false, fmt.Errorf("end the session of a leader that is silent: %w", err)
 	}

@@ -21,18 +21,20 @@ create schema if not exists awa_counterd;
 comment on schema awa_counterd is 'awa-counterd: made by the sidecar, removed with it';
 
 create table if not exists awa_counterd.leader (
-	awa_schema   text primary key,
-	instance     text not null,
-	host         text not null,
-	pid          integer not null,
-	version      text not null,
-	leads_since  timestamptz not null default now(),
-	heartbeat_at timestamptz not null default now(),
-	state        text not null default 'starting',
-	holds        boolean not null default false,
-	leaving      boolean not null default false
+	awa_schema    text primary key,
+	instance      text not null,
+	host          text not null,
+	pid           integer not null,
+	version       text not null,
+	leads_since   timestamptz not null default now(),
+	heartbeat_at  timestamptz not null default now(),
+	state         text not null default 'starting',
+	holds         boolean not null default false,
+	leaving       boolean not null default false,
+	max_staleness interval not null default '2s'
 );
 comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; heartbeat_at moves with every token';
+comment on column awa_counterd.leader.max_staleness is 'the leader''s own bound, by which a standby judges its heartbeat';
 comment on column awa_counterd.leader.holds is 'corrections are held back while awa-counterd finish moves them to awa''s own rows';
 
 create table if not exists awa_counterd.checkpoint (
@@ -90,6 +92,15 @@ create table if not exists awa_counterd.uncounted_writes (
 	last_lsn     pg_lsn not null,
 	primary key (awa_schema, queue, kind)
 );
+
+create table if not exists awa_counterd.grants (
+	awa_schema text not null,
+	role_name  text not null,
+	granted    text not null,
+	primary key (awa_schema, role_name, granted)
+);
+comment on table awa_counterd.grants is 'rights on awa''s objects that awa-counterd setup granted, for teardown to revoke those and no others';
+
 comment on table awa_counterd.uncounted_writes is 'writes that left a counter wrong';
 comment on column awa_counterd.uncounted_writes.kind is 'rows, prune: a pre-#290 binary did it; counter: a clamp, a rebuild, a migration or a hand';
 `
@@ -104,13 +115,9 @@ type Conn interface {
 
 // Ensure makes the schema unless it is there. It asks first: a role with the least rights may use
 // what a DBA has made, and must not need the right to make it.
-func Ensure(ctx context.Context, c Conn) error {
+func Ensure(ctx context.Context, c Conn, awaSchema string) error {
 	there, err := Exists(ctx, c)
 	if err != nil || there {
-		return err
-	}
-	ddl, err := Make(ctx, c)
-	if err != nil {
 		return err
 	}
 	tx, err := c.Begin(ctx)
@@ -121,6 +128,10 @@ func Ensure(ctx context.Context, c Conn) error {
 	// Two that start at once must not both make it: IF NOT EXISTS does not keep them apart.
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('awa_counterd.setup', 0))`); err != nil {
 		return fmt.Errorf("make schema %s: %w", SchemaName, err)
+	}
+	ddl, err := Make(ctx, tx, awaSchema)
+	if err != nil {
+		return err
 	}
 	if _, err := tx.Exec(ctx, ddl); err != nil {
 		return fmt.Errorf("make schema %s: %w", SchemaName, err)
@@ -164,7 +175,7 @@ func Exists(ctx context.Context, c Conn) (bool, error) {
 // look also reports that there are tables of ours in another form.
 func look(ctx context.Context, c Conn) (there, others bool, err error) {
 	err = c.QueryRow(ctx, `select
-		(select count(*) = 4 from (values ('leader', 'holds'), ('checkpoint', 'shape'), ('books', 'counts'), ('uncounted_writes', 'kind')) w (t, a)
+		(select count(*) = 5 from (values ('leader', 'max_staleness'), ('checkpoint', 'shape'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)
 		 where exists (select 1 from pg_attribute where attrelid = to_regclass('awa_counterd.' || w.t) and attname = w.a)),
 		exists (select 1 from pg_class where relnamespace = to_regnamespace('awa_counterd') and relname in ('leader', 'checkpoint', 'books', 'uncounted_writes'))`).
 		Scan(&there, &others)
@@ -174,12 +185,43 @@ func look(ctx context.Context, c Conn) (there, others bool, err error) {
 	return there, others && !there, nil
 }
 
-// Make is the script that makes our tables. Those of an older build go: all that they hold can be derived
-// again, and what was observed then is not what this build would have.
-func Make(ctx context.Context, c Conn) (string, error) {
+// Make is the script that makes our tables, on behalf of one awa schema. Those of an older build go: all that they
+// hold can be derived again, and what was observed then is not what this build would have. But they are every
+// schema's, so not while a daemon of that build works with them, or had one a moment ago for another schema.
+func Make(ctx context.Context, c Conn, awaSchema string) (string, error) {
 	_, others, err := look(ctx, c)
 	if err != nil || !others {
 		return DDL, err
 	}
-	return "drop table if exists awa_counterd.leader, awa_counterd.checkpoint, awa_counterd.books, awa_counterd.uncounted_writes;\n" + DDL, nil
+	if err := unused(ctx, c, awaSchema); err != nil {
+		return "", err
+	}
+	return "drop table if exists awa_counterd.leader, awa_counterd.checkpoint, awa_counterd.books, awa_counterd.uncounted_writes, awa_counterd.grants;\n" + DDL, nil
+}
+
+// unused refuses tables that a daemon works with. Of their form only this much is taken for granted: who leads is in
+// the table leader, under these names.
+func unused(ctx context.Context, c Conn, awaSchema string) error {
+	var readable bool
+	err := c.QueryRow(ctx, `select count(*) = 5 from pg_attribute
+		where attrelid = to_regclass('awa_counterd.leader') and attname in ('awa_schema', 'host', 'pid', 'version', 'heartbeat_at')`).Scan(&readable)
+	if err != nil || !readable {
+		return err
+	}
+	var schema, host, version string
+	var pid int
+	err = c.QueryRow(ctx, `select awa_schema, host, pid, version from awa_counterd.leader
+		where (awa_schema <> $1 and heartbeat_at > clock_timestamp() - $2::interval) or exists (
+			select 1 from pg_locks l join pg_database d on d.oid = l.database
+			where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted and l.pid <> pg_backend_pid()
+			  and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($3 || awa_schema, 0))
+		order by heartbeat_at desc limit 1`, awaSchema, hungAfter, LockKey("")).Scan(&schema, &host, &pid, &version)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look who uses schema %s: %w", SchemaName, err)
+	}
+	return pg.Refuse(fmt.Sprintf("stop that daemon (%s pid %d) and start it again as this version, or run its version here", host, pid),
+		"the tables of schema %s are of version %s, whose daemon keeps awa's schema %s: this version would have to drop them", SchemaName, version, schema)
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -126,4 +127,61 @@ func TestTwoSchemas(t *testing.T) {
 	code, out, _ = e.command("teardown", "--schema", "awa")
 	require.Zero(t, code)
 	require.Contains(t, out, "drop schema")
+}
+
+// teardown and finish revoke what setup granted, and nothing that the role had before.
+func TestTeardownRevokesWhatWasGranted(t *testing.T) {
+	for _, shape := range []string{fleet.Direct, fleet.Ledger} {
+		t.Run(shape, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Shape: shape, Slots: 4})
+			role := e.role("replication")
+			e.exec(fmt.Sprintf(`grant usage on schema awa to %[1]s; grant select, insert, update, delete on awa.queue_terminal_live_counts to %[1]s;
+				grant select (queue, priority) on awa.done_entries to %[1]s; grant select on awa.done_entries_2 to %[1]s`, role))
+			before := e.catalogs()
+			e.says("setup", "--role", role)
+			require.NotEqual(t, before, e.catalogs())
+			d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
+			d.logged("marker set", 15*time.Second)
+			require.Zero(t, d.stop())
+			e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = null`) // for the comparison only
+			e.says("teardown", "--role", role)
+			require.Equal(t, before, e.catalogs(), "a trace is left, or something is missing")
+		})
+	}
+}
+
+// What setup granted for two awa schemas is revoked with the second.
+func TestSharedGrants(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	require.NoError(t, fleet.Install(t.Context(), conn, fleet.Layout{Schema: "other", Slots: 4}))
+	role := e.role("replication")
+	for _, schema := range []string{"awa", "other"} {
+		e.says("setup", "--role", role, "--schema", schema)
+		e.exec(`insert into awa_counterd.leader (awa_schema, instance, host, pid, version) values ($1, 'i', 'h', 1, 'v')`, schema)
+	}
+	may := fmt.Sprintf(`select has_table_privilege('%s', 'awa.runtime_storage_backends', 'select')::int`, role)
+	e.says("teardown", "--role", role, "--schema", "awa")
+	require.EqualValues(t, 1, e.scalar(may))
+	e.says("teardown", "--role", role, "--schema", "other")
+	require.Zero(t, e.scalar(may))
+}
+
+// Our tables are those of every awa schema in the database: another version's are not dropped under its daemon.
+func TestTablesOfAnotherVersionInUse(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon()
+	d.logged("marker set", 15*time.Second)
+	require.Zero(t, d.stop())
+	e.exec(`alter table awa_counterd.books rename column counts to tallies;
+		insert into awa_counterd.leader (awa_schema, instance, host, pid, version) values ('other', 'i', 'elsewhere', 77, 'v0.0.9')`)
+	refuses(t, refused, e.url(), nil, "are of version v0.0.9, whose daemon keeps awa's schema other", "stop that daemon (elsewhere pid 77)")
+	code, _, errs := e.command("setup")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "stop that daemon (elsewhere pid 77)")
+	require.EqualValues(t, 1, e.scalar(`select count(*) from awa_counterd.leader where awa_schema = 'other'`))
+	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '1 min' where awa_schema = 'other'`)
+	e.daemon().logged("marker set", 15*time.Second)
 }

@@ -25,7 +25,7 @@ func (e *env) writer(instance string) *applier.Writer {
 	conn, err := src.Connect(e.t.Context(), pg.Session{Role: "test", Async: true})
 	require.NoError(e.t, err)
 	e.t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	require.NoError(e.t, checkpoint.Ensure(e.t.Context(), conn))
+	require.NoError(e.t, checkpoint.Ensure(e.t.Context(), conn, "awa"))
 	l, err := awa.Discover(e.t.Context(), conn, "awa")
 	require.NoError(e.t, err)
 	require.NoError(e.t, checkpoint.Claim(e.t.Context(), conn, "awa", checkpoint.Leader{Instance: instance}))

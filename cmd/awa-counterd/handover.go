@@ -33,7 +33,7 @@ func (h *handOver) run(ctx context.Context) error {
 		return nil
 	}
 	if back := h.takeBack(context.WithoutCancel(ctx)); back != nil {
-		return fmt.Errorf("%w; and taking it back failed (%w): run awa-counterd distrust and start the daemon again", err, back)
+		return fmt.Errorf("%w; and taking it back failed (%w): the daemons go on and clear the marker; where none runs, run awa-counterd distrust", err, back)
 	}
 	return err
 }

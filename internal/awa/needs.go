@@ -10,6 +10,7 @@ type Need struct {
 	Grant string // as in GRANT … TO role
 	What  string // the same for people, who need not read the name of every leaf
 	Check string // an expression that tells whether the current user has it
+	Parts []Need // of a right on several columns or tables: each by itself
 }
 
 // RightError is a right that is missing before anything can be looked at.
@@ -47,10 +48,13 @@ func (n needs) table(right, name string) Need {
 
 func (n needs) columns(right string, columns []string, tables ...string) Need {
 	var names, checks []string
+	var parts []Need
 	for _, t := range tables {
 		names = append(names, n.schema.table(t))
 		for _, c := range columns {
-			checks = append(checks, fmt.Sprintf("has_column_privilege(%s, %s, '%s', '%s')", n.role, literal(n.schema.table(t)), c, right))
+			check := fmt.Sprintf("has_column_privilege(%s, %s, '%s', '%s')", n.role, literal(n.schema.table(t)), c, right)
+			one := fmt.Sprintf("%s (%s) ON %s", right, c, n.schema.table(t))
+			checks, parts = append(checks, check), append(parts, Need{Grant: one, What: one, Check: check})
 		}
 	}
 	grant := fmt.Sprintf("%s (%s) ON ", right, quoteList(columns))
@@ -58,7 +62,7 @@ func (n needs) columns(right string, columns []string, tables ...string) Need {
 	if len(names) > 1 {
 		what += fmt.Sprintf(" and the other %d leaves", len(names)-1)
 	}
-	return Need{Grant: grant + quoteList(names), What: what, Check: strings.Join(checks, " and ")}
+	return Need{Grant: grant + quoteList(names), What: what, Check: strings.Join(checks, " and "), Parts: parts}
 }
 
 // NeedsOf lists them for a role, given as an SQL expression.

@@ -22,6 +22,7 @@ type Step struct {
 
 // Names of what is ours for one awa schema.
 type Names struct {
+	Schema      awa.Schema
 	Slot        string
 	Publication string
 	Role        string // whose grants; empty for none
@@ -30,6 +31,7 @@ type Names struct {
 
 // Default fills in the names that the daemon would choose.
 func (n Names) Default(database string, schema awa.Schema) Names {
+	n.Schema = schema
 	if n.Slot == "" {
 		n.Slot = replication.SlotName(database, string(schema))
 	}
@@ -78,7 +80,7 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 		return nil, err
 	}
 	if !there {
-		ddl, err := checkpoint.Make(ctx, c)
+		ddl, err := checkpoint.Make(ctx, c, string(n.Schema))
 		if err != nil {
 			return nil, err
 		}
@@ -98,62 +100,8 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 	if n.Role == "" {
 		return steps, nil
 	}
-	grants, err := grants(ctx, c, l, n.Role, there)
+	grants, err := grants(ctx, c, l, n, there)
 	return append(steps, grants...), err
-}
-
-// own are the rights on our own schema.
-func own() []awa.Need {
-	out := []awa.Need{{Grant: "USAGE ON SCHEMA awa_counterd", What: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1, 'awa_counterd', 'USAGE')"}}
-	for _, t := range []string{"leader", "checkpoint", "books", "uncounted_writes"} {
-		name := checkpoint.SchemaName + "." + t
-		out = append(out, awa.Need{
-			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name, What: "SELECT, INSERT, UPDATE, DELETE ON " + name,
-			Check: fmt.Sprintf("has_table_privilege($1, '%[1]s', 'SELECT') and has_table_privilege($1, '%[1]s', 'INSERT') and has_table_privilege($1, '%[1]s', 'UPDATE') and has_table_privilege($1, '%[1]s', 'DELETE')", name),
-		})
-	}
-	return out
-}
-
-func grants(ctx context.Context, c *pgx.Conn, l *awa.Layout, role string, schemaThere bool) ([]Step, error) {
-	var exists, replicates bool
-	err := c.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(rolreplication or rolsuper), false) from pg_roles where rolname = $1`, role).Scan(&exists, &replicates)
-	if err != nil {
-		return nil, fmt.Errorf("look for role %s: %w", role, err)
-	}
-	if !exists {
-		return nil, pg.Refuse(fmt.Sprintf("run: CREATE ROLE %s LOGIN REPLICATION", quote(role)), "there is no role %s", role)
-	}
-	var steps []Step
-	if !replicates {
-		steps = append(steps, Step{"let " + role + " replicate", fmt.Sprintf("ALTER ROLE %s REPLICATION", quote(role))})
-	}
-	needs := []awa.Need{awa.ActiveSchemaNeed("$1")}
-	if l != nil {
-		needs = append(l.NeedsOf("$1", true), needs...)
-	}
-	if schemaThere {
-		needs = append(needs, own()...)
-	}
-	for _, need := range needs {
-		var has bool
-		if err := c.QueryRow(ctx, `select `+need.Check, role).Scan(&has); err != nil {
-			return nil, fmt.Errorf("look at the rights of %s: %w", role, err)
-		}
-		if !has {
-			steps = append(steps, grant(need, role))
-		}
-	}
-	if !schemaThere {
-		for _, need := range own() {
-			steps = append(steps, grant(need, role))
-		}
-	}
-	return steps, nil
-}
-
-func grant(n awa.Need, role string) Step {
-	return Step{"grant " + n.What, fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(role))}
 }
 
 // Teardown plans the removal of everything that Setup and the daemon made for one awa schema.
@@ -185,23 +133,18 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 			steps = append(steps, Step{"drop publication " + name, "DROP PUBLICATION " + quote(name)})
 		}
 	}
+	if n.Role != "" { // before what remembers them goes
+		revokes, err := revokes(ctx, c, l.Schema, n.Role)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, revokes...)
+	}
 	own, err := dropSchema(ctx, c, l.Schema)
 	if err != nil {
 		return nil, err
 	}
 	steps = append(steps, own...)
-	if n.Role != "" {
-		for _, need := range append(l.NeedsOf("$1", true), awa.ActiveSchemaNeed("$1")) {
-			var has bool
-			if err := c.QueryRow(ctx, `select `+need.Check, n.Role).Scan(&has); err != nil {
-				return nil, fmt.Errorf("look at the rights of %s: %w", n.Role, err)
-			}
-			if !has {
-				continue
-			}
-			steps = append(steps, Step{"revoke " + need.What, fmt.Sprintf("REVOKE %s FROM %s", need.Grant, quote(n.Role))})
-		}
-	}
 	return steps, nil
 }
 
@@ -225,7 +168,7 @@ func dropSchema(ctx context.Context, c *pgx.Conn, schema awa.Schema) ([]Step, er
 		return []Step{{"drop schema " + checkpoint.SchemaName, "DROP SCHEMA " + checkpoint.SchemaName + " CASCADE"}}, nil
 	}
 	var steps []Step
-	for _, t := range []string{"checkpoint", "books", "uncounted_writes", "leader"} {
+	for _, t := range []string{"checkpoint", "books", "uncounted_writes", "grants", "leader"} {
 		steps = append(steps, Step{
 			fmt.Sprintf("empty %s.%s of schema %s", checkpoint.SchemaName, t, schema),
 			fmt.Sprintf("DELETE FROM %s.%s WHERE awa_schema = '%s'", checkpoint.SchemaName, t, schema),

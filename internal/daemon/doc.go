@@ -11,6 +11,9 @@
 //   - Whoever takes the lead may end the sessions of who had it: each write is fenced by instance
 //     (checkpoint.Guard), so a leader that comes back to life finds that it does not lead, and does no harm.
 //   - Nothing waits for an answer without a bound by our own clock.
+//   - Whatever keeps a session from beginning, a marker that nobody vouches for is cleared, as far as SQL reaches.
+//   - The process ends by itself when what is ours was removed where a lead was seen before, and for nothing else:
+//     who is asked to leave gives up the lead, and goes on if the one who asked dies.
 //   - A refusal at the first start ends the process; after that it is logged and tried again, since
 //     an operator's mistake on the server must not need a restart here.
 //

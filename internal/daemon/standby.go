@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -35,13 +36,13 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 				return err
 			}
 		}
-		if !told {
+		if !told && !leader.Leaving {
 			told = true
 			d.log.Info("standing by: another instance leads",
 				zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		}
-		silent := known && !leader.Leaving && leader.Heartbeat > d.silence() // at its end the marker is the finish's own
-		if silent && !cleared && l.HasMarker && d.opts.Trust != applier.TrustOff {
+		silent := known && !leader.Leaving && leader.Heartbeat > leader.Silent() // at its end the marker is the finish's own
+		if silent && !cleared && d.opts.Trust != applier.TrustOff {
 			if cleared, err = d.clearOrphan(ctx, c, l, leader); err != nil {
 				return err
 			}
@@ -59,20 +60,13 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 	}
 }
 
-// silence is how old a heartbeat may get: tokens come every quarter of the bound.
-func (d *Daemon) silence() time.Duration { return 2 * d.opts.MaxStaleness }
-
-// hung is how old a heartbeat may get before its leader is taken for hanging, or cut off with its
-// machine. Until then its sessions may keep the lock; a lead that changes too easily costs scans.
-func (d *Daemon) hung() time.Duration { return max(15*time.Second, 5*d.opts.MaxStaleness) }
-
 // depose ends the session of a leader that hangs, or of our own last session, whose connection the
 // server may still believe in. The lock is free then.
 func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) error {
-	if leader.Heartbeat < d.hung() && leader.Instance != d.last {
+	if !leader.Hung() && leader.Instance != d.last {
 		return nil
 	}
-	did, err := checkpoint.Depose(ctx, c, string(l.Schema), d.last, d.hung())
+	did, err := checkpoint.Depose(ctx, c, string(l.Schema), d.last)
 	if pg.IsDenied(err) {
 		d.log.Warn("the leader is silent, and its session is another role's: let both daemons use one role, or end it by hand",
 			zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Error(err))
@@ -96,11 +90,25 @@ func (d *Daemon) tryLead(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool,
 	if err != nil || !got {
 		return false, err
 	}
-	leader, err = d.leader(ctx, c, l)
-	if err == nil && leader.Leaving {
-		err = errAsked
+	if leader, err = d.leader(ctx, c, l); err != nil {
+		return true, err
 	}
-	return true, err
+	if leader.Leaving {
+		return true, errAsked
+	}
+	return true, d.same(ctx, c, l)
+}
+
+// same looks at awa's tables once more: who stood by may have done so for days.
+func (d *Daemon) same(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
+	now, err := d.discover(ctx, c)
+	switch {
+	case errors.Is(err, awa.ErrNotYet) || (err == nil && !now.Same(l)):
+		return fmt.Errorf("%w: the tables are not what they were when this daemon began to stand by", errMigrated)
+	case err != nil:
+		return asRefusal(err, d.opts.Source.User())
+	}
+	return nil
 }
 
 // leader reads who leads, or led last; nobody is the zero Leader. It is errFinished when somebody was known to lead
@@ -139,7 +147,7 @@ func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout)
 	if err != nil && !denied {
 		return false, err
 	}
-	if known && (leader.Leaving || leader.Heartbeat < d.silence() && leader.Instance != d.last) {
+	if known && (leader.Leaving || leader.Leads && leader.Heartbeat < leader.Silent() && leader.Instance != d.last) {
 		return false, nil
 	}
 	if !known && !denied {
@@ -165,9 +173,13 @@ func clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
 
 // clearOrphan clears the marker unless the leader has come back to life in the meantime.
 func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) (bool, error) {
-	tag, err := c.Exec(ctx, l.SetMarker(false, `exists (select 1 from awa_counterd.leader
-		where awa_schema = $1 and instance = $2 and heartbeat_at < clock_timestamp() - $3::interval)`),
-		string(l.Schema), leader.Instance, d.silence())
+	now, err := awa.DiscoverMarker(ctx, c, l.Schema) // a migration may have brought it while we stood by
+	if err != nil || !now.HasMarker {
+		return false, err
+	}
+	tag, err := c.Exec(ctx, now.SetMarker(false, `exists (select 1 from awa_counterd.leader
+		where awa_schema = $1 and instance = $2 and heartbeat_at < clock_timestamp() - 2 * max_staleness)`),
+		string(l.Schema), leader.Instance)
 	if err != nil {
 		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)
 	}

@@ -43,7 +43,7 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 	}
 	s.d.last = s.instance
 	host, _ := os.Hostname()
-	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version}
+	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version, Bound: s.d.opts.MaxStaleness}
 	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
 		return none, err
 	}
@@ -69,7 +69,7 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 
 func (s *session) ensureSchema(ctx context.Context) error {
 	if !s.d.opts.NoSetup {
-		return checkpoint.Ensure(ctx, s.control)
+		return checkpoint.Ensure(ctx, s.control, string(s.layout.Schema))
 	}
 	there, err := checkpoint.Exists(ctx, s.control)
 	if err == nil && !there {
