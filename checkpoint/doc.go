@@ -9,6 +9,7 @@
 //   - Every other statement of ours that changes anything (corrections, marker) carries Guard, which
 //     locks the leader's row FOR KEY SHARE. Taking over locks that row FOR UPDATE, so it waits for
 //     what the old leader has under way, and whatever comes later finds another instance.
+//   - What an awa-counterd finish asks of daemons holds only while its connection does.
 //   - Nothing here is published, so nothing here comes back in the stream.
 //
 // Called by internal/daemon and by cmd's one-shots; applier decides what is stored, not when or how.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -77,6 +78,7 @@ func TestRefusalWaitsForTheMarkersRow(t *testing.T) {
 	e.setMarker()
 	tx, err := e.pool.Begin(t.Context())
 	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
 	_, err = tx.Exec(t.Context(), `select 1 from awa.queue_ring_state for update`)
 	require.NoError(t, err)
 	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db))
@@ -113,6 +115,7 @@ func TestRoleLosesReplicationWhileRunning(t *testing.T) {
 	d.logged("marker set", 15*time.Second)
 	e.exec(fmt.Sprintf(`alter role %s noreplication`, role))
 	d.kill()
+	e.disconnected()
 	d = start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
 	require.Equal(t, refused, d.wait(15*time.Second))
 	e.marker(false, 0)

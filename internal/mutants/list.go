@@ -300,5 +300,73 @@ func All() []Mutant {
 			"tables in schema accepted", "replication/publication.go", "case seen.Schemas:", "case false:",
 			"./e2e", "TestWidePublicationsAreNamed",
 		},
+		{
+			"marker left standing by a refusal", "internal/daemon/session.go", "s.d.left.layout = s.d.orphan(context.Background(), s.control)", "",
+			"./e2e", "TestEveryRefusalClearsTheMarker",
+		},
+		{
+			"a refusal does not wait for the marker's row", "internal/daemon/waiting.go", "&& !d.started && ctx.Err() == nil", "&& false",
+			"./e2e", "TestRefusalWaitsForTheMarkersRow",
+		},
+		{
+			"a dead daemon's fresh heartbeat taken for its life", "internal/daemon/standby.go", "leader.Leads && leader.Heartbeat", "leader.Heartbeat",
+			"./e2e", "TestRoleLosesReplicationWhileRunning",
+		},
+		{
+			"a post-stop hook undoes a finish", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished {", "if l.HasMarker {",
+			"./e2e", "TestPostStopHookKnowsAFinish",
+		},
+		{
+			"a daemon ends when finish asks, not when it has finished", "internal/daemon/loop.go", "return errAsked", "return errFinished",
+			"./e2e", "TestFinishDies",
+		},
+		{
+			"a request to leave outlives the finish that asked", "checkpoint/leader.go", "leaving and held.finishing", "leaving",
+			"./e2e", "TestFinishDies",
+		},
+		{
+			"SIGHUP ends it without a stop", "cmd/awa-counterd/main.go", "if !signal.Ignored(syscall.SIGHUP) {", "if false {",
+			"./e2e", "TestHangUpIsAStop",
+		},
+		{
+			"a daemon that wakes after a teardown makes all anew", "internal/daemon/place.go", "return err == nil && d.seen.since(now), err", "return err == nil && now.at == 0, err",
+			"./e2e", "TestTeardownWhileADaemonWaits",
+		},
+		{
+			"marker left when our schema is dropped", "internal/daemon/session.go", "if pg.IsNoTable(err) {", "if false {",
+			"./e2e", "TestSchemaIsDroppedByHand",
+		},
+		{
+			"a command to set the marker never comes too late", "internal/awa/sql.go", "or clock_timestamp() < $3)", "or true)",
+			"./e2e", "TestMarkerCommandThatComesTooLate",
+		},
+		{
+			"the marker is set without a term", "applier/trust.go", "if want { // what", "if false { // what",
+			"./internal/sim", "TestSimulation",
+		},
+		{
+			"a leader judged by the standby's own bound", "internal/daemon/standby.go", "leader.Heartbeat > leader.Silent() //", "leader.Heartbeat > 2*d.opts.MaxStaleness //",
+			"./e2e", "TestStandbyGoesByTheLeadersBound",
+		},
+		{
+			"a standby leads with the tables of when it began", "internal/daemon/standby.go", "!now.Same(l)", "!now.Same(now)",
+			"./e2e", "TestStandbyLooksAtTheTablesAnew",
+		},
+		{
+			"what the role had before is granted again, and revoked", "internal/belongings/grants.go", "if len(out) == len(need.Parts) {", "if true {",
+			"./e2e", "TestTeardownRevokesWhatWasGranted",
+		},
+		{
+			"a question for fresh figures not answered", "applier/persist.go", "\tif c.canReport() {\n\t\treturn true\n\t}\n", "",
+			"./e2e", "TestStatusIsFresh",
+		},
+		{
+			"old figures taken for evidence", "internal/survey/next.go", "if !s.Fresh {", "if false {",
+			"./internal/survey", "TestOldFiguresDecideNothing",
+		},
+		{
+			"another version's tables dropped under its daemon", "checkpoint/schema.go", "err := unused(ctx, c, awaSchema); err != nil {", "err := unused(ctx, c, awaSchema); false {",
+			"./e2e", "TestTablesOfAnotherVersionInUse",
+		},
 	}
 }
