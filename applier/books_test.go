@@ -79,12 +79,11 @@ func TestCounterOfAnotherSlotIsDrift(t *testing.T) {
 // before the scan but is not in it is folded in from the journal.
 func TestFence(t *testing.T) {
 	b := newBooks([]int32{0})
-	j, err := newJournal(16, nil)
-	require.NoError(t, err)
+	j := newJournal(1<<16, nil)
 	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.Change{{Group: g0, N: n}}} }
 	early := add(1) // streamed before the scan's result, not yet visible to it
 	b.apply(11, &early, 10)
-	j.add(11, journaled{effect: early})
+	j.add(journaled{xid: 11, effect: early})
 	require.True(t, b.take(Scan{Unit: 0, Groups: []terminal.Held{{Group: g0, Cell: terminal.NewCell(100, 0)}}, Snapshot: snap(t, "11:20:11,15"), Bound: 50}, j))
 	require.EqualValues(t, 101, b.cell(g0).Rows)
 	seen, unseen := add(10), add(1000)
@@ -100,14 +99,13 @@ func TestFence(t *testing.T) {
 
 func TestScanIsRefusedWhenTheJournalHasAGap(t *testing.T) {
 	b := newBooks([]int32{0})
-	j, err := newJournal(1, []uint64{7})
-	require.NoError(t, err)
+	j := newJournal(1, []uint64{7})
 	scan := Scan{Unit: 0, Snapshot: snap(t, "7:20:7"), Bound: 50}
 	require.False(t, b.take(scan, j), "a transaction of the session before may be missing")
 	j.forget(snap(t, "8:20:"))
 	require.True(t, b.take(scan, j))
-	j.add(30, journaled{})
-	j.add(31, journaled{}) // pushes 30 out
+	j.add(journaled{xid: 30})
+	j.add(journaled{xid: 31}) // pushes 30 out
 	require.Equal(t, 1, j.missing(snap(t, "30:40:30")))
 	require.Zero(t, j.missing(snap(t, "31:40:")))
 }
@@ -226,7 +224,7 @@ func TestPlan(t *testing.T) {
 		e.Rows = append(e.Rows, n)
 	}
 	b.core.books.apply(1, &e, 10)
-	b.core.tokens.patient = map[terminal.Group]struct{}{e.Rows[3].Group: {}}
+	b.core.tokens.locked.groups = map[terminal.Group]struct{}{e.Rows[3].Group: {}}
 	chunks, _, all := b.core.plan()
 	require.True(t, all)
 	total, last := 0, terminal.Group{}

@@ -10,9 +10,19 @@ import (
 // Chunk is a set of corrections of one slot and one sign, in key order, to be written in one small transaction.
 type Chunk struct {
 	Corrections []Correction
-	// Patient: a single correction whose row was found locked before. Nothing else is locked while
-	// it waits, so it may wait longer.
+	// Alone: a single correction whose row was found locked before. When a write has waited in vain for long
+	// enough it is passed over, and tried in the next one.
+	Alone bool
+	// Patient: it may wait longer, since nothing else is locked meanwhile. Only a few of a write are.
 	Patient bool
+}
+
+// groups appends the groups of a chunk.
+func (c *Chunk) groups(to []terminal.Group) []terminal.Group {
+	for _, d := range c.Corrections {
+		to = append(to, d.Group)
+	}
+	return to
 }
 
 // Correction is the change to one counter.
@@ -52,7 +62,7 @@ func Cut(due []Correction, alone func(terminal.Group) bool) (chunks []Chunk) {
 	}
 	for _, d := range due {
 		if alone(d.Group) {
-			chunks = append(chunks, Chunk{Corrections: []Correction{d}, Patient: true})
+			chunks = append(chunks, Chunk{Corrections: []Correction{d}, Alone: true, Patient: true})
 			continue
 		}
 		if len(chunk) == ChunkSize || (len(chunk) > 0 && !chunk[0].together(d)) {

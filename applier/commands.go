@@ -74,7 +74,8 @@ type WriteResult struct {
 	Marker   bool            // the marker is set, as that transaction saw it
 	Written  int             // corrections that were committed
 	Deferred []terminal.Group
-	Err      error // the token may not have been written
+	Passed   []terminal.Group // those of them that were not even tried
+	Err      error            // the token may not have been written
 }
 
 // Notice is something an operator should read once.

@@ -33,7 +33,7 @@ type Config struct {
 	CheckpointInterval time.Duration
 	AuditInterval      time.Duration
 
-	JournalSize int // transactions; 0 for the default. Small in tests.
+	JournalSize int // bytes; 0 for the default. Small in tests.
 }
 
 // Shape is what the protocol needs to know of the form that awa's counters have (docs/design.md §12).
@@ -80,5 +80,9 @@ const (
 	retryPause      = 100 * time.Millisecond // before a refused or failed scan or marker write is tried again
 	idlePersist     = 10 * time.Second       // shortest time between checkpoints that only move the position
 	idlePersistMove = 64 << 10               // bytes of WAL; our own tokens and checkpoints write less in that time
+	mostRollups     = 1 << 14                // (queue, priority) whose rollup is remembered
+	mostSources     = 1 << 13                // queues and kinds whose uncounted writes are remembered
 	maxFlush        = 8192                   // corrections a flush
+	mostPatient     = 2                      // corrections of a flush that may wait for a locked row for long
+	mostInVain      = 500 * time.Millisecond // that a flush may lose to rows found locked before, besides those
 )

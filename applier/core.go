@@ -45,14 +45,10 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 	if size == 0 {
 		size = journalSize
 	}
-	j, err := newJournal(size, start.Unseen)
-	if err != nil {
-		return nil, err
-	}
 	c := &Core{
 		cfg:       cfg,
 		books:     newBooks(cfg.Leaves),
-		journal:   j,
+		journal:   newJournal(size, start.Unseen),
 		uncounted: newUncounted(start.Uncounted, start.Pruned),
 		snapshot:  start.Snapshot,
 		effects:   newEffects(),
@@ -105,7 +101,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 	}
 	changes := c.books.apply(xid, &tx.Effect, tx.End)
 	at := moment{server: tx.CommitTime, local: now}
-	c.journal.add(xid, journaled{effect: tx.Effect, at: at, drifts: drifts(changes), partial: !c.whole})
+	c.journal.add(journaled{xid: xid, effect: tx.Effect, at: at, drifts: drifts(changes), partial: !c.whole})
 	for _, ch := range changes {
 		if ch.broken {
 			c.rescan(ch)

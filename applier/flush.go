@@ -27,16 +27,10 @@ type tokens struct {
 	lastSent  time.Time
 	pause     time.Time // after a failed write
 
-	patient map[terminal.Group]struct{} // found locked: written alone next time
+	locked locked // counter rows that were found so
 }
 
 func (t *tokens) busy() bool { return t.writing || t.awaited != 0 }
-
-// alone reports a group whose counter row was found locked.
-func (t *tokens) alone(g terminal.Group) bool {
-	_, locked := t.patient[g]
-	return locked
-}
 
 func (t *tokens) returned(now time.Time, seq uint64) {
 	if t.awaited == 0 || seq != t.awaited {
@@ -177,7 +171,7 @@ func (c *Core) plan() (chunks []Chunk, rest moment, all bool) {
 		}
 		take(e.Group, e.Drift())
 	}
-	return Cut(due, c.tokens.alone), v.oldest, all
+	return c.tokens.locked.ration(Cut(due, c.tokens.locked.alone)), v.oldest, all
 }
 
 // ends reports a correction that brings our own counter row to 0.
@@ -195,15 +189,12 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 	t := &c.tokens
 	t.writing = false
 	c.totals.Corrections += int64(r.Written)
-	t.patient = nil
 	c.effects.put(r.Deferred)
-	if len(r.Deferred) > 0 {
-		t.failed = true
+	c.effects.put(r.Passed)
+	if t.flushing {
+		t.failed = len(r.Deferred) > 0
 		c.totals.Deferred += int64(len(r.Deferred))
-		t.patient = make(map[terminal.Group]struct{}, len(r.Deferred))
-		for _, g := range r.Deferred {
-			t.patient[g] = struct{}{}
-		}
+		t.locked.tried(r.Deferred, r.Passed)
 	}
 	if r.Err != nil {
 		// The outcome is unknown. No inquiry is needed: the next token, when it is back, has the

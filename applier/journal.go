@@ -1,33 +1,36 @@
 package applier
 
 import (
-	"fmt"
+	"iter"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"unsafe"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
-// journalSize bounds the journal. An entry is some 200 bytes; what matters is the number of
-// transactions on awa's tables during the longest scan of one leaf.
-const journalSize = 1 << 16
+// journalSize bounds the journal's memory. What it needs is the transactions on awa's tables during the longest
+// scan of one leaf, and some 600 bytes for each: 80 s of 5,000 a second. At other times it is next to empty.
+const journalSize = 256 << 20
 
 // journal keeps the recent transactions' effects by xid, in commit order, for as long as a snapshot
 // still to come might not see them: the server streams a commit a moment before it is visible, and
 // much longer before under synchronous replication (docs/design.md §4).
 type journal struct {
-	entries *simplelru.LRU[uint64, journaled]
+	entries []journaled // in commit order
+	fresh   int         // those before it are seen by the newest snapshot known, and kept for scans
+	bytes   int
 	// lost has the transactions whose effect is gone though they may not be visible yet: pushed
 	// out of a full journal, or streamed by the process before this one.
-	lost map[uint64]struct{}
-	seen pgsnap.Snapshot
-	size int
+	lost   map[uint64]struct{}
+	pushed int // how many were pushed out, since lost was empty last
+	seen   pgsnap.Snapshot
+	size   int
 }
 
 type journaled struct {
+	xid    uint64
 	effect decoder.Effect
 	at     moment  // its commit on the server's clock, its arrival on ours
 	drifts []drift // what it did to the drifts
@@ -41,40 +44,68 @@ type drift struct {
 	by int64
 }
 
-func newJournal(size int, unseen []uint64) (*journal, error) {
-	j := &journal{lost: make(map[uint64]struct{}), size: size}
+func newJournal(size int, unseen []uint64) *journal {
+	j := &journal{lost: make(map[uint64]struct{}, len(unseen)), size: size}
 	for _, x := range unseen {
 		j.lost[x] = struct{}{}
 	}
-	var err error
-	j.entries, err = simplelru.NewLRU(size, func(xid uint64, _ journaled) {
-		if !j.seen.Sees(xid) {
-			j.lost[xid] = struct{}{}
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make the journal: %w", err)
-	}
-	return j, nil
+	return j
 }
 
-func (j *journal) add(xid uint64, e journaled) {
-	delete(j.lost, xid) // streamed after all
-	if !j.seen.Sees(xid) {
-		j.entries.Add(xid, e)
+// weight is about what an entry takes of memory.
+func (e *journaled) weight() int {
+	const group = int(unsafe.Sizeof(decoder.CounterChange{}))
+	f := &e.effect
+	n := len(f.Rows) + len(f.Pruned) + len(f.Counters) + len(f.Pending) + len(f.Rollups) + len(f.Folded) + len(e.drifts)
+	return int(unsafe.Sizeof(*e)) + n*group + 8*(len(f.Truncated)+len(f.LedgerEmptied)+len(f.Whole))
+}
+
+func (j *journal) add(e journaled) {
+	delete(j.lost, e.xid) // streamed after all
+	if j.seen.Sees(e.xid) {
+		return
 	}
+	j.entries = append(j.entries, e)
+	j.bytes += e.weight()
+	for j.bytes > j.size && len(j.entries) > 1 {
+		j.push()
+	}
+}
+
+// push lets go of the oldest entry.
+func (j *journal) push() {
+	e := &j.entries[0]
+	j.bytes -= e.weight()
+	if !j.seen.Sees(e.xid) {
+		j.lost[e.xid] = struct{}{}
+		j.pushed++
+	}
+	*e = journaled{}
+	j.entries, j.fresh = j.entries[1:], max(j.fresh-1, 0)
+}
+
+// look takes in the newest snapshot: what it did to the drifts is asked of those only that it does not see.
+func (j *journal) look(snap pgsnap.Snapshot) {
+	for ; j.fresh < len(j.entries) && snap.Sees(j.entries[j.fresh].xid); j.fresh++ {
+		e := &j.entries[j.fresh]
+		j.bytes -= e.weight()
+		e.drifts = nil
+		j.bytes += e.weight()
+	}
+}
+
+// after yields those that snap does not see, in commit order. It must be the newest snapshot known, or one
+// after it.
+func (j *journal) after(snap pgsnap.Snapshot) iter.Seq[*journaled] {
+	j.look(snap)
+	return unseenBy(snap, j.entries[j.fresh:])
 }
 
 // oldestUnseen returns when the oldest transaction that snap does not see was streamed; zero when
 // snap sees them all.
 func (j *journal) oldestUnseen(snap pgsnap.Snapshot) time.Time {
-	for _, xid := range j.entries.Keys() { // oldest first
-		if snap.Sees(xid) {
-			continue
-		}
-		if e, ok := j.entries.Peek(xid); ok {
-			return e.at.local
-		}
+	for e := range j.after(snap) {
+		return e.at.local
 	}
 	return time.Time{}
 }
@@ -83,15 +114,20 @@ func (j *journal) oldestUnseen(snap pgsnap.Snapshot) time.Time {
 // must be older than the snapshot of any scan that is still to be taken in.
 func (j *journal) forget(snap pgsnap.Snapshot) {
 	j.seen = snap
-	for _, xid := range j.entries.Keys() {
-		if snap.Sees(xid) {
-			j.entries.Remove(xid)
-		}
+	kept := make([]journaled, 0, min(len(j.entries), 16)) // what a long scan has piled up is given back
+	j.bytes, j.fresh = 0, 0
+	for e := range unseenBy(snap, j.entries) {
+		kept = append(kept, *e)
+		j.bytes += e.weight()
 	}
+	j.entries = kept
 	for xid := range j.lost {
 		if snap.Sees(xid) {
 			delete(j.lost, xid)
 		}
+	}
+	if len(j.lost) == 0 && j.pushed > 0 {
+		j.lost, j.pushed = make(map[uint64]struct{}), 0 // a map keeps what it once took
 	}
 }
 
@@ -107,14 +143,15 @@ func (j *journal) missing(snap pgsnap.Snapshot) int {
 	return n
 }
 
-// unseen calls f for each effect that snap does not see, in commit order.
-func (j *journal) unseen(snap pgsnap.Snapshot, f func(decoder.Effect)) {
-	for _, xid := range j.entries.Keys() { // oldest first
-		if snap.Sees(xid) {
-			continue
-		}
-		if e, ok := j.entries.Peek(xid); ok {
-			f(e.effect)
+// unseen yields those that snap does not see, in commit order.
+func (j *journal) unseen(snap pgsnap.Snapshot) iter.Seq[*journaled] { return unseenBy(snap, j.entries) }
+
+func unseenBy(snap pgsnap.Snapshot, entries []journaled) iter.Seq[*journaled] {
+	return func(yield func(*journaled) bool) {
+		for i := range entries {
+			if !snap.Sees(entries[i].xid) && !yield(&entries[i]) {
+				return
+			}
 		}
 	}
 }
@@ -122,11 +159,14 @@ func (j *journal) unseen(snap pgsnap.Snapshot, f func(decoder.Effect)) {
 // ids lists the transactions that may not be visible yet, for the checkpoint: the process that
 // resumes from it has no journal of them.
 func (j *journal) ids() []uint64 {
-	out := j.entries.Keys()
+	out := make([]uint64, 0, len(j.entries)-j.fresh+len(j.lost))
+	for i := range j.entries[j.fresh:] {
+		out = append(out, j.entries[j.fresh+i].xid)
+	}
 	for xid := range j.lost {
 		out = append(out, xid)
 	}
 	return out
 }
 
-func (j *journal) crowded() bool { return j.entries.Len() > j.size/2 }
+func (j *journal) crowded() bool { return j.bytes > j.size/2 }

@@ -3,7 +3,6 @@ package applier
 import (
 	"github.com/jackc/pglogrepl"
 
-	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
@@ -34,7 +33,9 @@ func (b *Books) take(s Scan, j *journal) bool {
 	}
 	l := newLayer(s.Groups)
 	l.snap, l.bound, l.open = s.Snapshot, s.Bound, true
-	j.unseen(s.Snapshot, func(e decoder.Effect) { b.fold(l, s.Unit, &e) })
+	for e := range j.unseen(s.Snapshot) {
+		b.fold(l, s.Unit, &e.effect)
+	}
 	if u := b.units[s.Unit]; u.main == nil {
 		b.replace(s.Unit, l)
 	} else {

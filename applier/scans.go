@@ -118,8 +118,9 @@ func (c *Core) maxScans() int {
 // scan is tried again.
 func (c *Core) Scanned(now time.Time, unit int32, scan Scan, err error) {
 	s := &c.scans
+	took := now.Sub(s.out[unit])
 	if c.cfg.Shape.Ledger {
-		s.retryAt = now.Add(min(now.Sub(s.out[unit]), longestPause))
+		s.retryAt = now.Add(min(took, longestPause))
 	}
 	delete(s.out, unit)
 	if err == nil {
@@ -132,14 +133,23 @@ func (c *Core) Scanned(now time.Time, unit int32, scan Scan, err error) {
 		}
 		c.scanAgain(now, unit)
 	case !c.books.take(scan, c.journal):
-		c.info("a scan is put off: commits were streamed that are not visible yet",
-			"slot", unit, "transactions", c.journal.missing(scan.Snapshot))
+		c.putOff(took, unit, scan)
 		c.scanAgain(now, unit)
 	default:
 		c.totals.Scans++
 	}
 	c.forget()
 	c.advance(now, 0)
+}
+
+// putOff says why a scan cannot be taken in.
+func (c *Core) putOff(took time.Duration, unit int32, scan Scan) {
+	if missing := c.journal.missing(scan.Snapshot); c.journal.pushed == 0 {
+		c.info("a scan is put off: commits were streamed that are not visible yet", "slot", unit, "transactions", missing)
+		return
+	}
+	c.warn("a scan took longer than the memory for what is written meanwhile reaches; trying again, which ends when less is written or the leaf is pruned",
+		"slot", unit, "took", round(took).String(), "memory", c.journal.size, "transactions_lost", c.journal.pushed)
 }
 
 func (c *Core) scanAgain(now time.Time, unit int32) {

@@ -83,7 +83,7 @@ func (c *Core) Status(now time.Time) Status {
 		Groups: c.books.groups(), DriftGroups: c.books.drifting(),
 		OldestDrift: c.ages.oldest(now, c.serverNow(now)),
 		Settled:     c.books.settled(), Units: len(c.books.order),
-		Journal:   c.journal.entries.Len(),
+		Journal:   len(c.journal.entries),
 		MarkerSet: c.marker.set, MarkerSince: c.marker.since, Reason: c.doubt(now),
 		LastAudit: c.scans.lastAudit, Auditing: c.scans.auditing,
 		UncountedRows: c.uncounted.total, UncountedLast: c.uncounted.last, UncountedQueue: c.uncounted.lastQ,

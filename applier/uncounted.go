@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -91,6 +92,23 @@ func newUncounted(known map[Source]Uncounted, pruned time.Time) *uncounted {
 	return u
 }
 
+// shrink forgets the older half of the sources when they are too many: queues come and go.
+func (u *uncounted) shrink() {
+	if len(u.sources) <= mostSources {
+		return
+	}
+	order := slices.SortedFunc(maps.Keys(u.sources), func(a, b Source) int { return u.sources[a].LastAt.Compare(u.sources[b].LastAt) })
+	keep := make(map[Source]Uncounted, mostSources)
+	before := make(map[Source]int64, mostSources)
+	for i, s := range order {
+		if _, dirty := u.dirty[s]; dirty || i >= len(order)/2 {
+			keep[s] = u.sources[s]
+			before[s] = u.before[s]
+		}
+	}
+	u.sources, u.before = keep, before
+}
+
 // heard keeps what tells of old binaries.
 func (u *uncounted) heard(s Source, rows int64, at time.Time) {
 	if s.Kind == KindCounter {
@@ -146,6 +164,7 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 		n.LastAt, n.LastLSN = tx.CommitTime, tx.End
 		u.sources[s] = n
 		u.dirty[s] = struct{}{}
+		u.shrink()
 		u.heard(s, rows, tx.CommitTime)
 	}
 }

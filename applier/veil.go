@@ -23,13 +23,9 @@ func (j *journal) veil(snap pgsnap.Snapshot) veil {
 		drifts: make(map[terminal.Group]int64), unknown: make(map[terminal.Group]struct{}), slots: make(map[int32]struct{}),
 		all: j.missing(snap) > 0, // what those did is not known
 	}
-	for _, xid := range j.entries.Keys() {
-		if snap.Sees(xid) {
-			continue
-		}
-		e, _ := j.entries.Peek(xid)
+	for e := range j.after(snap) {
 		if e.partial {
-			v.doubt(&e)
+			v.doubt(e)
 		}
 		for _, d := range e.drifts {
 			v.drifts[d.Group] += d.by

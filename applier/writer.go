@@ -83,11 +83,18 @@ func NewWriter(conn Batcher, sql Statements, awaSchema, instance string) *Writer
 // written.
 func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResult, error) {
 	r := WriteResult{Seq: cmd.Seq}
+	var vain time.Duration
 	for _, chunk := range cmd.Chunks {
+		if chunk.Alone && !chunk.Patient && vain >= mostInVain {
+			r.Deferred, r.Passed = chunk.groups(r.Deferred), chunk.groups(r.Passed)
+			continue
+		}
+		began := time.Now()
 		switch err := w.Correct(ctx, chunk); {
 		case pg.IsBusy(err):
-			for _, c := range chunk.Corrections {
-				r.Deferred = append(r.Deferred, c.Group)
+			r.Deferred = chunk.groups(r.Deferred)
+			if chunk.Alone {
+				vain += time.Since(began)
 			}
 		case err != nil:
 			return r, fmt.Errorf("write corrections: %w", err)

@@ -40,7 +40,7 @@ const name = "reconcile"
 func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, error) {
 	o := &OneShot{layout: l}
 	var err error
-	if o.scanner, err = NewScanner(ctx, src, l, 1); err != nil {
+	if o.scanner, err = NewScanner(ctx, src, l, 1, ScanWithin); err != nil {
 		return nil, err
 	}
 	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile", Holds: true}); err != nil {

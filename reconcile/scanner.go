@@ -21,26 +21,35 @@ import (
 // rebuild or migration of awa's is ever the victim of a deadlock with us. A scan that gave up is tried again.
 const scanLockWait = 500 * time.Millisecond
 
+// ScanWithin bounds a scan: far longer than one that can be taken in, but not for ever.
+const ScanWithin = 15 * time.Minute
+
+// answerWithin is how much longer our own clock waits: behind a half-open connection no timeout of the server's
+// is ever heard of.
+const answerWithin = 15 * time.Second
+
 // Scanner runs fenced scans, each on a connection of its own.
 type Scanner struct {
 	pool   *pgxpool.Pool
 	layout *awa.Layout
+	within time.Duration
 }
 
-// NewScanner makes a scanner with at most `most` scans at a time. It connects when it is first used.
-func NewScanner(ctx context.Context, src *pg.Source, layout *awa.Layout, most int32) (*Scanner, error) {
+// NewScanner makes a scanner with at most `most` scans at a time, each bounded by within. It connects when it is
+// first used.
+func NewScanner(ctx context.Context, src *pg.Source, layout *awa.Layout, most int32, within time.Duration) (*Scanner, error) {
 	config, err := pgxpool.ParseConfig("")
 	if err != nil {
 		return nil, fmt.Errorf("configure the scanner's pool: %w", err)
 	}
-	config.ConnConfig = src.Config(pg.Session{Role: "scan", LockTimeout: scanLockWait})
+	config.ConnConfig = src.Config(pg.Session{Role: "scan", LockTimeout: scanLockWait, StatementTimeout: within})
 	config.MaxConns, config.MinConns = most, 0
 	config.MaxConnIdleTime, config.HealthCheckPeriod = 30*time.Second, 15*time.Second
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the scanner's pool: %w", err)
 	}
-	return &Scanner{pool: pool, layout: layout}, nil
+	return &Scanner{pool: pool, layout: layout, within: within}, nil
 }
 
 // Close ends the scanner's connections. It waits for scans under way, so cancel them first.
@@ -53,6 +62,8 @@ func (s *Scanner) Scan(ctx context.Context, unit int32) (applier.Scan, error) {
 		return applier.Scan{}, err
 	}
 	out := applier.Scan{Unit: unit}
+	ctx, cancel := context.WithTimeout(ctx, s.within+min(s.within, answerWithin))
+	defer cancel()
 	// The extended protocol without a named statement: the plan, and with it the locks, are made
 	// anew each time, before the statement's snapshot.
 	rows, err := s.pool.Query(ctx, sql, pgx.QueryExecModeExec)

@@ -45,13 +45,21 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			return err
 		}
 		asked := checkpoint.Asked(ctx, s.control, string(s.layout.Schema))
-		select {
-		case results <- func(now time.Time) {
+		heard := make(chan struct{})
+		tell := func(now time.Time) {
 			s.heard(now, began, slot, leader)
 			if asked {
 				s.core.Report(now)
 			}
-		}:
+			close(heard)
+		}
+		select {
+		case results <- tell:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		select { // a loop that hangs must not be vouched for by the next look
+		case <-heard:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -74,6 +82,12 @@ func (s *session) watched(ctx context.Context) (slot replication.Slot, leader ch
 	}
 	if leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return slot, leader, err
+	}
+	if leader.Instance == s.instance && leader.Heartbeat > s.d.opts.MaxStaleness/2 {
+		// Tokens are the heartbeat; but one of them may wait behind corrections, and these for somebody's locks.
+		if err := checkpoint.Beat(ctx, s.control, string(s.layout.Schema), s.instance, leader.State); err != nil {
+			return slot, leader, err
+		}
 	}
 	return slot, leader, s.sweep(ctx)
 }

@@ -274,6 +274,6 @@ func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *che
 	if start.MarkerSet, err = s.markerIsSet(ctx); err != nil {
 		return start, err
 	}
-	s.scanner, err = reconcile.NewScanner(context.WithoutCancel(ctx), s.d.opts.Source, s.layout, 2)
+	s.scanner, err = reconcile.NewScanner(context.WithoutCancel(ctx), s.d.opts.Source, s.layout, 2, reconcile.ScanWithin)
 	return start, err
 }

@@ -91,7 +91,7 @@ func (s *sim) start() {
 	s.cfg = applier.Config{
 		Instance: s.leader, Leaves: worldLeaves, HasMarker: true, Shape: s.shape.core(), Trust: applier.TrustLive,
 		QuietPeriod: time.Minute, MaxStaleness: bound, FlushInterval: 20 * time.Millisecond,
-		CheckpointInterval: 150 * time.Millisecond, AuditInterval: time.Second, JournalSize: 64,
+		CheckpointInterval: 150 * time.Millisecond, AuditInterval: time.Second, JournalSize: 40_000,
 	}
 	s.identity = checkpoint.Identity{
 		Slot: "s", Publications: []uint32{1, 2}, PublicationState: fmt.Sprint(s.altered), SystemIdentifier: "1", Timeline: 1,

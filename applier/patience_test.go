@@ -1,0 +1,43 @@
+package applier
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
+)
+
+// However many rows are locked, a write has patience with a few of them only, after all else; and every one of
+// them has its turn.
+func TestPatienceIsRationed(t *testing.T) {
+	var due []Correction
+	for i := range 300 {
+		due = append(due, Correction{Group: terminal.Group{Queue: fmt.Sprintf("q%03d", i)}, Delta: 1})
+	}
+	free := Correction{Group: terminal.Group{Queue: "r"}, Delta: 1}
+	var l locked
+	deferred := Chunk{Corrections: due}
+	l.tried(deferred.groups(nil), nil)
+	waited := make(map[terminal.Group]int)
+	for round := range 300 {
+		chunks := l.ration(Cut(append(due[:len(due):len(due)], free), l.alone))
+		require.Len(t, chunks, 301)
+		require.False(t, chunks[0].Alone, "what is free goes first")
+		var passed []terminal.Group
+		for i, c := range chunks[1:] {
+			require.Len(t, c.Corrections, 1)
+			require.Equal(t, i >= 298, c.Patient, "round %d, %d", round, i)
+			if c.Patient {
+				waited[c.Corrections[0].Group]++
+			} else if i >= 100 && round%2 == 0 { // the writer has lost enough time
+				passed = c.groups(passed)
+			}
+		}
+		l.tried(deferred.groups(nil), passed)
+	}
+	require.Len(t, waited, 300, "some had no turn")
+	l.tried(nil, nil)
+	require.Len(t, l.ration(Cut(due, l.alone)), 5)
+}
