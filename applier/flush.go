@@ -190,7 +190,6 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 	t.writing = false
 	c.totals.Corrections += int64(r.Written)
 	c.effects.put(r.Deferred)
-	c.effects.put(r.Passed)
 	if t.flushing {
 		t.failed = len(r.Deferred) > 0
 		c.totals.Deferred += int64(len(r.Deferred))

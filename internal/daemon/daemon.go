@@ -28,7 +28,8 @@ type Daemon struct {
 	seen    place                      // where a lead was seen
 	past    map[awa.Schema]*awa.Layout // led before, and not any more
 	told    map[string]struct{}        // what was complained of
-	broken  string                     // why the slot of the last session cannot be read any further; "" if it can
+	talk    talk
+	broken  string // why the slot of the last session cannot be read any further; "" if it can
 }
 
 // New makes a Daemon.
@@ -36,7 +37,7 @@ func New(opts Options) *Daemon {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	return &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{})}
+	return &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk)}
 }
 
 // stopWithin bounds a graceful stop; supervisors commonly kill after 10 s.
@@ -138,21 +139,6 @@ func (d *Daemon) coreConfig(instance string, l *awa.Layout) applier.Config {
 		Instance: instance, Leaves: l.Slots(), HasMarker: l.HasMarker, Shape: shape,
 		Trust: d.opts.Trust, QuietPeriod: d.opts.QuietPeriod, MaxStaleness: d.opts.MaxStaleness,
 		FlushInterval: d.opts.FlushInterval, CheckpointInterval: d.opts.CheckpointInterval, AuditInterval: d.opts.AuditInterval,
-	}
-}
-
-func (d *Daemon) logNotices(notices []applier.Notice) {
-	for _, n := range notices {
-		fields := make([]zap.Field, 0, len(n.Fields)/2)
-		for i := 0; i+1 < len(n.Fields); i += 2 {
-			key, _ := n.Fields[i].(string)
-			fields = append(fields, zap.Any(key, n.Fields[i+1]))
-		}
-		if n.Warn {
-			d.log.Warn(n.Message, fields...)
-		} else {
-			d.log.Info(n.Message, fields...)
-		}
 	}
 }
 

@@ -104,7 +104,7 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 // act carries out what the Core wants now. None of it waits: of each kind at most one is under way.
 func (l *loop) act(now time.Time) {
 	l.execute(l.core.Next(now))
-	l.d.logNotices(l.core.Notices())
+	l.d.logNotices(now, l.core.Notices())
 }
 
 func (l *loop) execute(cmds []applier.Command) {
