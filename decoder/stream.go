@@ -7,7 +7,9 @@ import "maps"
 // savepoint takes out exactly what it undid, and the rest keeps its order.
 type streamed struct {
 	xid       uint32
-	parts     []part
+	parts     []part               // in the order of the stream; one that was rolled back has no fold
+	of        map[uint32][]int     // which of them are a subtransaction's
+	gone      int                  // how many were rolled back
 	relations map[uint32]*relation // as this transaction sees them
 }
 
@@ -17,11 +19,45 @@ type part struct {
 }
 
 func (s *streamed) fold(subxid uint32) *fold {
-	if n := len(s.parts); n > 0 && s.parts[n-1].subxid == subxid {
+	if n := len(s.parts); n > 0 && s.parts[n-1].subxid == subxid && s.parts[n-1].fold != nil {
 		return s.parts[n-1].fold
 	}
+	if s.of == nil {
+		s.of = make(map[uint32][]int)
+	}
+	s.of[subxid] = append(s.of[subxid], len(s.parts))
 	s.parts = append(s.parts, part{subxid: subxid, fold: new(fold)})
 	return s.parts[len(s.parts)-1].fold
+}
+
+// undo takes out what a subtransaction did. It looks at its own parts only: a transaction may have a
+// hundred thousand others.
+func (s *streamed) undo(subxid uint32) {
+	for _, i := range s.of[subxid] {
+		s.parts[i].fold = nil
+		s.gone++
+	}
+	delete(s.of, subxid)
+	for n := len(s.parts); n > 0 && s.parts[n-1].fold == nil; n-- {
+		s.parts = s.parts[:n-1]
+		s.gone--
+	}
+	if s.gone > 64 && s.gone > len(s.parts)/4 {
+		s.compact()
+	}
+}
+
+// compact gives back what was rolled back.
+func (s *streamed) compact() {
+	kept := make([]part, 0, len(s.parts)-s.gone)
+	clear(s.of)
+	for _, p := range s.parts {
+		if p.fold != nil {
+			s.of[p.subxid] = append(s.of[p.subxid], len(kept))
+			kept = append(kept, p)
+		}
+	}
+	s.parts, s.gone = kept, 0
 }
 
 func (s *streamed) describe(oid uint32, rel *relation) {
@@ -77,7 +113,9 @@ func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
 	maps.Copy(d.relations, s.relations)
 	var whole fold
 	for _, p := range s.parts {
-		whole.then(p.fold)
+		if p.fold != nil {
+			whole.then(p.fold)
+		}
 	}
 	tx.Effect, tx.Tokens = whole.effect(), clip(whole.tokens)
 	return tx, true, nil
@@ -101,12 +139,6 @@ func (d *Decoder) streamAbort(r *reader) error {
 		delete(d.streams, xid)
 		return nil
 	}
-	kept := s.parts[:0]
-	for _, p := range s.parts {
-		if p.subxid != subxid {
-			kept = append(kept, p)
-		}
-	}
-	s.parts = kept
+	s.undo(subxid)
 	return nil
 }
