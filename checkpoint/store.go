@@ -101,7 +101,7 @@ func Used(ctx context.Context, c Conn, awaSchema string) (used bool, err error) 
 // LoadUncounted returns the uncounted writes known of each queue.
 func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[applier.Source]applier.Uncounted, error) {
 	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, last_at, last_lsn::text
-		from awa_counterd.uncounted_writes where awa_schema = $1`, awaSchema)
+		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc limit 5000`, awaSchema)
 	if err != nil {
 		return nil, fmt.Errorf("load the uncounted writes: %w", err)
 	}
@@ -152,7 +152,9 @@ func (s *Store) fenced(ctx context.Context, doing string, f func(pgx.Tx) error) 
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
 	var leads bool
-	if err := tx.QueryRow(ctx, `select `+Guard(1, 2), s.awaSchema, s.instance).Scan(&leads); err != nil {
+	// The position is acknowledged next, and then the server keeps no WAL before it: were the checkpoint not on
+	// disk, a crash of the server would leave a slot past the checkpoint.
+	if err := tx.QueryRow(ctx, `select set_config('synchronous_commit', 'local', true) is not null and `+Guard(1, 2), s.awaSchema, s.instance).Scan(&leads); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if !leads {
