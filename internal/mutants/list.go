@@ -19,7 +19,7 @@ func All() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"journal off", "applier/journal.go", "	if !j.seen.Sees(xid) {\n		j.entries.Add(", "	if false {\n		j.entries.Add(",
+			"journal off", "applier/journal.go", "	if j.seen.Sees(e.xid) {", "	if true {",
 			"./internal/sim", "TestSimulation",
 		},
 		{
@@ -103,7 +103,7 @@ func All() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"subtransaction rollback counted", "decoder/stream.go", "if p.subxid != subxid {", "if true {",
+			"subtransaction rollback counted", "decoder/stream.go", "		s.parts[i].fold = nil\n		s.gone++", "		_ = i",
 			"./internal/sim", "TestSimulation",
 		},
 		{
@@ -367,6 +367,38 @@ func All() []Mutant {
 		{
 			"another version's tables dropped under its daemon", "checkpoint/schema.go", "err := unused(ctx, c, awaSchema); err != nil {", "err := unused(ctx, c, awaSchema); false {",
 			"./e2e", "TestTablesOfAnotherVersionInUse",
+		},
+		{
+			"patience with every locked row", "applier/patience.go", "alone[i].Patient = i < few", "alone[i].Patient = true",
+			"./applier", "TestPatienceIsRationed",
+		},
+		{
+			"a locked row never has its turn again", "applier/patience.go", "l.next = l.following(deferred)", "_ = deferred",
+			"./applier", "TestPatienceIsRationed",
+		},
+		{
+			"the heartbeat waits behind corrections", "internal/daemon/monitor.go", "leader.Heartbeat > s.d.opts.MaxStaleness/2", "false",
+			"./e2e", "TestHeartbeatDoesNotWait",
+		},
+		{
+			"the journal without a bound", "applier/journal.go", "for j.bytes > j.size && len(j.entries) > 1 {", "for false {",
+			"./applier", "TestScanThatOutlastsTheJournal",
+		},
+		{
+			"a scan's journal cut to what the newest snapshot does not see", "applier/scan.go", "j.unseen(s.Snapshot)", "j.after(s.Snapshot)",
+			"./applier", "TestScanOutlastsManyTransactions",
+		},
+		{
+			"a scan without an end", "reconcile/scanner.go", "LockTimeout: scanLockWait, StatementTimeout: within", "LockTimeout: 0, StatementTimeout: 0",
+			"./e2e", "TestScansAreBounded",
+		},
+		{
+			"a checkpoint acknowledged that is not on disk", "checkpoint/store.go", "'synchronous_commit', 'local'", "'synchronous_commit', 'off'",
+			"./e2e", "TestCheckpointIsDurable",
+		},
+		{
+			"the same thing said over and over", "internal/daemon/notices.go", "s.times++; s.times > sayMost", "s.times++; false",
+			"./internal/daemon", "TestNoticesAreCounted",
 		},
 	}
 }
