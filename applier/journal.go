@@ -94,16 +94,15 @@ func (j *journal) look(snap pgsnap.Snapshot) {
 	}
 }
 
-// after yields those that snap does not see, in commit order. It must be the newest snapshot known, or one
-// after it.
+// after yields those that snap does not see, in commit order. It must be no older than the one looked at last.
 func (j *journal) after(snap pgsnap.Snapshot) iter.Seq[*journaled] {
-	j.look(snap)
 	return unseenBy(snap, j.entries[j.fresh:])
 }
 
 // oldestUnseen returns when the oldest transaction that snap does not see was streamed; zero when
 // snap sees them all.
 func (j *journal) oldestUnseen(snap pgsnap.Snapshot) time.Time {
+	j.look(snap)
 	for e := range j.after(snap) {
 		return e.at.local
 	}

@@ -33,6 +33,7 @@ func TestScanOutlastsManyTransactions(t *testing.T) {
 	cell, settled := b.core.Cell(g0)
 	require.True(t, settled, "the scan was refused")
 	require.EqualValues(t, n+7, cell.Rows)
+	b.core.Scanned(b.now, NoLeaf, Scan{Unit: NoLeaf, Snapshot: snap(t, "101:101:"), Bound: pglogrepl.LSN(b.lsn)}, nil)
 	require.Empty(t, b.core.journal.entries)
 }
 
@@ -67,6 +68,7 @@ func TestJournalGoesOn(t *testing.T) {
 		}
 		return out
 	}
+	require.True(t, j.oldestUnseen(snap(t, "3:11:3,8")).IsZero())
 	v := j.veil(snap(t, "3:11:3,8"))
 	require.EqualValues(t, 2, v.drifts[g0])
 	require.Equal(t, []uint64{8, 3}, list("3:11:3,8"))

@@ -68,7 +68,7 @@ func (b *Books) folded(e *decoder.Effect) (jobs map[rollupKey]int64, blind map[r
 		if r.Fresh {
 			before, seen = 0, true
 		}
-		if !seen && len(b.rollups) >= mostRollups {
+		if _, there := b.rollups[k]; !there && len(b.rollups) >= mostRollups {
 			clear(b.rollups) // queues come and go; each is blind once more
 		}
 		b.rollups[k] = r.Jobs()
