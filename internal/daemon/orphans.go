@@ -24,7 +24,7 @@ func (s *session) sweep(ctx context.Context) error {
 	for schema := range s.d.past {
 		left = append(left, string(schema))
 	}
-	orphans, err := checkpoint.Orphans(ctx, s.control, string(s.layout.Schema), s.layout.OIDs(), left, s.d.opts.Schema == "", s.d.hung())
+	orphans, err := checkpoint.Orphans(ctx, s.control, string(s.layout.Schema), s.layout.OIDs(), left, s.d.opts.Schema == "")
 	if err != nil {
 		return err
 	}
