@@ -65,6 +65,14 @@ func TryLead(ctx context.Context, c Conn, awaSchema string) (bool, error) {
 	return got, nil
 }
 
+// StopLeading lets go of what TryLead took.
+func StopLeading(ctx context.Context, c Conn, awaSchema string) error {
+	if _, err := c.Exec(ctx, `select pg_advisory_unlock(hashtextextended($1, 0))`, LockKey(awaSchema)); err != nil {
+		return fmt.Errorf("let go of the leader lock: %w", err)
+	}
+	return nil
+}
+
 // Claim writes the instance that leads from now on. It waits for whatever the instance before it
 // still has under way; what that one sends later finds that it does not lead any more.
 func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {

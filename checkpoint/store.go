@@ -86,16 +86,18 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	return &s, nil
 }
 
-// Used reports that a daemon has left a checkpoint of a schema, from which one may go on.
-func Used(ctx context.Context, c Conn, awaSchema string) (used bool, err error) {
+// SlotOf is the replication slot that the checkpoint of a schema belongs to: from there a daemon goes on. "" when there
+// is no checkpoint.
+func SlotOf(ctx context.Context, c Conn, awaSchema string) (slot string, err error) {
 	there, err := Exists(ctx, c)
 	if err != nil || !there {
-		return false, err
+		return "", err
 	}
-	if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.checkpoint where awa_schema = $1)`, awaSchema).Scan(&used); err != nil {
-		return false, fmt.Errorf("look for a checkpoint: %w", err)
+	err = c.QueryRow(ctx, `select slot_name from awa_counterd.checkpoint where awa_schema = $1`, awaSchema).Scan(&slot)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("look for a checkpoint: %w", err)
 	}
-	return used, nil
+	return slot, nil
 }
 
 // LoadUncounted returns the uncounted writes known of each queue.

@@ -232,7 +232,7 @@ func TestReconcileIsRightEachTime(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			for quiet.Err() == nil {
+			for round%2 == 0 && quiet.Err() == nil { // a rebuild makes everything right by itself
 				if fleet.Do(quiet, e.pool, func(tx pgx.Tx) error { return e.layout.Writer(true).Rebuild(quiet, tx) }) == nil {
 					rebuilt++
 				}
@@ -255,6 +255,9 @@ func TestReconcileIsRightEachTime(t *testing.T) {
 	e.balanced(0)
 	e.byBucket()
 	e.undisturbed(counted)
+	require.NotZero(t, rebuilt)
+	require.NotZero(t, counted.Folds.Load())
+	require.NotZero(t, counted.Prunes.Load())
 	t.Logf("%d rounds; %d rebuilds, %d folds, %d prunes, %d counted operations beside the ones that had to be right", rounds, rebuilt, counted.Folds.Load(), counted.Prunes.Load(), counted.Ops.Load())
 }
 

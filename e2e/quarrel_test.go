@@ -11,16 +11,28 @@ import (
 )
 
 var (
-	quarrel = regexp.MustCompile(`(?s)deadlock detected.*?HINT:`)
-	// What only statements of the sidecar say: scans and redistributions join in full, corrections emit a token.
-	ours = regexp.MustCompile(`full join|pg_logical_emit_message|awa_counterd|in access share mode`)
+	logged    = regexp.MustCompile(`^\S+ \S+ \S+ \[(\d+)\] (\w+):  (.*)`)
+	connected = regexp.MustCompile(`^connection authorized: .*application_name=(.*)`)
+	partner   = regexp.MustCompile(`^\s*Process (\d+) waits`)
 )
 
-// deadlocksOfOurs lists the deadlocks in a server's log that one of our sessions took part in, as victim or not.
+// deadlocksOfOurs lists the deadlocks in a server's log that one of our sessions took part in, as victim or not. The
+// log names processes; which of them are ours is in what it says of connections.
 func deadlocksOfOurs(log string) (all []string) {
-	for _, q := range quarrel.FindAllString(log, -1) {
-		if ours.MatchString(strings.ToLower(q)) {
-			all = append(all, q)
+	names := make(map[string]string)
+	quarrel := false
+	for line := range strings.Lines(log) {
+		text := line
+		if m := logged.FindStringSubmatch(line); m != nil {
+			if c := connected.FindStringSubmatch(m[3]); c != nil {
+				names[m[1]] = c[1]
+			}
+			if quarrel = quarrel && m[2] == "DETAIL" || strings.HasPrefix(m[3], "deadlock detected"); m[2] == "DETAIL" {
+				text = m[3]
+			}
+		}
+		if m := partner.FindStringSubmatch(text); quarrel && m != nil && strings.HasPrefix(names[m[1]], "awa-counterd") {
+			all = append(all, names[m[1]]+": "+strings.TrimSpace(text))
 		}
 	}
 	return all
@@ -37,9 +49,15 @@ func (e *env) undisturbed(fleets ...*fleet.Fleet) {
 }
 
 func TestDeadlocksOfOurs(t *testing.T) {
-	awas := "ERROR:  deadlock detected\nDETAIL:  Process 1: select awa.delete_job_compat(job)\n\tProcess 2: lock table x in access exclusive mode\nHINT:  See\n"
-	scan := "ERROR:  deadlock detected\nDETAIL:  Process 1: with t as (select 1)\n\tselect t FULL JOIN c\nHINT:  See\n"
-	statement := "ERROR:  canceling statement due to lock timeout\nSTATEMENT:  select t full join c\n"
-	require.Empty(t, deadlocksOfOurs(awas+statement+awas))
-	require.Len(t, deadlocksOfOurs(awas+scan+statement), 1)
+	e := newDatabase(t, server)
+	require.Contains(t, e.server.Log(), "connection authorized", "the server's log does not tell who is who")
+	const (
+		who = "2026-11-24 18:48:22.242 UTC [7] LOG:  connection authorized: user=postgres database=t application_name=awa-counterd reconcile\n" +
+			"2026-11-24 18:48:22.242 UTC [8] LOG:  connection authorized: user=postgres database=t application_name=fleet\n"
+		awas = "2026-11-24 18:48:22.242 UTC [8] ERROR:  deadlock detected\n2026-11-24 18:48:22.242 UTC [8] DETAIL:  Process 8 waits for RowExclusiveLock on relation 1; blocked by process 9.\n" +
+			"\tProcess 9 waits for AccessExclusiveLock on relation 2; blocked by process 8.\n\tProcess 8: select 1\n2026-11-24 18:48:22.242 UTC [8] HINT:  See server log for query details.\n"
+		waits = "2026-11-24 18:48:22.242 UTC [7] ERROR:  canceling statement due to lock timeout\n2026-11-24 18:48:22.242 UTC [7] DETAIL:  Process 7 waits\n"
+	)
+	require.Empty(t, deadlocksOfOurs(who+awas+waits))
+	require.Len(t, deadlocksOfOurs(who+awas+strings.ReplaceAll(awas, "rocess 9", "rocess 7")+waits), 1)
 }

@@ -72,6 +72,9 @@ func (o *OneShot) Close() {
 	}
 }
 
+// Conn is the connection that corrects. Whoever keeps daemons away does it there: the lock and the work end together.
+func (o *OneShot) Conn() *pgx.Conn { return o.holder }
+
 // Drift is a group whose counter is wrong.
 type Drift struct {
 	terminal.Group

@@ -147,8 +147,8 @@ func (u *StaleUnit) String() string {
 	return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold or prune of it drops", u.Slot, u.Changes, u.Ledger)
 }
 
-// Stale returns a StaleUnit for the first such unit, nil when there is none.
-func (o *OneShot) Stale(ctx context.Context) (*StaleUnit, error) {
+// Stale returns such a unit, one that this role may not mend if there is one; nil when there is none.
+func (o *OneShot) Stale(ctx context.Context) (found *StaleUnit, err error) {
 	if !o.layout.Shape.HasLedger() {
 		return nil, nil //nolint:nilnil // none is a state, not an error
 	}
@@ -164,7 +164,9 @@ func (o *OneShot) Stale(ctx context.Context) (*StaleUnit, error) {
 		if err := o.holder.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&u.May); err != nil {
 			return nil, fmt.Errorf("look at the rights on %s: %w", u.Ledger, err)
 		}
-		return u, nil
+		if found == nil || !u.May {
+			found = u
+		}
 	}
-	return nil, nil //nolint:nilnil // none is a state, not an error
+	return found, nil
 }

@@ -10,7 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
@@ -22,6 +24,23 @@ type database struct {
 
 // objectName is what PostgreSQL lets a slot be called; publications are held to the same.
 var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+
+// ownSlot fills in the replication slot from which a daemon of this schema goes on, which its --slot may have named. It
+// refuses another one: the real one would be left unread, and retain WAL.
+func ownSlot(ctx context.Context, conn *pgx.Conn, schema awa.Schema, n *belongings.Names, asked string) error {
+	slot, err := checkpoint.SlotOf(ctx, conn, string(schema))
+	switch {
+	case pg.IsDenied(err):
+		return nil
+	case err != nil:
+		return err
+	case slot != "" && asked != "" && slot != asked:
+		return pg.Refuse("leave --slot out", "--slot=%s is not the replication slot of schema %s's daemon, which is %s", asked, schema, slot)
+	case slot != "":
+		n.Slot = slot
+	}
+	return nil
+}
 
 // checkSlotName refuses a --slot that could not be one. An empty one means the default.
 func checkSlotName(name string) error {
@@ -77,7 +96,12 @@ func (d *database) open(ctx context.Context) (*pg.Source, *pgx.Conn, *awa.Layout
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	l, err := d.layout(ctx, conn)
+	var l *awa.Layout
+	for tries := 0; ; tries++ { // prunes and rebuilds lock what is read; one after the other for longer than a wait
+		if l, err = d.layout(ctx, conn); !pg.IsBusy(err) || tries == 3 {
+			break
+		}
+	}
 	if err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return nil, nil, nil, err

@@ -51,6 +51,9 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 		return fmt.Errorf("name the database: %w", err)
 	}
 	names := belongings.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role, KeepMarker: true}.Default(name, l.Schema)
+	if err := ownSlot(ctx, conn, l.Schema, &names, c.Slot); err != nil {
+		return err
+	}
 	one, err := reconcile.NewOneShot(ctx, source, l)
 	if err != nil {
 		return err

@@ -131,7 +131,7 @@ func (h *handOver) move(ctx context.Context) (reconcile.Result, error) {
 // gone waits until nobody holds the leader lock; then it is ours, so nobody else can begin.
 func (h *handOver) gone(ctx context.Context) error {
 	return poll(ctx, func() (bool, error) {
-		return checkpoint.TryLead(ctx, h.conn, string(h.layout.Schema))
+		return checkpoint.TryLead(ctx, h.one.Conn(), string(h.layout.Schema))
 	}, "a daemon still runs %s after it was asked to leave")
 }
 

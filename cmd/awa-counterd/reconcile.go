@@ -55,7 +55,7 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
 	one.Waiting = func(unit string) { _, _ = fmt.Fprintf(s.err, "reconcile: %s\n", unit) }
-	if one.Alone, err = c.alone(ctx, conn, l); err != nil {
+	if one.Alone, err = c.alone(ctx, l, one); err != nil {
 		return err
 	}
 	r := reconcileReport{Schema: string(l.Schema), Mode: c.mode(), Started: time.Now().UTC()}
@@ -111,28 +111,39 @@ func (c *reconcileCmd) mode() string {
 	return "correct"
 }
 
-// alone reports that no daemon follows, nor will go on from a checkpoint. Holding the leader lock to the end
-// of conn keeps one from starting meanwhile; it stands by.
-func (c *reconcileCmd) alone(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (bool, error) {
+// alone reports that no daemon follows, nor will go on from a checkpoint. Then it holds the leader lock, which keeps one
+// from starting meanwhile: it stands by.
+func (c *reconcileCmd) alone(ctx context.Context, l *awa.Layout, one *reconcile.OneShot) (bool, error) {
 	if c.Check || !l.Shape.HasLedger() {
 		return false, nil
 	}
-	leads, err := checkpoint.TryLead(ctx, conn, string(l.Schema))
+	conn, schema := one.Conn(), string(l.Schema)
+	used := func() (bool, error) {
+		slot, err := checkpoint.SlotOf(ctx, conn, schema)
+		if pg.IsDenied(err) {
+			return true, nil // it cannot be known
+		}
+		return slot != "", err
+	}
+	if there, err := used(); err != nil || there {
+		return false, err
+	}
+	leads, err := checkpoint.TryLead(ctx, conn, schema)
 	if err != nil || !leads {
 		return false, err
 	}
-	used, err := checkpoint.Used(ctx, conn, string(l.Schema))
-	if pg.IsDenied(err) {
-		return false, nil // it cannot be known
+	there, err := used() // by a daemon that has left in between
+	if err == nil && there {
+		err = checkpoint.StopLeading(ctx, conn, schema)
 	}
-	return !used, err
+	return !there, err
 }
 
 // untouched says why a unit's ledger was left as it is.
 func (c *reconcileCmd) untouched(u *reconcile.StaleUnit, alone bool) string {
 	switch {
 	case !alone:
-		return u.String() + "; that is moved to the counters by finish, or by this when no daemon has a checkpoint (teardown)"
+		return u.String() + "; finish moves them to the counters, and so does this when no daemon is at work and none has left a checkpoint (awa-counterd teardown removes it)"
 	case !u.May:
 		return fmt.Sprintf("%s; this moves them to the counters if the role may: GRANT DELETE ON %s", u, u.Ledger)
 	}
@@ -147,6 +158,13 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	}
 	if _, err := one.Look(ctx, true, nil); err != nil { // from here on, any drift is new
 		return nil, err
+	}
+	alone := one.Alone
+	if alone { // to watch, nobody has to be kept away
+		one.Alone = false
+		if err := checkpoint.StopLeading(ctx, one.Conn(), string(l.Schema)); err != nil {
+			return nil, err
+		}
 	}
 	timer := time.NewTimer(c.Observe)
 	defer timer.Stop()
@@ -179,7 +197,7 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 		return nil, err
 	}
 	if stale != nil {
-		why = append(why, c.untouched(stale, one.Alone))
+		why = append(why, c.untouched(stale, alone))
 	}
 	if len(old) > 0 {
 		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))

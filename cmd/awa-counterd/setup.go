@@ -58,6 +58,9 @@ func (o *own) run(ctx context.Context, s streams, plan planner, early bool, done
 		return fmt.Errorf("name the database: %w", err)
 	}
 	names := belongings.Names{Slot: o.Slot, Publication: o.Publication, Role: o.Role}.Default(name, schema)
+	if err := ownSlot(ctx, conn, schema, &names, o.Slot); err != nil {
+		return err
+	}
 	steps, err := plan(ctx, conn, l, names)
 	if err != nil {
 		return err

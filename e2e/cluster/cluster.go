@@ -84,6 +84,7 @@ func (c *Cluster) make(ctx context.Context, opts Options) error {
 		"listen_addresses": "127.0.0.1", "port": strconv.Itoa(c.Port), "unix_socket_directories": c.Dir,
 		"fsync": "off", "full_page_writes": "off", "shared_buffers": "256MB", "max_wal_size": "2GB",
 		"log_min_messages": "warning", "autovacuum_naptime": "5s",
+		"log_connections": "on", // tells whose process was in a deadlock
 	}
 	maps.Copy(settings, opts.Settings)
 	var b strings.Builder

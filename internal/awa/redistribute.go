@@ -50,18 +50,19 @@ func (l *Layout) SweepSlot(leaf Leaf) string {
 }
 
 // StaleLedger counts the rows of the ledger's leaf that are of another generation than its slot: readers
-// count them, and the next fold drops them.
+// count them, and the next fold drops them. Where awa keeps its ring elsewhere (0.7), the slot has -1 for a
+// generation, and no row is taken for stale.
 func (l *Layout) StaleLedger(leaf Leaf) string {
-	return fmt.Sprintf(`select count(*) from %s d where d.%s is distinct from (select s.generation from %s s where s.slot = %d)`,
-		l.Schema.table(leaf.Ledger.Name), generationColumn, l.Schema.table(ringSlotsTable), leaf.Slot)
+	return fmt.Sprintf(`select count(*) from %s d join %s s on s.slot = %d where s.generation >= 0 and d.%s <> s.generation`,
+		l.Schema.table(leaf.Ledger.Name), l.Schema.table(ringSlotsTable), leaf.Slot, generationColumn)
 }
 
 // DropStale deletes those rows. No stream tells of a DELETE on the ledger (it has no primary key, so its
 // publication leaves deletes out): only for when nobody follows, and before a Redistribute in the same
 // transaction, so that readers see no difference. Hold the leaf first: that is awa's order.
 func (l *Layout) DropStale(leaf Leaf) string {
-	return fmt.Sprintf(`delete from %s d where d.%s is distinct from (select s.generation from %s s where s.slot = %d)`,
-		l.Schema.table(leaf.Ledger.Name), generationColumn, l.Schema.table(ringSlotsTable), leaf.Slot)
+	return fmt.Sprintf(`delete from %s d using %s s where s.slot = %d and s.generation >= 0 and d.%s <> s.generation`,
+		l.Schema.table(leaf.Ledger.Name), l.Schema.table(ringSlotsTable), leaf.Slot, generationColumn)
 }
 
 // LedgerOf is the qualified name of the ledger's leaf.

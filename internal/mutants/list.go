@@ -225,7 +225,7 @@ func All() []Mutant {
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},
 		{
-			"taken out of the ledger beside a daemon", "cmd/awa-counterd/reconcile.go", "if err != nil || !leads {", "if !leads {\n\t\treturn true, nil\n\t}\n\tif err != nil {",
+			"taken out of the ledger beside a daemon", "reconcile/redistribute.go", "if o.Alone && o.layout", "if o.layout",
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},
 		{
