@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"slices"
 	"fmt"
 	"testing"
 
@@ -22,7 +23,7 @@ func TestPatienceIsRationed(t *testing.T) {
 	l.tried(deferred.groups(nil), nil)
 	waited := make(map[terminal.Group]int)
 	for round := range 300 {
-		chunks := l.ration(Cut(append(due[:len(due):len(due)], free), l.alone))
+		chunks := l.ration(Cut(append(slices.Clip(due), free), l.alone))
 		require.Len(t, chunks, 301)
 		require.False(t, chunks[0].Alone, "what is free goes first")
 		var passed []terminal.Group

@@ -160,15 +160,15 @@ func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout)
 
 // clearByOID clears the marker whatever the table that it is in is called by now.
 func clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
-	clear := l.SetMarker(false, "true")
+	statement := l.SetMarker(false, "true")
 	if l.Ring != 0 { // 0 where a start failed before the tables were looked up
 		ring, err := l.RingName(ctx, c)
 		if err != nil || ring == "" {
 			return false, err
 		}
-		clear = awa.ClearMarkerOf(ring)
+		statement = awa.ClearMarkerOf(ring)
 	}
-	tag, err := c.Exec(ctx, clear)
+	tag, err := c.Exec(ctx, statement)
 	if err != nil {
 		return false, fmt.Errorf("clear the marker: %w", err)
 	}
