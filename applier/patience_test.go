@@ -1,8 +1,8 @@
 package applier
 
 import (
-	"slices"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
