@@ -20,6 +20,7 @@ func TestEveryMutantIsKilled(t *testing.T) {
 	require.NoError(t, err)
 	for _, m := range All() {
 		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel() // most of them wait for a daemon
 			file := filepath.Join(root, m.File)
 			source, err := os.ReadFile(file)
 			require.NoError(t, err)
