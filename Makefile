@@ -43,7 +43,7 @@ e2e-awa: build
 
 # Each line of internal/mutants/list.go breaks one invariant; a named test has to notice.
 mutants:
-	go test -count=1 -timeout 25m -parallel 2 -tags mutants ./internal/mutants
+	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants ./internal/mutants
 
 # The daemon that can be told where to die (internal/failpoint).
 build-failpoints:
