@@ -33,7 +33,7 @@ func TestEveryMutantIsKilled(t *testing.T) {
 			spec := filepath.Join(dir, "overlay.json")
 			require.NoError(t, os.WriteFile(spec, overlay, 0o600))
 
-			cmd := exec.Command("go", "test", "-count=1", "-overlay", spec, "-run", m.Test, m.Package)
+			cmd := exec.Command("go", "test", "-count=1", "-failfast", "-overlay", spec, "-run", m.Test, m.Package)
 			cmd.Dir = root
 			cmd.Env = append(os.Environ(), "AWACD_OVERLAY="+spec) // e2e builds the binary with it as well
 			out, err := cmd.CombinedOutput()
