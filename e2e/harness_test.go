@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 
 func setUp(m *testing.M) int {
 	ctx := context.Background()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // under nohup what we start would ignore it, as it ought to
 	dir, err := os.MkdirTemp("", "awacd-bin")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
