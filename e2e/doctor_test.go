@@ -36,6 +36,21 @@ func (e *env) doctor(args ...string) (code int, wanting []check) {
 	return code, wanting
 }
 
+// remedy is what doctor says to a check that is wanting, whose detail has to contain a text.
+func (e *env) remedy(name, detail string, args ...string) (remedy string) {
+	e.t.Helper()
+	code, wanting := e.doctor(args...)
+	require.Equal(e.t, 3, code)
+	for _, w := range wanting {
+		if w.Name == name {
+			require.Contains(e.t, w.Detail, detail)
+			remedy = w.Remedy
+		}
+	}
+	require.NotEmpty(e.t, remedy, "%+v", wanting)
+	return remedy
+}
+
 // Ten planted faults on a fresh cluster: the doctor finds each, and its remedy works when pasted.
 func TestDoctorFindsPlantedFaults(t *testing.T) {
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{

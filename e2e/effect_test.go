@@ -22,17 +22,7 @@ func TestCorrectionsWithoutEffect(t *testing.T) {
 			e.insertAt(1, "q", 7, false)
 			e.marker(false, 10*time.Second)
 			d.logged("look for a trigger or a rule", 10*time.Second)
-			code, wanting := e.doctor()
-			require.Equal(t, 3, code)
-			remedy := ""
-			for _, w := range wanting {
-				if w.Name == "triggers and rules" {
-					require.Contains(t, w.Detail, "trigger meddler on awa.queue_terminal_live_counts")
-					remedy = w.Remedy
-				}
-			}
-			require.NotEmpty(t, remedy, "%+v", wanting)
-			e.paste(remedy)
+			e.paste(e.remedy("triggers and rules", "trigger meddler on awa.queue_terminal_live_counts"))
 			e.balanced(5 * time.Second)
 			e.marker(true, 15*time.Second)
 			require.Zero(t, d.stop())

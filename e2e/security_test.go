@@ -64,18 +64,8 @@ func TestWidePublicationsAreNamed(t *testing.T) {
 		require.Equal(t, refused, code)
 		require.Contains(t, errs, "publication awa_counterd_awa is")
 		e.exec(`drop publication awa_counterd_awa; create publication theirs ` + kind)
-		code, wanting := e.doctor()
-		require.Equal(t, 3, code)
-		remedy := ""
-		for _, w := range wanting {
-			if w.Name == "other publications" {
-				require.Contains(t, w.Detail, "publication theirs")
-				remedy = w.Remedy
-			}
-		}
-		require.NotEmpty(t, remedy, "%+v", wanting)
-		e.paste(remedy)
-		_, wanting = e.doctor()
+		e.paste(e.remedy("other publications", "publication theirs"))
+		_, wanting := e.doctor()
 		require.NotContains(t, fmt.Sprint(wanting), "theirs")
 		e.exec(`drop publication theirs`)
 	}

@@ -229,6 +229,14 @@ func All() []Mutant {
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},
 		{
+			"a session may be ended by the role's settings", "internal/pg/connect.go", "c.AfterConnect = pinNewer", "_ = pinNewer",
+			"./e2e", "TestHostileRoleSettings/idle_session_timeout",
+		},
+		{
+			"the same surprise in the stream read for ever", "internal/daemon/daemon.go", "\t\terrors.Is(err, awa.ErrLayoutChanged) ||\n", "",
+			"./internal/daemon", "TestTablesThatMovedEndTheSlot",
+		},
+		{
 			"policies may hide rows", "internal/pg/connect.go", "\"row_security\": off, ", "",
 			"./e2e", "TestRowLevelSecurity",
 		},
