@@ -86,7 +86,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 	if tx.End <= c.books.position {
 		return // the server does send acknowledged transactions again after a restart
 	}
-	own := c.takeTokens(now, tx)
+	own, mine := c.takeTokens(now, tx)
 	c.totals.Transactions++
 	if tx.Effect.Empty() {
 		c.books.position = tx.End
@@ -111,7 +111,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 			c.ages.arose(at)
 		}
 	}
-	if c.mine(tx) {
+	if mine {
 		c.effects.saw(changes)
 	}
 	if !own {
@@ -140,28 +140,20 @@ func (c *Core) rescan(ch change) {
 }
 
 // takeTokens reads the messages of an awa-counterd in tx and reports whether there were any: then
-// the transaction was a correction, ours or another instance's, and no awa binary wrote it.
-func (c *Core) takeTokens(now time.Time, tx *decoder.Tx) bool {
+// the transaction was a correction, ours or another instance's, and no awa binary wrote it. mine is one of this
+// very instance.
+func (c *Core) takeTokens(now time.Time, tx *decoder.Tx) (own, mine bool) {
 	for _, t := range tx.Tokens {
 		instance, seq, ok := ParseToken(t.Content)
 		if !ok || instance != c.cfg.Instance {
 			continue
 		}
+		mine = true
 		c.tokens.returned(now, seq)
 		c.endWrite(now)
 		c.marker.returned(seq)
 	}
-	return len(tx.Tokens) > 0
-}
-
-// mine reports a transaction of this very instance.
-func (c *Core) mine(tx *decoder.Tx) bool {
-	for _, t := range tx.Tokens {
-		if instance, _, ok := ParseToken(t.Content); ok && instance == c.cfg.Instance {
-			return true
-		}
-	}
-	return false
+	return len(tx.Tokens) > 0, mine
 }
 
 // Token is the content of the message that marks a transaction of ours.

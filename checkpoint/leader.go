@@ -46,6 +46,10 @@ func LockKey(awaSchema string) string { return "awa_counterd.leader:" + awaSchem
 // it asks of daemons holds only as long as it lives: a request must not outlive the one who asks.
 func FinishKey(awaSchema string) string { return "awa_counterd.finish:" + awaSchema }
 
+// advisoryLocks is a table expression: the session advisory locks held in this database, by key and process.
+const advisoryLocks = `(select (l.classid::bigint << 32) | l.objid::bigint as key, l.pid from pg_locks l join pg_database d on d.oid = l.database
+	where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted)`
+
 // TryFinish tries to become the only one that finishes: the lock goes with the connection.
 func TryFinish(ctx context.Context, c Conn, awaSchema string) (bool, error) {
 	var got bool
@@ -104,8 +108,7 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	err := c.QueryRow(ctx, `
 		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, extract(epoch from max_staleness)::float8 * 1e9, state, held.leads, holds, held.finishing, leaving and held.finishing
 		from awa_counterd.leader, (select coalesce(bool_or(key = hashtextextended($2, 0)), false) as finishing, coalesce(bool_or(key = hashtextextended($3, 0) and pid <> pg_backend_pid()), false) as leads
-			from (select (l.classid::bigint << 32) | l.objid::bigint as key, l.pid from pg_locks l join pg_database d on d.oid = l.database
-				where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted) k) held
+			from `+advisoryLocks+` k) held
 		where awa_schema = $1`, awaSchema, FinishKey(awaSchema), LockKey(awaSchema)).
 		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), (*nanoseconds)(&l.Bound), &l.State, &l.Leads, &l.Holds, &l.Finishing, &l.Leaving)
 	switch {
@@ -117,6 +120,19 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	return l, true, nil
 }
 
+// LastLeader is ReadLeader where our tables may not be there, or be removed meanwhile: then nobody leads.
+func LastLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
+	there, err := Exists(ctx, c)
+	if err != nil || !there {
+		return Leader{}, false, err
+	}
+	leader, known, err := ReadLeader(ctx, c, awaSchema)
+	if pg.IsNoTable(err) { // removed since
+		return Leader{}, false, nil
+	}
+	return leader, known, err
+}
+
 // Depose ends the sessions that hold the leader lock on behalf of a leader that is Hung, or that is instance by
 // name: one whose process hangs, or whose machine has gone while the
 // server still believes in its connection. It reports whether there was one. Nothing of theirs is in
@@ -124,9 +140,8 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, error) {
 	tag, err := c.Exec(ctx, `
 		select pg_terminate_backend(l.pid)
-		from pg_locks l join pg_stat_activity a using (pid) join pg_database d on d.oid = l.database
-		where l.locktype = 'advisory' and l.objsubid = 1 and l.granted and d.datname = current_database()
-		  and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($1, 0) and a.application_name = $2
+		from `+advisoryLocks+` l join pg_stat_activity a using (pid)
+		where l.key = hashtextextended($1, 0) and a.application_name = $2
 		  and exists (select 1 from awa_counterd.leader
 		              where awa_schema = $3 and (instance = $4 or heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * max_staleness)))`,
 		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, hungAfter)

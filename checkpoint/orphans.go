@@ -24,9 +24,7 @@ func Orphans(ctx context.Context, c Conn, current string, relations []uint32, le
 		       to_regnamespace(quote_ident(c.awa_schema)) is not null and not c.relations && $2 and c.awa_schema <> all($3) from awa_counterd.checkpoint c join awa_counterd.leader l using (awa_schema)
 		where c.awa_schema <> $1 and (to_regnamespace(quote_ident(c.awa_schema)) is null or c.relations && $2 or c.awa_schema = any($3)
 			or ($4 and l.heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)))
-		  and not exists (select 1 from pg_locks k join pg_database d on d.oid = k.database
-			where d.datname = current_database() and k.locktype = 'advisory' and k.objsubid = 1 and k.granted
-			  and (k.classid::bigint << 32) | k.objid::bigint = hashtextextended($6 || c.awa_schema, 0))
+		  and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($6 || c.awa_schema, 0))
 		order by 1`, current, relations, left, follows, hungAfter, LockKey(""))
 	if err != nil {
 		return nil, fmt.Errorf("look for what nobody works on: %w", err)

@@ -212,9 +212,7 @@ func unused(ctx context.Context, c Conn, awaSchema string) error {
 	var pid int
 	err = c.QueryRow(ctx, `select awa_schema, host, pid, version from awa_counterd.leader
 		where (awa_schema <> $1 and heartbeat_at > clock_timestamp() - $2::interval) or exists (
-			select 1 from pg_locks l join pg_database d on d.oid = l.database
-			where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted and l.pid <> pg_backend_pid()
-			  and (l.classid::bigint << 32) | l.objid::bigint = hashtextextended($3 || awa_schema, 0))
+			select 1 from `+advisoryLocks+` l where l.pid <> pg_backend_pid() and l.key = hashtextextended($3 || awa_schema, 0))
 		order by heartbeat_at desc limit 1`, awaSchema, hungAfter, LockKey("")).Scan(&schema, &host, &pid, &version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -25,21 +25,26 @@ type database struct {
 // objectName is what PostgreSQL lets a slot be called; publications are held to the same.
 var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
-// ownSlot fills in the replication slot from which a daemon of this schema goes on, which its --slot may have named. It
-// refuses another one: the real one would be left unread, and retain WAL.
-func ownSlot(ctx context.Context, conn *pgx.Conn, schema awa.Schema, n *belongings.Names, asked string) error {
+// names fills in what a daemon of this schema is called by default, and the replication slot from which it goes on,
+// which its --slot may have named. Another one is refused: the real one would be left unread, and retain WAL.
+func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked belongings.Names) (belongings.Names, error) {
+	var database string
+	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
+		return asked, fmt.Errorf("name the database: %w", err)
+	}
+	n := asked.Default(database, schema)
 	slot, err := checkpoint.SlotOf(ctx, conn, string(schema))
 	switch {
 	case pg.IsDenied(err):
-		return nil
+		return n, nil
 	case err != nil:
-		return err
-	case slot != "" && asked != "" && slot != asked:
-		return pg.Refuse("leave --slot out", "--slot=%s is not the replication slot of schema %s's daemon, which is %s", asked, schema, slot)
+		return n, err
+	case slot != "" && asked.Slot != "" && slot != asked.Slot:
+		return n, pg.Refuse("leave --slot out", "--slot=%s is not the replication slot of schema %s's daemon, which is %s", asked.Slot, schema, slot)
 	case slot != "":
 		n.Slot = slot
 	}
-	return nil
+	return n, nil
 }
 
 // checkSlotName refuses a --slot that could not be one. An empty one means the default.
@@ -96,12 +101,7 @@ func (d *database) open(ctx context.Context) (*pg.Source, *pgx.Conn, *awa.Layout
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	var l *awa.Layout
-	for tries := 0; ; tries++ { // prunes and rebuilds lock what is read; one after the other for longer than a wait
-		if l, err = d.layout(ctx, conn); !pg.IsBusy(err) || tries == 3 {
-			break
-		}
-	}
+	l, err := d.layout(ctx, conn)
 	if err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return nil, nil, nil, err
@@ -111,10 +111,13 @@ func (d *database) open(ctx context.Context) (*pg.Source, *pgx.Conn, *awa.Layout
 
 func (d *database) layout(ctx context.Context, conn *pgx.Conn) (*awa.Layout, error) {
 	schema, err := d.schema(ctx, conn)
-	if err == nil {
-		var l *awa.Layout
-		if l, err = awa.Discover(ctx, conn, schema); err == nil {
+	for tries := 0; err == nil; tries++ { // prunes and rebuilds lock what is read; one after the other for longer than a wait
+		l, failed := awa.Discover(ctx, conn, schema)
+		if failed == nil {
 			return l, nil
+		}
+		if !pg.IsBusy(failed) || tries == 3 {
+			err = failed
 		}
 	}
 	var shape *awa.ShapeError

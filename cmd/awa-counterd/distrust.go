@@ -60,7 +60,7 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 			}
 		}
 	}
-	leader, known, err := lastLeader(ctx, conn, string(l.Schema))
+	leader, known, err := checkpoint.LastLeader(ctx, conn, string(l.Schema))
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func finished(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) 
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for quiet := 0; quiet < 2; { // the second look is after the lock of a finish was seen free: what it removes is gone
-		leader, known, err := lastLeader(ctx, conn, schema)
+		leader, known, err := checkpoint.LastLeader(ctx, conn, schema)
 		switch {
 		case err != nil:
 			return false, err
@@ -111,19 +111,6 @@ func finished(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) 
 		}
 	}
 	return false, nil
-}
-
-// lastLeader reads who led last; false where nothing of ours is.
-func lastLeader(ctx context.Context, conn *pgx.Conn, schema string) (checkpoint.Leader, bool, error) {
-	there, err := checkpoint.Exists(ctx, conn)
-	if err != nil || !there {
-		return checkpoint.Leader{}, false, err
-	}
-	leader, known, err := checkpoint.ReadLeader(ctx, conn, schema)
-	if pg.IsNoTable(err) { // removed since
-		return checkpoint.Leader{}, false, nil
-	}
-	return leader, known, err
 }
 
 func (c *distrustCmd) print(s streams, r distrustReport) error {

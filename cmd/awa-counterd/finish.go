@@ -46,12 +46,8 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if !l.HasMarker {
 		return pg.Refuse("stop the daemon and run awa-counterd teardown", "this awa has no trust marker to set for good")
 	}
-	var name string
-	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
-		return fmt.Errorf("name the database: %w", err)
-	}
-	names := belongings.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role, KeepMarker: true}.Default(name, l.Schema)
-	if err := ownSlot(ctx, conn, l.Schema, &names, c.Slot); err != nil {
+	ours, err := names(ctx, conn, l.Schema, belongings.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role, KeepMarker: true})
+	if err != nil {
 		return err
 	}
 	one, err := reconcile.NewOneShot(ctx, source, l)
@@ -60,7 +56,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
 	one.Waiting = func(unit string) { _, _ = fmt.Fprintf(s.err, "finish: %s\n", unit) }
-	if err := c.wait(ctx, s.err, conn, l, one, names.Slot); err != nil {
+	if err := c.wait(ctx, s.err, conn, l, one, ours.Slot); err != nil {
 		return err
 	}
 	if err := agree(ctx, one); err != nil {
@@ -77,11 +73,11 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if !alone {
 		return pg.Refuse("let it end, or end it", "not finished: another awa-counterd finish is at work")
 	}
-	h := handOver{source: source, conn: conn, layout: l, slot: names.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
+	h := handOver{source: source, conn: conn, layout: l, slot: ours.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
 	if err := h.run(ctx); err != nil {
 		return err
 	}
-	plan, err := belongings.Teardown(ctx, conn, l, names)
+	plan, err := belongings.Teardown(ctx, conn, l, ours)
 	if err != nil {
 		return err
 	}

@@ -53,15 +53,11 @@ func (o *own) run(ctx context.Context, s streams, plan planner, early bool, done
 	if err != nil {
 		return err
 	}
-	var name string
-	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
-		return fmt.Errorf("name the database: %w", err)
-	}
-	names := belongings.Names{Slot: o.Slot, Publication: o.Publication, Role: o.Role}.Default(name, schema)
-	if err := ownSlot(ctx, conn, schema, &names, o.Slot); err != nil {
+	ours, err := names(ctx, conn, schema, belongings.Names{Slot: o.Slot, Publication: o.Publication, Role: o.Role})
+	if err != nil {
 		return err
 	}
-	steps, err := plan(ctx, conn, l, names)
+	steps, err := plan(ctx, conn, l, ours)
 	if err != nil {
 		return err
 	}

@@ -53,16 +53,19 @@ func (l *Layout) SweepSlot(leaf Leaf) string {
 // count them, and the next fold drops them. Where awa keeps its ring elsewhere (0.7), the slot has -1 for a
 // generation, and no row is taken for stale.
 func (l *Layout) StaleLedger(leaf Leaf) string {
-	return fmt.Sprintf(`select count(*) from %s d join %s s on s.slot = %d where s.generation >= 0 and d.%s <> s.generation`,
-		l.Schema.table(leaf.Ledger.Name), l.Schema.table(ringSlotsTable), leaf.Slot, generationColumn)
+	return fmt.Sprintf(`select count(*) from %s d, %s`, l.LedgerOf(leaf), l.stale(leaf))
 }
 
 // DropStale deletes those rows. No stream tells of a DELETE on the ledger (it has no primary key, so its
 // publication leaves deletes out): only for when nobody follows, and before a Redistribute in the same
 // transaction, so that readers see no difference. Hold the leaf first: that is awa's order.
 func (l *Layout) DropStale(leaf Leaf) string {
-	return fmt.Sprintf(`delete from %s d using %s s where s.slot = %d and s.generation >= 0 and d.%s <> s.generation`,
-		l.Schema.table(leaf.Ledger.Name), l.Schema.table(ringSlotsTable), leaf.Slot, generationColumn)
+	return fmt.Sprintf(`delete from %s d using %s`, l.LedgerOf(leaf), l.stale(leaf))
+}
+
+// stale joins rows d of the ledger's leaf to their slot, and leaves those of another generation.
+func (l *Layout) stale(leaf Leaf) string {
+	return fmt.Sprintf(`%s s where s.slot = %d and s.generation >= 0 and d.%s <> s.generation`, l.Schema.table(ringSlotsTable), leaf.Slot, generationColumn)
 }
 
 // LedgerOf is the qualified name of the ledger's leaf.
@@ -70,7 +73,7 @@ func (l *Layout) LedgerOf(leaf Leaf) string { return l.Schema.table(leaf.Ledger.
 
 // MayDropStale tells whether the current user has the right to.
 func (l *Layout) MayDropStale(leaf Leaf) string {
-	return fmt.Sprintf("select has_table_privilege(%s, 'DELETE')", literal(l.Schema.table(leaf.Ledger.Name)))
+	return fmt.Sprintf("select has_table_privilege(%s, 'DELETE')", literal(l.LedgerOf(leaf)))
 }
 
 // OwnRows counts the counter rows that are ours.

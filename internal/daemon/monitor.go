@@ -139,7 +139,7 @@ func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
 		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
 	case !slices.Equal(published.OIDs, s.identity.Publications):
 		return replication.Slot{}, fmt.Errorf("%w: a publication was made anew", ErrGroundLost)
-	case published.State+"; "+s.layout.State != s.identity.PublicationState:
+	case s.state(published.State) != s.identity.PublicationState:
 		return replication.Slot{}, fmt.Errorf("%w: a publication was altered", ErrGroundLost)
 	}
 	slot, err := replication.ReadSlot(ctx, s.control, s.slot)

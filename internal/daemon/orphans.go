@@ -45,6 +45,14 @@ func (s *session) sweep(ctx context.Context) error {
 	return nil
 }
 
+// takes goes over to a layout; one of another schema is remembered, to be left for good.
+func (d *Daemon) takes(l *awa.Layout) {
+	if was := d.left.layout; was != nil && was.Schema != l.Schema {
+		d.past[was.Schema] = was
+	}
+	d.left.layout = l
+}
+
 // complain says once what stays as it is until somebody does something about it.
 func (d *Daemon) complain(err error) {
 	if _, told := d.told[err.Error()]; !told {

@@ -129,10 +129,7 @@ func (s *session) disown(reason error) {
 	}
 	switch {
 	case s.layout != nil:
-		if l := s.d.left.layout; l != nil && l.Schema != s.layout.Schema {
-			s.d.past[l.Schema] = l
-		}
-		s.d.left.layout = s.layout
+		s.d.takes(s.layout)
 	case s.d.left.layout == nil:
 		s.d.left.layout = s.d.orphan(context.Background(), s.control)
 	}

@@ -114,7 +114,7 @@ func (d *Daemon) same(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 // leader reads who leads, or led last; nobody is the zero Leader. It is errFinished when somebody was known to lead
 // here and nobody is any more.
 func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkpoint.Leader, error) {
-	leader, known, err := d.readLeader(ctx, c, l)
+	leader, known, err := checkpoint.LastLeader(ctx, c, string(l.Schema))
 	if err != nil {
 		return leader, err
 	}
@@ -128,21 +128,9 @@ func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkp
 	return checkpoint.Leader{}, err
 }
 
-func (d *Daemon) readLeader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkpoint.Leader, bool, error) {
-	there, err := checkpoint.Exists(ctx, c)
-	if err != nil || !there {
-		return checkpoint.Leader{}, false, err
-	}
-	leader, known, err := checkpoint.ReadLeader(ctx, c, string(l.Schema))
-	if pg.IsNoTable(err) { // removed since
-		return checkpoint.Leader{}, false, nil
-	}
-	return leader, known, err
-}
-
 // clearUnvouched clears the marker unless some leader is alive, who sees to it.
 func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
-	leader, known, err := d.readLeader(ctx, c, l)
+	leader, known, err := checkpoint.LastLeader(ctx, c, string(l.Schema))
 	denied := pg.IsDenied(err)
 	if err != nil && !denied {
 		return false, err

@@ -176,6 +176,9 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 	return position, f.Stored, nil
 }
 
+// state is what the books rest on beside relations: how awa's tables are published, and what was done to them.
+func (s *session) state(published string) string { return published + "; " + s.layout.State }
+
 // look gathers what decides between resuming and scanning afresh.
 func (s *session) look(ctx context.Context) (resume.Found, error) {
 	var f resume.Found
@@ -216,7 +219,7 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 	f.End, f.Broken, f.Most = system.End, s.d.broken, s.d.opts.MaxRetained
 	f.Fleeting = s.d.opts.Temporary
 	f.Identity = checkpoint.Identity{
-		Slot: s.slot, Publications: published.OIDs, PublicationState: published.State + "; " + s.layout.State, SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(), Shape: s.layout.Fingerprint(),
+		Slot: s.slot, Publications: published.OIDs, PublicationState: s.state(published.State), SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(), Shape: s.layout.Fingerprint(),
 	}
 	return f, nil
 }
@@ -232,11 +235,9 @@ func (s *session) name(database string) {
 		name = replication.PublicationName(schema)
 	}
 	s.pubs = replication.Needed(name, s.layout)
-	if l := s.d.left.layout; l != nil && l.Schema != s.layout.Schema {
-		s.d.past[l.Schema] = l
-	}
+	s.d.takes(s.layout)
 	delete(s.d.past, s.layout.Schema)
-	s.d.left.layout, s.d.left.slot = s.layout, s.slot
+	s.d.left.slot = s.slot
 }
 
 func names(pubs []replication.Publication) (out []string) {
