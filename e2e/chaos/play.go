@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
 
@@ -309,6 +310,9 @@ func (a *arena) curtain(ctx context.Context) error {
 	}
 	if w := &a.eye.watch; w.Sparse > w.Samples/2 {
 		return fmt.Errorf("%d of %d samples came too late after the one before to judge by", w.Sparse, w.Samples)
+	}
+	if all := cluster.Deadlocks(a.cluster.Log(), "awa-counterd"); len(all) > 0 {
+		return fmt.Errorf("the sidecar was in %d deadlocks, the first: %s", len(all), all[0])
 	}
 	if err := a.crewOf(0); err != nil {
 		return err

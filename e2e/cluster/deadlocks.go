@@ -1,0 +1,34 @@
+package cluster
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	logged    = regexp.MustCompile(`^\S+ \S+ \S+ \[(\d+)\] (\w+):  (.*)`)
+	connected = regexp.MustCompile(`^connection authorized: .*application_name=(.*)`)
+	partner   = regexp.MustCompile(`^\s*Process (\d+) waits`)
+)
+
+// Deadlocks lists the deadlocks in a server's log that a session took part in, as victim or not, whose application's
+// name begins so. The log names processes; whose they are is in what it says of connections (log_connections).
+func Deadlocks(log, application string) (all []string) {
+	names := make(map[string]string)
+	quarrel := false
+	for line := range strings.Lines(log) {
+		text := line
+		if m := logged.FindStringSubmatch(line); m != nil {
+			if c := connected.FindStringSubmatch(m[3]); c != nil {
+				names[m[1]] = c[1]
+			}
+			if quarrel = quarrel && m[2] == "DETAIL" || strings.HasPrefix(m[3], "deadlock detected"); m[2] == "DETAIL" {
+				text = m[3]
+			}
+		}
+		if m := partner.FindStringSubmatch(text); quarrel && m != nil && strings.HasPrefix(names[m[1]], application) {
+			all = append(all, names[m[1]]+": "+strings.TrimSpace(text))
+		}
+	}
+	return all
+}
