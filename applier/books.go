@@ -256,16 +256,16 @@ func (b *Books) soil(g terminal.Group) {
 }
 
 // wash returns what a checkpoint has to store, a copy each, and forgets that it was to be stored.
-func (b *Books) wash() []terminal.Held {
+func (b *Books) wash() terminal.Packed {
 	n := 0
 	for _, u := range b.units {
 		n += len(u.dirty)
 	}
-	out := make([]terminal.Held, 0, n)
+	out := terminal.Pack(n)
 	for _, slot := range b.order {
 		u := b.units[slot]
 		for _, e := range u.dirty {
-			out = append(out, terminal.Held{Group: e.Group, Cell: e.Clone()})
+			out.Add(&e.Held)
 			e.dirty = false
 			if e.Empty() && u.main != nil && u.main.cells[e.Group] == e {
 				delete(u.main.cells, e.Group)

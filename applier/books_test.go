@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -184,10 +185,16 @@ func TestLedgerShape(t *testing.T) {
 	require.EqualValues(t, -12, driftOf(b, g0))
 	b.apply(9, &decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Bucket: 1, Gone: true}}}, 90)
 	require.Zero(t, driftOf(b, g0))
-	held := b.wash()
+	held := washed(b)
 	require.Len(t, held, 1)
 	require.True(t, held[0].Empty())
 	require.Zero(t, b.groups(), "what left no trace goes with the checkpoint")
+}
+
+// washed is what a checkpoint gets.
+func washed(b *Books) []terminal.Held {
+	p := b.wash()
+	return slices.Collect(p.All())
 }
 
 // What a checkpoint was given is given again when it could not be stored, also of a unit that is unknown
@@ -195,7 +202,7 @@ func TestLedgerShape(t *testing.T) {
 func TestWashAndSoil(t *testing.T) {
 	b := filled(t, 0)
 	b.apply(1, &decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Bucket: 7, Value: 4}}}, 10)
-	held := b.wash()
+	held := washed(b)
 	require.False(t, b.isDirty())
 	b.apply(2, &decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Bucket: 7, Value: 5}}}, 10)
 	require.EqualValues(t, 4, held[0].Counter)
@@ -204,7 +211,7 @@ func TestWashAndSoil(t *testing.T) {
 	b.empty(0)
 	b.soil(g0)
 	b.replace(0, newLayer(nil))
-	held = b.wash()
+	held = washed(b)
 	require.Len(t, held, 1)
 	require.True(t, held[0].Empty(), "the checkpoint has it; the scan did not")
 }

@@ -35,7 +35,7 @@ type Persist struct {
 type Checkpoint struct {
 	Before    pglogrepl.LSN // the position stored last; 0 for the first
 	Position  pglogrepl.LSN
-	Groups    []terminal.Held // those that changed since; an empty cell removes the group
+	Groups    terminal.Packed // those that changed since; an empty cell removes the group
 	Unseen    []uint64
 	Uncounted map[Source]Uncounted // what changed since
 	Pruned    time.Time            // when a leaf was emptied last by a binary that does not count; zero for never

@@ -18,7 +18,7 @@ type persists struct {
 	retryAt  time.Time
 	asked    time.Time       // somebody reads the checkpoint, and wants what was committed by then; zero for nobody
 	answers  time.Time       // what the one under way answers of that
-	groups   []terminal.Held // handed out with the one under way, to be given back if it fails
+	groups   terminal.Packed // handed out with the one under way, to be given back if it fails
 	sources  map[Source]Uncounted
 }
 
@@ -107,17 +107,17 @@ func (c *Core) Persisted(now time.Time, err error) []Command {
 	p := &c.persists
 	p.busy = false
 	if err != nil {
-		for _, h := range p.groups {
+		for h := range p.groups.All() {
 			c.books.soil(h.Group)
 		}
-		p.groups, p.pruned = nil, time.Time{}
+		p.groups, p.pruned = terminal.Packed{}, time.Time{}
 		c.uncounted.restore(p.sources)
 		p.retryAt = now.Add(time.Second)
 		c.warn("writing the checkpoint failed; trying again", "error", err.Error())
 		return nil
 	}
 	p.position, p.last = p.pending, now
-	p.groups, p.sources = nil, nil
+	p.groups, p.sources = terminal.Packed{}, nil
 	if p.answers.Equal(p.asked) {
 		p.asked = time.Time{}
 	}

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -38,24 +37,29 @@ func loadBooks(ctx context.Context, c Conn, awaSchema string) ([]terminal.Held, 
 // atOnce bounds the groups of one statement, and with them what it takes to send it.
 const atOnce = 512
 
-func (s *Store) books(ctx context.Context, tx pgx.Tx, groups []terminal.Held) error {
-	for part := range slices.Chunk(groups, atOnce) {
-		var kept, gone columns
-		for i := range part {
-			if part[i].Empty() {
-				gone.add(&part[i])
-			} else {
-				kept.add(&part[i])
-			}
-		}
+func (s *Store) books(ctx context.Context, tx pgx.Tx, groups terminal.Packed) error {
+	var kept, gone columns
+	flush := func() error {
 		if err := s.keep(ctx, tx, &kept); err != nil {
 			return err
 		}
-		if err := s.drop(ctx, tx, &gone); err != nil {
-			return err
+		err := s.drop(ctx, tx, &gone)
+		kept, gone = columns{}, columns{}
+		return err
+	}
+	for h := range groups.All() {
+		if h.Empty() {
+			gone.add(&h)
+		} else {
+			kept.add(&h)
+		}
+		if len(kept.slots)+len(gone.slots) == atOnce {
+			if err := flush(); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	return flush()
 }
 
 func (s *Store) keep(ctx context.Context, tx pgx.Tx, c *columns) error {

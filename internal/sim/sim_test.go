@@ -271,7 +271,7 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 		s.stored, s.books = &checkpoint.Stored{}, make(map[terminal.Group]terminal.Cell)
 	}
 	require.Equal(s.t, s.stored.Position, cp.Before, s.at("checkpoint out of order"))
-	for _, h := range cp.Groups {
+	for h := range cp.Groups.All() {
 		if h.Empty() {
 			delete(s.books, h.Group)
 		} else {
