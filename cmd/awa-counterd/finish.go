@@ -23,7 +23,7 @@ type finishCmd struct {
 
 	Slot        string        `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
 	Publication string        `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
-	Role        string        `placeholder:"NAME" env:"-" help:"Role that the daemon runs as, to revoke its grants."`
+	Role        string        `placeholder:"NAME" env:"-" help:"Revoke only what setup granted to this role; else what it granted to any."`
 	QuietPeriod time.Duration `default:"10m" help:"How long nobody may have written uncounted."`
 	Timeout     time.Duration `default:"1h" env:"-" help:"How long to wait for that; then it refuses with the reason."`
 }

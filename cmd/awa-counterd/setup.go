@@ -19,7 +19,7 @@ type own struct {
 
 	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
 	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
-	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as, for its grants."`
+	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as: setup grants it what it needs, teardown revokes that (of all roles, if not given)."`
 	PrintSQL    bool   `name:"print-sql" env:"-" help:"Print the statements, for a DBA to run; change nothing."`
 	JSON        bool   `env:"-" help:"Print the steps as JSON."`
 }

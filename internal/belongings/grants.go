@@ -130,28 +130,29 @@ func (r rights) grantedForAnother(ctx context.Context, need awa.Need) (shared bo
 	return shared, nil
 }
 
-// revokes takes back what setup granted to a role for an awa schema, and nothing that the role had besides; what
-// it needs for another schema as well, stays.
+// revokes takes back what setup granted for an awa schema, to one role or to all of them, and nothing that a role had
+// besides; what it needs for another schema as well, stays.
 func revokes(ctx context.Context, c *pgx.Conn, schema awa.Schema, role string) ([]Step, error) {
 	whole, err := checkpoint.Exists(ctx, c)
 	if err != nil || !whole {
 		return nil, err
 	}
-	rows, err := c.Query(ctx, `select g.granted from awa_counterd.grants g where g.awa_schema = $1 and g.role_name = $2
+	rows, err := c.Query(ctx, `select g.role_name, g.granted from awa_counterd.grants g where g.awa_schema = $1 and $2 in ('', g.role_name)
 		and exists (select 1 from pg_roles where rolname = g.role_name)
-		and not exists (select 1 from awa_counterd.grants o where o.awa_schema <> $1 and o.role_name = $2 and o.granted = g.granted)
-		order by g.granted`, string(schema), role)
-	if err != nil {
-		return nil, fmt.Errorf("look at what was granted: %w", err)
-	}
-	granted, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		and not exists (select 1 from awa_counterd.grants o where o.awa_schema <> $1 and o.role_name = g.role_name and o.granted = g.granted)
+		order by g.role_name, g.granted`, string(schema), role)
 	if err != nil {
 		return nil, fmt.Errorf("look at what was granted: %w", err)
 	}
 	var steps []Step
-	for _, g := range granted {
-		steps = append(steps, Step{"revoke " + g, fmt.Sprintf("REVOKE %s FROM %s;\nDELETE FROM awa_counterd.grants WHERE awa_schema = %s AND role_name = %s AND granted = %s",
-			g, quote(role), literal(string(schema)), literal(role), literal(g))})
+	var to, granted string
+	_, err = pgx.ForEachRow(rows, []any{&to, &granted}, func() error {
+		steps = append(steps, Step{"revoke " + granted + " from " + to, fmt.Sprintf("REVOKE %s FROM %s;\nDELETE FROM awa_counterd.grants WHERE awa_schema = %s AND role_name = %s AND granted = %s",
+			granted, quote(to), literal(string(schema)), literal(to), literal(granted))})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at what was granted: %w", err)
 	}
 	return steps, nil
 }

@@ -25,7 +25,7 @@ type Names struct {
 	Schema      awa.Schema
 	Slot        string
 	Publication string
-	Role        string // whose grants; empty for none
+	Role        string // whose grants; empty: setup grants none, a teardown revokes all that a setup granted
 	KeepMarker  bool   // at a teardown: leave the trust marker as it is
 }
 
@@ -133,13 +133,11 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 			steps = append(steps, Step{"drop publication " + name, "DROP PUBLICATION " + quote(name)})
 		}
 	}
-	if n.Role != "" { // before what remembers them goes
-		revokes, err := revokes(ctx, c, l.Schema, n.Role)
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, revokes...)
+	revokes, err := revokes(ctx, c, l.Schema, n.Role) // before what remembers them goes
+	if err != nil {
+		return nil, err
 	}
+	steps = append(steps, revokes...)
 	own, err := dropSchema(ctx, c, l.Schema)
 	if err != nil {
 		return nil, err
