@@ -30,6 +30,9 @@ type rates struct {
 	Leader, Old, New float64
 }
 
+// pairedRuns are enough that an error that comes five times a run does not come half as often again by chance.
+const pairedRuns = 9
+
 const (
 	turns  = "turns"
 	stands = "stands"
@@ -74,7 +77,7 @@ func (s selection) plans() ([]plan, error) {
 		return []plan{basic("short", "0.6.0b1", "0.6.9", "new", turns, s.seed)}, nil
 	case "errors":
 		var all []plan
-		for i := range uint64(3) {
+		for i := range uint64(pairedRuns) {
 			p := basic("errors", "0.6.0b1", "0.6.9", "old", turns, s.seed+i)
 			p.Kills = 0 // what a daemon costs that works; one that starts every second is in the other parts
 			all = append(all, p)

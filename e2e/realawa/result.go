@@ -73,7 +73,8 @@ type prunes struct {
 	WeBlocked int `json:"we_blocked"` // failed prunes of new leaders with a session of ours in the way
 	Waits     int `json:"waits"`      // looks at which anybody of awa's waited for us
 	Looks     int `json:"looks"`
-	Pinned    int `json:"pinned"` // looks at which a session of ours held a snapshot
+	Pinned    int `json:"pinned"`  // looks at which a session of ours held a snapshot
+	Horizon   int `json:"horizon"` // looks at which anybody did
 }
 
 type sidecarResult struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -115,25 +116,31 @@ func errorsTable(p printer, cells []cell) {
 	if len(cells) == 0 {
 		return
 	}
-	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs.\n", len(cells))
-	p("| kind | without | with |\n|---|---|---|")
+	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs; and what the ledger and its folds come to.\n", len(cells))
+	p("| kind | without | with | times, without | with |\n|---|---|---|---|---|")
 	all := make(map[string]int)
 	for _, c := range cells {
 		sum(all, c.Control.Errors)
 		sum(all, c.With.Errors)
 	}
-	middle := func(of func(r *result) int) (without, with float64) {
+	times := func(of func(r *result) int) (without, with int) {
+		for _, c := range cells {
+			without, with = without+of(c.Control), with+of(c.With)
+		}
+		return without, with
+	}
+	figure := func(name, format string, of func(r *result) float64, more ...string) {
 		var a, b []float64
 		for _, c := range cells {
-			a, b = append(a, c.Control.per1000(of(c.Control))), append(b, c.With.per1000(of(c.With)))
+			a, b = append(a, of(c.Control)), append(b, of(c.With))
 		}
 		slices.Sort(a)
 		slices.Sort(b)
-		return a[len(a)/2], b[len(b)/2]
+		p("| %s | "+format+" | "+format+" | %s |", name, a[len(a)/2], b[len(b)/2], strings.Join(append(more, "", "")[:2], " | "))
 	}
 	line := func(kind string, of func(r *result) int) {
-		without, with := middle(of)
-		p("| %s | %.2f | %.2f |", kind, without, with)
+		without, with := times(of)
+		figure(kind, "%.2f", func(r *result) float64 { return r.per1000(of(r)) }, fmt.Sprint(without), fmt.Sprint(with))
 	}
 	line("all", func(r *result) int { return r.failures() })
 	line("failed prunes of old leaders", func(r *result) int { return r.Prunes.FailedOld })
@@ -141,4 +148,10 @@ func errorsTable(p printer, cells []cell) {
 	for _, kind := range mostOf(all, 8) {
 		line(kind, func(r *result) int { return r.Errors[kind] })
 	}
+	figure("jobs handled", "%.0f", func(r *result) float64 { return float64(r.jobs()) })
+	line("folds made", func(r *result) int { return int(r.Stream.Folds) })
+	figure("looks at which a fold would be skipped because of somebody's snapshot", "%.1f %%", func(r *result) float64 {
+		return 100 * float64(r.Prunes.Horizon) / float64(max(1, r.Prunes.Looks))
+	})
+	figure("ledger rows pending, p95", "%.0f", func(r *result) float64 { return float64(r.Watch.Pending) })
 }

@@ -351,7 +351,8 @@ func (y *play) sumUp(ctx context.Context) error {
 			y.res.Errors[c.kind()]++
 		}
 	}
-	y.res.Prunes.Waits, y.res.Prunes.Looks, y.res.Prunes.Pinned = len(y.waits.blocked), y.waits.looks, y.waits.pinned
+	y.res.Prunes.Waits, y.res.Prunes.Looks = len(y.waits.blocked), y.waits.looks
+	y.res.Prunes.Pinned, y.res.Prunes.Horizon = y.waits.pinned, y.waits.horizon
 	y.res.Prunes.WeBlocked = prunesWeBlocked(y.waits.blocked, log)
 	return ctx.Err()
 }

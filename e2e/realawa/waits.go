@@ -21,6 +21,7 @@ type blocked struct {
 const waitsSQL = `
 	select clock_timestamp(),
 	       exists (select from pg_stat_activity where application_name like 'awa-counterd%' and backend_type = 'client backend' and backend_xmin is not null),
+	       exists (select from pg_stat_activity where backend_type = 'client backend' and backend_xmin is not null and pid <> pg_backend_pid() and datname = current_database()),
 	       w.pid, w.application_name
 	from (select 1) one left join (
 		select a.pid, a.application_name from (select distinct pid from pg_locks where not granted) l join pg_stat_activity a using (pid)
@@ -30,8 +31,10 @@ const waitsEvery = 10 * time.Millisecond
 
 // stakeout is what was seen of sessions of ours.
 type stakeout struct {
-	looks, pinned int // pinned: one of them held a snapshot
-	blocked       []blocked
+	looks   int
+	pinned  int // one of them held a snapshot
+	horizon int // anybody did: a fold would have been skipped
+	blocked []blocked
 }
 
 // waits looks for them until the context ends.
@@ -49,10 +52,10 @@ func waits(ctx context.Context, conn *pgx.Conn) (seen stakeout) {
 			continue
 		}
 		var at time.Time
-		var pinned bool
+		var pinned, horizon bool
 		var pid *int32
 		var who *string
-		_, err = pgx.ForEachRow(rows, []any{&at, &pinned, &pid, &who}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&at, &pinned, &horizon, &pid, &who}, func() error {
 			if pid != nil {
 				seen.blocked = append(seen.blocked, blocked{at, *pid, *who})
 			}
@@ -64,6 +67,9 @@ func waits(ctx context.Context, conn *pgx.Conn) (seen stakeout) {
 		seen.looks++
 		if pinned {
 			seen.pinned++
+		}
+		if horizon {
+			seen.horizon++
 		}
 	}
 }
