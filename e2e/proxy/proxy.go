@@ -15,6 +15,9 @@ type Proxy struct {
 	mu    sync.Mutex
 	mode  mode
 	left  int // bytes to the client until a reset
+	said  int // how often clients have spoken, over all connections
+	cut   int // what is said then is interrupted; 0 never
+	at    func() (deliver bool)
 	woken chan struct{}
 	conns map[net.Conn]struct{}
 	wg    sync.WaitGroup
@@ -73,6 +76,32 @@ func (p *Proxy) ResetAfter(n int) {
 	p.left = n
 	p.mu.Unlock()
 	p.set(counting)
+}
+
+// InterruptAt calls f when clients have spoken n times, over all connections, before what they say is passed on. f
+// says whether it still is; if not, the connection ends.
+func (p *Proxy) InterruptAt(n int, f func() (deliver bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut, p.at = n, f
+}
+
+// Said is how often clients have spoken.
+func (p *Proxy) Said() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said
+}
+
+func (p *Proxy) spoke() (deliver bool) {
+	p.mu.Lock()
+	p.said++
+	f := p.at
+	if p.said != p.cut {
+		f = nil
+	}
+	p.mu.Unlock()
+	return f == nil || f()
 }
 
 func (p *Proxy) set(m mode) {
@@ -134,6 +163,9 @@ func (p *Proxy) copy(to, from net.Conn, counted bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if n > 0 && !counted && !p.spoke() {
+			return
+		}
 		if n > 0 && !p.forward(to, buf[:n], counted) {
 			return
 		}

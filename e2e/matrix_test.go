@@ -1,0 +1,235 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/e2e/proxy"
+)
+
+// action is a command that is crossed with every situation, and about how often it speaks to the server.
+type action struct {
+	args  []string
+	steps int
+}
+
+func (a action) String() string {
+	return strings.TrimLeft(strings.Join(a.args[:min(2, len(a.args))], " "), "-")
+}
+
+var actions = []action{
+	{[]string{"status"}, 8},
+	{[]string{"doctor"}, 25},
+	{[]string{"setup"}, 25},
+	{[]string{"reconcile", "--check"}, 30},
+	{[]string{"reconcile", "--json"}, 35},
+	{[]string{"reconcile", "--trust", "--observe", "200ms"}, 60},
+	{[]string{"distrust"}, 5},
+	{[]string{"distrust", "--after-stop"}, 5},
+	{[]string{"finish", "--quiet-period", "1s", "--timeout", "8s"}, 70},
+	{[]string{"teardown"}, 30},
+	{[]string{"run", "--checkpoint-interval", "200ms"}, 90},
+}
+
+// TestCommandsInEveryState crosses every command of ours with every state that an installation can be in, and kills the
+// command when it says its nth word to the server, which then hears that word or does not. Whatever is left, the next
+// daemon and the next finish find their way: nobody lies for longer than the bound, nothing has to be repaired by hand,
+// and no trace stays. AWACD_MATRIX=all goes through every word of every command; otherwise each pair is killed once, and
+// AWACD_MATRIX=7 has other words than AWACD_MATRIX=8.
+func TestCommandsInEveryState(t *testing.T) {
+	choice := os.Getenv("AWACD_MATRIX")
+	for _, s := range situations {
+		for _, a := range actions {
+			t.Run(fmt.Sprintf("%s/%s", s.name, a), func(t *testing.T) {
+				t.Parallel()
+				if choice == "all" {
+					everyWord(t, s, a)
+					return
+				}
+				h := fnv.New32a()
+				_, _ = fmt.Fprint(h, s.name, a, choice)
+				word := int(h.Sum32())
+				(&crossing{situation: s, action: a, word: 1 + word/2%a.steps, heard: word%2 == 0}).play(t)
+			})
+		}
+	}
+}
+
+func everyWord(t *testing.T, s situation, a action) {
+	ended := false
+	for n := 1; !ended && n <= 3*a.steps; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			c := crossing{situation: s, action: a, word: n, heard: n%2 == 0}
+			c.play(t)
+			ended = c.ended
+		})
+	}
+}
+
+// crossing is a command in a state, and where it is killed.
+type crossing struct {
+	situation
+	action
+
+	word  int
+	heard bool
+	ended bool // the command came to its end before that word
+}
+
+func (c *crossing) play(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4, Shape: fleet.Ledger})
+	before := e.catalogs()
+	e.insertAt(0, "q", 5, true)
+	e.insertAt(1, "q", 4, false)
+	daemons, undo := c.prepare(e)
+	liars := e.watchForLies()
+	if c.mute {
+		liars.excuse(true)
+	}
+	e.insertAt(2, "late", 3, false)
+	said := c.kill(e)
+	undo()
+	e.goOn(daemons)
+
+	next := e.daemon("--checkpoint-interval", "200ms")
+	liars.excuse(false)
+	e.insertAt(3, "after", 2, false)
+	e.balanced(20 * time.Second)
+	e.marker(true, 30*time.Second)
+	code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "30s")
+	require.Zero(t, code, "after %s\n%s%s", said, out, errs)
+	for _, d := range append(daemons, next) {
+		if !d.wasKilled() {
+			require.Zero(t, d.wait(15*time.Second), "after %s", said)
+		}
+	}
+	e.balanced(0)
+	liars.none()
+	t.Log(said)
+	require.Equal(t, strings.ReplaceAll(before, "marker false", "marker true"), e.catalogs(), "after %s: a trace is left", said)
+}
+
+// kill runs the command through a proxy, kills it at its word, and tells what came of it.
+func (c *crossing) kill(e *env) string {
+	e.t.Helper()
+	p, err := proxy.New(e.server.Address())
+	require.NoError(e.t, err)
+	defer p.Close()
+	url := strings.Replace(e.url(), e.server.Address(), p.Addr(), 1)
+	cmd := exec.Command(binary, append(slices.Clone(c.args), "--database-url", url)...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	started, dead := make(chan struct{}), make(chan struct{})
+	p.InterruptAt(c.word, func() bool {
+		<-started
+		_ = cmd.Process.Kill()
+		<-dead
+		return c.heard
+	})
+	require.NoError(e.t, cmd.Start())
+	close(started)
+	late := time.AfterFunc(12*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) }) // run goes on for ever
+	_ = cmd.Wait()
+	late.Stop()
+	close(dead)
+	told := fmt.Sprintf("%s, which spoke %d times", c.action, p.Said())
+	if p.Said() < c.word {
+		c.ended = true
+		return told + " and came to its end: " + out.String()
+	}
+	heard := "unheard"
+	if c.heard {
+		heard = "heard"
+	}
+	return told + " and was killed with the last of it " + heard + ": " + out.String()
+}
+
+// goOn waits until what is left of a removal is done: where our schema is gone the daemons leave.
+func (e *env) goOn(daemons []*daemon) {
+	e.t.Helper()
+	if e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`) > 0 {
+		return
+	}
+	for _, d := range daemons {
+		if !d.wasKilled() {
+			require.Zero(e.t, d.wait(15*time.Second))
+		}
+	}
+}
+
+// lies is what a look in one snapshot, again and again, has against the marker.
+type lies struct {
+	e       *env
+	cancel  context.CancelFunc
+	done    chan struct{}
+	excused atomic.Bool
+	worst   atomic.Int64
+	said    atomic.Value
+}
+
+func (e *env) watchForLies() *lies {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &lies{e: e, cancel: cancel, done: make(chan struct{})}
+	e.t.Cleanup(func() { cancel(); <-l.done })
+	go l.watch(ctx)
+	return l
+}
+
+func (l *lies) excuse(yes bool) { l.excused.Store(yes) }
+
+func (l *lies) watch(ctx context.Context) {
+	defer close(l.done)
+	tick := time.NewTicker(30 * time.Millisecond)
+	defer tick.Stop()
+	var since time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var set bool
+		var wrong []fleet.Wrong
+		err := pgx.BeginTxFunc(ctx, l.e.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) (err error) {
+			if _, wrong, err = fleet.Compare(ctx, tx, l.e.layout.Schema); err != nil {
+				return err
+			}
+			set, err = fleet.Trusted(ctx, tx, l.e.layout.Schema)
+			return err
+		})
+		switch {
+		case err != nil:
+		case !set || len(wrong) == 0 || l.excused.Load():
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		default:
+			if d := int64(time.Since(since)); d > l.worst.Load() {
+				l.worst.Store(d)
+				l.said.Store(fmt.Sprintf("%+v", wrong))
+			}
+		}
+	}
+}
+
+// none fails when the marker stood over the same wrong counters for longer than the default bound, and a little.
+func (l *lies) none() {
+	l.e.t.Helper()
+	l.cancel()
+	<-l.done
+	require.LessOrEqual(l.e.t, time.Duration(l.worst.Load()), 2500*time.Millisecond, "the marker stood over %v", l.said.Load())
+}
