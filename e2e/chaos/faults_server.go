@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
@@ -18,7 +20,8 @@ func serverFaults() []fault {
 			return a.terminate(ctx, "%")
 		}},
 		{"backend terminated in the middle of a correction", 3, false, midCorrection},
-		{"role has hostile timeouts", 2, false, timeouts},
+		{"counter rows held by somebody", 3, false, held},
+		{"role has hostile settings", 2, false, hostile},
 		{"connection limit reached", 1, false, crowded},
 		{"synchronous standby that nobody is", 2, true, unseen},
 		{"prepared transaction left open", 2, false, prepared},
@@ -66,18 +69,54 @@ func midCorrection(ctx context.Context, a *arena) error {
 	return nil
 }
 
-func timeouts(ctx context.Context, a *arena) error {
-	over := a.eye.silence("sessions terminated")
-	err := a.all(ctx, `alter role `+role+` set statement_timeout = '5ms'`, `alter role `+role+` set lock_timeout = '1ms'`,
-		`alter role `+role+` set idle_in_transaction_session_timeout = '1ms'`, `alter role `+role+` set default_transaction_read_only = on`,
-		`alter role `+role+` set default_transaction_isolation = 'serializable'`)
+// held has a foreign transaction hold the rows that corrections go to, for longer than the bound now and then.
+func held(ctx context.Context, a *arena) error {
+	rows, most := `select 1 from awa.queue_terminal_live_counts where counter_bucket = 300 for no key update`, 6*time.Second
+	if a.o.shape != fleet.Ledger { // awa's own writers need these
+		rows, most = `select 1 from awa.queue_terminal_live_counts where priority = 1 for no key update`, time.Second
+	}
+	tx, err := a.pool.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	err = a.terminate(ctx, "%")
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := tx.Exec(ctx, rows); err != nil {
+		return err
+	}
+	return pause(ctx, a.between(most/4, most))
+}
+
+// settings are what a role may bring along to every session.
+func settings() map[string]string {
+	return map[string]string{
+		"statement_timeout": "5ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "1ms", "idle_session_timeout": "20ms",
+		"default_transaction_read_only": "on", "default_transaction_isolation": "serializable", "default_transaction_deferrable": "on",
+		"search_path": "fleet_log, pg_catalog", "client_min_messages": "debug5", "row_security": "on", "DateStyle": "German, DMY",
+		"IntervalStyle": "sql_standard", "TimeZone": "Asia/Kathmandu", "bytea_output": "escape", "extra_float_digits": "-10",
+		"enable_indexscan": "off", "enable_hashagg": "off", "max_parallel_workers_per_gather": "0", "vacuum_cost_delay": "100", "synchronous_commit": "off",
+	}
+}
+
+func hostile(ctx context.Context, a *arena) error {
+	over := a.eye.silence("sessions terminated")
+	all := settings()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := a.exec(ctx, fmt.Sprintf(`alter role `+role+` set %s = %s`, name, quoted(name, all[name]))); err != nil {
+			return err
+		}
+	}
+	err := a.terminate(ctx, "%")
 	over()
 	err = first(err, a.trusted(ctx)) // in spite of them
 	return first(err, a.exec(ctx, `alter role `+role+` reset all`))
+}
+
+// quoted is a value as ALTER ROLE SET takes it: a search path is a list.
+func quoted(name, value string) string {
+	if name == "search_path" {
+		return value
+	}
+	return "'" + value + "'"
 }
 
 func crowded(ctx context.Context, a *arena) error {
