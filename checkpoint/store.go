@@ -43,7 +43,11 @@ type Store struct {
 	awaSchema string
 	instance  string
 	identity  Identity
+	noted     int // uncounted writes stored since the oldest were taken away
 }
+
+// mostKept is how many queues and kinds of a schema are remembered across sessions. Queues come and go for months.
+const mostKept = 5000
 
 // NewStore makes a store that writes checkpoints under this identity.
 func NewStore(c Conn, awaSchema, instance string, id Identity) *Store {
@@ -103,7 +107,7 @@ func SlotOf(ctx context.Context, c Conn, awaSchema string) (slot string, err err
 // LoadUncounted returns the uncounted writes known of each queue.
 func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[applier.Source]applier.Uncounted, error) {
 	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, last_at, last_lsn::text
-		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc limit 5000`, awaSchema)
+		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc limit $2`, awaSchema, mostKept)
 	if err != nil {
 		return nil, fmt.Errorf("load the uncounted writes: %w", err)
 	}
@@ -208,18 +212,26 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 }
 
 func (s *Store) uncounted(ctx context.Context, tx pgx.Tx, sources map[applier.Source]applier.Uncounted) error {
+	b := &pgx.Batch{}
 	for source, u := range sources {
-		_, err := tx.Exec(ctx, `
+		b.Queue(`
 			insert into awa_counterd.uncounted_writes (awa_schema, queue, kind, rows_off, transactions, last_at, last_lsn, per_second)
 			values ($1, $2, $8, $3, $4, $5, $6::text::pg_lsn, $7)
 			on conflict (awa_schema, queue, kind) do update set rows_off = excluded.rows_off, transactions = excluded.transactions,
 				last_at = excluded.last_at, last_lsn = excluded.last_lsn, per_second = excluded.per_second`,
 			s.awaSchema, source.Queue, u.Rows, u.Transactions, u.LastAt, u.LastLSN.String(), u.PerSecond, string(source.Kind))
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	if s.noted += len(sources); s.noted > mostKept {
+		s.noted = 0
+		b.Queue(`
+			delete from awa_counterd.uncounted_writes u using (
+				select queue, kind from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc offset $2) old
+			where u.awa_schema = $1 and u.queue = old.queue and u.kind = old.kind`, s.awaSchema, mostKept)
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return tx.SendBatch(ctx, b).Close()
 }
 
 // orNull stores a time that never was as null.

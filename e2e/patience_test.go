@@ -154,6 +154,27 @@ func TestScansAreBounded(t *testing.T) {
 	p.Cut()
 }
 
+// Queues come and go for months: what is remembered of their uncounted writes has an end, and the newest stay.
+func TestUncountedWritesAreForgotten(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	e.writer("one")
+	conn, err := server.Connect(t.Context(), e.db)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	store := checkpoint.NewStore(conn, "awa", "one", checkpoint.Identity{Slot: "s", Publications: []uint32{1}, Relations: []uint32{1}})
+	began := time.Now()
+	for i := range 6 {
+		cp := applier.Checkpoint{Before: pglogrepl.LSN(1000 * i), Position: pglogrepl.LSN(1000 * (i + 1)), Uncounted: make(map[applier.Source]applier.Uncounted)}
+		for q := range 2000 {
+			cp.Uncounted[applier.Source{Queue: fmt.Sprintf("q%d of %d", q, i), Kind: applier.KindRows}] = applier.Uncounted{Rows: 1, LastAt: began.Add(time.Duration(i) * time.Hour)}
+		}
+		require.NoError(t, store.Persist(t.Context(), cp))
+	}
+	require.Less(t, e.scalar(`select count(*) from awa_counterd.uncounted_writes`), int64(11_000))
+	require.EqualValues(t, 2000, e.scalar(`select count(*) from awa_counterd.uncounted_writes where queue like '% of 5'`))
+	require.Zero(t, e.scalar(`select count(*) from awa_counterd.uncounted_writes where queue like '% of 0'`))
+}
+
 // What is acknowledged next has to be on disk, whatever the session's own commits do.
 func TestCheckpointIsDurable(t *testing.T) {
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"wal_writer_delay": "10s"}})
