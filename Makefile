@@ -36,7 +36,7 @@ e2e-ledger:
 # With awa itself: published releases, old and new, in one database, each pair without us and with us. It goes
 # on where it was broken off (tmp/realawa), two minutes a cell; PART=short is one cell, PART=pairs,errors,migrate
 # and the like are others, ARGS="-old 0.6.0b1 -leads new" leaves some, ARGS=-again plays all anew.
-e2e-awa: REPORT ?= docs/compatibility.md
+e2e-awa: REPORT ?= docs/reports/compatibility.md
 e2e-awa: PART ?= pairs
 e2e-awa: build
 	go run ./e2e/realawa -daemon bin/awa-counterd -part $(PART) $(if $(SEED),-seed $(SEED)) $(ARGS) -report '$(REPORT)'
@@ -50,14 +50,14 @@ build-failpoints:
 	CGO_ENABLED=0 go build -trimpath -tags failpoints -ldflags '$(LDFLAGS)' -o bin/awa-counterd-failpoints ./cmd/awa-counterd
 
 # Every fault singly, then some mixed: four minutes. SEED=n replays a run, REPORT= leaves the docs alone.
-chaos: REPORT ?= chaos=docs/testing.md
+chaos: REPORT ?= chaos=docs/reports/chaos.md
 chaos: build-failpoints
 	go run ./e2e/chaos -shape $(SHAPE) $(if $(SEED),-seed $(SEED)) -report '$(REPORT)'
 
 # The same, and mixed faults for as long as asked, then calm.
 KILLS   ?= 1000
 MINUTES ?= 60
-soak: REPORT ?= soak=docs/testing.md
+soak: REPORT ?= soak=docs/reports/soak.md
 soak: build-failpoints
 	go run ./e2e/chaos -shape $(SHAPE) $(if $(SEED),-seed $(SEED)) -kills $(KILLS) -minutes $(MINUTES) -report '$(REPORT)'
 
@@ -81,14 +81,14 @@ fuzz:
 # Drains a backlog of 1,000,000 row changes, the daemon against pg_recvlogical, on the ledger shape and on #306, in one
 # run; then what many groups cost.
 bench: build
-	go run ./e2e/drain -daemon bin/awa-counterd -report docs/benchmark.md
-	go run ./e2e/size -daemon bin/awa-counterd -report docs/benchmark-size.md
-	cat docs/benchmark.md docs/benchmark-size.md
+	go run ./e2e/drain -daemon bin/awa-counterd -report docs/reports/benchmark.md
+	go run ./e2e/size -daemon bin/awa-counterd -report docs/reports/benchmark-size.md
+	cat docs/reports/benchmark.md docs/reports/benchmark-size.md
 
 # The one-shot on 20,000,000 rows: time against a plain count, memory, and what writers wait for.
 bench-reconcile: build
-	go run ./e2e/oneshot -daemon bin/awa-counterd -report docs/benchmark-reconcile.md
-	cat docs/benchmark-reconcile.md
+	go run ./e2e/oneshot -daemon bin/awa-counterd -report docs/reports/benchmark-reconcile.md
+	cat docs/reports/benchmark-reconcile.md
 
 clean:
 	rm -rf bin dist

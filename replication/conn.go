@@ -8,7 +8,7 @@ import (
 // gather is a network connection that reads in big gulps. A walsender sends every message by
 // itself; reading each one alone costs more than decoding it. So when the last gulp was small, a TCP
 // socket is given a millisecond to fill before the next. A Unix socket holds so few messages that
-// the walsender would stand still meanwhile (docs/benchmark.md).
+// the walsender would stand still meanwhile (docs/reports/benchmark.md).
 type gather struct {
 	net.Conn
 	buf     []byte

@@ -1,7 +1,7 @@
 // Command chaos holds the promises of docs/design.md §1 against every fault it can make: it runs a
 // server, a mixed fleet of writers and one to three daemons behind proxies, injects faults singly and
 // mixed, and watches marker, counters and rows in one snapshot all the while. `make chaos` is the short
-// run that CI does, `make soak` the long one; both write their report into docs/testing.md.
+// run that CI does, `make soak` the long one; both write their report into docs/reports.
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "inject only faults whose name contains this")
 	flag.Float64Var(&o.minutes, "minutes", 0, "go on with mixed faults for this long after every fault was injected singly")
 	flag.IntVar(&o.kills, "kills", 0, "and until the daemon was killed this often")
-	flag.StringVar(&o.report, "report", "", "the document whose report of this name=file is replaced, chaos=docs/testing.md for example; standard output if empty")
+	flag.StringVar(&o.report, "report", "", "the document whose report of this name=file is replaced, chaos=docs/reports/chaos.md for example; standard output if empty")
 	flag.Parse()
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano()) % 1_000_000

@@ -1,6 +1,6 @@
 // Command drain measures how fast the daemon drains a backlog, against pg_recvlogical writing to
 // nowhere: the same publications, the same backlog, the same transport, and the ledger shape against #306, all
-// in one run. `make bench` runs it and writes docs/benchmark.md. It judges nothing.
+// in one run. `make bench` runs it and writes docs/reports/benchmark.md. It judges nothing.
 package main
 
 import (

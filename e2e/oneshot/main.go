@@ -1,7 +1,7 @@
 // Command oneshot measures `awa-counterd reconcile` on a large table: its time against a plain grouped
 // count of the same table, its memory, and how long writers wait for a lock without it, beside it and
 // beside awa's own rebuild, in one run. `make bench-reconcile` runs it and writes
-// docs/benchmark-reconcile.md. It judges nothing.
+// docs/reports/benchmark-reconcile.md. It judges nothing.
 package main
 
 import (

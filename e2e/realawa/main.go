@@ -37,7 +37,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "the schedule")
 	flag.StringVar(&o.daemon, "daemon", "bin/awa-counterd", "the binary")
 	flag.StringVar(&o.results, "results", "tmp/realawa", "where finished cells are kept")
-	flag.StringVar(&o.report, "report", "", "the document to write, docs/compatibility.md for example")
+	flag.StringVar(&o.report, "report", "", "the document to write, docs/reports/compatibility.md for example")
 	flag.StringVar(&o.only, "only", "", "play only this half of a cell: control, with")
 	flag.BoolVar(&o.again, "again", false, "play what is there already")
 	flag.BoolVar(&o.patient, "patient", false, "wait until awa itself takes the old runtimes for gone, instead of ageing their rows")

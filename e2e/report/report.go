@@ -1,4 +1,4 @@
-// Package report writes what the benchmarks found where docs/ shows it, with the command that made it.
+// Package report writes what the benchmarks found into docs/reports, with the command that made it.
 package report
 
 import (

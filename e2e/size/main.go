@@ -1,6 +1,6 @@
 // Command size measures what many groups cost: memory, processor time, and the time from the start of the
-// daemon to a trusted marker, with every group wrong at first. `make bench` runs it and writes its part of
-// docs/benchmark.md. It judges nothing.
+// daemon to a trusted marker, with every group wrong at first. `make bench` runs it and writes
+// docs/reports/benchmark-size.md. It judges nothing.
 package main
 
 import (

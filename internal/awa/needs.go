@@ -32,6 +32,16 @@ func ActiveSchemaNeed(role string) Need {
 	}
 }
 
+// EarlyNeeds are the rights that a role needs to wait for awa's migration: to find the schema, and to look into it.
+func EarlyNeeds(schema Schema, role string) []Need {
+	return []Need{usage(schema, role), ActiveSchemaNeed(role)}
+}
+
+func usage(schema Schema, role string) Need {
+	grant := "USAGE ON SCHEMA " + string(schema)
+	return Need{Grant: grant, What: grant, Check: fmt.Sprintf("has_schema_privilege(%s, '%s', 'USAGE')", role, schema)}
+}
+
 // needs spells the rights of one role, which is an SQL expression.
 type needs struct {
 	schema Schema
@@ -70,7 +80,7 @@ func (l *Layout) NeedsOf(role string, marker bool) []Need {
 	n := needs{l.Schema, role}
 	group := []string{slotColumn, queueColumn, priorityColumn, shardColumn}
 	out := []Need{
-		{Grant: "USAGE ON SCHEMA " + string(l.Schema), What: "USAGE ON SCHEMA " + string(l.Schema), Check: fmt.Sprintf("has_schema_privilege(%s, '%s', 'USAGE')", role, l.Schema)},
+		usage(l.Schema, role),
 		n.columns("SELECT", group, rowsTable),
 	}
 	if l.Shape.ledger {

@@ -39,9 +39,9 @@ func grants(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names, schemaTher
 	if !replicates {
 		steps = append(steps, Step{"let " + role + " replicate", fmt.Sprintf("ALTER ROLE %s REPLICATION", quote(role))})
 	}
-	needs := []awa.Need{awa.ActiveSchemaNeed("$1")}
+	needs := awa.EarlyNeeds(n.Schema, "$1")
 	if l != nil {
-		needs = append(l.NeedsOf("$1", true), needs...)
+		needs = append(l.NeedsOf("$1", true), awa.ActiveSchemaNeed("$1"))
 	}
 	r := rights{c, n}
 	for _, need := range needs {
