@@ -231,6 +231,7 @@ func (r *reader) log(until string) []string {
 // compare holds a block of output against what the commands before it printed, or against the daemon's log.
 func (r *reader) compare(b handbook.Block) {
 	printed := r.printed
+	r.printed = nil
 	for _, n := range b.Notes {
 		if until, ok := strings.CutPrefix(n, "log until: "); ok {
 			printed = r.log(until)
@@ -243,6 +244,9 @@ func (r *reader) compare(b handbook.Block) {
 		if n == "not compared" {
 			return
 		}
+	}
+	if len(printed) == 0 {
+		return // an example, not output
 	}
 	if host, err := os.Hostname(); err == nil {
 		for i := range printed {

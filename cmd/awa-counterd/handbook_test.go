@@ -284,7 +284,9 @@ func told(call *ast.CallExpr) (argument int, ok bool) {
 }
 
 // ends are errors of whole families that end a session, with more behind them.
-func ends() []string { return []string{"ErrGroundLost", "errMigrated", "ErrRetained", "ErrSilent", "ErrPastEnd"} }
+func ends() []string {
+	return []string{"ErrGroundLost", "errMigrated", "ErrRetained", "ErrSilent", "ErrPastEnd"}
+}
 
 func named(e ast.Expr) string {
 	switch e := e.(type) {
