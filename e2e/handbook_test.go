@@ -79,6 +79,30 @@ func read(t *testing.T, path string) {
 	r.balanced(2 * time.Second)
 }
 
+// What the pages say to ask with psql can be asked.
+func TestHandbookSQL(t *testing.T) {
+	pages, err := handbook.Pages("..")
+	require.NoError(t, err)
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	e.daemon().logged("marker set", 15*time.Second)
+	asked := 0
+	for _, p := range pages {
+		for _, b := range p.Blocks() {
+			if b.Language != "sql" {
+				continue
+			}
+			for _, sql := range strings.Split(strings.Join(b.Lines, "\n"), ";") {
+				if sql = strings.TrimSpace(sql); strings.HasPrefix(sql, "SELECT") && !strings.Contains(sql, handbook.Omission) {
+					_, err := e.pool.Exec(t.Context(), sql)
+					require.NoError(t, err, "%s: %s", p.Path, sql)
+					asked++
+				}
+			}
+		}
+	}
+	require.Greater(t, asked, 6)
+}
+
 // notes does what the page's comments say happens meanwhile.
 func (r *reader) notes(b handbook.Block) {
 	for _, n := range b.Notes {
