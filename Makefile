@@ -15,10 +15,10 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/awa-counterd ./cmd/awa-counterd
 
 # A throwaway PostgreSQL, a mixed fleet, the daemon, its death and return, a verdict. About a minute.
-# SHAPE=306, striped or ledger is the shape of awa's counter, here and below.
+# SHAPE=306, striped or ledger is the shape of awa's counter, here and below; ARGS="-length 5s" is a short one.
 SHAPE ?= ledger
 demo: build
-	go run ./e2e/demo -daemon bin/awa-counterd -shape $(SHAPE)
+	go run ./e2e/demo -daemon bin/awa-counterd -shape $(SHAPE) $(ARGS)
 
 # Everything that decides whether a change is right. PostgreSQL is installed when it is missing.
 test: unit mutants e2e
