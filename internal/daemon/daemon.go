@@ -39,8 +39,7 @@ func New(opts Options) *Daemon {
 		opts.Log = zap.NewNop()
 	}
 	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk)}
-	d.views.next.Phase, d.views.next.Since = Starting, time.Now()
-	d.views.publish(time.Now())
+	d.views.begin(time.Now())
 	return d
 }
 

@@ -43,7 +43,7 @@ type View struct {
 	Faults   int64 // sessions that were ended by a fault, or could not begin
 	Totals   applier.Totals
 	Queues   []Queue // the same order in every view; new ones at the end
-	Rest     Queue   // the sum of those that MostQueues left no room for
+	Rest     Queue   // called Others: the sum of those that MostQueues left no room for
 
 	Status *applier.Status    // while Leading
 	Leader *checkpoint.Leader // while Standby: who leads
@@ -51,7 +51,7 @@ type View struct {
 
 // Queue is what this process has seen of one queue since it started.
 type Queue struct {
-	Name  string // as UTF-8, and not too long; "" for the rest
+	Name  string // as UTF-8, and not too long
 	Drift int64  // sum of the absolute drifts, now; 0 while nobody here leads
 	// Last is when it was written uncounted last, by the server's clock; zero for never.
 	Last time.Time
@@ -94,6 +94,9 @@ type Meter interface {
 // MostQueues bounds the queues that are told apart: a metric of each stays for as long as the process lives.
 const MostQueues = 50
 
+// Others is what the rest of them is called; a queue of that name is one of them.
+const Others = "(others)"
+
 // recent is how old uncounted writes of a queue may be that a session finds in the checkpoint, and yet be told.
 const recent = 24 * time.Hour
 
@@ -110,6 +113,12 @@ type views struct {
 	next   View // what the next one is made from
 	index  map[string]int
 	status applier.Status // the last one of this session
+}
+
+func (w *views) begin(now time.Time) {
+	w.index = make(map[string]int)
+	w.next = View{Phase: Starting, Since: now, Rest: Queue{Name: Others, Uncounted: make(map[applier.Kind]Count)}}
+	w.publish(now)
 }
 
 // show publishes a phase. It does nothing when nobody looks.
@@ -177,7 +186,7 @@ func (l *loop) looks() (<-chan time.Time, func()) {
 
 // showTrust publishes at once when the marker was set or cleared.
 func (s *session) showTrust(now time.Time) {
-	if st := s.d.views.next.Status; st != nil && st.MarkerSet != s.core.MarkerSet() {
+	if st := s.d.views.next.Status; st != nil && st.Trusted+st.Distrusted != s.core.MarkerChanges() {
 		s.showLead(now)
 	}
 }
@@ -244,14 +253,8 @@ func (w *views) queue(name string, cause bool) *Queue {
 		return &w.next.Queues[i]
 	case !cause:
 		return nil
-	case len(w.next.Queues) == MostQueues || name == "":
-		if w.next.Rest.Uncounted == nil {
-			w.next.Rest.Uncounted = make(map[applier.Kind]Count)
-		}
+	case len(w.next.Queues) == MostQueues || name == Others:
 		return &w.next.Rest
-	}
-	if w.index == nil {
-		w.index = make(map[string]int)
 	}
 	w.index[name] = len(w.next.Queues)
 	w.next.Queues = append(w.next.Queues, Queue{Name: name, Uncounted: make(map[applier.Kind]Count)})
