@@ -71,7 +71,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	last := ""
 	for {
 		began := time.Now()
-		d.show(Starting, "connecting")
+		if d.views.next.Phase != Failing { // what has failed stays said until something goes better
+			d.show(Starting, "connecting")
+		}
 		err := d.session(ctx)
 		switch {
 		case errors.Is(err, errFinished):

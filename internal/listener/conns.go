@@ -1,20 +1,22 @@
 package listener
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 )
 
-// conns bounds the connections of a server. When there are too many, the one goes that has been idle for longest, so that
-// whoever opens a great many and says nothing keeps nobody out; when none is idle, the new one goes.
+// conns bounds the connections of a server. When there are too many, the one goes that has been without a whole request for
+// longest, so that whoever opens a great many, and says nothing or never comes to an end, keeps nobody out; when all are being
+// answered, the new one goes.
 type conns struct {
 	net.Listener
 	most int
 
 	mu   sync.Mutex
-	open map[net.Conn]time.Time // since when it is idle; zero while a request is answered
+	open map[net.Conn]time.Time // since when no request is answered; zero while one is
 	shut int64                  // how many were closed for want of room
 }
 
@@ -70,14 +72,28 @@ func (c *conns) state(conn net.Conn, s http.ConnState) {
 		return
 	}
 	switch s {
-	case http.StateActive: // its first bytes have come
-		c.open[conn] = time.Time{}
 	case http.StateIdle:
 		c.open[conn] = time.Now()
 	case http.StateClosed, http.StateHijacked:
 		delete(c.open, conn)
-	case http.StateNew:
+	case http.StateNew, http.StateActive: // its first bytes have come; the whole request may be long in coming
 	}
+}
+
+// answering notes that the request of a connection is whole, and being answered.
+func (c *conns) answering(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.open[conn]; known {
+		c.open[conn] = time.Time{}
+	}
+}
+
+type connKey struct{}
+
+// remember is the server's http.Server.ConnContext.
+func remember(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
 }
 
 // count returns how many are open, and how many were closed for want of room.

@@ -22,7 +22,10 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// net/http lingers half a second over a connection that it cut off.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // stub is a daemon of which a test says how it is.
 type stub struct{ view atomic.Pointer[daemon.View] }
@@ -113,7 +116,9 @@ func newRig(t *testing.T, v *daemon.View, change ...func(*Config)) *rig {
 }
 
 // get asks the handler directly.
-func (r *rig) get(path string) *httptest.ResponseRecorder { return r.ask(http.MethodGet, path, "localhost") }
+func (r *rig) get(path string) *httptest.ResponseRecorder {
+	return r.ask(http.MethodGet, path, "localhost")
+}
 
 func (r *rig) ask(method, path, host string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()

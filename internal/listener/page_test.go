@@ -33,7 +33,11 @@ func TestVerdicts(t *testing.T) {
 	now := time.Now()
 	silent := standsByView(now, 20*time.Second)
 	unmarked := func(c *Config) {
-		c.Survey = func(context.Context, bool) (*survey.Status, error) { s := someSurvey(); s.MarkerSet = false; return s, nil }
+		c.Survey = func(context.Context, bool) (*survey.Status, error) {
+			s := someSurvey()
+			s.MarkerSet = false
+			return s, nil
+		}
 	}
 	for name, c := range map[string]struct {
 		view   *daemon.View

@@ -82,7 +82,7 @@ func New(l net.Listener, source Source, meter *Meter, config Config) (*Server, e
 		return nil, err
 	}
 	s.http = &http.Server{
-		Handler: s.guard(s.routes(meter)), ConnState: s.conns.state, MaxHeaderBytes: 8 << 10,
+		Handler: s.guard(s.routes(meter)), ConnState: s.conns.state, ConnContext: remember, MaxHeaderBytes: 8 << 10,
 		ReadHeaderTimeout: config.Patience, ReadTimeout: config.Patience, WriteTimeout: 2 * config.Patience, IdleTimeout: 6 * config.Patience,
 		ErrorLog: zap.NewStdLog(zap.NewNop()), // a client that misbehaves is no news of ours
 	}
@@ -134,6 +134,9 @@ func (s *Server) routes(meter *Meter) *http.ServeMux {
 // guard keeps out who should not ask, and has who asks too often wait.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+			s.conns.answering(conn)
+		}
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -57,11 +57,15 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-// A thousand connections that say nothing keep nobody out, and are not all kept.
+// A thousand connections that say nothing, or never come to an end, keep nobody out, and are not all kept.
 func TestManyConnections(t *testing.T) {
 	r := newRig(t, leads(time.Now()), func(c *Config) { c.MostConns = 20; c.Patience = time.Minute })
 	r.serve()
-	r.dial(1000)
+	for i, c := range r.dial(1000) {
+		if i%2 == 0 {
+			_, _ = c.Write([]byte("GET / HTTP/1.1\r\nHost: loc")) // and no more
+		}
+	}
 	for range 5 {
 		code, body := fetch(t, "http://"+r.Address()+"/healthz")
 		require.Equal(t, http.StatusOK, code)
@@ -80,7 +84,7 @@ func TestBusyConnectionsStay(t *testing.T) {
 	defer func() { _, _ = c.Close(), d.Close() }()
 	conns := newConns(nil, 1)
 	require.True(t, conns.admit(a))
-	conns.state(a, http.StateActive)
+	conns.answering(a)
 	require.False(t, conns.admit(c), "nobody is idle")
 	conns.state(a, http.StateIdle)
 	require.True(t, conns.admit(c))
