@@ -185,7 +185,9 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 			}
 		case v.audited:
 			c.scans.passed(v.unit)
+			c.totals.AuditsAgreed++
 		default:
+			c.totals.AuditsDisagreed++
 			c.totals.AuditMismatches += int64(len(v.mismatches))
 			c.scans.distrust(v.unit)
 			if c.books.drifting() > 0 {

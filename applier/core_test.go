@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -205,4 +206,37 @@ func TestOldPrunesAreAnOldBinary(t *testing.T) {
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(102, decoder.Effect{Truncated: []int32{0}})})
 	require.True(t, b.core.uncountedSince(b.now, time.Minute))
 	require.Zero(t, b.core.uncounted.total)
+}
+
+// Each counter is in the sum over several Cores; a field that is added must be added there as well.
+func TestTotalsPlusTakesEveryCounter(t *testing.T) {
+	var now, before, want Totals
+	for i := range reflect.TypeFor[Totals]().NumField() {
+		if f := reflect.ValueOf(&now).Elem().Field(i); f.Kind() == reflect.Int64 {
+			f.SetInt(int64(100 + i))
+			reflect.ValueOf(&before).Elem().Field(i).SetInt(40)
+			reflect.ValueOf(&want).Elem().Field(i).SetInt(int64(60 + i))
+		}
+	}
+	require.Equal(t, want, Totals{}.Plus(now, before))
+	twice := want.Plus(now, before)
+	require.Equal(t, 2*want.Audits, twice.Audits)
+}
+
+// Every doubt has a kind that programs can tell it by, and is known by it.
+func TestDoubtsHaveKinds(t *testing.T) {
+	b := newBench(t)
+	st := b.core.Status(b.now)
+	require.Equal(t, DoubtScanning, st.Doubt)
+	require.Contains(t, st.Reason, "scanning: 0 of 2")
+	b.core.Suspect("the slot keeps a lot")
+	st = b.core.Status(b.now)
+	require.Equal(t, DoubtRetained, st.Doubt)
+	require.Equal(t, "the slot keeps a lot", st.Reason)
+	require.Contains(t, DoubtKinds(), st.Doubt)
+	seen := map[DoubtKind]bool{DoubtNone: true}
+	for _, k := range DoubtKinds() {
+		require.False(t, seen[k], k)
+		seen[k] = true
+	}
 }

@@ -20,6 +20,8 @@ type Totals struct {
 	Scans           int64
 	Rescans         int64
 	Audits          int64 // full rounds in which every slot agreed
+	AuditsAgreed    int64 // slots in which the books agreed with a scan
+	AuditsDisagreed int64 // slots in which they did not, and the scan was taken over
 	AuditMismatches int64 // groups in which the books disagreed with a scan
 	Prunes          int64 // (queue, priority) folds compared with the books
 	PruneMismatches int64
@@ -35,6 +37,27 @@ func (t *Totals) count(e *decoder.Effect) {
 	for _, c := range e.Pruned {
 		t.Rows += abs(c.N)
 	}
+}
+
+// Plus is what was counted here and after before, up to now: totals of one Core, of two readings.
+func (t Totals) Plus(now, before Totals) Totals {
+	t.Transactions += now.Transactions - before.Transactions
+	t.Rows += now.Rows - before.Rows
+	t.Corrections += now.Corrections - before.Corrections
+	t.Deferred += now.Deferred - before.Deferred
+	t.Flushes += now.Flushes - before.Flushes
+	t.Scans += now.Scans - before.Scans
+	t.Rescans += now.Rescans - before.Rescans
+	t.Audits += now.Audits - before.Audits
+	t.AuditsAgreed += now.AuditsAgreed - before.AuditsAgreed
+	t.AuditsDisagreed += now.AuditsDisagreed - before.AuditsDisagreed
+	t.AuditMismatches += now.AuditMismatches - before.AuditMismatches
+	t.Prunes += now.Prunes - before.Prunes
+	t.PruneMismatches += now.PruneMismatches - before.PruneMismatches
+	t.Checkpoints += now.Checkpoints - before.Checkpoints
+	t.Trusted += now.Trusted - before.Trusted
+	t.Distrusted += now.Distrusted - before.Distrusted
+	return t
 }
 
 // Status is one reading of everything an operator may want to know of the Core.
@@ -53,7 +76,8 @@ type Status struct {
 	Journal        int
 	MarkerSet      bool
 	MarkerSince    time.Time
-	Reason         string // why the marker is not set
+	Reason         string    // why the marker is not set
+	Doubt          DoubtKind // the same for programs
 	LastAudit      time.Time
 	Auditing       bool
 	UncountedRows  int64
@@ -62,10 +86,28 @@ type Status struct {
 	Uncounted      map[Source]Uncounted
 	OldPrune       time.Time // when a leaf was emptied last by a binary that does not count
 	Stopping       bool
+	ServerNow      time.Time // an upper bound of the server's clock at that time
+}
+
+// OldestDrift is the age of the oldest write that readers may not see corrected; 0 when there is none.
+func (c *Core) OldestDrift(now time.Time) time.Duration { return c.ages.oldest(now, c.serverNow(now)) }
+
+// Drifts sums the absolute drifts by queue; a queue that is right is left out.
+func (c *Core) Drifts() map[string]int64 {
+	out := make(map[string]int64)
+	for _, u := range c.books.units {
+		for e := range u.drifting {
+			out[e.Queue] += abs(e.Drift())
+		}
+	}
+	return out
 }
 
 // MarkerSet reports whether the marker is set, or may be.
 func (c *Core) MarkerSet() bool { return c.marker.set || (c.marker.busy && c.marker.want) }
+
+// MarkerChanges is how often the marker was set or cleared by us.
+func (c *Core) MarkerChanges() int64 { return c.totals.Trusted + c.totals.Distrusted }
 
 // State is the trust of this moment in a few words, for the leader's row.
 func (c *Core) State(now time.Time) string {
@@ -77,17 +119,18 @@ func (c *Core) State(now time.Time) string {
 
 // Status reads the Core at time now.
 func (c *Core) Status(now time.Time) Status {
+	doubt := c.why(now)
 	s := Status{
 		Totals: c.totals, Position: c.books.position, Persisted: c.persists.position,
 		Lag: c.Lag(now), RoundTrip: c.tokens.roundTrip,
 		Groups: c.books.groups(), DriftGroups: c.books.drifting(),
-		OldestDrift: c.ages.oldest(now, c.serverNow(now)),
+		OldestDrift: c.OldestDrift(now),
 		Settled:     c.books.settled(), Units: len(c.books.order),
 		Journal:   len(c.journal.entries),
-		MarkerSet: c.marker.set, MarkerSince: c.marker.since, Reason: c.doubt(now),
+		MarkerSet: c.marker.set, MarkerSince: c.marker.since, Reason: doubt.Text, Doubt: doubt.Kind,
 		LastAudit: c.scans.lastAudit, Auditing: c.scans.auditing,
 		UncountedRows: c.uncounted.total, UncountedLast: c.uncounted.last, UncountedQueue: c.uncounted.lastQ,
-		Uncounted: maps.Clone(c.uncounted.sources), OldPrune: c.uncounted.pruned, Stopping: c.stopping,
+		Uncounted: maps.Clone(c.uncounted.sources), OldPrune: c.uncounted.pruned, Stopping: c.stopping, ServerNow: c.serverNow(now),
 	}
 	if c.insert > c.books.position {
 		s.LagBytes = uint64(c.insert - c.books.position)

@@ -2,7 +2,6 @@ package applier
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
@@ -58,48 +57,50 @@ func (c *Core) Lag(now time.Time) time.Duration {
 }
 
 // doubt returns why the marker must not be set, or "" when the books can vouch for it.
-func (c *Core) doubt(now time.Time) string {
+func (c *Core) doubt(now time.Time) string { return c.why(now).Text }
+
+func (c *Core) why(now time.Time) Doubt {
 	switch {
 	case !c.cfg.HasMarker:
-		return "this awa has no trust marker"
+		return Doubt{DoubtNoMarker, "this awa has no trust marker"}
 	case c.cfg.Trust == TrustOff:
-		return "trust is off"
+		return Doubt{DoubtOff, "trust is off"}
 	case c.suspicion != "":
-		return c.suspicion
+		return Doubt{DoubtRetained, c.suspicion}
 	case c.books.settled() == 0 && c.journal.missing(c.snapshot) > 0:
-		return fmt.Sprintf("%d transactions were open when the slot was made; scanning begins when they have ended", c.journal.missing(c.snapshot))
+		return doubt(DoubtOpen, "%d transactions were open when the slot was made; scanning begins when they have ended", c.journal.missing(c.snapshot))
 	case c.books.settled() < len(c.books.order):
-		return fmt.Sprintf("scanning: %d of %d slots done", c.books.settled(), len(c.books.order))
+		return doubt(DoubtScanning, "scanning: %d of %d slots done", c.books.settled(), len(c.books.order))
 	case !c.tokens.first:
-		return "the first token is not back yet"
+		return Doubt{DoubtFirstToken, "the first token is not back yet"}
 	case !c.audited():
-		return fmt.Sprintf("auditing: %d of %d slots agree", len(c.scans.audited), len(c.books.order))
+		return doubt(DoubtAuditing, "auditing: %d of %d slots agree", len(c.scans.audited), len(c.books.order))
 	}
 	if lag := c.Lag(now); lag > c.cfg.doubtAfter() {
-		return fmt.Sprintf("the stream is %s behind", round(lag))
+		return doubt(DoubtLag, "the stream is %s behind", round(lag))
 	}
 	if age := c.ages.oldest(now, c.serverNow(now)); age > c.cfg.doubtAfter() {
 		if age > 24*time.Hour {
-			return "drift of unknown age is not corrected yet"
+			return Doubt{DoubtDrift, "drift of unknown age is not corrected yet"}
 		}
-		return fmt.Sprintf("an uncounted write is not corrected after %s", round(age))
+		return doubt(DoubtDrift, "an uncounted write is not corrected after %s", round(age))
 	}
 	if hidden := c.hidden(now); hidden > c.cfg.doubtAfter() {
-		return fmt.Sprintf("commits have been streamed but not visible for %s; does synchronous replication wait?", round(hidden))
+		return doubt(DoubtHidden, "commits have been streamed but not visible for %s; does synchronous replication wait?", round(hidden))
 	}
 	if c.tokens.prompt < promptTokens {
 		if c.marker.set && c.marker.reason == "" {
-			return "" // hysteresis: one slow token within the bound does not end trust
+			return Doubt{} // hysteresis: one slow token within the bound does not end trust
 		}
-		return fmt.Sprintf("%d of %d tokens back in time", c.tokens.prompt, promptTokens)
+		return doubt(DoubtTokens, "%d of %d tokens back in time", c.tokens.prompt, promptTokens)
 	}
 	if c.cfg.Trust == TrustQuiet && c.uncountedSince(now, c.cfg.QuietPeriod) {
-		return c.uncounted.who() + fmt.Sprintf(", less than %s ago", c.cfg.QuietPeriod)
+		return doubt(DoubtUncounted, "%s, less than %s ago", c.uncounted.who(), c.cfg.QuietPeriod)
 	}
 	if !c.mayStand() {
-		return "stopping, and uncounted writes are recent"
+		return Doubt{DoubtStopping, "stopping, and uncounted writes are recent"}
 	}
-	return ""
+	return Doubt{}
 }
 
 // hidden is how long the oldest streamed transaction has been invisible to readers. Its rows are in

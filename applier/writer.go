@@ -71,6 +71,10 @@ type Writer struct {
 	sql       Statements
 	awaSchema string
 	instance  string
+
+	// Took is told how long a transaction of corrections took, sent to answered, whether it was committed or given up:
+	// an upper bound of how long it held counter rows. It is called from Write; nil for nobody.
+	Took func(time.Duration)
 }
 
 // NewWriter makes a Writer over a session with asynchronous commit.
@@ -90,7 +94,11 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 			continue
 		}
 		began := time.Now()
-		switch err := w.Correct(ctx, chunk); {
+		err := w.Correct(ctx, chunk)
+		if w.Took != nil && (err == nil || pg.IsBusy(err)) {
+			w.Took(time.Since(began))
+		}
+		switch {
 		case pg.IsBusy(err):
 			r.Deferred = chunk.groups(r.Deferred)
 			if chunk.Alone {

@@ -2,14 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
+	"github.com/awa-counterd/awa-counterd/internal/listener"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
 
 type runCmd struct {
@@ -31,6 +37,9 @@ type runCmd struct {
 	CheckpointInterval time.Duration `default:"5s" help:"Time between two checkpoints while something changes."`
 	AuditInterval      time.Duration `default:"5m" help:"Time between two audits of all slots against a scan."`
 	StatusInterval     time.Duration `default:"10s" help:"Time between two status lines."`
+
+	Listen string `placeholder:"ADDR" help:"Answer HTTP there: metrics, health, status, and a page for people. A port alone (9187) is bound to 127.0.0.1; host:port (0.0.0.0:9187) to that host. Off by default."`
+	Pprof  bool   `help:"Serve Go's profiles under /debug/pprof/ as well; needs --listen."`
 
 	LogFormat string `enum:"auto,console,json" default:"auto" help:"Log format: auto is console on a terminal, json otherwise."`
 	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Lowest level that is logged."`
@@ -62,6 +71,14 @@ func (r *runCmd) Validate() error {
 	}
 	if _, err := r.maxRetained(); err != nil {
 		return err
+	}
+	if r.Pprof && r.Listen == "" {
+		return errors.New("--pprof needs --listen")
+	}
+	if r.Listen != "" {
+		if _, err := listener.ParseAddress(r.Listen); err != nil {
+			return fmt.Errorf("--listen: %w", err)
+		}
 	}
 	if r.Publication != "" && !objectName.MatchString(r.Publication) {
 		return fmt.Errorf("--publication=%q: use 1 to 63 of a-z, 0-9 and _", r.Publication)
@@ -98,11 +115,70 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	log.Info("awa-counterd " + version() + " on " + source.Target())
-	return daemon.New(daemon.Options{
+	opts := daemon.Options{
 		Source: source, Schema: r.Schema, Slot: r.Slot, Publication: r.Publication, NoSetup: r.NoSetup,
 		Temporary: r.SlotLifetime == "temporary", MaxRetained: retained,
 		Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
 		FlushInterval: r.FlushInterval, CheckpointInterval: r.CheckpointInterval, AuditInterval: r.AuditInterval,
 		StatusInterval: r.StatusInterval, Version: version(), Log: log,
-	}).Run(ctx)
+	}
+	if r.Listen == "" {
+		return daemon.New(opts).Run(ctx)
+	}
+	return r.listened(ctx, opts)
+}
+
+// listened runs the daemon with a listener beside it, for as long as the daemon runs.
+func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
+	address, err := listener.ParseAddress(r.Listen)
+	if err != nil {
+		return &usageError{"--listen: " + err.Error()}
+	}
+	l, err := listener.Listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	meter := listener.NewMeter()
+	opts.Meter = meter
+	d := daemon.New(opts)
+	server, err := listener.New(l, d, meter, listener.Config{
+		Version: version(), Revision: revision(), Bound: r.MaxStaleness, QuietPeriod: r.QuietPeriod, MaxRetained: opts.MaxRetained,
+		Pprof: r.Pprof, Survey: r.survey, Log: opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+	ended, end := context.WithCancel(context.WithoutCancel(ctx)) // it is answered while the daemon stops as well
+	var works sync.WaitGroup
+	works.Go(func() { server.Run(ended) }) //nolint:contextcheck // see above
+	err = d.Run(ctx)
+	end()
+	works.Wait()
+	return err
+}
+
+// survey reads what `awa-counterd status` reads, for the listener.
+func (r *runCmd) survey(ctx context.Context, fresh bool) (*survey.Status, error) {
+	source, err := r.source()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := source.Connect(ctx, pg.Session{Role: "status", LockTimeout: time.Second, StatementTimeout: 5 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	l, err := r.layout(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	var name string
+	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
+		return nil, fmt.Errorf("name the database: %w", err)
+	}
+	slot := belongings.Names{Slot: r.Slot}.Default(name, l.Schema).Slot
+	if fresh {
+		return survey.Read(ctx, conn, l, slot, r.QuietPeriod)
+	}
+	return survey.Look(ctx, conn, l, slot, r.QuietPeriod)
 }

@@ -29,6 +29,7 @@ type Daemon struct {
 	past    map[awa.Schema]*awa.Layout // led before, and not any more
 	told    map[string]struct{}        // what was complained of
 	talk    talk
+	views   views
 	broken  string // why the slot of the last session cannot be read any further; "" if it can
 }
 
@@ -37,7 +38,9 @@ func New(opts Options) *Daemon {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	return &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk)}
+	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk)}
+	d.views.begin(time.Now())
+	return d
 }
 
 // stopWithin bounds a graceful stop; supervisors commonly kill after 10 s.
@@ -68,6 +71,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	last := ""
 	for {
 		began := time.Now()
+		if d.views.next.Phase != Failing { // what has failed stays said until something goes better
+			d.show(Starting, "connecting")
+		}
 		err := d.session(ctx)
 		switch {
 		case errors.Is(err, errFinished):
@@ -92,6 +98,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		if errors.Is(err, errMigrated) {
 			d.log.Info("awa's tables have changed; going on with what they are now", zap.String("reason", err.Error()))
 			last = err.Error()
+			d.show(Waiting, err.Error())
+		} else {
+			d.views.next.Faults++
+			d.show(Failing, err.Error())
 		}
 		if text := err.Error(); text != last {
 			last = text

@@ -29,6 +29,7 @@ func (s *session) loop(ctx, work context.Context) error {
 	l.executors() //nolint:contextcheck // work is the loop's
 	err := l.run(ctx, work, batches)
 	cancel()
+	l.showLead(time.Now()) // the last figures of this session
 	if worker := group.Wait(); err == nil || errors.Is(err, context.Canceled) {
 		if worker != nil && !errors.Is(worker, context.Canceled) {
 			err = worker
@@ -56,11 +57,14 @@ type writing struct {
 func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) error {
 	now := time.Now()
 	l.status.last, l.status.at = l.core.Status(now), now
+	l.showLead(now)
 	l.act(now)
 	timer := time.NewTimer(time.Until(l.core.Deadline(time.Now())))
 	defer timer.Stop()
 	status := time.NewTicker(l.d.opts.StatusInterval)
 	defer status.Stop()
+	looks, end := l.looks()
+	defer end()
 	stop := ctx.Done()
 	var giveUp <-chan time.Time
 	for {
@@ -78,6 +82,8 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 		case <-timer.C:
 		case now := <-status.C:
 			l.logStatus(now)
+		case <-looks:
+			l.showLead(time.Now())
 		case <-stop:
 			stop = nil
 			giveUp = time.After(stopWithin)
@@ -91,6 +97,7 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 		}
 		now := time.Now()
 		l.act(now)
+		l.showTrust(now)
 		if l.core.Stopped(now) {
 			if l.leaving {
 				return errAsked
@@ -136,7 +143,11 @@ func (l *loop) tell(f func(time.Time)) error {
 
 // scan never ends the session for what may pass: a lock timeout behind a rebuild, a cancel.
 func (l *loop) scan(unit int32) error {
+	began := time.Now()
 	scan, err := l.scanner.Scan(l.work, unit)
+	if m := l.d.opts.Meter; m != nil && err == nil {
+		m.Scanned(time.Since(began))
+	}
 	if unlessBusy(err) != nil {
 		return err
 	}
@@ -147,9 +158,14 @@ func (l *loop) scan(unit int32) error {
 // executors run the commands of one kind each, one after the other, on a connection of their own.
 func (l *loop) executors() {
 	serve(l, l.writes, func(c writing) (func(time.Time), error) {
+		began := time.Now()
 		r, err := l.writer.Write(l.work, c.Write, c.state)
 		failpoint.Reach(failpoint.Applied)
-		return func(now time.Time) { l.core.Written(now, r) }, err
+		took := time.Since(began)
+		return func(now time.Time) {
+			l.meter(now, r, took)
+			l.core.Written(now, r)
+		}, err
 	})
 	serve(l, l.markers, func(c applier.SetMarker) (func(time.Time), error) {
 		failpoint.Reach(failpoint.MarkerWrite)

@@ -111,7 +111,7 @@ func (s *session) watched(ctx context.Context) (slot replication.Slot, leader ch
 // heard takes in what the monitor saw, on the loop's goroutine.
 func (s *session) heard(now, looked time.Time, slot replication.Slot, leader checkpoint.Leader) {
 	s.core.SameTables(looked)
-	s.retained = slot.Retained
+	s.retained, s.lastSlot = slot.Retained, slot
 	s.guardWAL()
 	if leader.Finishing != s.holding {
 		s.holding = leader.Finishing

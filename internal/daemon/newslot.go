@@ -53,6 +53,7 @@ func (s *session) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
 func (s *session) waiting(ctx context.Context) func([]replication.Blocker) error {
 	told := make(map[int32]struct{})
 	return func(blockers []replication.Blocker) error {
+		s.d.show(Starting, "making the replication slot; waiting for transactions to end")
 		for _, b := range blockers {
 			if _, known := told[b.PID]; known {
 				continue

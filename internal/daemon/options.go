@@ -31,4 +31,6 @@ type Options struct {
 
 	Version string
 	Log     *zap.Logger
+	// Meter is told how long things took, and has the daemon keep its View up to date; nil for nobody who looks.
+	Meter Meter
 }

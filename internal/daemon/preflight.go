@@ -119,6 +119,7 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 			if waiting != err.Error() {
 				waiting = err.Error()
 				d.log.Info("waiting for awa's migrations to end", zap.Int32("migration_pid", migratedBy(err)))
+				d.show(Waiting, "awa's migrations are running")
 			}
 		case err == nil:
 			if waiting != "" {
@@ -129,7 +130,9 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 			d.started = true
 			if err.Error() != waiting {
 				waiting = err.Error()
-				d.log.Info("waiting for awa's migration", zap.String("for", strings.TrimSuffix(waiting, ": "+awa.ErrNotYet.Error())))
+				missing := strings.TrimSuffix(waiting, ": "+awa.ErrNotYet.Error())
+				d.log.Info("waiting for awa's migration", zap.String("for", missing))
+				d.show(Waiting, "awa's migration has not made "+missing+" yet")
 			}
 		default:
 			return nil, asRefusal(err, d.opts.Source.User())

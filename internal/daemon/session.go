@@ -38,7 +38,8 @@ type session struct {
 	core     *applier.Core
 	pruned   time.Time // when a leader that does not count emptied a slot last, as a checkpoint said
 	retained int64     // bytes of WAL, as last read
-	guarded  bool      // they are past the soft limit
+	lastSlot replication.Slot
+	guarded  bool // they are past the soft limit
 	status   ticker
 	leaving  bool // finish has asked us to
 	holding  bool // finish moves counters about

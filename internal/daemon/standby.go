@@ -41,6 +41,7 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 			d.log.Info("standing by: another instance leads",
 				zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		}
+		d.showStandby(string(l.Schema), leader)
 		silent := known && !leader.Leaving && leader.Heartbeat > leader.Silent() // at its end the marker is the finish's own
 		if silent && !cleared && d.opts.Trust != applier.TrustOff {
 			if cleared, err = d.clearOrphan(ctx, c, l, leader); err != nil {

@@ -103,6 +103,9 @@ func (s *session) openWriters(ctx context.Context, schema string) error {
 		ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
 	}
 	s.writer = applier.NewWriter(s.writes, sql, schema, s.instance)
+	if m := s.d.opts.Meter; m != nil {
+		s.writer.Took = m.Corrected
+	}
 	s.marker = applier.NewWriter(s.markers, sql, schema, s.instance)
 	return nil
 }

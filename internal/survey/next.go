@@ -9,8 +9,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 )
 
-// next says in one line what an operator would do now.
-func (s *Status) next(quiet time.Duration) string {
+// NextStep says in one line what an operator would do now.
+func (s *Status) NextStep(quiet time.Duration) string {
 	switch {
 	case s.Leader == nil:
 		return "awa-counterd has never run here: start awa-counterd run"
@@ -56,7 +56,7 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 	for _, q := range s.Queues {
 		drift += max(q.Drift, -q.Drift)
 	}
-	switch next := s.next(quiet); {
+	switch next := s.NextStep(quiet); {
 	case s.Leader == nil || !s.Leader.Alive || !strings.HasPrefix(next, "safe to finish"):
 		return next
 	case drift != 0:

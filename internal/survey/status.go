@@ -86,8 +86,21 @@ type Runtime struct {
 // alive is how old a heartbeat may get; tokens come at least every 5 s.
 const alive = 15
 
-// Read takes a status. quiet is how long ago an uncounted write has to be to count as over.
+// IsAlive judges the age of a heartbeat, in seconds.
+func IsAlive(heartbeat float64) bool { return heartbeat < alive }
+
+// Read takes a status. It asks the daemon that leads for figures as of now. quiet is how long ago an uncounted write has to be to
+// count as over.
 func Read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration) (*Status, error) {
+	return read(ctx, c, l, slot, quiet, true)
+}
+
+// Look is Read without asking the daemon: for one that has newer figures itself.
+func Look(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration) (*Status, error) {
+	return read(ctx, c, l, slot, quiet, false)
+}
+
+func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration, ask bool) (*Status, error) {
 	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}}
 	there, err := checkpoint.Exists(ctx, c)
 	if err != nil {
@@ -97,7 +110,7 @@ func Read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 		if err := s.readLeader(ctx, c, s.Schema); err != nil {
 			return nil, err
 		}
-		if s.Leader != nil && s.Leader.Alive {
+		if ask && s.Leader != nil && s.Leader.Alive {
 			if s.Fresh, err = checkpoint.Refresh(ctx, c, s.Schema); err != nil {
 				return nil, err
 			}
@@ -119,7 +132,7 @@ func Read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 	if err := s.readRuntimes(ctx, c); err != nil {
 		return nil, err
 	}
-	s.Next = s.next(quiet)
+	s.Next = s.NextStep(quiet)
 	return s, nil
 }
 
@@ -154,7 +167,7 @@ func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) err
 		return err
 	}
 	age := l.Heartbeat.Seconds()
-	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: age < alive, State: l.State, Holds: l.Holds}
+	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds}
 	return nil
 }
 

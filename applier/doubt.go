@@ -1,0 +1,42 @@
+package applier
+
+import "fmt"
+
+// DoubtKind is a reason why the marker is not set, for programs. The texts hold figures, and are for people.
+type DoubtKind string
+
+// The kinds, in the order in which they are asked for.
+const (
+	DoubtNone       DoubtKind = ""
+	DoubtNoMarker   DoubtKind = "no_marker"         // this awa has none
+	DoubtOff        DoubtKind = "off"               // --trust off
+	DoubtRetained   DoubtKind = "retained_wal"      // our caller's: the slot keeps too much
+	DoubtOpen       DoubtKind = "open_transactions" // they were open when the slot was made
+	DoubtScanning   DoubtKind = "scanning"
+	DoubtFirstToken DoubtKind = "first_token"
+	DoubtAuditing   DoubtKind = "auditing"
+	DoubtLag        DoubtKind = "lag"
+	DoubtDrift      DoubtKind = "drift"  // not corrected for too long
+	DoubtHidden     DoubtKind = "hidden" // streamed, and not visible for too long
+	DoubtTokens     DoubtKind = "slow_tokens"
+	DoubtUncounted  DoubtKind = "uncounted_writes" // --trust quiet
+	DoubtStopping   DoubtKind = "stopping"
+)
+
+// DoubtKinds lists all but DoubtNone.
+func DoubtKinds() []DoubtKind {
+	return []DoubtKind{
+		DoubtNoMarker, DoubtOff, DoubtRetained, DoubtOpen, DoubtScanning, DoubtFirstToken, DoubtAuditing, DoubtLag, DoubtDrift, DoubtHidden,
+		DoubtTokens, DoubtUncounted, DoubtStopping,
+	}
+}
+
+// Doubt is why the marker must not be set; the zero Doubt is none.
+type Doubt struct {
+	Kind DoubtKind
+	Text string
+}
+
+func doubt(kind DoubtKind, format string, args ...any) Doubt {
+	return Doubt{kind, fmt.Sprintf(format, args...)}
+}

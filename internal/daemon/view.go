@@ -1,0 +1,278 @@
+package daemon
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// Phase is what a daemon is at.
+type Phase string
+
+// The phases.
+const (
+	Starting Phase = "starting" // connecting, taking the lead, making the slot
+	Waiting  Phase = "waiting"  // for awa's migration, or for its end
+	Standby  Phase = "standby"  // somebody else leads
+	Leading  Phase = "leading"
+	Failing  Phase = "failing" // a session has ended by a fault; the next one begins soon
+)
+
+// Phases lists them all.
+func Phases() []Phase { return []Phase{Starting, Waiting, Standby, Leading, Failing} }
+
+// View is a daemon at one moment. Once published it is never changed: whoever reads it may keep it. Its size is bounded, but
+// for Status.Uncounted, which the Core bounds.
+type View struct {
+	At     time.Time
+	Due    time.Duration // the next view comes at most that much later; 0 where nothing is due (between two sessions)
+	Phase  Phase
+	Since  time.Time // when the phase began
+	Detail string    // what is waited for; what ended the last session
+
+	Schema string // awa's; "" while not known
+	Slot   replication.Slot
+
+	Sessions int64 // leads that got as far as streaming
+	Faults   int64 // sessions that were ended by a fault, or could not begin
+	Totals   applier.Totals
+	Queues   []Queue // the same order in every view; new ones at the end
+	Rest     Queue   // called Others: the sum of those that MostQueues left no room for
+
+	Status *applier.Status    // while Leading
+	Leader *checkpoint.Leader // while Standby: who leads
+}
+
+// Queue is what this process has seen of one queue since it started.
+type Queue struct {
+	Name  string // as UTF-8, and not too long
+	Drift int64  // sum of the absolute drifts, now; 0 while nobody here leads
+	// Last is when it was written uncounted last, by the server's clock; zero for never.
+	Last time.Time
+	// Uncounted writes by kind.
+	Uncounted map[applier.Kind]Count
+}
+
+// Count is a number of uncounted writes.
+type Count struct {
+	Rows         int64 // by which counters were driven wrong
+	Transactions int64
+}
+
+// Lag is how far the books may be behind at time now; it grows when no view comes any more. It is valid while Leading.
+func (v *View) Lag(now time.Time) time.Duration { return v.Status.Lag + v.Overdue(now) }
+
+// Overdue is for how long a view has been missing: a daemon that hangs publishes none.
+func (v *View) Overdue(now time.Time) time.Duration {
+	if v.Due == 0 {
+		return 0
+	}
+	return max(0, now.Sub(v.At)-v.Due)
+}
+
+// Vouches reports whether the marker is set and the books stand behind it, as of the view.
+func (v *View) Vouches() bool { return v.Status != nil && v.Status.MarkerSet && v.Status.Reason == "" }
+
+// Meter takes durations. Its methods are called from the loop and from what works for it: they must not wait.
+type Meter interface {
+	// Flushed takes a flush, from its first correction to the commit of its token.
+	Flushed(d time.Duration)
+	// Corrected takes one transaction of corrections: an upper bound of how long it held counter rows.
+	Corrected(d time.Duration)
+	// Scanned takes a fenced scan of one slot.
+	Scanned(d time.Duration)
+	// Stale takes how old the oldest write was that a flush was for, when the flush was committed.
+	Stale(d time.Duration)
+}
+
+// MostQueues bounds the queues that are told apart: a metric of each stays for as long as the process lives.
+const MostQueues = 50
+
+// Others is what the rest of them is called; a queue of that name is one of them.
+const Others = "(others)"
+
+// recent is how old uncounted writes of a queue may be that a session finds in the checkpoint, and yet be told.
+const recent = 24 * time.Hour
+
+// viewEvery is the longest time between two views.
+func viewEvery(bound time.Duration) time.Duration { return min(time.Second, bound/4) }
+
+// View returns the newest view. It is safe for concurrent use, and never waits. It is only kept up to date when Options has
+// a Meter.
+func (d *Daemon) View() *View { return d.views.newest.Load() }
+
+// views makes them. Only the goroutine that runs the sessions publishes, or one that it waits for.
+type views struct {
+	newest atomic.Pointer[View]
+	next   View // what the next one is made from
+	index  map[string]int
+	status applier.Status // the last one of this session
+}
+
+func (w *views) begin(now time.Time) {
+	w.index = make(map[string]int)
+	w.next = View{Phase: Starting, Since: now, Rest: Queue{Name: Others, Uncounted: make(map[applier.Kind]Count)}}
+	w.publish(now)
+}
+
+// show publishes a phase. It does nothing when nobody looks.
+func (d *Daemon) show(phase Phase, detail string) {
+	if d.opts.Meter == nil {
+		return
+	}
+	v := &d.views.next
+	now := time.Now()
+	if v.Phase != phase {
+		v.Since = now
+	}
+	v.Phase, v.Detail, v.Due, v.Status, v.Leader, v.Slot = phase, detail, 0, nil, nil, replication.Slot{}
+	for i := range v.Queues {
+		v.Queues[i].Drift = 0
+	}
+	v.Rest.Drift = 0
+	d.views.publish(now)
+}
+
+// showStandby publishes who leads instead.
+func (d *Daemon) showStandby(schema string, leader checkpoint.Leader) {
+	if d.opts.Meter == nil {
+		return
+	}
+	if d.views.next.Phase != Standby {
+		d.show(Standby, "another instance leads")
+	}
+	v := &d.views.next
+	v.Schema, v.Leader, v.Due = schema, &leader, time.Second
+	d.views.publish(time.Now())
+}
+
+// showLead publishes the Core.
+func (s *session) showLead(now time.Time) {
+	if s.d.opts.Meter == nil {
+		return
+	}
+	st := s.core.Status(now)
+	w := &s.d.views
+	v := &w.next
+	if v.Phase != Leading {
+		s.d.show(Leading, "")
+		v.Sessions++
+		w.status = applier.Status{Uncounted: st.Uncounted} // what the checkpoint knew is not counted again
+	}
+	v.Schema, v.Due, v.Slot = string(s.layout.Schema), viewEvery(s.d.opts.MaxStaleness), s.lastSlot
+	if v.Slot.Name == "" { // not looked at yet
+		v.Slot.Name = s.slot
+	}
+	v.Totals = v.Totals.Plus(st.Totals, w.status.Totals)
+	w.tell(now, st, s.core.Drifts())
+	w.status, v.Status = st, &st
+	w.publish(now)
+}
+
+// looks ticks when a view is due; never when nobody looks.
+func (l *loop) looks() (<-chan time.Time, func()) {
+	if l.d.opts.Meter == nil {
+		return nil, func() {}
+	}
+	t := time.NewTicker(viewEvery(l.d.opts.MaxStaleness))
+	return t.C, t.Stop
+}
+
+// showTrust publishes at once when the marker was set or cleared.
+func (s *session) showTrust(now time.Time) {
+	if st := s.d.views.next.Status; st != nil && st.Trusted+st.Distrusted != s.core.MarkerChanges() {
+		s.showLead(now)
+	}
+}
+
+// meter tells of a write that was answered, before the Core hears of it.
+func (s *session) meter(now time.Time, r applier.WriteResult, took time.Duration) {
+	m := s.d.opts.Meter
+	if m == nil || r.Written == 0 || r.Err != nil {
+		return
+	}
+	m.Flushed(took)
+	if age := s.core.OldestDrift(now); age < recent { // else nobody knows how old it is
+		m.Stale(age)
+	}
+}
+
+func (w *views) publish(now time.Time) {
+	v := w.next
+	v.At = now
+	v.Queues = slices.Clone(v.Queues)
+	for i := range v.Queues {
+		v.Queues[i].Uncounted = maps.Clone(v.Queues[i].Uncounted)
+	}
+	v.Rest.Uncounted = maps.Clone(v.Rest.Uncounted)
+	w.newest.Store(&v)
+}
+
+// tell brings the queues up to date.
+func (w *views) tell(now time.Time, st applier.Status, drifts map[string]int64) {
+	for i := range w.next.Queues {
+		w.next.Queues[i].Drift = 0
+	}
+	w.next.Rest.Drift = 0
+	sources := slices.SortedFunc(maps.Keys(st.Uncounted), func(a, b applier.Source) int {
+		return st.Uncounted[b].LastAt.Compare(st.Uncounted[a].LastAt)
+	})
+	for _, source := range sources {
+		u, before := st.Uncounted[source], w.status.Uncounted[source]
+		if u.Rows < before.Rows { // forgotten meanwhile, and back
+			before = applier.Uncounted{}
+		}
+		n := Count{u.Rows - before.Rows, u.Transactions - before.Transactions}
+		fresh := source.Kind != applier.KindCounter && now.Sub(u.LastAt) < recent
+		if q := w.queue(source.Queue, n.Transactions > 0 || fresh); q != nil {
+			sum := q.Uncounted[source.Kind]
+			q.Uncounted[source.Kind] = Count{sum.Rows + n.Rows, sum.Transactions + n.Transactions}
+			if u.LastAt.After(q.Last) {
+				q.Last = u.LastAt
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(drifts)) {
+		w.queue(name, true).Drift += drifts[name]
+	}
+}
+
+// queue finds a queue, or makes it as long as there is room, if there is cause to; else it is one of the rest. Without
+// cause an unknown one is nil.
+func (w *views) queue(name string, cause bool) *Queue {
+	name = Label(name)
+	i, known := w.index[name]
+	switch {
+	case known:
+		return &w.next.Queues[i]
+	case !cause:
+		return nil
+	case len(w.next.Queues) == MostQueues || name == Others:
+		return &w.next.Rest
+	}
+	w.index[name] = len(w.next.Queues)
+	w.next.Queues = append(w.next.Queues, Queue{Name: name, Uncounted: make(map[applier.Kind]Count)})
+	return &w.next.Queues[len(w.next.Queues)-1]
+}
+
+// longestLabel bounds a queue's name where it is shown, in bytes. awa does not.
+const longestLabel = 120
+
+// Label makes a name fit to be shown: valid UTF-8 of bounded length.
+func Label(name string) string {
+	name = strings.ToValidUTF8(name, "\uFFFD")
+	if len(name) <= longestLabel {
+		return name
+	}
+	cut := longestLabel
+	for cut > 0 && name[cut]&0xC0 == 0x80 { // not in the middle of a rune
+		cut--
+	}
+	return name[:cut] + "…"
+}

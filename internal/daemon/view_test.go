@@ -1,0 +1,177 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+)
+
+type noMeter struct{}
+
+func (noMeter) Flushed(time.Duration)   {}
+func (noMeter) Corrected(time.Duration) {}
+func (noMeter) Scanned(time.Duration)   {}
+func (noMeter) Stale(time.Duration)     {}
+
+// written is a status with these uncounted rows, each in a transaction of its own.
+func written(at time.Time, rows map[string]int64) applier.Status {
+	st := applier.Status{Uncounted: make(map[applier.Source]applier.Uncounted)}
+	for q, n := range rows {
+		st.Uncounted[applier.Source{Queue: q, Kind: applier.KindRows}] = applier.Uncounted{Rows: n, Transactions: n, LastAt: at}
+	}
+	return st
+}
+
+func (w *views) hear(now time.Time, st applier.Status, drifts map[string]int64) {
+	w.tell(now, st, drifts)
+	w.status = st
+}
+
+func (w *views) count(name string) Count {
+	for _, q := range append(w.next.Queues, w.next.Rest) {
+		if q.Name == name {
+			return q.Uncounted[applier.KindRows]
+		}
+	}
+	return Count{-1, -1}
+}
+
+// What a checkpoint brought along is not counted again, and what the Core forgets and finds anew is.
+func TestViewCountsFromItsOwnStart(t *testing.T) {
+	now := time.Now()
+	var w views
+	w.begin(now)
+	old := written(now.Add(-48*time.Hour), map[string]int64{"old": 500})
+	late := written(now.Add(-time.Hour), map[string]int64{"late": 70})
+	for s, u := range late.Uncounted {
+		old.Uncounted[s] = u
+	}
+	w.status = old
+	w.hear(now, old, nil)
+	require.Equal(t, Count{-1, -1}, w.count("old"), "too long ago to be told")
+	require.Equal(t, Count{}, w.count("late"), "told, and not counted again")
+	w.hear(now, written(now, map[string]int64{"old": 510, "late": 70, "new": 3}), nil)
+	require.Equal(t, Count{10, 10}, w.count("old"))
+	require.Equal(t, Count{3, 3}, w.count("new"))
+	w.hear(now, written(now, map[string]int64{"late": 71}), nil) // the others were forgotten
+	w.hear(now, written(now, map[string]int64{"old": 2, "late": 71}), nil)
+	require.Equal(t, Count{12, 12}, w.count("old"))
+	require.Equal(t, Count{1, 1}, w.count("late"))
+}
+
+// Queues are told apart up to a bound, keep their places, and lose nothing: the rest is a sum.
+func TestViewBoundsQueues(t *testing.T) {
+	now := time.Now()
+	var w views
+	w.begin(now)
+	rows := make(map[string]int64)
+	for round := range 5 {
+		for i := range 40 {
+			rows[fmt.Sprintf("q%d-%d", round, i)] += 2
+		}
+		rows[Others], rows[strings.Repeat("é", 200)] = 7, 1
+		var before []string
+		for _, q := range w.next.Queues {
+			before = append(before, q.Name)
+		}
+		w.hear(now, written(now, rows), map[string]int64{"q0-0": 4, fmt.Sprintf("q%d-39", round): 9, Others: 1})
+		for i, name := range before {
+			require.Equal(t, name, w.next.Queues[i].Name)
+		}
+	}
+	require.Len(t, w.next.Queues, MostQueues)
+	sum, drift, want := w.next.Rest.Uncounted[applier.KindRows].Rows, w.next.Rest.Drift, int64(0)
+	for _, q := range w.next.Queues {
+		require.NotEqual(t, Others, q.Name)
+		require.True(t, utf8.ValidString(q.Name))
+		require.LessOrEqual(t, len(q.Name), longestLabel+len("…"))
+		sum, drift = sum+q.Uncounted[applier.KindRows].Rows, drift+q.Drift
+	}
+	for _, n := range rows {
+		want += n
+	}
+	require.Equal(t, want, sum)
+	require.EqualValues(t, 14, drift)
+}
+
+// A view that was published is never changed.
+func TestViewsAreNeverChanged(t *testing.T) {
+	d := New(Options{Meter: noMeter{}})
+	now := time.Now()
+	d.views.hear(now, written(now, map[string]int64{"q": 1}), map[string]int64{"q": 5})
+	d.views.publish(now)
+	v := d.View()
+	d.views.hear(now, written(now, map[string]int64{"q": 9, "r": 1}), map[string]int64{"q": 7})
+	d.show(Failing, "x")
+	require.Equal(t, Starting, v.Phase)
+	require.Len(t, v.Queues, 1)
+	require.EqualValues(t, 5, v.Queues[0].Drift)
+	require.Equal(t, Count{1, 1}, v.Queues[0].Uncounted[applier.KindRows])
+	v = d.View()
+	require.Equal(t, Failing, v.Phase)
+	require.Zero(t, v.Queues[0].Drift, "nobody knows any more")
+	require.Equal(t, Count{9, 9}, v.Queues[0].Uncounted[applier.KindRows])
+	d.showStandby("awa", checkpoint.Leader{Instance: "a", Host: "db1"})
+	require.Equal(t, Standby, d.View().Phase)
+	require.Equal(t, "db1", d.View().Leader.Host)
+	since := d.View().Since
+	d.showStandby("awa", checkpoint.Leader{Instance: "b"})
+	require.Equal(t, since, d.View().Since)
+}
+
+// Where nobody looks there is nothing to be done.
+func TestNobodyLooks(t *testing.T) {
+	d := New(Options{})
+	before := d.View()
+	d.show(Failing, errors.New("x").Error())
+	d.showStandby("awa", checkpoint.Leader{})
+	s := &session{d: d}
+	s.showLead(time.Now())
+	s.showTrust(time.Now())
+	s.meter(time.Now(), applier.WriteResult{Written: 1}, time.Second)
+	require.Same(t, before, d.View())
+	require.Zero(t, testing.AllocsPerRun(100, func() { d.show(Failing, "x"); s.showLead(time.Time{}); s.showTrust(time.Time{}) }))
+	looks, end := (&loop{session: s}).looks()
+	defer end()
+	require.Nil(t, looks)
+}
+
+// A loop that hangs publishes nothing; the lag grows all the same.
+func TestLagGrowsWithoutViews(t *testing.T) {
+	now := time.Now()
+	v := View{At: now, Due: time.Second, Phase: Leading, Status: &applier.Status{Lag: 100 * time.Millisecond}}
+	require.Equal(t, 100*time.Millisecond, v.Lag(now.Add(time.Second)))
+	require.Equal(t, 3100*time.Millisecond, v.Lag(now.Add(4*time.Second)))
+	require.Zero(t, (&View{At: now}).Overdue(now.Add(time.Hour)), "between two sessions nothing is due")
+}
+
+func TestLabel(t *testing.T) {
+	require.Equal(t, "größe", Label("größe"))
+	require.Equal(t, "a\uFFFDb", Label("a\xffb"))
+	require.Equal(t, strings.Repeat("é", 60)+"…", Label(strings.Repeat("é", 100)))
+	require.Equal(t, "x"+strings.Repeat("é", 59)+"…", Label("x"+strings.Repeat("é", 100)), "not in the middle of a letter")
+}
+
+// How long the loop is held up for one view, with 10,000 groups of 100 queues.
+func BenchmarkView(b *testing.B) {
+	now := time.Now()
+	var w views
+	w.begin(now)
+	rows, drifts := make(map[string]int64), make(map[string]int64)
+	for i := range 100 {
+		rows[fmt.Sprintf("queue-%d", i)], drifts[fmt.Sprintf("queue-%d", i)] = int64(i), int64(i)
+	}
+	st := written(now, rows)
+	for b.Loop() {
+		w.hear(now, st, drifts)
+		w.publish(now)
+	}
+}

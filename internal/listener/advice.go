@@ -1,0 +1,115 @@
+package listener
+
+import (
+	"fmt"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/daemon"
+	"github.com/awa-counterd/awa-counterd/internal/survey"
+)
+
+// verdict is what a person sees first.
+type verdict struct {
+	Class  string // good, bad, calm (neither), for the colours
+	Word   string // in capitals on the page
+	Why    string
+	Impact string // what it means for awa
+	Do     string // what to do now
+}
+
+func (r *reading) verdict(st *survey.Status) verdict {
+	reason := r.doubt()
+	switch {
+	case r.Phase == daemon.Standby:
+		return r.standbyVerdict(st)
+	case reason == "":
+		return verdict{
+			Class: "good", Word: "Trusted", Why: "The marker is set since " + survey.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + ", and the books vouch for it.",
+			Impact: "awa's readers use the counters.", Do: "Nothing.",
+		}
+	case reason == string(applier.DoubtOff), reason == string(applier.DoubtNoMarker):
+		return verdict{
+			Class: "calm", Word: "Not marked", Why: upper(r.why()) + ". The counters are kept right all the same.",
+			Impact: "awa's readers are not told that they may use the counters.", Do: "Nothing.",
+		}
+	}
+	v := verdict{
+		Class: "bad", Word: "Not trusted", Why: upper(r.why()) + ".", Do: advice(reason),
+		Impact: "awa's readers scan the rows instead of the counters: slower, and right.",
+	}
+	if r.Status == nil {
+		v.Word = "Not working"
+		if r.Phase != daemon.Failing {
+			v.Class, v.Word = "calm", "Not yet"
+		}
+	}
+	if marked := st != nil && st.MarkerSet && r.Status == nil; marked {
+		v.Impact = "The marker was still set when the database was last read: awa's readers may use counters that nobody vouches for."
+		v.Do += " If it lasts, run awa-counterd distrust."
+	}
+	return v
+}
+
+func (r *reading) standbyVerdict(st *survey.Status) verdict {
+	v := verdict{Class: "calm", Word: "Standing by", Why: "Another instance leads: " + r.leader() + ".", Do: "Nothing here. Look at the leader's page."}
+	if r.Leader != nil && r.Leader.Instance != "" && r.heartbeat() > r.Leader.Silent() {
+		v.Class, v.Word = "bad", "Leader silent"
+		v.Why = "The leader does not answer: " + r.leader() + "."
+		v.Do = "Look at its machine. This daemon takes over by itself when the leader's lock is free, or 15 s after its last sign of life."
+	}
+	switch {
+	case st == nil:
+		v.Impact = "Whether the marker is set is not known here."
+	case st.MarkerSet:
+		v.Impact = "The marker is set: awa's readers use the counters."
+	default:
+		v.Impact = "The marker is not set: awa's readers scan the rows instead of the counters: slower, and right."
+	}
+	return v
+}
+
+// advice says what a person does about a reason for distrust, as docs/operations.md has it.
+func advice(reason string) string {
+	switch reason {
+	case reasonStarting, reasonPending, string(applier.DoubtScanning), string(applier.DoubtAuditing), string(applier.DoubtFirstToken), string(applier.DoubtTokens):
+		return "Wait: a start takes seconds, and a scan of 20 million rows some more. If it lasts for minutes, read the log."
+	case reasonWaiting:
+		return "Nothing while a migration of awa's runs; else run awa migrate."
+	case reasonFailing:
+		return "It tries again by itself, at most 10 s apart. See whether the database is up; if it is, run awa-counterd doctor."
+	case reasonOverdue:
+		return "The process hangs, or its machine has no time for it: look at the machine, and restart the daemon if it stays so. A standby takes over."
+	case string(applier.DoubtRetained):
+		return "Something holds the replication slot back, most often a long transaction: see pg_stat_activity.xact_start and pg_prepared_xacts. " +
+			"At --max-retained-wal the slot is dropped and made anew."
+	case string(applier.DoubtOpen):
+		return "Wait for these transactions to end, or end them: see pg_stat_activity.xact_start and pg_prepared_xacts."
+	case string(applier.DoubtLag):
+		return "See whether the server or this machine is saturated, or one huge transaction is on its way. It catches up by itself."
+	case string(applier.DoubtDrift):
+		return "Somebody holds a counter row locked: see pg_locks on queue_terminal_live_counts. If nobody does, awa-counterd doctor looks for triggers."
+	case string(applier.DoubtHidden):
+		return "Synchronous replication waits for a standby: see pg_stat_replication."
+	case string(applier.DoubtUncounted):
+		return "Replace the pre-#290 binaries that write the queues below."
+	case string(applier.DoubtStopping):
+		return "It is being stopped. Start it again, or run awa-counterd finish when the upgrade is over."
+	}
+	return "Read the log."
+}
+
+// upper makes a sentence of a reason.
+func upper(s string) string {
+	if s == "" || s[0] < 'a' || s[0] > 'z' {
+		return s
+	}
+	return string(s[0]-'a'+'A') + s[1:]
+}
+
+// spoken is what a screen reader says when it changes: the word and the reason, without figures that tick.
+func (v *verdict) spoken(reason string) string {
+	if reason == "" || reason == reasonStandby {
+		return v.Word
+	}
+	return fmt.Sprintf("%s: %s", v.Word, reason)
+}

@@ -1,0 +1,217 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/daemon"
+	"github.com/awa-counterd/awa-counterd/internal/survey"
+)
+
+const (
+	surveyEvery  = 5 * time.Second  // shortest time between two readings of the database
+	surveyRest   = 20               // and as many times as long as the last one took
+	surveyWithin = 10 * time.Second // a reading is given up
+	surveyWait   = time.Second      // for a newer reading than the one there is
+	firstWait    = 4 * time.Second  // for the first one
+)
+
+// surveys reads the database for whoever asks, one reading at a time and not too often.
+type surveys struct {
+	ctx  context.Context //nolint:containedctx // lives as long as the server, and longer than any request
+	read func(ctx context.Context, fresh bool) (*survey.Status, error)
+
+	mu     sync.Mutex
+	status *survey.Status // the newest; never changed once it is here
+	at     time.Time      // when it was asked for
+	err    error          // why there is no newer one
+	due    time.Time      // not before
+	busy   chan struct{}  // closed when the reading under way has ended; nil for none
+}
+
+func newSurveys(read func(context.Context, bool) (*survey.Status, error)) *surveys {
+	return &surveys{ctx: context.Background(), read: read, err: errNotAsked}
+}
+
+var errNotAsked = errors.New("the database was not asked yet")
+
+// get returns the newest reading, when it was taken, and why there is no newer one. It waits a moment for one.
+func (s *surveys) get(ctx context.Context, fresh bool) (*survey.Status, time.Time, error) {
+	s.mu.Lock()
+	if s.busy == nil && s.read != nil && !time.Now().Before(s.due) {
+		s.busy = make(chan struct{})
+		go s.refresh(fresh) //nolint:contextcheck // for whoever asks next as well
+	}
+	busy, patience := s.busy, surveyWait
+	if s.status == nil {
+		patience = firstWait
+	}
+	s.mu.Unlock()
+	if busy != nil {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-busy:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status, s.at, s.err
+}
+
+func (s *surveys) refresh(fresh bool) {
+	ctx, cancel := context.WithTimeout(s.ctx, surveyWithin)
+	defer cancel()
+	began := time.Now()
+	status, err := s.read(ctx, fresh)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	took := time.Since(began)
+	s.due, s.err = began.Add(max(surveyEvery, surveyRest*took)), err
+	if err == nil {
+		s.status, s.at = status, began
+	}
+	close(s.busy)
+	s.busy = nil
+}
+
+// wait waits for the reading under way.
+func (s *surveys) wait() {
+	s.mu.Lock()
+	busy := s.busy
+	s.mu.Unlock()
+	if busy != nil {
+		<-busy
+	}
+}
+
+// status is what `awa-counterd status` would say, with the figures of this moment where this daemon leads; nil, and why, when
+// the database has not been read yet.
+func (s *Server) status(ctx context.Context) (*survey.Status, error) {
+	// Who leads has the figures at hand; a standby has its leader asked.
+	st, at, err := s.surveys.get(ctx, s.source.View().Phase == daemon.Standby)
+	if st == nil {
+		return nil, err
+	}
+	r := s.reading()
+	out := aged(st, r.now.Sub(at))
+	if r.Status != nil {
+		r.overlay(out)
+	}
+	out.Next = out.NextStep(s.config.QuietPeriod)
+	return out, nil
+}
+
+func (s *Server) statusJSON(w http.ResponseWriter, r *http.Request) {
+	st, err := s.status(r.Context())
+	if st == nil {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "the database has not been read yet: " + err.Error()})
+		return
+	}
+	writeJSON(w, http.StatusOK, st)
+}
+
+// aged is a copy of a status that was read some time ago.
+func aged(st *survey.Status, by time.Duration) *survey.Status {
+	out, seconds := *st, by.Seconds()
+	add := func(v *float64) *float64 {
+		if v == nil {
+			return nil
+		}
+		sum := *v + seconds
+		return &sum
+	}
+	out.Persisted, out.Audit, out.MarkerAge, out.OldPrune = add(st.Persisted), add(st.Audit), add(st.MarkerAge), add(st.OldPrune)
+	if st.Leader != nil {
+		leader := *st.Leader
+		leader.Heartbeat += seconds
+		leader.Alive = leader.Alive && survey.IsAlive(leader.Heartbeat)
+		out.Leader = &leader
+	}
+	if st.Slot != nil {
+		slot := *st.Slot
+		out.Slot = &slot
+	}
+	out.Fresh = st.Fresh && by < surveyEvery
+	out.Uncounted = slices.Clone(st.Uncounted)
+	for i := range out.Uncounted {
+		out.Uncounted[i].Last += seconds
+	}
+	return &out
+}
+
+// overlay puts what the daemon itself knows in the place of what its last checkpoint said.
+func (r *reading) overlay(out *survey.Status) {
+	st, server := r.Status, r.server()
+	out.Schema, out.Position = r.Schema, st.Position.String()
+	out.Fresh = r.Lag(r.now) <= r.config.Bound
+	out.MarkerSet, out.Reason = st.MarkerSet, ""
+	if doubt := r.doubt(); doubt != "" && !st.MarkerSet {
+		out.Reason = r.why()
+	}
+	if st.MarkerSet {
+		age := r.now.Sub(st.MarkerSince).Seconds()
+		if out.MarkerAge == nil || age < *out.MarkerAge {
+			out.MarkerAge = &age
+		}
+	} else {
+		out.MarkerAge = nil
+	}
+	if !st.LastAudit.IsZero() {
+		age := r.now.Sub(st.LastAudit).Seconds()
+		out.Audit = &age
+	}
+	if out.Leader != nil {
+		out.Leader.Heartbeat, out.Leader.Alive = r.Lag(r.now).Seconds(), survey.IsAlive(r.Lag(r.now).Seconds())
+		out.Leader.State = r.state()
+	}
+	if out.Slot != nil && r.Slot.Status != "" {
+		out.Slot.Active, out.Slot.Status, out.Slot.Retained = r.Slot.Active, r.Slot.Status, r.Slot.Retained
+	}
+	if !st.OldPrune.IsZero() {
+		age := max(0, server.Sub(st.OldPrune).Seconds())
+		out.OldPrune = &age
+	}
+	out.Uncounted = uncounted(server, st.Uncounted)
+}
+
+func (r *reading) state() string {
+	if r.doubt() == "" {
+		return "trusted"
+	}
+	return r.why()
+}
+
+// server is the server's clock, while Leading.
+func (r *reading) server() time.Time { return r.Status.ServerNow.Add(r.now.Sub(r.At)) }
+
+// uncounted lists the sources, newest first.
+func uncounted(now time.Time, sources map[applier.Source]applier.Uncounted) []survey.Uncounted {
+	out := make([]survey.Uncounted, 0, len(sources))
+	for s, u := range sources {
+		out = append(out, survey.Uncounted{
+			Queue: s.Queue, Kind: string(s.Kind), Rows: u.Rows, Transactions: u.Transactions, PerSecond: u.PerSecond,
+			Last: max(0, now.Sub(u.LastAt).Seconds()), LastLSN: u.LastLSN.String(),
+		})
+	}
+	slices.SortFunc(out, func(a, b survey.Uncounted) int {
+		switch {
+		case a.Last < b.Last:
+			return -1
+		case a.Last > b.Last:
+			return 1
+		case a.Queue != b.Queue:
+			return strings.Compare(a.Queue, b.Queue)
+		}
+		return strings.Compare(a.Kind, b.Kind)
+	})
+	return out
+}
