@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -24,7 +23,7 @@ import (
 // internal/daemon makes of one: a wire, a Writer and a Core.
 type sim struct {
 	*world
-	t      *testing.T
+	t      tester
 	seed   uint64
 	core   *applier.Core // nil while a session is refused
 	cfg    applier.Config
@@ -50,6 +49,7 @@ type sim struct {
 	restless  bool // uncounted writers, poison, foreign markers
 	finishing bool // awa-counterd finish is at work
 	held      bool // and has been told that no correction comes any more
+	eaten     bool // a trigger takes corrections away
 
 	// What must come back before the next correction: the last token that may be in the WAL, and the
 	// newest one delivered.
@@ -65,8 +65,13 @@ type sim struct {
 	history map[applier.Source]applier.Uncounted
 }
 
-func newSim(t *testing.T, seed uint64, form shape) *sim {
-	t.Helper()
+// tester is told of what is wrong: a *testing.T, or whoever wants to know how it came about.
+type tester interface {
+	require.TestingT
+	Fatalf(format string, args ...any)
+}
+
+func newSim(t tester, seed uint64, form shape) *sim {
 	return &sim{
 		t: t, seed: seed, world: newWorld(seed, form), restless: true,
 		poison: make(map[terminal.Group]int64), history: make(map[applier.Source]applier.Uncounted),
@@ -77,6 +82,19 @@ const bound = 400 * time.Millisecond
 
 // start begins a session as internal/daemon does: what was found decides between resuming and a new slot.
 func (s *sim) start() {
+	if !s.claim() {
+		return // refused; tried again later
+	}
+	if !s.resumed {
+		s.makeSlot()
+	}
+	s.openStream()
+	s.drive()
+}
+
+// claim takes the lead, clears the marker, and looks whether what is there can be resumed from. It reports false when the
+// session is refused.
+func (s *sim) claim() bool {
 	s.session++
 	s.leader = fmt.Sprint("i", s.session)
 	s.core, s.pending, s.writes, s.scans = nil, nil, nil, 0
@@ -86,7 +104,7 @@ func (s *sim) start() {
 		_ = s.writer.SetMarker(context.Background(), applier.SetMarker{})
 	}
 	if !s.published() {
-		return // refused; tried again later
+		return false
 	}
 	s.cfg = applier.Config{
 		Instance: s.leader, Leaves: worldLeaves, HasMarker: true, Shape: s.shape.core(), Trust: applier.TrustLive,
@@ -101,8 +119,13 @@ func (s *sim) start() {
 		Stored: s.stored, Identity: s.identity, End: s.lsn, Broken: s.broken, Rows: 1 << 30,
 		Slot: &replication.Slot{Name: "s", Plugin: replication.Plugin, Confirmed: s.confirmed, Status: "reserved"},
 	}
-	st := applier.Start{Uncounted: maps.Clone(s.history)}
 	s.resumed = resume.FreshReason(found) == ""
+	return true
+}
+
+// openStream makes the Core of a session whose replication slot is there.
+func (s *sim) openStream() {
+	st := applier.Start{Uncounted: maps.Clone(s.history)}
 	if s.resumed {
 		st.Resumes, st.Position, st.Unseen, st.Pruned = true, s.stored.Position, s.stored.Unseen, s.stored.Pruned
 		for _, g := range slices.SortedFunc(maps.Keys(s.books), terminal.Group.Compare) {
@@ -110,7 +133,6 @@ func (s *sim) start() {
 			st.Groups = append(st.Groups, terminal.Held{Group: g, Cell: c.Clone()})
 		}
 	} else {
-		s.makeSlot()
 		s.stored, s.broken = nil, ""
 		clear(s.poison)
 		st.Position, st.Unseen = s.confirmed, s.snapshot().Unseen(s.xid+1)
@@ -128,7 +150,6 @@ func (s *sim) start() {
 	require.NoError(s.t, err)
 	s.core = core
 	s.core.Hold(s.finishing)
-	s.drive()
 }
 
 // makeSlot waits for every transaction that runs. Others begin meanwhile, and are streamed only when
@@ -208,11 +229,15 @@ func (s *sim) run(cmds []applier.Command) {
 			}
 			s.writes = append(s.writes, s.setMarker(core, c, alive))
 		case applier.Acknowledge:
-			require.NotNil(s.t, s.stored, s.at("acknowledged %s before anything was persisted", c.Position))
-			require.LessOrEqual(s.t, c.Position, s.stored.Position, s.at("acknowledged more than was persisted"))
-			s.confirmed = max(s.confirmed, c.Position)
+			s.acknowledge(c)
 		}
 	}
+}
+
+func (s *sim) acknowledge(c applier.Acknowledge) {
+	require.NotNil(s.t, s.stored, s.at("acknowledged %s before anything was persisted", c.Position))
+	require.LessOrEqual(s.t, c.Position, s.stored.Position, s.at("acknowledged more than was persisted"))
+	s.confirmed = max(s.confirmed, c.Position)
 }
 
 func (s *sim) at(format string, args ...any) string {
@@ -266,11 +291,21 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 	if !alive() && s.leader != s.cfg.Instance {
 		return
 	}
-	if s.stored == nil {
-		require.Zero(s.t, cp.Before, s.at("checkpoint out of order"))
-		s.stored, s.books = &checkpoint.Stored{}, make(map[terminal.Group]terminal.Cell)
+	s.store(cp)
+	if alive() {
+		s.run(core.Persisted(s.now, nil))
+		s.drive()
 	}
-	require.Equal(s.t, s.stored.Position, cp.Before, s.at("checkpoint out of order"))
+}
+
+func (s *sim) store(cp applier.Checkpoint) {
+	var before pglogrepl.LSN
+	if s.stored == nil {
+		s.books = make(map[terminal.Group]terminal.Cell)
+	} else {
+		before = s.stored.Position
+	}
+	require.Equal(s.t, before, cp.Before, s.at("checkpoint out of order"))
 	for h := range cp.Groups.All() {
 		if h.Empty() {
 			delete(s.books, h.Group)
@@ -279,11 +314,7 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 		}
 	}
 	maps.Copy(s.history, cp.Uncounted)
-	s.stored.Identity, s.stored.Position, s.stored.Unseen, s.stored.Pruned = s.identity, cp.Position, cp.Unseen, cp.Pruned
-	if alive() {
-		s.run(core.Persisted(s.now, nil))
-		s.drive()
-	}
+	s.stored = &checkpoint.Stored{Identity: s.identity, Position: cp.Position, Unseen: cp.Unseen, Pruned: cp.Pruned}
 }
 
 func (s *sim) setMarker(core *applier.Core, c applier.SetMarker, alive func() bool) func() {
@@ -312,11 +343,7 @@ func (s *sim) deliver(most int) {
 		tx, err := s.wire.read(r)
 		require.NoError(s.t, err, s.at("decode"))
 		txs = append(txs, tx)
-		for _, tok := range r.tokens {
-			if instance, seq, _ := applier.ParseToken(tok.Content); instance == s.cfg.Instance && len(r.counters) == 0 && r.mark == nil {
-				s.seen = max(s.seen, seq)
-			}
-		}
+		s.notice(r)
 	}
 	s.truth.advance(s.wal, s.next)
 	if len(txs) > 0 {
@@ -326,6 +353,15 @@ func (s *sim) deliver(most int) {
 		s.core.Idle(s.now, s.lsn)
 	}
 	s.drive()
+}
+
+// notice follows which token of this session has come back.
+func (s *sim) notice(r *record) {
+	for _, tok := range r.tokens {
+		if instance, seq, _ := applier.ParseToken(tok.Content); instance == s.cfg.Instance && len(r.counters) == 0 && r.mark == nil {
+			s.seen = max(s.seen, seq)
+		}
+	}
 }
 
 // answer carries out one command under way.
