@@ -53,7 +53,7 @@ func rules() map[string]rule {
 		"applier.persists.pending": {while: "busy"},
 		"applier.persists.last":    {as: noOlder(quantum)},
 		"applier.persists.retryAt": past,
-		"applier.persists.groups":  {while: "busy", set: true},
+		"applier.persists.groups":  {while: "busy"},
 		"applier.persists.sources": skip, // given back to what operators read
 
 		"applier.scans.failed":    skip, // when to say a word
