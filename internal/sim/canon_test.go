@@ -135,7 +135,7 @@ func (c *canon) time(t time.Time) {
 }
 
 // sortable keeps the order of signed numbers.
-func sortable(d time.Duration) uint64 { return uint64(d) ^ 1<<63 } //nolint:gosec // on purpose
+func sortable(d time.Duration) uint64 { return uint64(d) ^ 1<<63 }
 
 func (c *canon) token(t decoder.Token) {
 	instance, seq, _ := applier.ParseToken(t.Content)
@@ -180,7 +180,7 @@ func (c *canon) rank(at []int) []uint64 {
 	all = slices.Compact(all)
 	for _, i := range at {
 		r, _ := slices.BinarySearch(all, binary.BigEndian.Uint64(c.buf[i:]))
-		binary.BigEndian.PutUint64(c.buf[i:], uint64(r)) //nolint:gosec // not negative
+		binary.BigEndian.PutUint64(c.buf[i:], uint64(r))
 	}
 	return all[1:]
 }
@@ -277,7 +277,7 @@ func (s *script) slice(t reflect.Type) writing {
 		v := reflect.NewAt(t, p).Elem()
 		c.int(int64(v.Len()))
 		for i := range v.Len() {
-			elem(unsafe.Add(v.UnsafePointer(), uintptr(i)*size), c) //nolint:gosec // not negative
+			elem(unsafe.Add(v.UnsafePointer(), uintptr(i)*size), c)
 		}
 	}
 }
@@ -324,7 +324,7 @@ func (s *script) set(t reflect.Type) writing {
 		list := make([][]byte, v.Len())
 		for i := range list {
 			aside := canon{script: c.script, now: c.now, me: c.me}
-			elem(unsafe.Add(v.UnsafePointer(), uintptr(i)*size), &aside) //nolint:gosec // not negative
+			elem(unsafe.Add(v.UnsafePointer(), uintptr(i)*size), &aside)
 			if len(aside.lsns)+len(aside.xids)+len(aside.seqs)+len(aside.ages)+len(aside.seen) > 0 {
 				panic("the elements of " + t.String() + " are told apart by more than their bytes")
 			}

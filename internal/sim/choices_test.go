@@ -49,7 +49,7 @@ func (c choice) String() string {
 func parseChoice(text string) choice {
 	c := choice{what: text[0]}
 	if n, err := strconv.Atoi(text[1:]); err == nil {
-		c.arg = int8(n) //nolint:gosec // one digit
+		c.arg = int8(n)
 	}
 	return c
 }
@@ -91,13 +91,13 @@ func (s *small) choices() []choice {
 		if s.flight.scans[i].done {
 			what = hearsScan
 		}
-		out = append(out, choice{what, int8(i)}) //nolint:gosec // two at most
+		out = append(out, choice{what, int8(i)})
 	}
 	may(rises, !alive && s.mayRise())
 	for i := range s.plan.actors {
 		steps := s.plan.actors[i].steps
 		if at := s.place[i]; at < len(steps) && (steps[at].may == nil || steps[at].may(s, i)) {
-			out = append(out, choice{byActor, int8(i)}) //nolint:gosec // a few
+			out = append(out, choice{byActor, int8(i)})
 		}
 	}
 	may(crashes, alive && s.left.crashes > 0)

@@ -139,7 +139,7 @@ func (c *cloner) slice(t reflect.Type) owning {
 		v.Set(fresh)
 		if own != nil {
 			for i := range fresh.Len() {
-				own(unsafe.Add(fresh.UnsafePointer(), uintptr(i)*size), seen) //nolint:gosec // not negative
+				own(unsafe.Add(fresh.UnsafePointer(), uintptr(i)*size), seen)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ func walk(s *small, rng *rand.Rand, most int, each func(s *small, c choice) *sma
 func TestClonesAreAlone(t *testing.T) {
 	for _, p := range worlds() {
 		t.Run(p.name, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // dice
+			rng := rand.New(rand.NewPCG(1, 2))
 			for range 5 {
 				walk(newSmall(p, t), rng, 200, func(s *small, c choice) *small {
 					next := s.clone()
@@ -49,7 +49,7 @@ func TestClonesAreAlone(t *testing.T) {
 func TestClonesAreFaithful(t *testing.T) {
 	for _, p := range worlds() {
 		t.Run(p.name, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // dice
+			rng := rand.New(rand.NewPCG(3, 4))
 			for range 5 {
 				var path []choice
 				var last [16]byte

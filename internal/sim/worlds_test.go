@@ -104,6 +104,16 @@ func largeWorlds() []*plan {
 			budget: budget{ticks: 1},
 		},
 		{
+			name: "a leader that counts, for longer", shape: ledger, leaves: one, groups: ab, prepare: filled(bare(a, 2), counted(b, 1)),
+			actors: []actor{plain("the uncounted writer", bare(a, 1)), locking("the leader", pruned(0, true))},
+			budget: budget{ticks: 2},
+		},
+		{
+			name: "a leader that does not, for longer", shape: ledger, leaves: one, groups: ab, prepare: filled(bare(a, 2), counted(b, 1)),
+			actors: []actor{plain("the counting writer", counted(b, 1)), locking("the leader", pruned(0, false))},
+			budget: budget{ticks: 2},
+		},
+		{
 			name: "orphans beside a writer", shape: formNamed("striped"), leaves: one, groups: []terminal.Group{a, orphan()}, orphans: true,
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), prompted("somebody", poisoned(orphan(), 3))},
 		},
@@ -134,9 +144,14 @@ func smallWorlds() []*plan {
 			actors: []actor{plain("the uncounted writer", bare(a, 2), bare(b, 1))},
 		},
 		{
+			name: "start with slow scans", shape: ledger, leaves: one, groups: []terminal.Group{a},
+			actors: []actor{plain("the uncounted writer", bare(a, 2))},
+			budget: budget{ticks: 3}, swift: string([]byte{byStream, byWrite, hearsWrite, byMarker, hearsMarker}),
+		},
+		{
 			name: "uncounted", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
-			budget: budget{leaps: 2}, always: behind,
+			budget: budget{leaps: 2}, swift: string([]byte{hearsWrite, hearsMarker}), always: behind,
 		},
 		{
 			name: "one after the other", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
@@ -146,7 +161,7 @@ func smallWorlds() []*plan {
 		{
 			name: "a prune that nobody sees", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
 			actors: []actor{{name: "the old fleet", steps: slices.Concat(
-				prompted("", bare(a, 2)).steps, locking("", pruned(0, false)).steps)}},
+				plain("", bare(a, 2)).steps, locking("", pruned(0, false)).steps)}},
 			budget: budget{ticks: 12}, swift: swift,
 		},
 		{
@@ -160,13 +175,13 @@ func smallWorlds() []*plan {
 			budget: budget{ticks: 1},
 		},
 		{
-			name: "two slots", shape: ledger, leaves: two, groups: []terminal.Group{a, b, c}, prepare: filled(counted(b, 2), counted(a, 1)),
-			actors: []actor{plain("the uncounted writer", both(both(bare(a, 2), bare(b, -1)), bare(c, 1)))},
+			name: "two slots", shape: ledger, leaves: two, groups: []terminal.Group{a, b, c}, prepare: filled(counted(b, 2), counted(c, 2)),
+			actors: []actor{plain("the uncounted writer", both(both(bare(a, 2), bare(b, -1)), bare(c, -1)))},
 			budget: budget{ticks: 2},
 		},
 		{
 			name: "a leader that counts", shape: ledger, leaves: one, groups: ab, prepare: filled(bare(a, 2), counted(b, 1)),
-			actors: []actor{plain("the uncounted writer", bare(a, 1)), locking("the leader", pruned(0, true))},
+			actors: []actor{plain("the uncounted writer", bare(b, 1)), locking("the leader", pruned(0, true))},
 			budget: budget{ticks: 1},
 		},
 		{
@@ -180,7 +195,7 @@ func smallWorlds() []*plan {
 			budget: budget{ticks: 2},
 		},
 		{
-			name: "a migration", shape: ledger, leaves: one, groups: ab, prepare: filled(bare(a, 2), counted(b, 1)),
+			name: "a migration", shape: ledger, leaves: one, groups: ab, prepare: filled(bare(a, 2), counted(a, 1), counted(b, 1)),
 			actors: []actor{plain("the uncounted writer", bare(a, 1)), locking("the migration", migrated)},
 			budget: budget{ticks: 1}, rest: migrationsAreNotBlamed,
 		},
@@ -291,15 +306,15 @@ func filled(first ...transaction) func(s *small) {
 	}
 }
 
-// falsified has a daemon die, and somebody take a row out of the stored books of a group.
+// falsified has a daemon die, and somebody take two rows of three out of the stored books of a group.
 func falsified(g terminal.Group) func(s *small) {
 	return func(s *small) {
-		filled(bare(g, 2))(s)
+		filled(bare(g, 3))(s)
 		s.die()
 		cell := s.books[g]
 		cell = cell.Clone()
-		cell.Rows--
-		s.books[g], s.poison[g], s.poisoned = cell, -1, true
+		cell.Rows -= 2
+		s.books[g], s.poison[g], s.poisoned = cell, -2, true
 	}
 }
 
