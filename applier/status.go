@@ -39,8 +39,8 @@ func (t *Totals) count(e *decoder.Effect) {
 	}
 }
 
-// Plus is what was counted here and after before, up to now: totals of one Core, of two readings.
-func (t Totals) Plus(now, before Totals) Totals {
+// Add adds what one Core counted from one reading to another.
+func (t *Totals) Add(now, before *Totals) {
 	t.Transactions += now.Transactions - before.Transactions
 	t.Rows += now.Rows - before.Rows
 	t.Corrections += now.Corrections - before.Corrections
@@ -57,7 +57,6 @@ func (t Totals) Plus(now, before Totals) Totals {
 	t.Checkpoints += now.Checkpoints - before.Checkpoints
 	t.Trusted += now.Trusted - before.Trusted
 	t.Distrusted += now.Distrusted - before.Distrusted
-	return t
 }
 
 // Status is one reading of everything an operator may want to know of the Core.

@@ -14,6 +14,8 @@
 //   - Whatever keeps a session from beginning, a marker that nobody vouches for is cleared, as far as SQL reaches.
 //   - The process ends by itself when what is ours was removed where a lead was seen before, and for nothing else:
 //     who is asked to leave gives up the lead, and goes on if the one who asked dies.
+//   - Whoever looks on reads a View, which is never changed once it is published: nothing here waits for a reader, and without
+//     one (Options.Meter) none is made.
 //   - A refusal at the first start ends the process; after that it is logged and tried again, since
 //     an operator's mistake on the server must not need a restart here.
 //

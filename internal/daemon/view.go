@@ -169,7 +169,7 @@ func (s *session) showLead(now time.Time) {
 	if v.Slot.Name == "" { // not looked at yet
 		v.Slot.Name = s.slot
 	}
-	v.Totals = v.Totals.Plus(st.Totals, w.status.Totals)
+	v.Totals.Add(&st.Totals, &w.status.Totals)
 	w.tell(now, st, s.core.Drifts())
 	w.status, v.Status = st, &st
 	w.publish(now)

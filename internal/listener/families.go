@@ -14,6 +14,9 @@ import (
 const (
 	counter = prometheus.CounterValue
 	gauge   = prometheus.GaugeValue
+
+	queueLabel = "queue"
+	kindLabel  = "kind"
 )
 
 // families lists what is read from views, in the order of docs/metrics.md.
@@ -238,7 +241,7 @@ func queueFamilies() []family {
 	}
 	return []family{
 		{
-			"drift_rows", gauge, leading, []string{"queue"}, "By how much the counters of a queue are wrong at this moment: the sum over its groups.",
+			"drift_rows", gauge, leading, []string{queueLabel}, "By how much the counters of a queue are wrong at this moment: the sum over its groups.",
 			func(r *reading, add func(float64, ...string)) {
 				for _, q := range r.queues() {
 					add(float64(q.Drift), q.Name)
@@ -246,16 +249,16 @@ func queueFamilies() []family {
 			},
 		},
 		{
-			"uncounted_rows_total", counter, always, []string{"queue", "kind"},
+			"uncounted_rows_total", counter, always, []string{queueLabel, kindLabel},
 			"Rows by which writes drove counters wrong. rows and prune: a pre-#290 binary; counter: a clamp, a rebuild, a migration or a hand.",
 			uncounted(func(c daemon.Count) int64 { return c.Rows }),
 		},
 		{
-			"uncounted_transactions_total", counter, always, []string{"queue", "kind"}, "Transactions that drove counters wrong, likewise.",
+			"uncounted_transactions_total", counter, always, []string{queueLabel, kindLabel}, "Transactions that drove counters wrong, likewise.",
 			uncounted(func(c daemon.Count) int64 { return c.Transactions }),
 		},
 		{
-			"last_uncounted_write_timestamp_seconds", gauge, always, []string{"queue"}, "When a queue was written uncounted last, by the server's clock, as Unix time; left out: never.",
+			"last_uncounted_write_timestamp_seconds", gauge, always, []string{queueLabel}, "When a queue was written uncounted last, by the server's clock, as Unix time; left out: never.",
 			func(r *reading, add func(float64, ...string)) {
 				for _, q := range r.queues() {
 					if !q.Last.IsZero() {
