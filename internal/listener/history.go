@@ -144,10 +144,7 @@ func rates(now time.Time, samples []sample, read func(s *sample) int64) []float6
 }
 
 func bucket(now, at time.Time) int {
-	ago := now.Sub(at)
-	if ago < 0 {
-		ago = 0
-	}
+	ago := max(now.Sub(at), 0)
 	if ago >= span {
 		return -1
 	}

@@ -264,7 +264,7 @@ func slotText(v *daemon.View) string {
 
 // icon is a dot in the colour of the state, for the browser's tab.
 func icon(class string) template.URL {
-	colour := map[string]string{"good": "1a7f37", "bad": "cf222e", "calm": "6e7781"}[class]
+	colour := map[string]string{good: "1a7f37", bad: "cf222e", calm: "6e7781"}[class]
 	return template.URL("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E" + //nolint:gosec // constants only
 		"%3Ccircle cx='8' cy='8' r='7' fill='%23" + colour + "'/%3E%3C/svg%3E")
 }

@@ -123,7 +123,7 @@ func newSmall(p *plan, t tester) *small {
 func (s *small) clone() *small {
 	c, inner, w := *s, *s.sim, *s.world
 	c.sim, inner.world = &inner, &w
-	w.tables, inner.truth.tables = s.tables.clone(), s.truth.tables.clone()
+	w.tables, inner.truth.tables = s.tables.clone(), s.truth.clone()
 	w.generation, w.driftAt, w.done.bare = maps.Clone(w.generation), maps.Clone(w.driftAt), maps.Clone(w.done.bare)
 	w.open, w.wal, c.sent = slices.Clone(w.open), slices.Clip(w.wal), slices.Clip(c.sent)
 	inner.books, inner.history = maps.Clone(inner.books), maps.Clone(inner.history)
