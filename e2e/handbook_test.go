@@ -91,7 +91,7 @@ func TestHandbookSQL(t *testing.T) {
 			if b.Language != "sql" {
 				continue
 			}
-			for _, sql := range strings.Split(strings.Join(b.Lines, "\n"), ";") {
+			for sql := range strings.SplitSeq(strings.Join(b.Lines, "\n"), ";") {
 				if sql = strings.TrimSpace(sql); strings.HasPrefix(sql, "SELECT") && !strings.Contains(sql, handbook.Omission) {
 					_, err := e.pool.Exec(t.Context(), sql)
 					require.NoError(t, err, "%s: %s", p.Path, sql)
@@ -172,7 +172,7 @@ func (r *reader) environ() []string {
 // enter runs the lines of a block one after the other. A daemon goes on in the background; awa's migration is played.
 func (r *reader) enter(b handbook.Block) {
 	r.printed = nil
-	for _, line := range strings.Split(strings.ReplaceAll(strings.Join(b.Lines, "\n"), "\\\n", " "), "\n") {
+	for line := range strings.SplitSeq(strings.ReplaceAll(strings.Join(b.Lines, "\n"), "\\\n", " "), "\n") {
 		line, _, _ = strings.Cut(line, " # ")
 		line = strings.TrimSpace(line)
 		if after, ok := strings.CutPrefix(line, "awa migrate"); ok {

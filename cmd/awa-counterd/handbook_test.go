@@ -182,7 +182,7 @@ var (
 
 // Every page that the code cites is there, and every section of it.
 func TestHandbookCitations(t *testing.T) {
-	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" {
 			return err
 		}
@@ -337,7 +337,7 @@ func TestHandbookExplainsEveryMessage(t *testing.T) {
 	require.Greater(t, len(all), 80, "the messages are not found any more")
 	var missing []string
 	for _, m := range all {
-		for _, piece := range strings.Split(m.text, "…") {
+		for piece := range strings.SplitSeq(m.text, "…") {
 			piece = strings.Join(strings.Fields(strings.Trim(piece, " ,:;()")), " ")
 			if len(piece) < 9 {
 				continue
