@@ -150,7 +150,7 @@ func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
 	}
 	ended, end := context.WithCancel(context.WithoutCancel(ctx)) // it is answered while the daemon stops as well
 	var works sync.WaitGroup
-	works.Go(func() { server.Run(ended) }) //nolint:contextcheck // see above
+	works.Go(func() { server.Run(ended) })
 	err = d.Run(ctx)
 	end()
 	works.Wait()

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -51,9 +52,7 @@ func TestViewCountsFromItsOwnStart(t *testing.T) {
 	w.begin(now)
 	old := written(now.Add(-48*time.Hour), map[string]int64{"old": 500})
 	late := written(now.Add(-time.Hour), map[string]int64{"late": 70})
-	for s, u := range late.Uncounted {
-		old.Uncounted[s] = u
-	}
+	maps.Copy(old.Uncounted, late.Uncounted)
 	w.status = old
 	w.hear(now, old, nil)
 	require.Equal(t, Count{-1, -1}, w.count("old"), "too long ago to be told")

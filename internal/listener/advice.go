@@ -8,9 +8,16 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
 
+// The classes of what is shown, for the colours; each comes with a word that says the same.
+const (
+	good = "good"
+	bad  = "bad"
+	calm = "calm" // neither
+)
+
 // verdict is what a person sees first.
 type verdict struct {
-	Class  string // good, bad, calm (neither), for the colours
+	Class  string
 	Word   string // in capitals on the page
 	Why    string
 	Impact string // what it means for awa
@@ -24,23 +31,23 @@ func (r *reading) verdict(st *survey.Status) verdict {
 		return r.standbyVerdict(st)
 	case reason == "":
 		return verdict{
-			Class: "good", Word: "Trusted", Why: "The marker is set since " + survey.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + ", and the books vouch for it.",
+			Class: good, Word: "Trusted", Why: "The marker was set " + survey.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + " ago, and the books vouch for it.",
 			Impact: "awa's readers use the counters.", Do: "Nothing.",
 		}
 	case reason == string(applier.DoubtOff), reason == string(applier.DoubtNoMarker):
 		return verdict{
-			Class: "calm", Word: "Not marked", Why: upper(r.why()) + ". The counters are kept right all the same.",
+			Class: calm, Word: "Not marked", Why: upper(r.why()) + ". The counters are kept right all the same.",
 			Impact: "awa's readers are not told that they may use the counters.", Do: "Nothing.",
 		}
 	}
 	v := verdict{
-		Class: "bad", Word: "Not trusted", Why: upper(r.why()) + ".", Do: advice(reason),
+		Class: bad, Word: "Not trusted", Why: upper(r.why()) + ".", Do: advice(reason),
 		Impact: "awa's readers scan the rows instead of the counters: slower, and right.",
 	}
 	if r.Status == nil {
 		v.Word = "Not working"
 		if r.Phase != daemon.Failing {
-			v.Class, v.Word = "calm", "Not yet"
+			v.Class, v.Word = calm, "Not yet"
 		}
 	}
 	if marked := st != nil && st.MarkerSet && r.Status == nil; marked {
@@ -51,9 +58,9 @@ func (r *reading) verdict(st *survey.Status) verdict {
 }
 
 func (r *reading) standbyVerdict(st *survey.Status) verdict {
-	v := verdict{Class: "calm", Word: "Standing by", Why: "Another instance leads: " + r.leader() + ".", Do: "Nothing here. Look at the leader's page."}
+	v := verdict{Class: calm, Word: "Standing by", Why: "Another instance leads: " + r.leader() + ".", Do: "Nothing here. Look at the leader's page."}
 	if r.Leader != nil && r.Leader.Instance != "" && r.heartbeat() > r.Leader.Silent() {
-		v.Class, v.Word = "bad", "Leader silent"
+		v.Class, v.Word = bad, "Leader silent"
 		v.Why = "The leader does not answer: " + r.leader() + "."
 		v.Do = "Look at its machine. This daemon takes over by itself when the leader's lock is free, or 15 s after its last sign of life."
 	}

@@ -31,7 +31,8 @@ func families() []family {
 func roles() []family {
 	return []family{
 		{
-			"role", gauge, always, []string{"role"},
+			"role", gauge, always,
+			[]string{"role"},
 			"1 for what the daemon is at: leading, standby, starting, waiting (for awa's migration) or failing (between two sessions); 0 for the others.",
 			func(r *reading, add func(float64, ...string)) {
 				for _, p := range daemon.Phases() {
@@ -73,7 +74,9 @@ func trusts() []family {
 			func(r *reading, add func(float64, ...string)) { add(bit(r.doubt() == "")) },
 		},
 		{
-			"untrusted", gauge, active, []string{"reason"}, "1 for the reason why readers cannot trust the counters; 0 for the others, and for all while they can.",
+			"untrusted", gauge, active,
+			[]string{"reason"},
+			"1 for the reason why readers cannot trust the counters; 0 for the others, and for all while they can.",
 			func(r *reading, add func(float64, ...string)) {
 				now := r.doubt()
 				for _, reason := range reasons() {
@@ -82,7 +85,9 @@ func trusts() []family {
 			},
 		},
 		{
-			"marker_changes_total", counter, always, []string{"to"}, "How often the trust marker was set and cleared.",
+			"marker_changes_total", counter, always,
+			[]string{"to"},
+			"How often the trust marker was set and cleared.",
 			func(r *reading, add func(float64, ...string)) {
 				add(float64(r.Totals.Trusted), "set")
 				add(float64(r.Totals.Distrusted), "cleared")
@@ -167,7 +172,9 @@ func books() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Status.Journal)) },
 		},
 		{
-			"audits_total", counter, always, []string{"result"}, "Slots compared with a scan. One that disagreed was taken over from the scan; that should never be.",
+			"audits_total", counter, always,
+			[]string{"result"},
+			"Slots compared with a scan. One that disagreed was taken over from the scan; that should never be.",
 			func(r *reading, add func(float64, ...string)) {
 				add(float64(r.Totals.AuditsAgreed), "agreed")
 				add(float64(r.Totals.AuditsDisagreed), "disagreed")
@@ -241,7 +248,9 @@ func queueFamilies() []family {
 	}
 	return []family{
 		{
-			"drift_rows", gauge, leading, []string{queueLabel}, "By how much the counters of a queue are wrong at this moment: the sum over its groups.",
+			"drift_rows", gauge, leading,
+			[]string{queueLabel},
+			"By how much the counters of a queue are wrong at this moment: the sum over its groups.",
 			func(r *reading, add func(float64, ...string)) {
 				for _, q := range r.queues() {
 					add(float64(q.Drift), q.Name)
@@ -249,16 +258,21 @@ func queueFamilies() []family {
 			},
 		},
 		{
-			"uncounted_rows_total", counter, always, []string{queueLabel, kindLabel},
+			"uncounted_rows_total", counter, always,
+			[]string{queueLabel, kindLabel},
 			"Rows by which writes drove counters wrong. rows and prune: a pre-#290 binary; counter: a clamp, a rebuild, a migration or a hand.",
 			uncounted(func(c daemon.Count) int64 { return c.Rows }),
 		},
 		{
-			"uncounted_transactions_total", counter, always, []string{queueLabel, kindLabel}, "Transactions that drove counters wrong, likewise.",
+			"uncounted_transactions_total", counter, always,
+			[]string{queueLabel, kindLabel},
+			"Transactions that drove counters wrong, likewise.",
 			uncounted(func(c daemon.Count) int64 { return c.Transactions }),
 		},
 		{
-			"last_uncounted_write_timestamp_seconds", gauge, always, []string{queueLabel}, "When a queue was written uncounted last, by the server's clock, as Unix time; left out: never.",
+			"last_uncounted_write_timestamp_seconds", gauge, always,
+			[]string{queueLabel},
+			"When a queue was written uncounted last, by the server's clock, as Unix time; left out: never.",
 			func(r *reading, add func(float64, ...string)) {
 				for _, q := range r.queues() {
 					if !q.Last.IsZero() {
@@ -289,7 +303,9 @@ func ours() []family {
 			func(r *reading, add func(float64, ...string)) { _, shut := r.conns.count(); add(float64(shut)) },
 		},
 		{
-			"build_info", gauge, always, []string{"version", "revision", "goversion"}, "1; what this is.",
+			"build_info", gauge, always,
+			[]string{"version", "revision", "goversion"},
+			"1; what this is.",
 			func(r *reading, add func(float64, ...string)) {
 				add(1, r.config.Version, r.config.Revision, runtime.Version())
 			},

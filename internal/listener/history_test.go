@@ -67,8 +67,11 @@ func TestSeries(t *testing.T) {
 func TestStrip(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	samples := []sample{
-		{at: now.Add(-2 * time.Minute), trust: trusted}, {at: now.Add(-65 * time.Second), trust: untrusted}, {at: now.Add(-61 * time.Second), trust: trusted},
-		{at: now.Add(-40 * time.Second), trust: trusted}, {at: now, trust: trusted},
+		{at: now.Add(-2 * time.Minute), trust: trusted},
+		{at: now.Add(-65 * time.Second), trust: untrusted},
+		{at: now.Add(-61 * time.Second), trust: trusted},
+		{at: now.Add(-40 * time.Second), trust: trusted},
+		{at: now, trust: trusted},
 	}
 	s := newStrip(now, samples)
 	width := 0

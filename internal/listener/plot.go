@@ -115,9 +115,9 @@ func newStrip(now time.Time, samples []sample) strip {
 func (t trustState) class() string {
 	switch t {
 	case trusted:
-		return "good"
+		return good
 	case untrusted:
-		return "bad"
+		return bad
 	case unknown:
 	}
 	return "none"
