@@ -54,6 +54,7 @@ type tile struct {
 type row struct {
 	Name             string
 	Drift            string
+	Hot              bool
 	DriftPlot        plot
 	Uncounted        string // since the process started
 	Rate             string // rows/s
@@ -220,7 +221,10 @@ func (r *reading) rows(samples []sample) (out []row, more int) {
 			}), count),
 			RatePlot: newPlot("uncounted writes on "+q.Name, rate, perSecond),
 		}
-		n.Uncounted = count(float64(n.uncounted))
+		n.Uncounted, n.Hot = count(float64(n.uncounted)), q.Drift != 0
+		if r.Status == nil { // it led once
+			n.Drift, n.Rate = "–", "–"
+		}
 		if !q.Last.IsZero() {
 			n.Last = survey.Ago(max(0, server.Sub(q.Last).Seconds())) + " ago"
 		}
