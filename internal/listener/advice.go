@@ -92,7 +92,8 @@ func advice(reason string) string {
 	case string(applier.DoubtOpen):
 		return "Wait for these transactions to end, or end them: see pg_stat_activity.xact_start and pg_prepared_xacts."
 	case string(applier.DoubtLag):
-		return "See whether the server or this machine is saturated, or one huge transaction is on its way. It catches up by itself."
+		return "See whether the server or this machine is saturated, or one huge transaction is on its way; it catches up by itself. " +
+			"If drift grows as well, somebody holds counter rows locked: see pg_locks on queue_terminal_live_counts."
 	case string(applier.DoubtDrift):
 		return "Somebody holds a counter row locked: see pg_locks on queue_terminal_live_counts. If nobody does, awa-counterd doctor looks for triggers."
 	case string(applier.DoubtHidden):
