@@ -172,8 +172,8 @@ func TestListener(t *testing.T) {
 
 	leader.signal(stopped)
 	t.Cleanup(func() { leader.signal(resumed) })
-	_, _, err := first.try("/healthz")
-	require.True(t, os.IsTimeout(err), "a process that is stopped does not answer: %v", err)
+	require.Eventually(t, func() bool { _, _, err := first.try("/healthz"); return os.IsTimeout(err) }, 10*time.Second, 10*time.Millisecond,
+		"a process that is stopped does not answer")
 	require.Eventually(t, func() bool { _, body := second.get("/"); return strings.Contains(body, "Leader silent") }, 10*time.Second, 100*time.Millisecond)
 	second.becomes(true, "leading", 40*time.Second)
 	leader.signal(resumed)
@@ -240,10 +240,14 @@ func TestListenerWithoutADatabase(t *testing.T) {
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
 	_, err = admin.Exec(t.Context(), `alter database `+e.db+` allow_connections false`)
 	require.NoError(t, err)
-	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name like 'awa-counterd%'`)
-	require.Eventually(t, func() bool { _, r := w.ready(); return r.Role == "failing" }, 10*time.Second, 10*time.Millisecond)
-	_, body := w.get("/readyz")
-	require.Contains(t, body, "not currently accepting connections")
+	_, err = admin.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'awa-counterd%'`, e.db)
+	require.NoError(t, err)
+	var body string
+	require.Eventually(t, func() bool {
+		_, body = w.get("/readyz")
+		return strings.Contains(body, "not currently accepting connections")
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Contains(t, body, `"role": "failing"`)
 	_, page := w.get("/")
 	require.Contains(t, page, "Not working")
 	require.Contains(t, page, "not currently accepting connections")

@@ -27,7 +27,7 @@ func TestHelp(t *testing.T) {
 	require.Zero(t, code)
 	for _, flag := range []string{
 		"database-url", "schema", "slot", "publication", "trust", "quiet-period", "max-staleness", "flush-interval",
-		"checkpoint-interval", "audit-interval", "log-format", "log-level",
+		"checkpoint-interval", "audit-interval", "log-format", "log-level", "listen", "pprof",
 	} {
 		require.Contains(t, out, "--"+flag)
 	}
@@ -47,6 +47,9 @@ func TestWrongUsage(t *testing.T) {
 		"must be one of":                {"run", "--trust", "maybe"},
 		"--max-staleness=1ms is out of": {"run", "--max-staleness", "1ms"},
 		"use at most a quarter":         {"run", "--flush-interval", "900ms"},
+		"--pprof needs --listen":        {"run", "--pprof"},
+		"has no port from 0 to 65535":   {"run", "--listen", "localhost"},
+		"is no address":                 {"run", "--listen", "::1"},
 	} {
 		code, out, errs := run(args...)
 		require.Equal(t, exitUsage, code, errs)

@@ -1,6 +1,6 @@
 // Command look takes pictures of the daemon's page: a throwaway PostgreSQL, a mixed fleet, a leader and a standby with --listen,
 // trust lost because somebody holds our counter rows, and won back. It needs Chromium, and leaves a PNG of each state in light and
-// dark, and one without JavaScript.
+// dark, and narrow.
 package main
 
 import (
@@ -202,7 +202,7 @@ func (s *shown) readyz(ctx context.Context, answer any) error {
 	return nil
 }
 
-// take takes a state in light, in dark, narrow, and without JavaScript.
+// take takes a state in light, in dark, and narrow.
 func (l *look) take(ctx context.Context, s *shown, state string) error {
 	for _, v := range []struct {
 		name, size string
@@ -210,13 +210,16 @@ func (l *look) take(ctx context.Context, s *shown, state string) error {
 	}{
 		{"light", "1280,1180", []string{"--blink-settings=preferredColorScheme=1"}},
 		{"dark", "1280,1180", []string{"--blink-settings=preferredColorScheme=0"}},
-		{"narrow", "500,1700", []string{"--blink-settings=preferredColorScheme=1,scriptEnabled=false"}},
+		{"narrow", "500,1700", []string{"--blink-settings=preferredColorScheme=1"}},
 	} {
 		file := filepath.Join(l.out, state+"-"+v.name+".png")
 		args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--screenshot=" + file, "--window-size=" + v.size}, v.flags...)
 		cmd := exec.CommandContext(ctx, l.chromium, append(args, s.base)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", file, err, out)
+		}
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("the browser took no picture: %w", err)
 		}
 		fmt.Println(file)
 	}

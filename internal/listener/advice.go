@@ -8,16 +8,16 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
 
-// The classes of a verdict, as page.html has colours for them.
+// The classes of what is shown, for the colours; each comes with a word that says the same.
 const (
 	good = "good"
 	bad  = "bad"
-	calm = "calm"
+	calm = "calm" // neither
 )
 
 // verdict is what a person sees first.
 type verdict struct {
-	Class  string // good, bad, calm (neither), for the colours
+	Class  string
 	Word   string // in capitals on the page
 	Why    string
 	Impact string // what it means for awa
@@ -31,7 +31,7 @@ func (r *reading) verdict(st *survey.Status) verdict {
 		return r.standbyVerdict(st)
 	case reason == "":
 		return verdict{
-			Class: good, Word: "Trusted", Why: "The marker is set since " + survey.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + ", and the books vouch for it.",
+			Class: good, Word: "Trusted", Why: "The marker was set " + survey.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + " ago, and the books vouch for it.",
 			Impact: "awa's readers use the counters.", Do: "Nothing.",
 		}
 	case reason == string(applier.DoubtOff), reason == string(applier.DoubtNoMarker):
@@ -92,7 +92,8 @@ func advice(reason string) string {
 	case string(applier.DoubtOpen):
 		return "Wait for these transactions to end, or end them: see pg_stat_activity.xact_start and pg_prepared_xacts."
 	case string(applier.DoubtLag):
-		return "See whether the server or this machine is saturated, or one huge transaction is on its way. It catches up by itself."
+		return "See whether the server or this machine is saturated, or one huge transaction is on its way; it catches up by itself. " +
+			"If drift grows as well, somebody holds counter rows locked: see pg_locks on queue_terminal_live_counts."
 	case string(applier.DoubtDrift):
 		return "Somebody holds a counter row locked: see pg_locks on queue_terminal_live_counts. If nobody does, awa-counterd doctor looks for triggers."
 	case string(applier.DoubtHidden):

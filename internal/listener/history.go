@@ -20,7 +20,7 @@ type trustState uint8
 
 const (
 	unknown   trustState = iota // nobody here leads
-	untrusted                   // somebody here leads, or ought to
+	untrusted                   // somebody here leads, or did before a fault
 	trusted
 )
 
@@ -64,11 +64,19 @@ func (h *history) run(ctx context.Context, source Source) {
 }
 
 func (h *history) take(now time.Time, v *daemon.View) {
+	s := newSample(now, v)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.samples[h.taken%mostSamples] = s
+	h.taken++
+}
+
+func newSample(now time.Time, v *daemon.View) sample {
 	s := sample{at: now, lag: -1, retained: -1}
 	switch {
 	case v.Vouches():
 		s.trust = trusted
-	case v.Phase != daemon.Standby:
+	case v.Phase == daemon.Leading, v.Phase == daemon.Failing:
 		s.trust = untrusted
 	}
 	if v.Status != nil {
@@ -78,10 +86,7 @@ func (h *history) take(now time.Time, v *daemon.View) {
 		s.queues = append(s.queues, sampled(q))
 	}
 	s.rest = sampled(v.Rest)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.samples[h.taken%mostSamples] = s
-	h.taken++
+	return s
 }
 
 // sampled sums the kinds that old binaries are known by.
@@ -110,6 +115,9 @@ const buckets = 120
 // gap marks a bucket of which nothing is known.
 const gap = -1
 
+// known reports whether somebody here led: else what it says of drift and writes is no figure.
+func (s *sample) known() bool { return s.lag >= 0 }
+
 // series makes points of what read yields of each sample, the highest of each bucket, the newest bucket last. A negative
 // value is unknown.
 func series(now time.Time, samples []sample, read func(s *sample) float64) []float64 {
@@ -126,17 +134,20 @@ func series(now time.Time, samples []sample, read func(s *sample) float64) []flo
 	return out
 }
 
+// shortest is the shortest time that a rate is taken over.
+const shortest = sampleEvery / 2
+
 // rates makes points of a counter that read yields of each sample: how much it grew a second, the highest of each bucket.
 func rates(now time.Time, samples []sample, read func(s *sample) int64) []float64 {
 	i := -1
 	return series(now, samples, func(s *sample) float64 {
 		i++
-		if i == 0 {
+		if i == 0 || !s.known() {
 			return gap
 		}
 		before := &samples[i-1]
 		since := s.at.Sub(before.at).Seconds()
-		if since <= 0 {
+		if since < shortest.Seconds() {
 			return gap
 		}
 		return max(0, float64(read(s)-read(before))/since)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -37,6 +38,7 @@ type page struct {
 	Tiles  []tile
 	Queues []row
 	More   int // queues that there is no room for
+	None   string
 	Facts  []fact
 	At     string
 }
@@ -52,6 +54,7 @@ type tile struct {
 type row struct {
 	Name             string
 	Drift            string
+	Hot              bool
 	DriftPlot        plot
 	Uncounted        string // since the process started
 	Rate             string // rows/s
@@ -106,7 +109,7 @@ func (p *pages) render(st *survey.Status, unread error) (body, csp string, err e
 		return p.body, p.csp, nil
 	}
 	r := p.server.reading()
-	pg := r.page(st, unread, p.server.history.last(r.now))
+	pg := r.page(st, unread, append(p.server.history.last(r.now), newSample(r.now, r.View)))
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
 		return "", "", fmt.Errorf("make a nonce: %w", err)
@@ -130,20 +133,25 @@ func (r *reading) page(st *survey.Status, unread error, samples []sample) *page 
 		p.Title += " on " + r.Schema
 	}
 	p.Icon = icon(v.Class)
-	p.Next = "not known: the database has not been read yet"
 	switch {
 	case st != nil:
 		p.Next = st.Next
-	case unread != nil:
+	case unread == nil, errors.Is(unread, errNotRead):
+		p.Next = "not known yet: the database is being read"
+	default:
 		p.Next = "not known: " + unread.Error()
 	}
-	p.Tiles = r.tiles(samples)
+	p.Tiles = r.tiles(st, samples)
 	p.Queues, p.More = r.rows(samples)
+	p.None = "none"
+	if r.Phase == daemon.Standby {
+		p.None = "none: a standby does not read the stream; the leader's page has them"
+	}
 	p.Facts = r.facts(st)
 	return p
 }
 
-func (r *reading) tiles(samples []sample) []tile {
+func (r *reading) tiles(st *survey.Status, samples []sample) []tile {
 	sum := func(read func(queueSample) int64) func(s *sample) int64 {
 		return func(s *sample) int64 {
 			n := read(s.rest)
@@ -159,16 +167,21 @@ func (r *reading) tiles(samples []sample) []tile {
 		{Name: "Lag", Value: "–", Plot: newPlot("lag", series(r.now, samples, func(s *sample) float64 { return float64(s.lag) }), seconds)},
 		{Name: "Retained WAL", Value: "–", Plot: newPlot("retained WAL", series(r.now, samples, func(s *sample) float64 { return float64(s.retained) }), bytes)},
 		{Name: "Drift", Value: "–", Note: "rows, to be corrected", Plot: newPlot("drift", series(r.now, samples, func(s *sample) float64 {
-			if s.lag < 0 {
+			if !s.known() {
 				return gap
 			}
 			return float64(drift(s))
 		}), count)},
-		{Name: "Uncounted writes", Value: perSecond(newest(rate)), Note: "rows, by pre-#290 binaries", Plot: newPlot("uncounted writes", rate, perSecond)},
+		{Name: "Uncounted writes", Value: "–", Note: "rows, by pre-#290 binaries", Plot: newPlot("uncounted writes", rate, perSecond)},
 	}
 	if r.Status == nil {
+		if r.Phase == daemon.Standby && st != nil && st.Slot != nil {
+			out[0].Value, out[0].Note = bytes(float64(st.Slot.Lag)), "the leader's, as the server has it"
+			out[1].Value, out[1].Note = bytes(float64(st.Slot.Retained)), "the leader's"
+		}
 		return out
 	}
+	out[3].Value = perSecond(newest(rate))
 	out[0].Value = seconds(r.Lag(r.now).Seconds())
 	out[0].Note, out[0].Bad = fmt.Sprintf("of %s allowed", r.config.Bound), r.Lag(r.now) > r.config.Bound/2
 	out[1].Value = bytes(float64(r.Slot.Retained))
@@ -201,14 +214,17 @@ func (r *reading) rows(samples []sample) (out []row, more int) {
 			Name: q.Name, Drift: count(float64(q.Drift)), Rate: perSecond(newest(rate)), Last: "never",
 			drift: q.Drift, uncounted: sampled(q).uncounted, active: slices.Max(rate),
 			DriftPlot: newPlot("drift of "+q.Name, series(r.now, samples, func(s *sample) float64 {
-				if s.lag < 0 {
+				if !s.known() {
 					return gap
 				}
 				return float64(s.queue(i).drift)
 			}), count),
 			RatePlot: newPlot("uncounted writes on "+q.Name, rate, perSecond),
 		}
-		n.Uncounted = count(float64(n.uncounted))
+		n.Uncounted, n.Hot = count(float64(n.uncounted)), q.Drift != 0
+		if r.Status == nil { // it led once
+			n.Drift, n.Rate = "–", "–"
+		}
 		if !q.Last.IsZero() {
 			n.Last = survey.Ago(max(0, server.Sub(q.Last).Seconds())) + " ago"
 		}

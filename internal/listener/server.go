@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/http/pprof" // it registers itself on the default mux, which is served nowhere
+	"net/http/pprof" // it registers itself on the default mux as well, which is served nowhere
 	"sync"
 	"time"
 

@@ -36,10 +36,10 @@ type surveys struct {
 }
 
 func newSurveys(read func(context.Context, bool) (*survey.Status, error)) *surveys {
-	return &surveys{ctx: context.Background(), read: read, err: errNotAsked}
+	return &surveys{ctx: context.Background(), read: read, err: errNotRead}
 }
 
-var errNotAsked = errors.New("the database was not asked yet")
+var errNotRead = errors.New("the database is being read")
 
 // get returns the newest reading, when it was taken, and why there is no newer one. It waits a moment for one.
 func (s *surveys) get(ctx context.Context, fresh bool) (*survey.Status, time.Time, error) {

@@ -154,7 +154,7 @@ func TestStatusWithoutADatabase(t *testing.T) {
 		began := time.Now()
 		st, _, err := s.get(t.Context(), false)
 		require.Nil(t, st)
-		require.ErrorIs(t, err, errNotAsked)
+		require.ErrorIs(t, err, errNotRead)
 		require.Equal(t, firstWait, time.Since(began))
 		s.wait()
 		require.Equal(t, surveyWithin, time.Since(began))
