@@ -281,7 +281,7 @@ func (s *small) check() {
 		require.Fail(s.t, s.at("the books were found wrong: %d audits, %d rescans, %d prunes", st.AuditMismatches, st.Rescans, st.PruneMismatches))
 	}
 	s.core.Notices()
-	if s.flight.marker == nil { // else it is being cleared, perhaps
+	if f := s.flight.marker; f == nil || f.cmd.Set { // else it is being cleared
 		s.checkHonest()
 	}
 }
