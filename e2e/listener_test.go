@@ -310,13 +310,9 @@ func TestListenerUnderSiege(t *testing.T) {
 	t.Logf("%d pages were answered meanwhile", n)
 }
 
-// An address that cannot be had ends the start, before anything is connected to.
+// An address that is none ends the start, before anything is connected to.
 func TestListenerRefusals(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = taken.Close() })
 	for want, args := range map[string][]string{
-		"address already in use": {"--listen", taken.Addr().String()},
 		"--pprof needs --listen": {"--pprof"},
 		"has no port":            {"--listen", "nowhere"},
 	} {
@@ -324,4 +320,25 @@ func TestListenerRefusals(t *testing.T) {
 		require.NotZero(t, d.wait(5*time.Second))
 		require.Contains(t, d.text(), want)
 	}
+}
+
+// A port that somebody else has keeps nobody from keeping the counters right; once it is free, it is listened there.
+func TestListenerWaitsForItsPort(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = taken.Close() })
+	d := start(t, nil, "run", "--database-url", server.URL(cluster.Superuser, planted, e.db), "--listen", taken.Addr().String())
+	require.Contains(t, d.logged("cannot listen: there is no page and there are no metrics, the counters are kept right all the same; trying again; "+
+		"free the address, or restart with another --listen", 10*time.Second)["error"], "address already in use")
+	d.logged("trust: marker set", 15*time.Second)
+	e.insertAt(1, "email", 5, false)
+	e.balanced(3 * time.Second)
+	e.marker(true, 0)
+	require.NoError(t, taken.Close())
+	base, _ := d.logged("listening", 10*time.Second)["url"].(string)
+	w := &web{t: t, base: base, client: &http.Client{Timeout: 3 * time.Second}}
+	w.becomes(true, "leading", 10*time.Second)
+	require.Equal(t, 1, strings.Count(d.text(), "cannot listen"))
+	require.Zero(t, d.stop())
 }

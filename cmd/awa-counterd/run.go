@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/belongings"
@@ -128,29 +129,33 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 	return r.listened(ctx, opts)
 }
 
-// listened runs the daemon with a listener beside it, for as long as the daemon runs.
+// listened runs the daemon with a listener beside it, for as long as the daemon runs. The daemon does not wait for it: whether
+// the address can be had is nothing to the counters.
 func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
 	address, err := listener.ParseAddress(r.Listen)
 	if err != nil {
 		return &usageError{"--listen: " + err.Error()}
 	}
-	l, err := listener.Listen(ctx, address)
-	if err != nil {
-		return err
-	}
 	meter := listener.NewMeter()
 	opts.Meter = meter
 	d := daemon.New(opts)
-	server, err := listener.New(l, d, meter, listener.Config{
-		Version: version(), Revision: revision(), Bound: r.MaxStaleness, QuietPeriod: r.QuietPeriod, MaxRetained: opts.MaxRetained,
-		Pprof: r.Pprof, Survey: r.survey, Log: opts.Log,
-	})
-	if err != nil {
-		return err
-	}
 	ended, end := context.WithCancel(context.WithoutCancel(ctx)) // it is answered while the daemon stops as well
 	var works sync.WaitGroup
-	works.Go(func() { server.Run(ended) })
+	works.Go(func() {
+		l, err := listener.Listen(ended, address, listener.BindEvery, opts.Log)
+		if err != nil {
+			return // the daemon has ended
+		}
+		server, err := listener.New(l, d, meter, listener.Config{
+			Version: version(), Revision: revision(), Bound: r.MaxStaleness, QuietPeriod: r.QuietPeriod, MaxRetained: opts.MaxRetained,
+			Pprof: r.Pprof, Survey: r.survey, Log: opts.Log,
+		})
+		if err != nil { // the page that is built in cannot be read
+			opts.Log.Error("the listener has failed; metrics and page are gone, the counters are kept right all the same", zap.Error(err))
+			return
+		}
+		server.Run(ended)
+	})
 	err = d.Run(ctx)
 	end()
 	works.Wait()

@@ -7,6 +7,9 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
+
+	"go.uber.org/zap"
 )
 
 // loopback is what a port without a host is bound to. Go's own rule, all interfaces, is one that nobody should get by
@@ -32,13 +35,31 @@ func ParseAddress(value string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// Listen opens an address that ParseAddress returned.
-func Listen(ctx context.Context, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w; give another --listen, or leave it out", address, err)
+// BindEvery is the time between two tries of Listen in a running daemon.
+const BindEvery = 3 * time.Second
+
+// Listen opens an address that ParseAddress returned. While it cannot be had it tries again, every so often, until ctx ends,
+// and returns the error of ctx then: somebody else's socket is no reason to leave the counters alone. The first failure is
+// logged.
+func Listen(ctx context.Context, address string, every time.Duration, log *zap.Logger) (net.Listener, error) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for told := false; ; {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err == nil {
+			return l, nil
+		}
+		if !told && ctx.Err() == nil {
+			told = true
+			log.Error("cannot listen: there is no page and there are no metrics, the counters are kept right all the same; trying again; "+
+				"free the address, or restart with another --listen", zap.String("address", address), zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("listen on %s: %w", address, ctx.Err())
+		case <-tick.C:
+		}
 	}
-	return l, nil
 }
 
 // isLoopback reports whether only this machine reaches an address.

@@ -1,11 +1,16 @@
 package listener
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // A port by itself is bound to loopback; all interfaces have to be asked for.
@@ -34,4 +39,36 @@ func TestKnownHosts(t *testing.T) {
 	for address, want := range map[string]bool{"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "[::ffff:127.0.0.1]:1": true, "0.0.0.0:1": false, "[::]:1": false, "10.0.0.1:1": false} {
 		require.Equal(t, want, isLoopback(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))), address)
 	}
+}
+
+// An address that somebody else has is tried again until it is free; that is logged once.
+func TestListenWaitsForTheAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	core, logs := observer.New(zap.InfoLevel)
+	tries := make(chan struct{}, 100)
+	log := zap.New(core, zap.Hooks(func(zapcore.Entry) error { tries <- struct{}{}; return nil }))
+	got := make(chan net.Listener, 1)
+	go func() {
+		l, _ := Listen(t.Context(), taken.Addr().String(), time.Millisecond, log)
+		got <- l
+	}()
+	<-tries
+	require.Equal(t, zap.ErrorLevel, logs.All()[0].Level)
+	require.Contains(t, logs.All()[0].ContextMap()["error"], "address already in use")
+	select {
+	case <-got:
+		t.Fatal("two have one address")
+	case <-time.After(50 * time.Millisecond): // some dozens of tries
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = Listen(ctx, taken.Addr().String(), time.Hour, log)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, taken.Close())
+	l := <-got
+	require.NotNil(t, l)
+	require.NoError(t, l.Close())
+	require.Equal(t, 1, logs.Len())
 }

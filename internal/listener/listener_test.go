@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
@@ -107,7 +108,7 @@ func newRig(t *testing.T, v *daemon.View, change ...func(*Config)) *rig {
 	for _, f := range change {
 		f(&c)
 	}
-	l, err := Listen(t.Context(), "127.0.0.1:0")
+	l, err := Listen(t.Context(), "127.0.0.1:0", time.Second, zap.NewNop())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	server, err := New(l, s, NewMeter(), c)
