@@ -10,58 +10,57 @@ import (
 
 // conns bounds the connections of a server. When there are too many, the one goes that has been without a whole request for
 // longest, so that whoever opens a great many, and says nothing or never comes to an end, keeps nobody out; when all are being
-// answered, the new one goes.
+// answered, the one that has been for longest: a new one may be a probe.
 type conns struct {
 	net.Listener
 	most int
 
 	mu   sync.Mutex
-	open map[net.Conn]time.Time // since when no request is answered; zero while one is
+	open map[net.Conn]held
 	shut int64                  // how many were closed for want of room
 }
 
+// held is what a connection is at.
+type held struct {
+	answered bool // a whole request is being answered
+	since    time.Time
+}
+
 func newConns(l net.Listener, most int) *conns {
-	return &conns{Listener: l, most: most, open: make(map[net.Conn]time.Time, most)}
+	return &conns{Listener: l, most: most, open: make(map[net.Conn]held, most)}
 }
 
 // Accept implements net.Listener.
 func (c *conns) Accept() (net.Conn, error) {
-	for {
-		conn, err := c.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c.admit(conn) {
-			return conn, nil
-		}
-		_ = conn.Close()
+	conn, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	c.admit(conn)
+	return conn, nil
 }
 
-func (c *conns) admit(conn net.Conn) bool {
+func (c *conns) admit(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.open) >= c.most {
 		c.shut++
-		oldest := c.idlest()
-		if oldest == nil {
-			return false
-		}
-		delete(c.open, oldest)
-		_ = oldest.Close()
+		goes := c.leastNeeded()
+		delete(c.open, goes)
+		_ = goes.Close()
 	}
-	c.open[conn] = time.Now()
-	return true
+	c.open[conn] = held{since: time.Now()}
 }
 
-func (c *conns) idlest() (oldest net.Conn) {
-	var since time.Time
-	for conn, idle := range c.open {
-		if !idle.IsZero() && (oldest == nil || idle.Before(since)) {
-			oldest, since = conn, idle
+// leastNeeded is one that is not being answered, if there is any, and of those the oldest.
+func (c *conns) leastNeeded() (goes net.Conn) {
+	var worst held
+	for conn, h := range c.open {
+		if goes == nil || h.answered != worst.answered && worst.answered || h.answered == worst.answered && h.since.Before(worst.since) {
+			goes, worst = conn, h
 		}
 	}
-	return oldest
+	return goes
 }
 
 // state is the server's http.Server.ConnState.
@@ -73,7 +72,7 @@ func (c *conns) state(conn net.Conn, s http.ConnState) {
 	}
 	switch s {
 	case http.StateIdle:
-		c.open[conn] = time.Now()
+		c.open[conn] = held{since: time.Now()}
 	case http.StateClosed, http.StateHijacked:
 		delete(c.open, conn)
 	case http.StateNew, http.StateActive: // its first bytes have come; the whole request may be long in coming
@@ -85,7 +84,7 @@ func (c *conns) answering(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.open[conn]; known {
-		c.open[conn] = time.Time{}
+		c.open[conn] = held{answered: true, since: time.Now()}
 	}
 }
 

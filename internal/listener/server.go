@@ -131,13 +131,20 @@ func (s *Server) routes(meter *Meter) *http.ServeMux {
 	return mux
 }
 
-// guard keeps out who should not ask, and has who asks too often wait.
+// guard keeps out who should not ask, and has who asks too often wait. Probes do not: they cost next to nothing, and must get
+// through when somebody else asks without end.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		if r.ContentLength != 0 { // nobody needs one here, and one that trickles would hold a place
+			h.Set("Connection", "close")
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // else the server waits for what it throws away
+			http.Error(w, "awa-counterd takes no request with a body", http.StatusRequestEntityTooLarge)
+			return
+		}
 		if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
 			s.conns.answering(conn)
 		}
-		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
@@ -148,7 +155,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, "awa-counterd listens on loopback, and answers requests for localhost or an address only", http.StatusMisdirectedRequest)
 			return
 		}
-		if !s.gate.pass(r.Context()) {
+		if probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"; !probe && !s.gate.pass(r.Context()) {
 			h.Set("Connection", "close")
 			http.Error(w, "too many requests", http.StatusTooManyRequests)
 			return

@@ -3,6 +3,7 @@ package listener
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -76,25 +77,80 @@ func TestManyConnections(t *testing.T) {
 	require.GreaterOrEqual(t, shut, int64(980))
 }
 
-// Who is being answered is not cut off for who comes later.
+// Who is being answered is not cut off for who comes later, as long as somebody else says nothing; when all are being
+// answered, the one goes that has been for longest.
 func TestBusyConnectionsStay(t *testing.T) {
-	a, b := net.Pipe()
-	defer func() { _, _ = a.Close(), b.Close() }()
-	c, d := net.Pipe()
-	defer func() { _, _ = c.Close(), d.Close() }()
-	conns := newConns(nil, 1)
-	require.True(t, conns.admit(a))
-	conns.answering(a)
-	require.False(t, conns.admit(c), "nobody is idle")
-	conns.state(a, http.StateIdle)
-	require.True(t, conns.admit(c))
-	conns.state(a, http.StateClosed)
-	open, shut := conns.count()
-	require.Equal(t, 1, open)
-	require.EqualValues(t, 2, shut)
-	conns.state(c, http.StateClosed)
-	open, _ = conns.count()
-	require.Zero(t, open)
+	synctest.Test(t, func(t *testing.T) {
+		var pipes []net.Conn
+		for range 4 {
+			a, b := net.Pipe()
+			defer func() { _, _ = a.Close(), b.Close() }()
+			pipes = append(pipes, a)
+			time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		}
+		conns := newConns(nil, 2)
+		admit := func(i int) {
+			conns.admit(pipes[i])
+			time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		}
+		open := func(i int) bool { _, there := conns.open[pipes[i]]; return there }
+		admit(0)
+		conns.answering(pipes[0])
+		admit(1)
+		admit(2)
+		require.True(t, open(0), "it is being answered")
+		require.False(t, open(1), "it had said nothing")
+		conns.answering(pipes[2])
+		admit(3)
+		require.False(t, open(0), "the oldest of two that were being answered")
+		require.True(t, open(2))
+		conns.state(pipes[2], http.StateIdle)
+		conns.state(pipes[2], http.StateClosed)
+		n, shut := conns.count()
+		require.Equal(t, 1, n)
+		require.EqualValues(t, 2, shut)
+		conns.state(pipes[3], http.StateClosed)
+		n, _ = conns.count()
+		require.Zero(t, n)
+	})
+}
+
+// A request with a body is refused before the body has come: one that trickles would hold a place.
+func TestBodiesAreRefused(t *testing.T) {
+	r := newRig(t, leads(time.Now()), func(c *Config) { c.MostConns = 20; c.Patience = time.Minute })
+	r.serve()
+	for _, framing := range []string{"Content-Length: 100\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nx"} {
+		var held []net.Conn
+		for _, c := range r.dial(20) {
+			_, err := c.Write([]byte("GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + framing))
+			require.NoError(t, err)
+			require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+			held = append(held, c)
+		}
+		for range 5 {
+			code, body := fetch(t, "http://"+r.Address()+"/healthz")
+			require.Equal(t, http.StatusOK, code)
+			require.Equal(t, "ok\n", body)
+		}
+		for _, c := range held {
+			answer, err := io.ReadAll(c)
+			require.False(t, isTimeout(err), "the connection is kept")
+			if len(answer) > 0 { // else it had to make room
+				require.Contains(t, string(answer), "413 Request Entity Too Large")
+				require.Contains(t, string(answer), "Connection: close")
+			}
+		}
+	}
+}
+
+// Probes are answered at once, however many ask for the rest without end.
+func TestProbesPassTheGate(t *testing.T) {
+	r := newRig(t, leads(time.Now()))
+	r.gate.next = time.Now().Add(time.Hour) // so many wait
+	require.Equal(t, http.StatusTooManyRequests, r.get("/metrics").Code)
+	require.Equal(t, http.StatusTooManyRequests, r.get("/").Code)
+	require.Equal(t, http.StatusOK, r.get("/healthz").Code)
+	require.Equal(t, http.StatusOK, r.get("/readyz").Code)
 }
 
 // Slow clients are cut off: one that does not say what it wants, and one that says it forever.
