@@ -23,7 +23,8 @@ type Books struct {
 type unit struct {
 	main     *layer // nil until filled
 	shadow   *layer // while an audit is under way
-	drifting map[*entry]struct{}
+	drifting map[*entry]int64 // by how much each is wrong
+	off      int64            // the sum of that
 	dirty    []*entry // changed since the last checkpoint; each once
 }
 
@@ -36,9 +37,19 @@ func (u *unit) account(e *entry) {
 		e.dirty = true
 		u.dirty = append(u.dirty, e)
 	}
-	if e.Drift() != 0 {
-		u.drifting[e] = struct{}{}
-	} else {
+	u.file(e)
+}
+
+// file puts an entry to those that are wrong, or takes it away. The sum is kept beside them, since whoever looks on must not
+// have a million of them walked.
+func (u *unit) file(e *entry) {
+	was, wrong := u.drifting[e]
+	by := abs(e.Drift())
+	u.off += by - was
+	switch {
+	case by != 0:
+		u.drifting[e] = by
+	case wrong:
 		delete(u.drifting, e)
 	}
 }
@@ -46,7 +57,7 @@ func (u *unit) account(e *entry) {
 func newBooks(leaves []int32) *Books {
 	b := &Books{units: make(map[int32]*unit), rollups: make(rollups)}
 	for _, slot := range append(slices.Clone(leaves), NoLeaf) {
-		b.units[slot] = &unit{drifting: make(map[*entry]struct{})}
+		b.units[slot] = &unit{drifting: make(map[*entry]int64)}
 		b.order = append(b.order, slot)
 	}
 	return b
@@ -204,9 +215,7 @@ func (b *Books) load(groups []terminal.Held) {
 		u.main = newLayer(groups[from:to])
 		u.main.touch = b.touch
 		for _, e := range u.main.cells {
-			if e.Drift() != 0 {
-				u.drifting[e] = struct{}{}
-			}
+			u.file(e)
 		}
 	}
 }
@@ -216,7 +225,7 @@ func (b *Books) replace(slot int32, l *layer) {
 	u := b.units[slot]
 	u.stored(l)
 	l.touch = b.touch
-	u.main, u.drifting, u.dirty = l, make(map[*entry]struct{}), nil
+	u.main, u.drifting, u.off, u.dirty = l, make(map[*entry]int64), 0, nil
 	for _, e := range l.cells {
 		u.account(e)
 	}
@@ -227,7 +236,7 @@ func (b *Books) empty(slot int32) {
 	u := b.units[slot]
 	gone := newLayer(nil)
 	u.stored(gone)
-	u.main, u.shadow, u.drifting, u.dirty = nil, nil, make(map[*entry]struct{}), nil
+	u.main, u.shadow, u.drifting, u.off, u.dirty = nil, nil, make(map[*entry]int64), 0, nil
 	for _, e := range gone.cells {
 		u.account(e)
 	}
@@ -306,6 +315,14 @@ func (b *Books) isDirty() bool {
 func (b *Books) drifting() (n int) {
 	for _, u := range b.units {
 		n += len(u.drifting)
+	}
+	return n
+}
+
+// off is by how much all counters are wrong.
+func (b *Books) off() (n int64) {
+	for _, u := range b.units {
+		n += u.off
 	}
 	return n
 }

@@ -250,3 +250,37 @@ func TestPlan(t *testing.T) {
 	}
 	require.Equal(t, 150, total)
 }
+
+// The sum of the drifts is kept along, whatever happens to the books.
+func TestSumOfDriftsIsKept(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := filled(t, 0, 1)
+		for xid := range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			g := terminal.Group{
+				Slot: rapid.Int32Range(0, 2).Draw(rt, "slot"), Queue: "q", Priority: rapid.Int16Range(1, 3).Draw(rt, "priority"),
+			}
+			n := rapid.Int64Range(-9, 9).Draw(rt, "n")
+			unit := g.Slot % 2
+			switch rapid.IntRange(0, 6).Draw(rt, "what") {
+			case 0, 1:
+				b.apply(uint64(xid), &decoder.Effect{Rows: []decoder.Change{{Group: g, N: n}}}, 10)
+			case 2, 3:
+				b.apply(uint64(xid), &decoder.Effect{Counters: []decoder.CounterChange{{Group: g, Value: n}}}, 10)
+			case 4:
+				b.apply(uint64(xid), &decoder.Effect{Truncated: []int32{g.Slot}, CountersReset: n > 5}, 10)
+			case 5:
+				b.replace(unit, newLayer([]terminal.Held{{Group: terminal.Group{Slot: unit, Queue: "r"}, Cell: terminal.NewCell(n, 0)}}))
+			case 6:
+				b.empty(unit)
+				b.replace(unit, newLayer(nil))
+			}
+			want := int64(0)
+			for _, u := range b.units {
+				for _, e := range u.main.cells {
+					want += abs(e.Drift())
+				}
+			}
+			require.Equal(t, want, b.off())
+		}
+	})
+}

@@ -91,15 +91,22 @@ type Status struct {
 // OldestDrift is the age of the oldest write that readers may not see corrected; 0 when there is none.
 func (c *Core) OldestDrift(now time.Time) time.Duration { return c.ages.oldest(now, c.serverNow(now)) }
 
-// Drifts sums the absolute drifts by queue; a queue that is right is left out.
-func (c *Core) Drifts() map[string]int64 {
+// MostDivided is how many groups Drifts walks at most: about a millisecond's worth.
+const MostDivided = 10_000
+
+// Drifts sums the absolute drifts by queue; a queue that is right is left out. It is false, and nil, when more than MostDivided
+// groups are wrong: whoever looks on must not hold up what sets them right.
+func (c *Core) Drifts() (map[string]int64, bool) {
+	if c.books.drifting() > MostDivided {
+		return nil, false
+	}
 	out := make(map[string]int64)
 	for _, u := range c.books.units {
-		for e := range u.drifting {
-			out[e.Queue] += abs(e.Drift())
+		for e, by := range u.drifting {
+			out[e.Queue] += by
 		}
 	}
-	return out
+	return out, true
 }
 
 // MarkerSet reports whether the marker is set, or may be.
@@ -122,7 +129,7 @@ func (c *Core) Status(now time.Time) Status {
 	s := Status{
 		Totals: c.totals, Position: c.books.position, Persisted: c.persists.position,
 		Lag: c.Lag(now), RoundTrip: c.tokens.roundTrip,
-		Groups: c.books.groups(), DriftGroups: c.books.drifting(),
+		Groups: c.books.groups(), DriftGroups: c.books.drifting(), Drift: c.books.off(),
 		OldestDrift: c.OldestDrift(now),
 		Settled:     c.books.settled(), Units: len(c.books.order),
 		Journal:   len(c.journal.entries),
@@ -133,11 +140,6 @@ func (c *Core) Status(now time.Time) Status {
 	}
 	if c.insert > c.books.position {
 		s.LagBytes = uint64(c.insert - c.books.position)
-	}
-	for _, u := range c.books.units {
-		for e := range u.drifting {
-			s.Drift += abs(e.Drift())
-		}
 	}
 	return s
 }

@@ -44,6 +44,8 @@ type View struct {
 	Totals   applier.Totals
 	Queues   []Queue // the same order in every view; new ones at the end
 	Rest     Queue   // called Others: the sum of those that MostQueues left no room for
+	// Undivided says that the drift is not told apart by queue, since too many groups are wrong: Rest has all of it.
+	Undivided bool
 
 	Status *applier.Status    // while Leading
 	Leader *checkpoint.Leader // while Standby: who leads
@@ -131,7 +133,7 @@ func (d *Daemon) show(phase Phase, detail string) {
 	if v.Phase != phase {
 		v.Since = now
 	}
-	v.Phase, v.Detail, v.Due, v.Status, v.Leader, v.Slot = phase, detail, 0, nil, nil, replication.Slot{}
+	v.Phase, v.Detail, v.Due, v.Status, v.Leader, v.Slot, v.Undivided = phase, detail, 0, nil, nil, replication.Slot{}, false
 	for i := range v.Queues {
 		v.Queues[i].Drift = 0
 	}
@@ -170,7 +172,11 @@ func (s *session) showLead(now time.Time) {
 		v.Slot.Name = s.slot
 	}
 	v.Totals.Add(&st.Totals, &w.status.Totals)
-	w.tell(now, st, s.core.Drifts())
+	drifts, divided := s.core.Drifts()
+	if v.Undivided = !divided; v.Undivided {
+		drifts = map[string]int64{Others: st.Drift}
+	}
+	w.tell(now, st, drifts)
 	w.status, v.Status = st, &st
 	w.publish(now)
 }

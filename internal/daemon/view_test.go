@@ -13,6 +13,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 type noMeter struct{}
@@ -159,18 +161,52 @@ func TestLabel(t *testing.T) {
 	require.Equal(t, "x"+strings.Repeat("é", 59)+"…", Label("x"+strings.Repeat("é", 100)), "not in the middle of a letter")
 }
 
-// How long the loop is held up for one view, with 10,000 groups of 100 queues.
-func BenchmarkView(b *testing.B) {
-	now := time.Now()
-	var w views
-	w.begin(now)
-	rows, drifts := make(map[string]int64), make(map[string]int64)
-	for i := range 100 {
-		rows[fmt.Sprintf("queue-%d", i)], drifts[fmt.Sprintf("queue-%d", i)] = int64(i), int64(i)
+// looked is a session whose Core has so many groups of so many queues, every one of them wrong by 2.
+func looked(tb testing.TB, groups, queues int) *session {
+	tb.Helper()
+	leaves := []int32{0, 1, 2, 3}
+	start := applier.Start{Position: 1000, Resumes: true, Uncounted: make(map[applier.Source]applier.Uncounted)}
+	for i := range groups {
+		g := terminal.Group{Slot: leaves[i%len(leaves)], Queue: fmt.Sprintf("queue-%d", i%queues), Priority: int16(i / queues % 30000)}
+		start.Groups = append(start.Groups, terminal.Held{Group: g, Cell: terminal.Cell{Rows: 2}})
 	}
-	st := written(now, rows)
-	for b.Loop() {
-		w.hear(now, st, drifts)
-		w.publish(now)
+	for i := range queues {
+		start.Uncounted[applier.Source{Queue: fmt.Sprintf("queue-%d", i), Kind: applier.KindRows}] = applier.Uncounted{Rows: int64(i), Transactions: 1, LastAt: time.Now()}
+	}
+	core, err := applier.New(applier.Config{Leaves: leaves, MaxStaleness: 2 * time.Second, CheckpointInterval: 5 * time.Second, AuditInterval: time.Minute}, start, time.Now())
+	require.NoError(tb, err)
+	return &session{d: New(Options{Meter: noMeter{}, MaxStaleness: 2 * time.Second}), core: core, layout: &awa.Layout{Schema: "awa"}}
+}
+
+// Past a number of groups the drift is one sum: nobody who looks on has them walked.
+func TestViewOfManyDrifts(t *testing.T) {
+	s := looked(t, applier.MostDivided, 100)
+	s.showLead(time.Now())
+	v := s.d.View()
+	require.False(t, v.Undivided)
+	require.EqualValues(t, 200, v.Queues[0].Drift)
+	require.EqualValues(t, 2*applier.MostDivided, v.Status.Drift)
+
+	s = looked(t, applier.MostDivided+1, 40)
+	s.showLead(time.Now())
+	v = s.d.View()
+	require.True(t, v.Undivided)
+	require.Len(t, v.Queues, 40)
+	require.Zero(t, v.Queues[0].Drift)
+	require.EqualValues(t, 2*applier.MostDivided+2, v.Rest.Drift)
+	s.d.show(Failing, "x")
+	require.False(t, s.d.View().Undivided)
+	require.Zero(t, s.d.View().Rest.Drift)
+}
+
+// How long the loop is held up for one view, of a Core with 100 queues, by how many groups are wrong.
+func BenchmarkView(b *testing.B) {
+	for _, groups := range []int{100, applier.MostDivided, 1_000_000} {
+		b.Run(fmt.Sprintf("drifting=%d", groups), func(b *testing.B) {
+			s := looked(b, groups, 100)
+			for b.Loop() {
+				s.showLead(time.Now())
+			}
+		})
 	}
 }

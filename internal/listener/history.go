@@ -36,7 +36,7 @@ type sample struct {
 
 // queueSample is one queue's part. Uncounted rows are counted since the process started.
 type queueSample struct {
-	drift     int64
+	drift     int64 // negative while it is not told apart by queue
 	uncounted int64
 }
 
@@ -83,7 +83,11 @@ func newSample(now time.Time, v *daemon.View) sample {
 		s.lag, s.retained = float32(v.Lag(now).Seconds()), max(v.Slot.Retained, 0)
 	}
 	for _, q := range v.Queues {
-		s.queues = append(s.queues, sampled(q))
+		n := sampled(q)
+		if v.Undivided {
+			n.drift = gap
+		}
+		s.queues = append(s.queues, n)
 	}
 	s.rest = sampled(v.Rest)
 	return s

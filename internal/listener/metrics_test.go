@@ -112,6 +112,25 @@ func TestMetricsOfAStandby(t *testing.T) {
 	}
 }
 
+// While too many groups are wrong to tell queues apart, no queue is said to be right: the sum is there, under one name.
+func TestUndividedDrift(t *testing.T) {
+	v := leads(time.Now())
+	v.Undivided, v.Queues[1].Drift, v.Rest.Drift, v.Status.Drift = true, 0, 30_000, 30_000
+	r := newRig(t, v)
+	m := r.gather(t)["awa_counterd_drift_rows"]
+	require.Len(t, m.GetMetric(), 1)
+	require.InDelta(t, 30_000, value(t, m, "queue="+daemon.Others), 0)
+	body := r.get("/").Body.String()
+	require.Contains(t, body, "too many groups to tell queues apart")
+	samples := []sample{newSample(time.Now(), v)}
+	require.Equal(t, "30,000", r.reading().tiles(nil, samples)[2].Plot.Most)
+	rows, _ := r.reading().rows(samples)
+	for _, q := range rows {
+		require.Equal(t, "–", q.Drift)
+		require.Contains(t, q.DriftPlot.Label, "nothing is known")
+	}
+}
+
 func TestMetricsFollowTheLinter(t *testing.T) {
 	now := time.Now()
 	for _, v := range []*daemon.View{leads(now), standsByView(now, 0), failing(now, "x")} {

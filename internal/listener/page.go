@@ -161,7 +161,7 @@ func (r *reading) tiles(st *survey.Status, samples []sample) []tile {
 			return n
 		}
 	}
-	drift := sum(func(q queueSample) int64 { return q.drift })
+	drift := sum(func(q queueSample) int64 { return max(q.drift, 0) })
 	rate := rates(r.now, samples, sum(func(q queueSample) int64 { return q.uncounted }))
 	out := []tile{
 		{Name: "Lag", Value: "–", Plot: newPlot("lag", series(r.now, samples, func(s *sample) float64 { return float64(s.lag) }), seconds)},
@@ -189,6 +189,9 @@ func (r *reading) tiles(st *survey.Status, samples []sample) []tile {
 		out[1].Note, out[1].Bad = "of "+bytes(float64(most))+" allowed", r.Slot.Retained > most/2
 	}
 	out[2].Value, out[2].Bad = count(float64(r.Status.Drift)), r.Status.OldestDrift > r.config.Bound/2
+	if r.Undivided {
+		out[2].Note += ", too many groups to tell queues apart"
+	}
 	return out
 }
 
@@ -222,6 +225,9 @@ func (r *reading) rows(samples []sample) (out []row, more int) {
 			RatePlot: newPlot("uncounted writes on "+q.Name, rate, perSecond),
 		}
 		n.Uncounted, n.Hot = count(float64(n.uncounted)), q.Drift != 0
+		if r.Undivided {
+			n.Drift = "–"
+		}
 		if r.Status == nil { // it led once
 			n.Drift, n.Rate = "–", "–"
 		}
