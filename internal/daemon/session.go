@@ -40,6 +40,7 @@ type session struct {
 	retained int64     // bytes of WAL, as last read
 	lastSlot replication.Slot
 	guarded  bool // they are past the soft limit
+	resumes  bool // from a checkpoint
 	status   ticker
 	leaving  bool // finish has asked us to
 	holding  bool // finish moves counters about

@@ -254,6 +254,7 @@ func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *che
 	start := applier.Start{Position: position, Pruned: s.pruned}
 	var err error
 	if stored != nil {
+		s.resumes = true
 		start.Resumes, start.Groups, start.Unseen = true, stored.Groups, stored.Unseen
 		start.Uncounted, start.Pruned = stored.Uncounted, stored.Pruned
 	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {

@@ -114,11 +114,13 @@ type views struct {
 	newest atomic.Pointer[View]
 	next   View // what the next one is made from
 	index  map[string]int
-	status applier.Status // the last one of this session
+	status applier.Status           // the last one of this session
+	told   map[applier.Source]Count // what was counted of each, as the Core and the checkpoint have it: since the books began
+	of     string                   // the schema that told is about
 }
 
 func (w *views) begin(now time.Time) {
-	w.index = make(map[string]int)
+	w.index, w.told = make(map[string]int), make(map[applier.Source]Count)
 	w.next = View{Phase: Starting, Since: now, Rest: Queue{Name: Others, Uncounted: make(map[applier.Kind]Count)}}
 	w.publish(now)
 }
@@ -165,7 +167,7 @@ func (s *session) showLead(now time.Time) {
 	if v.Phase != Leading {
 		s.d.show(Leading, "")
 		v.Sessions++
-		w.status = applier.Status{Uncounted: st.Uncounted} // what the checkpoint knew is not counted again
+		w.starts(string(s.layout.Schema), &st, s.resumes)
 	}
 	v.Schema, v.Due, v.Slot = string(s.layout.Schema), viewEvery(s.d.opts.MaxStaleness), s.lastSlot
 	if v.Slot.Name == "" { // not looked at yet
@@ -220,21 +222,50 @@ func (w *views) publish(now time.Time) {
 	w.newest.Store(&v)
 }
 
+// mostTold bounds what is remembered across sessions; the Core bounds what comes of each.
+const mostTold = 20_000
+
+// starts takes over what a session begins with. What the checkpoint knew is not counted again; nor is what the session before had
+// counted after that checkpoint, since one that resumes is streamed it once more.
+func (w *views) starts(schema string, st *applier.Status, resumes bool) {
+	if !resumes || schema != w.of || len(w.told) > mostTold {
+		w.told, w.of = make(map[applier.Source]Count), schema
+	}
+	for s, u := range st.Uncounted {
+		t := w.told[s]
+		w.told[s] = Count{max(t.Rows, u.Rows), max(t.Transactions, u.Transactions)}
+	}
+	w.status = applier.Status{Uncounted: st.Uncounted}
+}
+
+// grown is what a source has that was not told yet.
+func (w *views) grown(s applier.Source, u applier.Uncounted) Count {
+	t := w.told[s]
+	if u.Rows < w.status.Uncounted[s].Rows { // the Core forgot it meanwhile, and found it anew
+		t = Count{}
+	}
+	n := Count{max(0, u.Rows-t.Rows), max(0, u.Transactions-t.Transactions)}
+	w.told[s] = Count{t.Rows + n.Rows, t.Transactions + n.Transactions}
+	return n
+}
+
 // tell brings the queues up to date.
 func (w *views) tell(now time.Time, st applier.Status, drifts map[string]int64) {
 	for i := range w.next.Queues {
 		w.next.Queues[i].Drift = 0
 	}
 	w.next.Rest.Drift = 0
+	for s := range w.status.Uncounted {
+		if _, kept := st.Uncounted[s]; !kept { // the Core has forgotten it
+			delete(w.told, s)
+		}
+	}
 	sources := slices.SortedFunc(maps.Keys(st.Uncounted), func(a, b applier.Source) int {
 		return st.Uncounted[b].LastAt.Compare(st.Uncounted[a].LastAt)
 	})
 	for _, source := range sources {
-		u, before := st.Uncounted[source], w.status.Uncounted[source]
-		if u.Rows < before.Rows { // forgotten meanwhile, and back
-			before = applier.Uncounted{}
-		}
-		n := Count{u.Rows - before.Rows, u.Transactions - before.Transactions}
+		u := st.Uncounted[source]
+		n := w.grown(source, u)
 		fresh := source.Kind != applier.KindCounter && now.Sub(u.LastAt) < recent
 		if q := w.queue(source.Queue, n.Transactions > 0 || fresh); q != nil {
 			sum := q.Uncounted[source.Kind]

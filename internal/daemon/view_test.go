@@ -55,7 +55,7 @@ func TestViewCountsFromItsOwnStart(t *testing.T) {
 	old := written(now.Add(-48*time.Hour), map[string]int64{"old": 500})
 	late := written(now.Add(-time.Hour), map[string]int64{"late": 70})
 	maps.Copy(old.Uncounted, late.Uncounted)
-	w.status = old
+	w.starts("awa", &old, false)
 	w.hear(now, old, nil)
 	require.Equal(t, Count{-1, -1}, w.count("old"), "too long ago to be told")
 	require.Equal(t, Count{}, w.count("late"), "told, and not counted again")
@@ -66,6 +66,43 @@ func TestViewCountsFromItsOwnStart(t *testing.T) {
 	w.hear(now, written(now, map[string]int64{"old": 2, "late": 71}), nil)
 	require.Equal(t, Count{12, 12}, w.count("old"))
 	require.Equal(t, Count{1, 1}, w.count("late"))
+}
+
+// A session that resumes is streamed once more what came after the checkpoint, and that is counted once.
+func TestViewCountsOnceWhatIsStreamedTwice(t *testing.T) {
+	now := time.Now()
+	d := New(Options{Meter: noMeter{}, MaxStaleness: 2 * time.Second})
+	w := &d.views
+	lead := func(resumes bool, schema string, checkpoint map[string]int64) {
+		d.show(Failing, "x")
+		s := looked(t, 0, 0)
+		s.d, s.resumes, s.layout = d, resumes, &awa.Layout{Schema: awa.Schema(schema)}
+		core, err := applier.New(applier.Config{Leaves: []int32{0}, MaxStaleness: 2 * time.Second}, applier.Start{Resumes: resumes, Uncounted: written(now, checkpoint).Uncounted}, now)
+		require.NoError(t, err)
+		s.core = core
+		s.showLead(now)
+	}
+	lead(true, "awa", map[string]int64{"a": 100})
+	w.hear(now, written(now, map[string]int64{"a": 130, "b": 7}), nil)
+	require.Equal(t, Count{30, 30}, w.count("a"))
+	require.Equal(t, Count{7, 7}, w.count("b"))
+
+	lead(true, "awa", map[string]int64{"a": 110}) // the checkpoint was written in between
+	require.Equal(t, Count{30, 30}, w.count("a"))
+	w.hear(now, written(now, map[string]int64{"a": 120, "b": 3}), nil)
+	require.Equal(t, Count{30, 30}, w.count("a"), "streamed again")
+	lead(true, "awa", map[string]int64{"a": 110}) // and once more, before all of it had come
+	w.hear(now, written(now, map[string]int64{"a": 131, "b": 9}), nil)
+	require.Equal(t, Count{31, 31}, w.count("a"))
+	require.Equal(t, Count{9, 9}, w.count("b"))
+
+	lead(false, "awa", map[string]int64{"a": 110}) // scanned afresh: nothing is streamed again
+	w.hear(now, written(now, map[string]int64{"a": 115, "b": 1}), nil)
+	require.Equal(t, Count{36, 36}, w.count("a"))
+	require.Equal(t, Count{10, 10}, w.count("b"))
+	lead(true, "other", map[string]int64{"a": 2})
+	w.hear(now, written(now, map[string]int64{"a": 3}), nil)
+	require.Equal(t, Count{37, 37}, w.count("a"), "of another schema")
 }
 
 // Queues are told apart up to a bound, keep their places, and lose nothing: the rest is a sum.
