@@ -59,7 +59,12 @@ func (r *reading) verdict(st *survey.Status) verdict {
 
 func (r *reading) standbyVerdict(st *survey.Status) verdict {
 	v := verdict{Class: calm, Word: "Standing by", Why: "Another instance leads: " + r.leader() + ".", Do: "Nothing here. Look at the leader's page."}
-	if r.Leader != nil && r.Leader.Instance != "" && r.heartbeat() > r.Leader.Silent() {
+	switch {
+	case r.Leader == nil || r.Leader.Instance == "":
+	case r.Leader.Leaving: // its silence is no fault then, and the marker is the finish's own
+		v.Why = "awa-counterd finish is at its end: the leader has given up the lead to it."
+		v.Do = "Nothing. When it is done this daemon ends by itself; when it is broken off, one of them leads again."
+	case r.heartbeat() > r.Leader.Silent():
 		v.Class, v.Word = bad, "Leader silent"
 		v.Why = "The leader does not answer: " + r.leader() + "."
 		v.Do = "Look at its machine. This daemon takes over by itself when the leader's lock is free, or 15 s after its last sign of life."

@@ -167,3 +167,18 @@ func BenchmarkPage(b *testing.B) {
 		r.page(someSurvey(), nil, h.last(r.now))
 	}
 }
+
+// At the end of a finish the leader leaves, and its silence is no alarm.
+func TestPageDuringAFinish(t *testing.T) {
+	v := standsByView(time.Now(), time.Minute)
+	r := newRig(t, v)
+	require.Contains(t, r.get("/").Body.String(), "Leader silent")
+	v = standsByView(time.Now(), time.Minute)
+	v.Leader.Leaving = true
+	r = newRig(t, v)
+	body := r.get("/").Body.String()
+	require.NotContains(t, body, "Leader silent")
+	require.Contains(t, body, "Standing by")
+	require.Contains(t, body, "awa-counterd finish is at its end")
+	require.Equal(t, calm, r.reading().verdict(nil).Class)
+}
