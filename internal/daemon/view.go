@@ -78,9 +78,6 @@ func (v *View) Overdue(now time.Time) time.Duration {
 	return max(0, now.Sub(v.At)-v.Due)
 }
 
-// Vouches reports whether the marker is set and the books stand behind it, as of the view.
-func (v *View) Vouches() bool { return v.Status != nil && v.Status.MarkerSet && v.Status.Reason == "" }
-
 // Meter takes durations. Its methods are called from the loop and from what works for it: they must not wait.
 type Meter interface {
 	// Flushed takes a flush, from its first correction to the commit of its token.

@@ -19,8 +19,8 @@ const (
 type trustState uint8
 
 const (
-	unknown   trustState = iota // nobody here leads
-	untrusted                   // somebody here leads, or did before a fault
+	unknown   trustState = iota // nobody here leads, or trust is off
+	untrusted                   // as the page says in red
 	trusted
 )
 
@@ -50,11 +50,11 @@ type history struct {
 func newHistory() *history { return &history{} }
 
 // run takes samples until ctx ends.
-func (h *history) run(ctx context.Context, source Source) {
+func (h *history) run(ctx context.Context, read func() *reading) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
-		h.take(time.Now(), source.View())
+		h.take(read())
 		select {
 		case <-ctx.Done():
 			return
@@ -63,33 +63,33 @@ func (h *history) run(ctx context.Context, source Source) {
 	}
 }
 
-func (h *history) take(now time.Time, v *daemon.View) {
-	s := newSample(now, v)
+func (h *history) take(r *reading) {
+	s := newSample(r)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.samples[h.taken%mostSamples] = s
 	h.taken++
 }
 
-func newSample(now time.Time, v *daemon.View) sample {
-	s := sample{at: now, lag: -1, retained: -1}
-	switch {
-	case v.Vouches():
+func newSample(r *reading) sample {
+	s := sample{at: r.now, lag: -1, retained: -1}
+	switch r.verdict(nil).Class { // the page must not show two opinions
+	case good:
 		s.trust = trusted
-	case v.Phase == daemon.Leading, v.Phase == daemon.Failing:
+	case bad:
 		s.trust = untrusted
 	}
-	if v.Status != nil {
-		s.lag, s.retained = float32(v.Lag(now).Seconds()), max(v.Slot.Retained, 0)
+	if r.Status != nil {
+		s.lag, s.retained = float32(r.Lag(r.now).Seconds()), max(r.Slot.Retained, 0)
 	}
-	for _, q := range v.Queues {
+	for _, q := range r.Queues {
 		n := sampled(q)
-		if v.Undivided {
+		if r.Undivided {
 			n.drift = gap
 		}
 		s.queues = append(s.queues, n)
 	}
-	s.rest = sampled(v.Rest)
+	s.rest = sampled(r.Rest)
 	return s
 }
 

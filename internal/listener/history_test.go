@@ -20,7 +20,7 @@ func TestHistoryIsBounded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		h := newHistory()
 		done := make(chan struct{})
-		go func() { defer close(done); h.run(ctx, s) }()
+		go func() { defer close(done); h.run(ctx, func() *reading { return read(time.Now(), s.View()) }) }()
 		time.Sleep(3*time.Hour + time.Second) //nolint:forbidigo // the bubble's clock
 		synctest.Wait()
 		last := h.last(time.Now())
@@ -92,11 +92,11 @@ func TestSample(t *testing.T) {
 	v := leads(now)
 	queues := v.Queues
 	v.Queues = queues[:1]
-	h.take(now, v)
+	h.take(read(now, v))
 	v = leads(now)
-	h.take(now, v)
-	h.take(now, standsByView(now, 0))
-	h.take(now, failing(now, "x"))
+	h.take(read(now, v))
+	h.take(read(now, standsByView(now, 0)))
+	h.take(read(now, failing(now, "x")))
 	last := h.last(now)
 	require.Equal(t, queueSample{}, last[0].queue(1))
 	require.Equal(t, queueSample{drift: 12, uncounted: 903}, last[1].queue(1))
@@ -107,6 +107,33 @@ func TestSample(t *testing.T) {
 		"a clamp is no old binary's")
 }
 
+// The strip has what the verdict shows at that moment: no green while the loop hangs, no red where trust is off by choice.
+func TestSampleIsWhatTheVerdictShows(t *testing.T) {
+	now := time.Now()
+	leaving := standsByView(now, time.Minute)
+	leaving.Leader.Leaving = true
+	for name, c := range map[string]struct {
+		view *daemon.View
+		want trustState
+	}{
+		"trusted":       {leads(now), trusted},
+		"overdue":       {leads(now.Add(-time.Minute)), untrusted},
+		"lag":           {untrustedView(now, applier.DoubtLag, "behind"), untrusted},
+		"off":           {untrustedView(now, applier.DoubtOff, "trust is off"), unknown},
+		"no marker":     {untrustedView(now, applier.DoubtNoMarker, "this awa has no trust marker"), unknown},
+		"failing":       {failing(now, "x"), untrusted},
+		"starting":      {&daemon.View{At: now, Phase: daemon.Starting}, unknown},
+		"standby":       {standsByView(now, 0), unknown},
+		"leader silent": {standsByView(now, time.Minute), untrusted},
+		"leader leaves": {leaving, unknown},
+	} {
+		r := newRig(t, c.view)
+		r.history.take(r.reading())
+		last := r.history.last(now)
+		require.Equal(t, c.want, last[len(last)-1].trust, name)
+	}
+}
+
 // Memory: an hour with all queues is less than two megabytes.
 func TestHistoryIsSmall(t *testing.T) {
 	v := leads(time.Now())
@@ -115,8 +142,13 @@ func TestHistoryIsSmall(t *testing.T) {
 	allocated := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			h.take(time.Now(), v)
+			h.take(read(time.Now(), v))
 		}
 	}).AllocedBytesPerOp()
 	require.Less(t, allocated*int64(mostSamples), int64(2<<20))
+}
+
+// read reads a view at a moment.
+func read(now time.Time, v *daemon.View) *reading {
+	return &reading{View: v, now: now, config: &Config{Bound: 2 * time.Second}}
 }

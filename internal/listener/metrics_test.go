@@ -122,7 +122,7 @@ func TestUndividedDrift(t *testing.T) {
 	require.InDelta(t, 30_000, value(t, m, "queue="+daemon.Others), 0)
 	body := r.get("/").Body.String()
 	require.Contains(t, body, "too many groups to tell queues apart")
-	samples := []sample{newSample(time.Now(), v)}
+	samples := []sample{newSample(r.reading())}
 	require.Equal(t, "30,000", r.reading().tiles(nil, samples)[2].Plot.Most)
 	rows, _ := r.reading().rows(samples)
 	for _, q := range rows {

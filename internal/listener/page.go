@@ -109,7 +109,7 @@ func (p *pages) render(st *survey.Status, unread error) (body, csp string, err e
 		return p.body, p.csp, nil
 	}
 	r := p.server.reading()
-	pg := r.page(st, unread, append(p.server.history.last(r.now), newSample(r.now, r.View)))
+	pg := r.page(st, unread, append(p.server.history.last(r.now), newSample(r)))
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
 		return "", "", fmt.Errorf("make a nonce: %w", err)

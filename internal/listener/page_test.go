@@ -83,8 +83,8 @@ func TestPageSaysWhatIsNext(t *testing.T) {
 // Nothing is loaded from elsewhere, and what a queue is called is shown and never run.
 func TestPageIsSelfContainedAndSafe(t *testing.T) {
 	r := newRig(t, leads(time.Now()))
-	r.history.take(time.Now().Add(-time.Minute), r.source.View())
-	r.history.take(time.Now(), r.source.View())
+	r.history.take(read(time.Now().Add(-time.Minute), r.source.View()))
+	r.history.take(r.reading())
 	w := r.get("/")
 	body, policy := w.Body.String(), w.Header().Get("Content-Security-Policy")
 	nonce := regexp.MustCompile(`<style nonce="([^"]{22})"`).FindStringSubmatch(body)
@@ -132,7 +132,7 @@ func TestPageOfManyQueues(t *testing.T) {
 		for q := range v.Queues {
 			v.Queues[q].Drift = int64(i * q % 977)
 		}
-		r.history.take(time.Now().Add(time.Duration(i-mostSamples)*sampleEvery), &v)
+		r.history.take(read(time.Now().Add(time.Duration(i-mostSamples)*sampleEvery), &v))
 	}
 	body := r.get("/").Body.String()
 	require.Less(t, len(body), 150<<10)
@@ -160,7 +160,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 	h := newHistory()
 	for i := range mostSamples {
-		h.take(time.Now().Add(time.Duration(i-mostSamples)*sampleEvery), v)
+		h.take(read(time.Now().Add(time.Duration(i-mostSamples)*sampleEvery), v))
 	}
 	r := &reading{View: v, now: time.Now(), config: &Config{Bound: 2 * time.Second}}
 	for b.Loop() {

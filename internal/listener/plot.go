@@ -107,7 +107,7 @@ func newStrip(now time.Time, samples []sample) strip {
 			s.Parts = append(s.Parts, stripPart{X: i, Width: 1, Class: class})
 		}
 	}
-	s.Label = fmt.Sprintf("trust over the last hour: trusted for %s, not trusted at some time in %s, not known for %s",
+	s.Label = fmt.Sprintf("trust over the last hour: trusted for %s, not trusted at some time in %s, neither for %s",
 		minutes(count[trusted]), minutes(count[untrusted]), minutes(count[unknown]))
 	return s
 }

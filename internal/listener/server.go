@@ -97,7 +97,7 @@ func (s *Server) Run(ctx context.Context) {
 	s.config.Log.Info("listening", zap.String("url", "http://"+s.Address()+"/"), zap.Bool("only_this_machine", s.local), zap.Bool("pprof", s.config.Pprof))
 	s.surveys.ctx = ctx
 	var works sync.WaitGroup
-	works.Go(func() { s.history.run(ctx, s.source) })
+	works.Go(func() { s.history.run(ctx, s.reading) })
 	works.Go(func() {
 		if err := s.http.Serve(s.conns); !errors.Is(err, http.ErrServerClosed) {
 			s.config.Log.Error("the listener has failed; metrics and page are gone, the counters are kept right all the same", zap.Error(err))
