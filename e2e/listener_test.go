@@ -230,6 +230,25 @@ func shape(at string, v any, out map[string]string) {
 	}
 }
 
+// When a session has died nobody vouches for anything, and that is said before the rest of it is put away: here somebody holds
+// the marker's row, so that clearing the marker takes a second.
+func TestListenerSaysAtOnceThatASessionDied(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d, w := e.listens()
+	w.becomes(true, "leading", 15*time.Second)
+	tx, err := e.pool.Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	_, err = tx.Exec(t.Context(), `select 1 from awa.queue_ring_state for update`)
+	require.NoError(t, err)
+	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd corrections'`)
+	require.Eventually(t, func() bool { _, r := w.ready(); return !r.Ready && r.Role == "failing" }, 5*time.Second, time.Millisecond)
+	entry, _ := d.find("session ended; starting over")
+	require.Nil(t, entry, "by then it had long been so")
+	require.NoError(t, tx.Rollback(t.Context()))
+	w.becomes(true, "leading", 20*time.Second)
+}
+
 // Without a database the daemon says what is wrong, and no password.
 func TestListenerWithoutADatabase(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})

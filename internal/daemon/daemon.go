@@ -98,11 +98,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		if errors.Is(err, errMigrated) {
 			d.log.Info("awa's tables have changed; going on with what they are now", zap.String("reason", err.Error()))
 			last = err.Error()
-			d.show(Waiting, err.Error())
 		} else {
 			d.views.next.Faults++
-			d.show(Failing, err.Error())
 		}
+		d.showFault(err)
 		if text := err.Error(); text != last {
 			last = text
 			d.log.Warn("session ended; starting over", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))

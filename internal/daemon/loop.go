@@ -29,7 +29,7 @@ func (s *session) loop(ctx, work context.Context) error {
 	l.executors() //nolint:contextcheck // work is the loop's
 	err := l.run(ctx, work, batches)
 	cancel()
-	l.showLead(time.Now()) // the last figures of this session
+	l.showEnd(time.Now(), err)
 	if worker := group.Wait(); err == nil || errors.Is(err, context.Canceled) {
 		if worker != nil && !errors.Is(worker, context.Canceled) {
 			err = worker

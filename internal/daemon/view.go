@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -178,6 +179,24 @@ func (s *session) showLead(now time.Time) {
 	w.tell(now, st, drifts)
 	w.status, v.Status = st, &st
 	w.publish(now)
+}
+
+// showEnd publishes the last figures of a session, and at once how it ended: until the next one begins, or this one is even put
+// away, seconds may pass, and nobody vouches for anything meanwhile.
+func (s *session) showEnd(now time.Time, err error) {
+	s.showLead(now)
+	s.d.showFault(err)
+}
+
+// showFault publishes what ended a session, unless that was intended.
+func (d *Daemon) showFault(err error) {
+	switch {
+	case err == nil || intended(err):
+	case errors.Is(err, errMigrated):
+		d.show(Waiting, err.Error())
+	default:
+		d.show(Failing, err.Error())
+	}
 }
 
 // looks ticks when a view is due; never when nobody looks.

@@ -105,6 +105,28 @@ func TestViewCountsOnceWhatIsStreamedTwice(t *testing.T) {
 	require.Equal(t, Count{37, 37}, w.count("a"), "of another schema")
 }
 
+// The end of a session that nobody intended is said before anything else is done about it.
+func TestViewOfTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Phase
+	}{
+		{errors.New("connection reset"), Failing}, {fmt.Errorf("%w (x)", errMigrated), Waiting},
+		{errStopped, Leading}, {errAsked, Leading}, {errFinished, Leading},
+	} {
+		s := looked(t, 3, 1)
+		s.showLead(time.Now())
+		s.showEnd(time.Now(), c.err)
+		v := s.d.View()
+		require.Equal(t, c.want, v.Phase, c.err)
+		require.Equal(t, c.want == Leading, v.Status != nil)
+		require.EqualValues(t, 1, v.Sessions)
+		if c.want != Leading {
+			require.Equal(t, c.err.Error(), v.Detail)
+		}
+	}
+}
+
 // Queues are told apart up to a bound, keep their places, and lose nothing: the rest is a sum.
 func TestViewBoundsQueues(t *testing.T) {
 	now := time.Now()
