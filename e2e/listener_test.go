@@ -249,6 +249,29 @@ func TestListenerSaysAtOnceThatASessionDied(t *testing.T) {
 	w.becomes(true, "leading", 20*time.Second)
 }
 
+// Whoever looks at a standby has the leader do nothing: no checkpoint is written for it, as one is for status.
+func TestListenerOfAStandbyAsksNothing(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	_, first := e.listens("--checkpoint-interval", "1h", "--audit-interval", "1h")
+	first.becomes(true, "leading", 15*time.Second)
+	_, second := e.listens()
+	second.becomes(true, "standby", 10*time.Second)
+	e.insertAt(1, "email", 5, false)
+	e.balanced(3 * time.Second)
+	e.wait(time.Second) // for what a start writes
+	before, _ := first.metric("checkpoints_total")
+	code, body := second.get("/status.json")
+	require.Equal(t, http.StatusOK, code)
+	require.Contains(t, body, `"fresh": false`)
+	_, _ = second.get("/")
+	e.wait(2 * time.Second)
+	after, _ := first.metric("checkpoints_total")
+	require.InDelta(t, before, after, 0)
+	code, _, errs := e.command("status")
+	require.Zero(t, code, errs)
+	first.counts(before+1, "checkpoints_total")
+}
+
 // Without a database the daemon says what is wrong, and no password.
 func TestListenerWithoutADatabase(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})

@@ -162,8 +162,8 @@ func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
 	return err
 }
 
-// survey reads what `awa-counterd status` reads, for the listener.
-func (r *runCmd) survey(ctx context.Context, fresh bool) (*survey.Status, error) {
+// survey reads what `awa-counterd status` reads, for the listener, without asking the daemon that leads.
+func (r *runCmd) survey(ctx context.Context) (*survey.Status, error) {
 	source, err := r.source()
 	if err != nil {
 		return nil, err
@@ -182,8 +182,5 @@ func (r *runCmd) survey(ctx context.Context, fresh bool) (*survey.Status, error)
 		return nil, fmt.Errorf("name the database: %w", err)
 	}
 	slot := belongings.Names{Slot: r.Slot}.Default(name, l.Schema).Slot
-	if fresh {
-		return survey.Read(ctx, conn, l, slot, r.QuietPeriod)
-	}
 	return survey.Look(ctx, conn, l, slot, r.QuietPeriod)
 }

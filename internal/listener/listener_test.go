@@ -103,7 +103,7 @@ func newRig(t *testing.T, v *daemon.View, change ...func(*Config)) *rig {
 	s.view.Store(v)
 	c := Config{
 		Version: "v0.1.0", Revision: "abc", Bound: 2 * time.Second, QuietPeriod: 10 * time.Minute, MaxRetained: 16 << 30, Every: time.Nanosecond,
-		Survey: func(context.Context, bool) (*survey.Status, error) { return someSurvey(), nil },
+		Survey: func(context.Context) (*survey.Status, error) { return someSurvey(), nil },
 	}
 	for _, f := range change {
 		f(&c)

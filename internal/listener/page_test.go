@@ -33,7 +33,7 @@ func TestVerdicts(t *testing.T) {
 	now := time.Now()
 	silent := standsByView(now, 20*time.Second)
 	unmarked := func(c *Config) {
-		c.Survey = func(context.Context, bool) (*survey.Status, error) {
+		c.Survey = func(context.Context) (*survey.Status, error) {
 			s := someSurvey()
 			s.MarkerSet = false
 			return s, nil
@@ -75,7 +75,7 @@ func TestVerdicts(t *testing.T) {
 func TestPageSaysWhatIsNext(t *testing.T) {
 	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The upgrade pre-#290 writers still active on queue email, billing")
 	r := newRig(t, failing(time.Now(), "x"), func(c *Config) {
-		c.Survey = func(context.Context, bool) (*survey.Status, error) { return nil, errors.New("connection refused") }
+		c.Survey = func(context.Context) (*survey.Status, error) { return nil, errors.New("connection refused") }
 	})
 	require.Contains(t, visible(t, r), "The upgrade not known: connection refused")
 }

@@ -30,8 +30,9 @@ type Config struct {
 	QuietPeriod time.Duration
 	MaxRetained int64 // bytes; 0 for no bound
 	Pprof       bool
-	// Survey reads the database as `awa-counterd status` does; with fresh it asks the daemon that leads for figures of this moment.
-	Survey func(ctx context.Context, fresh bool) (*survey.Status, error)
+	// Survey reads the database as `awa-counterd status` does, but asks nothing of the daemon that leads: a page that is left open
+	// must not have it write a checkpoint over and over.
+	Survey func(ctx context.Context) (*survey.Status, error)
 	Log    *zap.Logger
 
 	Every     time.Duration // shortest time between two makings of one answer; 1 s

@@ -25,7 +25,7 @@ const (
 // surveys reads the database for whoever asks, one reading at a time and not too often.
 type surveys struct {
 	ctx  context.Context //nolint:containedctx // lives as long as the server, and longer than any request
-	read func(ctx context.Context, fresh bool) (*survey.Status, error)
+	read func(ctx context.Context) (*survey.Status, error)
 
 	mu     sync.Mutex
 	status *survey.Status // the newest; never changed once it is here
@@ -35,18 +35,18 @@ type surveys struct {
 	busy   chan struct{}  // closed when the reading under way has ended; nil for none
 }
 
-func newSurveys(read func(context.Context, bool) (*survey.Status, error)) *surveys {
+func newSurveys(read func(context.Context) (*survey.Status, error)) *surveys {
 	return &surveys{ctx: context.Background(), read: read, err: errNotRead}
 }
 
 var errNotRead = errors.New("the database is being read")
 
 // get returns the newest reading, when it was taken, and why there is no newer one. It waits a moment for one.
-func (s *surveys) get(ctx context.Context, fresh bool) (*survey.Status, time.Time, error) {
+func (s *surveys) get(ctx context.Context) (*survey.Status, time.Time, error) {
 	s.mu.Lock()
 	if s.busy == nil && s.read != nil && !time.Now().Before(s.due) {
 		s.busy = make(chan struct{})
-		go s.refresh(fresh) //nolint:contextcheck // for whoever asks next as well
+		go s.refresh() //nolint:contextcheck // for whoever asks next as well
 	}
 	busy, patience := s.busy, surveyWait
 	if s.status == nil {
@@ -67,11 +67,11 @@ func (s *surveys) get(ctx context.Context, fresh bool) (*survey.Status, time.Tim
 	return s.status, s.at, s.err
 }
 
-func (s *surveys) refresh(fresh bool) {
+func (s *surveys) refresh() {
 	ctx, cancel := context.WithTimeout(s.ctx, surveyWithin)
 	defer cancel()
 	began := time.Now()
-	status, err := s.read(ctx, fresh)
+	status, err := s.read(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	took := time.Since(began)
@@ -96,8 +96,7 @@ func (s *surveys) wait() {
 // status is what `awa-counterd status` would say, with the figures of this moment where this daemon leads; nil, and why, when
 // the database has not been read yet.
 func (s *Server) status(ctx context.Context) (*survey.Status, error) {
-	// Who leads has the figures at hand; a standby has its leader asked.
-	st, at, err := s.surveys.get(ctx, s.source.View().Phase == daemon.Standby)
+	st, at, err := s.surveys.get(ctx)
 	if st == nil {
 		return nil, err
 	}
@@ -107,6 +106,9 @@ func (s *Server) status(ctx context.Context) (*survey.Status, error) {
 		r.overlay(out)
 	}
 	out.Next = out.NextStep(s.config.QuietPeriod)
+	if r.Phase == daemon.Standby && out.NeedsFresh(s.config.QuietPeriod) {
+		out.Next = "not decided on a standby, whose figures are those of the last checkpoint: look at the leader's page, or run awa-counterd status"
+	}
 	return out, nil
 }
 

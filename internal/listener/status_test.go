@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,15 +57,8 @@ func TestStatusIsLive(t *testing.T) {
 
 // The fields are those of `status --json`, and a standby says what the database says, grown older.
 func TestStatusOfAStandby(t *testing.T) {
-	var asked atomic.Bool
-	r := newRig(t, standsByView(time.Now(), time.Second), func(c *Config) {
-		c.Survey = func(_ context.Context, fresh bool) (*survey.Status, error) {
-			asked.Store(fresh)
-			return someSurvey(), nil
-		}
-	})
+	r := newRig(t, standsByView(time.Now(), time.Second))
 	st := r.statusOf(t)
-	require.True(t, asked.Load(), "the leader is to be asked")
 	want := someSurvey()
 	want.Next, st.Next = "", ""
 	before := *want.Persisted
@@ -75,6 +67,23 @@ func TestStatusOfAStandby(t *testing.T) {
 		s.Persisted, s.Audit, s.MarkerAge, s.Uncounted[0].Last, s.Leader.Heartbeat = nil, nil, nil, 0, 0
 	}
 	require.Equal(t, *want, st)
+}
+
+// The leader is not asked by who only looks at a standby, so its figures decide nothing there; what is known is said.
+func TestStandbyDoesNotDecide(t *testing.T) {
+	st := someSurvey()
+	r := newRig(t, standsByView(time.Now(), time.Second), func(c *Config) {
+		c.Survey = func(context.Context) (*survey.Status, error) { return st, nil }
+	})
+	require.Contains(t, r.statusOf(t).Next, "2 pre-#290 runtimes of version 0.6.0-beta.1 are live: replace them")
+	quiet := *someSurvey()
+	quiet.Runtimes = nil
+	st = &quiet
+	r = newRig(t, standsByView(time.Now(), time.Second), func(c *Config) {
+		c.Survey = func(context.Context) (*survey.Status, error) { return st, nil }
+	})
+	require.Contains(t, r.statusOf(t).Next, "look at the leader's page, or run awa-counterd status")
+	require.NotContains(t, r.statusOf(t).Next, "see its log", "nobody has asked the daemon")
 }
 
 // What was read stays as it is: each answer is a copy, some seconds older.
@@ -100,7 +109,7 @@ func TestDatabaseIsReadSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reads := 0
 		var failed error
-		s := newSurveys(func(ctx context.Context, _ bool) (*survey.Status, error) {
+		s := newSurveys(func(ctx context.Context) (*survey.Status, error) {
 			reads++
 			select {
 			case <-time.After(300 * time.Millisecond):
@@ -113,7 +122,7 @@ func TestDatabaseIsReadSeldom(t *testing.T) {
 			done := make(chan bool, n)
 			for range n {
 				go func() {
-					st, _, _ := s.get(t.Context(), false)
+					st, _, _ := s.get(t.Context())
 					done <- st != nil
 				}()
 			}
@@ -130,7 +139,7 @@ func TestDatabaseIsReadSeldom(t *testing.T) {
 		require.Equal(t, 2, reads, "a read of 300 ms rests for six seconds")
 		failed = errors.New("connection refused")
 		time.Sleep(6 * time.Second) //nolint:forbidigo // the bubble's clock
-		st, at, err := s.get(t.Context(), false)
+		st, at, err := s.get(t.Context())
 		require.NotNil(t, st)
 		require.InDelta(t, 6.3, time.Since(at).Seconds(), 0.5)
 		require.ErrorContains(t, err, "refused")
@@ -141,18 +150,18 @@ func TestDatabaseIsReadSeldom(t *testing.T) {
 // Before the database was ever read there is no status; a reading that hangs ends by itself.
 func TestStatusWithoutADatabase(t *testing.T) {
 	r := newRig(t, failing(time.Now(), "connection refused"), func(c *Config) {
-		c.Survey = func(context.Context, bool) (*survey.Status, error) { return nil, errors.New("connection refused") }
+		c.Survey = func(context.Context) (*survey.Status, error) { return nil, errors.New("connection refused") }
 	})
 	w := r.get("/status.json")
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 	require.Contains(t, w.Body.String(), "connection refused")
 	synctest.Test(t, func(t *testing.T) {
-		s := newSurveys(func(ctx context.Context, _ bool) (*survey.Status, error) {
+		s := newSurveys(func(ctx context.Context) (*survey.Status, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
 		began := time.Now()
-		st, _, err := s.get(t.Context(), false)
+		st, _, err := s.get(t.Context())
 		require.Nil(t, st)
 		require.ErrorIs(t, err, errNotRead)
 		require.Equal(t, firstWait, time.Since(began))

@@ -42,6 +42,13 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s; producers, command lines and psql do not register with awa, so see to it that no old one is left", quiet)
 }
 
+// NeedsFresh reports that nothing stands in the way of the next step but that the figures are not of this moment.
+func (s *Status) NeedsFresh(quiet time.Duration) bool {
+	fresh := *s
+	fresh.Fresh = true
+	return s.NextStep(quiet) != fresh.NextStep(quiet)
+}
+
 // age is how old the figures are.
 func (s *Status) age() string {
 	if s.Persisted == nil {
