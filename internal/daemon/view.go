@@ -87,7 +87,7 @@ type Meter interface {
 	Corrected(d time.Duration)
 	// Scanned takes a fenced scan of one slot.
 	Scanned(d time.Duration)
-	// Stale takes how old the oldest write was that a flush was for, when the flush was committed.
+	// Stale takes, when a flush was committed, how old the oldest write was that readers might not have seen corrected until then.
 	Stale(d time.Duration)
 }
 
