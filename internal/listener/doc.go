@@ -12,6 +12,4 @@
 //     a URL with a password may be in it.
 //   - Bound to loopback, only requests for a loopback name or a numeric address are answered: a page on the
 //     Internet whose name is made to resolve to 127.0.0.1 gets nothing.
-//
-// Called by cmd/awa-counterd; calls internal/daemon (its View only) and internal/survey.
 package listener

@@ -62,11 +62,11 @@ func (r *reading) leader() string {
 
 func (r *reading) streaming() Condition {
 	c := Condition{Name: "streaming", OK: true, Detail: "the stream is read, and the books are kept"}
-	switch overdue := r.Overdue(r.now); {
+	switch {
 	case r.Status == nil:
 		c.OK, c.Detail = false, fmt.Sprintf("%s since %s: %s", r.Phase, short(r.now.Sub(r.Since)), r.Detail)
-	case overdue > r.config.Bound:
-		c.OK, c.Detail = false, fmt.Sprintf("the loop that owns the books has said nothing for %s longer than it should", short(overdue))
+	case r.Overdue(r.now) > r.config.Bound:
+		c.OK, c.Detail = false, r.silence()
 	}
 	return c
 }
@@ -102,11 +102,16 @@ func (r *reading) why() string {
 	case reasonStarting, reasonWaiting, reasonFailing:
 		return r.Detail
 	case reasonOverdue:
-		return fmt.Sprintf("the loop that owns the books has said nothing for %s longer than it should", short(r.Overdue(r.now)))
+		return r.silence()
 	case reasonPending:
 		return "the marker is about to be set"
 	}
 	return r.Status.Reason
+}
+
+// silence says how late the next view is.
+func (r *reading) silence() string {
+	return fmt.Sprintf("the loop that owns the books has said nothing for %s longer than it should", short(r.Overdue(r.now)))
 }
 
 // hangsAfter is how long the daemon may go without a sign of life before a supervisor had better restart it: longer than any
