@@ -21,11 +21,11 @@ type Books struct {
 }
 
 type unit struct {
-	main     *layer // nil until filled
-	shadow   *layer // while an audit is under way
+	main     *layer           // nil until filled
+	shadow   *layer           // while an audit is under way
 	drifting map[*entry]int64 // by how much each is wrong
 	off      int64            // the sum of that
-	dirty    []*entry // changed since the last checkpoint; each once
+	dirty    []*entry         // changed since the last checkpoint; each once
 }
 
 // settled reports whether the unit is filled and its fence passed: what it says can be acted on.

@@ -111,8 +111,11 @@ func TestViewOfTheEnd(t *testing.T) {
 		err  error
 		want Phase
 	}{
-		{errors.New("connection reset"), Failing}, {fmt.Errorf("%w (x)", errMigrated), Waiting},
-		{errStopped, Leading}, {errAsked, Leading}, {errFinished, Leading},
+		{errors.New("connection reset"), Failing},
+		{fmt.Errorf("%w (x)", errMigrated), Waiting},
+		{errStopped, Leading},
+		{errAsked, Leading},
+		{errFinished, Leading},
 	} {
 		s := looked(t, 3, 1)
 		s.showLead(time.Now())

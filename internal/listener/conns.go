@@ -17,7 +17,7 @@ type conns struct {
 
 	mu   sync.Mutex
 	open map[net.Conn]held
-	shut int64                  // how many were closed for want of room
+	shut int64 // how many were closed for want of room
 }
 
 // held is what a connection is at.

@@ -250,7 +250,7 @@ func queueFamilies() []family {
 		{
 			"drift_rows", gauge, leading,
 			[]string{queueLabel},
-			"By how much the counters of a queue are wrong at this moment: the sum over its groups. "+
+			"By how much the counters of a queue are wrong at this moment: the sum over its groups. " +
 				"While more than 10,000 groups are wrong, (others) alone is there, with the sum of all queues.",
 			func(r *reading, add func(float64, ...string)) {
 				for _, q := range r.queues() {

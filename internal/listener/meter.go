@@ -28,7 +28,7 @@ var histograms = [...]histogram{
 		[]float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 900},
 	},
 	{
-		"staleness_seconds", "When a flush of corrections was committed: the age of the oldest write that readers might not have seen corrected until then, "+
+		"staleness_seconds", "When a flush of corrections was committed: the age of the oldest write that readers might not have seen corrected until then, " +
 			"be it of that flush, of an earlier one or left for a later one. Left out where the age is not known.",
 		[]float64{.01, .025, .05, .1, .15, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 10, 30, 60},
 	},
