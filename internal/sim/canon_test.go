@@ -219,8 +219,7 @@ func (s *script) make(t reflect.Type) writing {
 
 func (s *script) fields(t reflect.Type) writing {
 	var parts []writing
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name := t.String() + "." + f.Name
 		r := s.rules[name]
 		s.used[name] = true

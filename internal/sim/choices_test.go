@@ -228,11 +228,11 @@ func (r *record) String() string {
 	for _, k := range ordered(r.rows, key.compare) {
 		say(true, "rows of %s %+d", k, r.rows[k])
 	}
-	for _, d := range ordered(r.worldTx.pending, delta.compare) {
-		say(true, "pending of %s %+d", d.Group, r.worldTx.pending[d])
+	for _, d := range ordered(r.pending, delta.compare) {
+		say(true, "pending of %s %+d", d.Group, r.pending[d])
 	}
-	for _, k := range ordered(r.worldTx.counters, key.compare) {
-		if v := r.worldTx.counters[k]; v != nil {
+	for _, k := range ordered(r.counters, key.compare) {
+		if v := r.counters[k]; v != nil {
 			say(true, "counter %s[%d] = %d", k.Group, k.bucket, *v)
 		} else {
 			say(true, "counter %s[%d] gone", k.Group, k.bucket)

@@ -85,8 +85,7 @@ func (c *cloner) fields(t reflect.Type) owning {
 	if t.PkgPath() == "time" { // a Time refers to its zone, which is shared
 		return nil
 	}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if own := c.of(f.Type); own != nil {
 			parts = append(parts, part{f.Offset, own})
 		}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,7 +132,7 @@ func replay(p *plan, path []choice, say func(string)) (found *finding) {
 	s := newSmall(p, &broken{})
 	s.told = say
 	for _, c := range path {
-		if !contains(s.choices(), c) {
+		if !slices.Contains(s.choices(), c) {
 			continue
 		}
 		s.say("", c)
@@ -152,15 +153,6 @@ func (s *small) comeToRest() {
 	if s.plan.rest != nil {
 		s.plan.rest(s)
 	}
-}
-
-func contains(all []choice, c choice) bool {
-	for _, o := range all {
-		if o == c {
-			return true
-		}
-	}
-	return false
 }
 
 // shorten leaves out of a path what is not needed to break the same thing.
