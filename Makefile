@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-matrix mutants chaos soak check fmt fuzz bench bench-reconcile bench-start look clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look clean
 
 all: build
 
@@ -15,10 +15,10 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/awa-counterd ./cmd/awa-counterd
 
 # A throwaway PostgreSQL, a mixed fleet, the daemon, its death and return, a verdict. About a minute.
-# SHAPE=306, striped or ledger is the shape of awa's counter, here and below.
+# SHAPE=306, striped or ledger is the shape of awa's counter, here and below; ARGS="-length 5s" is a short one.
 SHAPE ?= ledger
 demo: build
-	go run ./e2e/demo -daemon bin/awa-counterd -shape $(SHAPE)
+	go run ./e2e/demo -daemon bin/awa-counterd -shape $(SHAPE) $(ARGS)
 
 # Everything that decides whether a change is right. PostgreSQL is installed when it is missing.
 test: unit mutants e2e
@@ -47,7 +47,11 @@ e2e-awa: build
 
 # Each line of internal/mutants/list.go breaks one invariant; a named test has to notice.
 mutants:
-	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants ./internal/mutants
+	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestEveryMutantIsKilled ./internal/mutants
+
+# Those that the small worlds find: each in the world that docs/testing.md names, without luck.
+mutants-worlds:
+	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestWorldsFindMutants ./internal/mutants
 
 # The daemon that can be told where to die (internal/failpoint).
 build-failpoints:
@@ -71,7 +75,7 @@ check:
 	go vet ./...
 	$(GOLANGCI) run ./...
 	go test -race ./applier/... ./checkpoint/... ./cmd/... ./decoder/... $$(go list ./internal/... | grep -v /sim) ./reconcile/... ./replication/...
-	go test -race ./internal/sim -sim.seeds=10
+	go test -race ./internal/sim -sim.seeds=10 -sim.worlds=none
 	go test -race -count=1 -run 'TestEachOperation|TestSignals|TestStandby|TestConnectionsLost|TestNothingIsLeftBehind' ./e2e
 
 fmt:

@@ -130,13 +130,18 @@ func TestMarkerIsKeptClearedDuringAMigration(t *testing.T) {
 	require.Zero(t, d.stop())
 }
 
-// Before awa's migration setup does what it can, and says what it cannot.
+// Before awa's migration setup does what it can, and says what it cannot; a role with the least rights can wait then.
 func TestSetupBeforeTheMigration(t *testing.T) {
 	e := newEnv(t, fleet.Layout{NoCounter: true, Slots: 4})
 	code, out, errs := e.command("setup")
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "done: make schema awa_counterd")
 	require.Contains(t, errs, "run this again after it")
+	role := e.role("replication")
+	e.says("setup", "--role", role)
+	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
+	d.logged("waiting for awa's migration", 10*time.Second)
+	require.Zero(t, d.stop())
 }
 
 // Rings of 4 and 16 slots, a custom schema beside awa's own, a daemon each, in one database.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,12 +31,55 @@ func writeReport(s store, file string) error {
 	if err := s.load(migrateName, &tries); err != nil {
 		return err
 	}
-	imitated := ""
-	if b, err := os.ReadFile(file); err == nil {
-		_, rest, _ := strings.Cut(string(b), imitatedBegin)
-		imitated, _, _ = strings.Cut(rest, imitatedEnd)
+	before, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return os.WriteFile(file, []byte(document(cells, &tries, imitated)), 0o644)
+	return os.WriteFile(file, []byte(document(cells, &tries, former(before))), 0o644)
+}
+
+// former is the document as it was. What this machine has not played stays as it is there: results are kept nowhere else.
+type former string
+
+// imitated is what the document says of what has no wheel.
+func (f former) imitated() string {
+	_, rest, _ := strings.Cut(string(f), imitatedBegin)
+	text, _, _ := strings.Cut(rest, imitatedEnd)
+	return text
+}
+
+// section is one with its title; "" when there is none.
+func (f former) section(title string) string {
+	_, rest, ok := strings.Cut(string(f), "\n## "+title+"\n")
+	if !ok {
+		return ""
+	}
+	text, _, _ := strings.Cut(rest, "\n## ")
+	return "\n## " + title + "\n" + strings.TrimRight(text, "\n")
+}
+
+// rows are the rows of a section's table.
+func (f former) rows(title string) (out []string) {
+	_, table, _ := strings.Cut(f.section(title), "|---|")
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "| ") {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return out
+}
+
+// among puts fresh rows in the place of those that begin with the same two columns.
+func among(old, fresh []string) []string {
+	key := func(row string) string { return strings.Join(strings.SplitN(row, "|", 4)[:3], "|") }
+	for _, row := range fresh {
+		if i := slices.IndexFunc(old, func(o string) bool { return key(o) == key(row) }); i >= 0 {
+			old[i] = row
+		} else {
+			old = append(old, row)
+		}
+	}
+	return old
 }
 
 // all loads every cell of which both halves were played.
@@ -78,7 +123,7 @@ func place(releases []string, release string) int {
 	return len(releases)
 }
 
-func document(cells []cell, tries *attempts, imitated string) string {
+func document(cells []cell, tries *attempts, before former) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	of := func(parts ...string) (some []cell) {
@@ -110,21 +155,29 @@ func document(cells []cell, tries *attempts, imitated string) string {
 	for _, c := range of("pairs") {
 		p("%s", c.row())
 	}
-	b.WriteString("\n" + imitatedBegin + cmp.Or(imitated, "| any | 0.7 | | | *imitated*: no wheel of it is published | | | | | | | | | |\n") + imitatedEnd)
+	b.WriteString("\n" + imitatedBegin + cmp.Or(before.imitated(), "| any | 0.7 | | | *imitated*: no wheel of it is published | | | | | | | | | |\n") + imitatedEnd)
 	openTable(p, cells)
 	prunesTable(p, of("pairs"))
 	naiveTable(p, of("pairs"))
 	kindsTable(p, of("pairs"))
-	if longer := of("pair20000", "long"); len(longer) > 0 {
+	var longer []string
+	for _, c := range of("pair20000", "long") {
+		longer = append(longer, fmt.Sprintf("| %s | %s | %s | %d | %s | %s | %s | %d of %d | %s | %s |", c.Plan.Old, c.Plan.New, humanize.Comma(int64(c.With.jobs())), c.With.Sidecar.Kills,
+			humanize.Comma(c.With.Stream.RowsUncounted), c.Control.wrong(), c.With.wrong(), c.With.Watch.Dishonest, c.With.Watch.Trusted, c.With.Took.Round(time.Second), c.made()))
+	}
+	if longer = among(before.rows("Longer"), longer); len(longer) > 0 {
 		p("\n## Longer\n\nThe lead is taken from whoever has it every few seconds.\n")
 		p("| old | new | jobs | kills | uncounted | without us: wrong, then | with us: wrong, then | dishonest looks | took | made |\n|---|---|---|---|---|---|---|---|---|---|")
-		for _, c := range longer {
-			p("| %s | %s | %s | %d | %s | %s | %s | %d of %d | %s | %s |", c.Plan.Old, c.Plan.New, humanize.Comma(int64(c.With.jobs())), c.With.Sidecar.Kills,
-				humanize.Comma(c.With.Stream.RowsUncounted), c.Control.wrong(), c.With.wrong(), c.With.Watch.Dishonest, c.With.Watch.Trusted, c.With.Took.Round(time.Second), c.made())
-		}
+		p("%s", strings.Join(longer, "\n"))
 	}
-	errorsTable(p, of("errors"))
-	if len(tries.With) > 0 {
+	if some := of("errors"); len(some) > 0 {
+		errorsTable(p, some)
+	} else if kept := before.section("Errors, in paired runs"); kept != "" {
+		p("%s", kept)
+	}
+	if kept := before.section("Migrations beside live workers"); len(tries.With) == 0 && kept != "" {
+		p("%s", kept)
+	} else if len(tries.With) > 0 {
 		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 at %d jobs a second a worker, the sidecar waiting beside; called again after a deadlock, and after the third without workers.\n", gentle)
 		p("%s", strings.Join(tries.lines(), "\n"))
 	}

@@ -113,9 +113,6 @@ func kindsTable(p printer, cells []cell) {
 
 // errorsTable is -part errors: the medians of paired runs.
 func errorsTable(p printer, cells []cell) {
-	if len(cells) == 0 {
-		return
-	}
 	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs; and what the ledger and its folds come to.\n", len(cells))
 	p("| kind | without | with | times, without | with |\n|---|---|---|---|---|")
 	all := make(map[string]int)

@@ -171,16 +171,16 @@ func partitions(ctx context.Context, q Querier, parent uint32, needed ...string)
 	return out, nil
 }
 
-// Migrating reports that somebody runs awa's migrations on this database, which holds awa's own lock for
-// it. It is read, never taken.
-func Migrating(ctx context.Context, q Querier) (running bool, err error) {
-	err = q.QueryRow(ctx, `select exists (select 1 from pg_locks l join pg_database d on d.oid = l.database
+// Migrator is the process that runs awa's migrations on this database, 0 when nobody does: they hold a lock of awa's
+// own. It is read, never taken.
+func Migrator(ctx context.Context, q Querier) (pid int32, err error) {
+	err = q.QueryRow(ctx, `select coalesce((select min(l.pid) from pg_locks l join pg_database d on d.oid = l.database
 		where d.datname = current_database() and l.locktype = 'advisory' and l.granted and l.objsubid = 1
-		  and (l.classid::int8 << 32) | l.objid::int8 = $1)`, int64(migrationLock)).Scan(&running)
+		  and (l.classid::int8 << 32) | l.objid::int8 = $1), 0)`, int64(migrationLock)).Scan(&pid)
 	if err != nil {
-		return false, fmt.Errorf("look whether awa migrates: %w", err)
+		return 0, fmt.Errorf("look whether awa migrates: %w", err)
 	}
-	return running, nil
+	return pid, nil
 }
 
 const migrationLock = 0x4157415f4d494752 // "AWA_MIGR"

@@ -18,6 +18,22 @@ import (
 // errMigrated ends a session because awa's migrations change the tables that it works on.
 var errMigrated = errors.New("awa's migrations")
 
+// migrating is errMigrated while they run.
+type migrating struct{ pid int32 }
+
+func (m *migrating) Error() string {
+	return fmt.Sprintf("%v are running, by process %d", errMigrated, m.pid)
+}
+func (m *migrating) Unwrap() error { return errMigrated }
+
+// migratedBy is the process that runs them; 0 when that is over.
+func migratedBy(err error) int32 {
+	if m, ok := errors.AsType[*migrating](err); ok {
+		return m.pid
+	}
+	return 0
+}
+
 // ErrGroundLost says that the server-side objects that the books rest on are not what they were.
 var ErrGroundLost = errors.New("the ground has changed under the stream")
 
@@ -156,14 +172,14 @@ func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
 // their own; workers take it for a moment at every start, to find that there is nothing to do, so one look
 // that meets it says nothing yet.
 func (s *session) sameTables(ctx context.Context) error {
-	migrating, err := awa.Migrating(ctx, s.control)
+	pid, err := awa.Migrator(ctx, s.control)
 	if err != nil {
 		return err
 	}
-	if migrating && s.migrating {
-		return fmt.Errorf("%w are running", errMigrated)
+	if pid != 0 && s.migrator {
+		return &migrating{pid}
 	}
-	s.migrating = migrating
+	s.migrator = pid != 0
 	if schema, err := s.d.schema(ctx, s.control); err != nil {
 		return fmt.Errorf("%w: %w", ErrGroundLost, err)
 	} else if schema != s.layout.Schema {

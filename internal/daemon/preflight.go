@@ -118,7 +118,7 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 			d.started = true
 			if waiting != err.Error() {
 				waiting = err.Error()
-				d.log.Info("waiting for awa's migrations to end")
+				d.log.Info("waiting for awa's migrations to end", zap.Int32("migration_pid", migratedBy(err)))
 				d.show(Waiting, "awa's migrations are running")
 			}
 		case err == nil:
@@ -165,10 +165,10 @@ func (d *Daemon) discover(ctx context.Context, c *pgx.Conn) (*awa.Layout, error)
 		return nil, err
 	}
 	// A migration commits step by step; what the catalog shows in between does not last.
-	if migrating, err := awa.Migrating(ctx, c); err != nil {
+	if pid, err := awa.Migrator(ctx, c); err != nil {
 		return nil, err
-	} else if migrating {
-		return nil, fmt.Errorf("%w are running", errMigrated)
+	} else if pid != 0 {
+		return nil, &migrating{pid}
 	}
 	l, err := awa.Discover(ctx, c, schema)
 	if err != nil {

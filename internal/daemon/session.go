@@ -19,31 +19,31 @@ import (
 
 // session is one lead: its connections, its stream and its Core.
 type session struct {
-	d         *Daemon
-	log       *zap.Logger
-	instance  string
-	layout    *awa.Layout
-	control   *pgx.Conn // holds the leader lock; monitors
-	writes    *pgx.Conn
-	markers   *pgx.Conn
-	keeper    *pgx.Conn
-	writer    *applier.Writer
-	marker    *applier.Writer
-	store     *checkpoint.Store
-	scanner   *reconcile.Scanner
-	stream    *replication.Stream
-	pubs      []replication.Publication
-	slot      string
-	identity  checkpoint.Identity
-	core      *applier.Core
-	pruned    time.Time // when a leader that does not count emptied a slot last, as a checkpoint said
-	retained  int64     // bytes of WAL, as last read
-	lastSlot  replication.Slot
-	guarded   bool // they are past the soft limit
-	status    ticker
-	leaving   bool // finish has asked us to
-	holding   bool // finish moves counters about
-	migrating bool // the last look found awa's migrations under way
+	d        *Daemon
+	log      *zap.Logger
+	instance string
+	layout   *awa.Layout
+	control  *pgx.Conn // holds the leader lock; monitors
+	writes   *pgx.Conn
+	markers  *pgx.Conn
+	keeper   *pgx.Conn
+	writer   *applier.Writer
+	marker   *applier.Writer
+	store    *checkpoint.Store
+	scanner  *reconcile.Scanner
+	stream   *replication.Stream
+	pubs     []replication.Publication
+	slot     string
+	identity checkpoint.Identity
+	core     *applier.Core
+	pruned   time.Time // when a leader that does not count emptied a slot last, as a checkpoint said
+	retained int64     // bytes of WAL, as last read
+	lastSlot replication.Slot
+	guarded  bool // they are past the soft limit
+	status   ticker
+	leaving  bool // finish has asked us to
+	holding  bool // finish moves counters about
+	migrator bool // the last look found awa's migrations under way
 }
 
 // session runs one lead from connecting to its end. ctx ends it gracefully.
@@ -90,12 +90,12 @@ func (s *session) migrated(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	running, e := awa.Migrating(ctx, s.control)
+	pid, e := awa.Migrator(ctx, s.control)
 	if e != nil {
 		return err
 	}
 	layout, e := awa.Discover(ctx, s.control, s.layout.Schema)
-	if running || (e == nil && layout.Fingerprint() != s.layout.Fingerprint()) {
+	if pid != 0 || (e == nil && layout.Fingerprint() != s.layout.Fingerprint()) {
 		return fmt.Errorf("%w (%s)", errMigrated, err.Error())
 	}
 	return err

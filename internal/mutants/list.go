@@ -11,7 +11,7 @@ type Mutant struct {
 	Test    string
 }
 
-// All are the mutants of docs/design.md §15, and those that our own bugs have taught us.
+// All are the mutants of the rules of docs/design.md, and those that our own bugs have taught us.
 func All() []Mutant {
 	return []Mutant{
 		{

@@ -73,7 +73,7 @@ func FreshReason(f Found) string {
 	return ""
 }
 
-// Rates of a small machine (docs/design.md §14): what matters is their ratio.
+// Rates of a small machine: what matters is their ratio.
 const (
 	decodeBytesPerSecond = 60 << 20
 	scanRowsPerSecond    = 2_000_000

@@ -127,7 +127,7 @@ func (s *sim) checkMaySet() {
 	if s.resumed {
 		want = 1
 	}
-	for _, u := range append([]int32{applier.NoLeaf}, worldLeaves...) {
+	for _, u := range append([]int32{applier.NoLeaf}, s.cfg.Leaves...) {
 		require.GreaterOrEqual(s.t, s.scanned[u], want, s.at("marker set, but unit %d was not audited", u))
 	}
 }
@@ -170,12 +170,18 @@ func (s *sim) quiesce() {
 		s.deliver(8)
 		s.answer()
 		s.answer()
-		if st := s.core.Status(s.now); st.DriftGroups == 0 && s.next == len(s.wal) && st.Reason == "" && !st.Auditing && s.mark && len(s.writes) == 0 &&
-			s.identity.PublicationState == fmt.Sprint(s.altered) {
+		if s.atRest() && len(s.writes) == 0 {
 			break
 		}
 	}
 	s.checkRest()
+}
+
+// atRest reports that the daemon has nothing left to do and says so.
+func (s *sim) atRest() bool {
+	st := s.core.Status(s.now)
+	return st.DriftGroups == 0 && s.next == len(s.wal) && st.Reason == "" && !st.Auditing && s.mark &&
+		s.identity.PublicationState == fmt.Sprint(s.altered)
 }
 
 // checkRest: every counter is right, the books are the database, and nothing was made of nothing.

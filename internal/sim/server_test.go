@@ -94,6 +94,9 @@ func (s server) groups(q *pgx.QueuedQuery, each func(k key, delta int64)) {
 // correct raises and lowers. Rows of ours may be below 0; awa's may not, and are made by raising only.
 func (s server) correct(t *worldTx, q *pgx.QueuedQuery) {
 	require.False(s.t, s.held, s.at("a correction while they are held back"))
+	if s.eaten {
+		return
+	}
 	s.groups(q, func(k key, delta int64) {
 		v, ok := s.counters[k]
 		switch {

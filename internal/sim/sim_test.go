@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"testing"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -15,16 +13,14 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/resume"
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
-	"github.com/awa-counterd/awa-counterd/replication"
 )
 
 // sim drives one session after another against a world, through crashes. A session is what
 // internal/daemon makes of one: a wire, a Writer and a Core.
 type sim struct {
 	*world
-	t      *testing.T
+	t      tester
 	seed   uint64
 	core   *applier.Core // nil while a session is refused
 	cfg    applier.Config
@@ -50,6 +46,7 @@ type sim struct {
 	restless  bool // uncounted writers, poison, foreign markers
 	finishing bool // awa-counterd finish is at work
 	held      bool // and has been told that no correction comes any more
+	eaten     bool // a trigger takes corrections away
 
 	// What must come back before the next correction: the last token that may be in the WAL, and the
 	// newest one delivered.
@@ -65,8 +62,13 @@ type sim struct {
 	history map[applier.Source]applier.Uncounted
 }
 
-func newSim(t *testing.T, seed uint64, form shape) *sim {
-	t.Helper()
+// tester is told of what is wrong: a *testing.T, or whoever wants to know how it came about.
+type tester interface {
+	require.TestingT
+	Fatalf(format string, args ...any)
+}
+
+func newSim(t tester, seed uint64, form shape) *sim {
 	return &sim{
 		t: t, seed: seed, world: newWorld(seed, form), restless: true,
 		poison: make(map[terminal.Group]int64), history: make(map[applier.Source]applier.Uncounted),
@@ -74,95 +76,6 @@ func newSim(t *testing.T, seed uint64, form shape) *sim {
 }
 
 const bound = 400 * time.Millisecond
-
-// start begins a session as internal/daemon does: what was found decides between resuming and a new slot.
-func (s *sim) start() {
-	s.session++
-	s.leader = fmt.Sprint("i", s.session)
-	s.core, s.pending, s.writes, s.scans = nil, nil, nil, 0
-	s.looked = s.now
-	s.writer = applier.NewWriter(server{s}, s.shape.statements(), "awa", s.leader)
-	if s.mark { // the first statement of a session
-		_ = s.writer.SetMarker(context.Background(), applier.SetMarker{})
-	}
-	if !s.published() {
-		return // refused; tried again later
-	}
-	s.cfg = applier.Config{
-		Instance: s.leader, Leaves: worldLeaves, HasMarker: true, Shape: s.shape.core(), Trust: applier.TrustLive,
-		QuietPeriod: time.Minute, MaxStaleness: bound, FlushInterval: 20 * time.Millisecond,
-		CheckpointInterval: 150 * time.Millisecond, AuditInterval: time.Second, JournalSize: 40_000,
-	}
-	s.identity = checkpoint.Identity{
-		Slot: "s", Publications: []uint32{1, 2}, PublicationState: fmt.Sprint(s.altered), SystemIdentifier: "1", Timeline: 1,
-		Relations: s.shape.layout().OIDs(), Shape: s.shape.layout().Fingerprint(),
-	}
-	found := resume.Found{
-		Stored: s.stored, Identity: s.identity, End: s.lsn, Broken: s.broken, Rows: 1 << 30,
-		Slot: &replication.Slot{Name: "s", Plugin: replication.Plugin, Confirmed: s.confirmed, Status: "reserved"},
-	}
-	st := applier.Start{Uncounted: maps.Clone(s.history)}
-	s.resumed = resume.FreshReason(found) == ""
-	if s.resumed {
-		st.Resumes, st.Position, st.Unseen, st.Pruned = true, s.stored.Position, s.stored.Unseen, s.stored.Pruned
-		for _, g := range slices.SortedFunc(maps.Keys(s.books), terminal.Group.Compare) {
-			c := s.books[g]
-			st.Groups = append(st.Groups, terminal.Held{Group: g, Cell: c.Clone()})
-		}
-	} else {
-		s.makeSlot()
-		s.stored, s.broken = nil, ""
-		clear(s.poison)
-		st.Position, st.Unseen = s.confirmed, s.snapshot().Unseen(s.xid+1)
-	}
-	// The server sends again from what was acknowledged; what the checkpoint has is skipped by us.
-	for s.next = 0; s.next < len(s.wal) && s.wal[s.next].end <= s.confirmed; {
-		s.next++
-	}
-	s.truth.rewind(s.wal, st.Position, st.Pruned)
-	st.Snapshot, st.MarkerSet = s.snapshot(), s.mark
-	s.scanned = make(map[int32]int)
-	s.awaited, s.seen = 0, 0
-	s.wire = newWire(s.shape, s.seed)
-	core, err := applier.New(s.cfg, st, s.now)
-	require.NoError(s.t, err)
-	s.core = core
-	s.core.Hold(s.finishing)
-	s.drive()
-}
-
-// makeSlot waits for every transaction that runs. Others begin meanwhile, and are streamed only when
-// they commit after the slot is there; those that did so before need not be visible yet.
-func (s *sim) makeSlot() {
-	old := len(s.open)
-	for range old {
-		t := s.open[0]
-		if !t.committed {
-			s.commit(t)
-		}
-		s.show(t)
-	}
-	for range s.rng.IntN(12) {
-		s.world.step(s.restless)
-	}
-	s.confirmed = s.lsn
-}
-
-// published is the verdict on the publications as they are.
-func (s *sim) published() bool {
-	for _, p := range replication.Needed("p", s.shape.layout()) {
-		seen := replication.Published{
-			OID: 1, ViaRoot: s.viaRoot.rows, Insert: true, Update: !p.AppendOnly, Delete: !p.AppendOnly, Truncate: true, Relations: p.Relations,
-		}
-		if p.AppendOnly {
-			seen.OID, seen.ViaRoot = 2, s.viaRoot.ledger
-		}
-		if p.Verdict(seen) != nil {
-			return false
-		}
-	}
-	return true
-}
 
 // crash forgets everything but what was stored. Each command under way happens or does not.
 func (s *sim) crash() {
@@ -208,11 +121,15 @@ func (s *sim) run(cmds []applier.Command) {
 			}
 			s.writes = append(s.writes, s.setMarker(core, c, alive))
 		case applier.Acknowledge:
-			require.NotNil(s.t, s.stored, s.at("acknowledged %s before anything was persisted", c.Position))
-			require.LessOrEqual(s.t, c.Position, s.stored.Position, s.at("acknowledged more than was persisted"))
-			s.confirmed = max(s.confirmed, c.Position)
+			s.acknowledge(c)
 		}
 	}
+}
+
+func (s *sim) acknowledge(c applier.Acknowledge) {
+	require.NotNil(s.t, s.stored, s.at("acknowledged %s before anything was persisted", c.Position))
+	require.LessOrEqual(s.t, c.Position, s.stored.Position, s.at("acknowledged more than was persisted"))
+	s.confirmed = max(s.confirmed, c.Position)
 }
 
 func (s *sim) at(format string, args ...any) string {
@@ -266,11 +183,21 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 	if !alive() && s.leader != s.cfg.Instance {
 		return
 	}
-	if s.stored == nil {
-		require.Zero(s.t, cp.Before, s.at("checkpoint out of order"))
-		s.stored, s.books = &checkpoint.Stored{}, make(map[terminal.Group]terminal.Cell)
+	s.store(cp)
+	if alive() {
+		s.run(core.Persisted(s.now, nil))
+		s.drive()
 	}
-	require.Equal(s.t, s.stored.Position, cp.Before, s.at("checkpoint out of order"))
+}
+
+func (s *sim) store(cp applier.Checkpoint) {
+	var before pglogrepl.LSN
+	if s.stored == nil {
+		s.books = make(map[terminal.Group]terminal.Cell)
+	} else {
+		before = s.stored.Position
+	}
+	require.Equal(s.t, before, cp.Before, s.at("checkpoint out of order"))
 	for h := range cp.Groups.All() {
 		if h.Empty() {
 			delete(s.books, h.Group)
@@ -279,11 +206,7 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 		}
 	}
 	maps.Copy(s.history, cp.Uncounted)
-	s.stored.Identity, s.stored.Position, s.stored.Unseen, s.stored.Pruned = s.identity, cp.Position, cp.Unseen, cp.Pruned
-	if alive() {
-		s.run(core.Persisted(s.now, nil))
-		s.drive()
-	}
+	s.stored = &checkpoint.Stored{Identity: s.identity, Position: cp.Position, Unseen: cp.Unseen, Pruned: cp.Pruned}
 }
 
 func (s *sim) setMarker(core *applier.Core, c applier.SetMarker, alive func() bool) func() {
@@ -312,11 +235,7 @@ func (s *sim) deliver(most int) {
 		tx, err := s.wire.read(r)
 		require.NoError(s.t, err, s.at("decode"))
 		txs = append(txs, tx)
-		for _, tok := range r.tokens {
-			if instance, seq, _ := applier.ParseToken(tok.Content); instance == s.cfg.Instance && len(r.counters) == 0 && r.mark == nil {
-				s.seen = max(s.seen, seq)
-			}
-		}
+		s.notice(r)
 	}
 	s.truth.advance(s.wal, s.next)
 	if len(txs) > 0 {
@@ -326,6 +245,15 @@ func (s *sim) deliver(most int) {
 		s.core.Idle(s.now, s.lsn)
 	}
 	s.drive()
+}
+
+// notice follows which token of this session has come back.
+func (s *sim) notice(r *record) {
+	for _, tok := range r.tokens {
+		if instance, seq, _ := applier.ParseToken(tok.Content); instance == s.cfg.Instance && len(r.counters) == 0 && r.mark == nil {
+			s.seen = max(s.seen, seq)
+		}
+	}
 }
 
 // answer carries out one command under way.

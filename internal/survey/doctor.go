@@ -139,8 +139,8 @@ func (d *doctor) role(ctx context.Context) {
 
 // tables finds awa's tables; without them there is nothing more to look at.
 func (d *doctor) tables(ctx context.Context) bool {
-	if migrating, err := awa.Migrating(ctx, d.Conn); err != nil || migrating {
-		d.ask("awa's migrations", err, !migrating, "are running at this moment; awa-counterd run waits for their end", "look again afterwards")
+	if pid, err := awa.Migrator(ctx, d.Conn); err != nil || pid != 0 {
+		d.ask("awa's migrations", err, pid == 0, fmt.Sprintf("are running at this moment (process %d); awa-counterd run waits for their end", pid), "look again afterwards")
 	}
 	l, err := awa.Discover(ctx, d.Conn, d.Schema)
 	var shape *awa.ShapeError
