@@ -51,7 +51,7 @@ const mostKept = 5000
 
 // NewStore makes a store that writes checkpoints under this identity.
 func NewStore(c Conn, awaSchema, instance string, id Identity) *Store {
-	return &Store{conn: c, awaSchema: awaSchema, instance: instance, identity: id}
+	return &Store{conn: c, awaSchema: awaSchema, instance: instance, identity: id, noted: mostKept} // the first one looks
 }
 
 // Load returns the checkpoint of a schema, or nil when there is none. Uncounted writes are kept

@@ -52,32 +52,40 @@ var actions = []action{
 // AWACD_MATRIX=7 has other words than AWACD_MATRIX=8.
 func TestCommandsInEveryState(t *testing.T) {
 	choice := os.Getenv("AWACD_MATRIX")
+	var kills atomic.Int64
+	t.Cleanup(func() { // when all have been played
+		t.Logf("killed %d times", kills.Load())
+		require.Greater(t, kills.Load(), int64(len(situations)*len(actions)*2/3), "most commands came to their end: their steps are fewer now")
+	})
 	for _, s := range situations {
 		for _, a := range actions {
 			t.Run(fmt.Sprintf("%s/%s", s.name, a), func(t *testing.T) {
 				t.Parallel()
 				if choice == "all" {
-					everyWord(t, s, a)
+					everyWord(t, s, a, &kills)
 					return
 				}
 				h := fnv.New32a()
 				_, _ = fmt.Fprint(h, s.name, a, choice)
 				word := int(h.Sum32())
-				(&crossing{situation: s, action: a, word: 1 + word/2%a.steps, heard: word%2 == 0}).play(t)
+				(&crossing{situation: s, action: a, word: 1 + word/2%a.steps, heard: word%2 == 0, kills: &kills}).play(t)
 			})
 		}
 	}
 }
 
-func everyWord(t *testing.T, s situation, a action) {
+func everyWord(t *testing.T, s situation, a action, kills *atomic.Int64) {
 	ended := false
 	for n := 1; !ended && n <= 3*a.steps; n++ {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			c := crossing{situation: s, action: a, word: n, heard: n%2 == 0}
-			c.play(t)
-			ended = c.ended
-		})
+		for _, heard := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d heard %v", n, heard), func(t *testing.T) {
+				c := crossing{situation: s, action: a, word: n, heard: heard, kills: kills}
+				c.play(t)
+				ended = c.ended
+			})
+		}
 	}
+	require.True(t, ended || a.args[0] == "run", "there are more words than that")
 }
 
 // crossing is a command in a state, and where it is killed.
@@ -87,7 +95,8 @@ type crossing struct {
 
 	word  int
 	heard bool
-	ended bool // the command came to its end before that word
+	ended bool          // the command came to its end before that word
+	kills *atomic.Int64 // counts those that did not
 }
 
 func (c *crossing) play(t *testing.T) {
@@ -120,6 +129,7 @@ func (c *crossing) play(t *testing.T) {
 	e.balanced(0)
 	liars.none()
 	t.Log(said)
+	require.NotContains(t, said, "panic:")
 	require.Equal(t, strings.ReplaceAll(before, "marker false", "marker true"), e.catalogs(), "after %s: a trace is left", said)
 }
 
@@ -149,8 +159,10 @@ func (c *crossing) kill(e *env) string {
 	told := fmt.Sprintf("%s, which spoke %d times", c.action, p.Said())
 	if p.Said() < c.word {
 		c.ended = true
+		require.Contains(e.t, []int{0, 1, 3, 4}, cmd.ProcessState.ExitCode(), out.String())
 		return told + " and came to its end: " + out.String()
 	}
+	c.kills.Add(1)
 	heard := "unheard"
 	if c.heard {
 		heard = "heard"
@@ -178,6 +190,7 @@ type lies struct {
 	done    chan struct{}
 	excused atomic.Bool
 	worst   atomic.Int64
+	looks   atomic.Int64
 	said    atomic.Value
 }
 
@@ -211,6 +224,9 @@ func (l *lies) watch(ctx context.Context) {
 			set, err = fleet.Trusted(ctx, tx, l.e.layout.Schema)
 			return err
 		})
+		if err == nil {
+			l.looks.Add(1)
+		}
 		switch {
 		case err != nil:
 		case !set || len(wrong) == 0 || l.excused.Load():
@@ -231,5 +247,6 @@ func (l *lies) none() {
 	l.e.t.Helper()
 	l.cancel()
 	<-l.done
+	require.Greater(l.e.t, l.looks.Load(), int64(10), "nobody looked")
 	require.LessOrEqual(l.e.t, time.Duration(l.worst.Load()), 2500*time.Millisecond, "the marker stood over %v", l.said.Load())
 }

@@ -155,6 +155,24 @@ func TestTeardownRevokesWhatWasGranted(t *testing.T) {
 	}
 }
 
+// Amazon RDS has a role in the place of the REPLICATION attribute. Start, doctor and setup ask for that one, and are content
+// with a member.
+func TestStreamRightOnRDS(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	e.exec(`create role rds_replication`)
+	t.Cleanup(func() { e.exec(`drop role rds_replication`) })
+	role := e.role("")
+	refuses(t, refused, server.URL(role, "", e.db), nil, "GRANT rds_replication TO")
+	code, out, _ := e.command("doctor", "--role", role)
+	require.NotZero(t, code)
+	require.Contains(t, out, "GRANT rds_replication TO")
+	require.Contains(t, e.says("setup", "--role", role, "--print-sql"), "GRANT rds_replication TO")
+	e.exec(fmt.Sprintf(`grant rds_replication to %s`, role))
+	require.NotContains(t, e.says("setup", "--role", role, "--print-sql"), "rds_replication")
+	_, out, _ = e.command("doctor", "--role", role)
+	require.Contains(t, out, "✔ REPLICATION right")
+}
+
 // What setup granted for two awa schemas is revoked with the second.
 func TestSharedGrants(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})

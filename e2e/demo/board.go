@@ -121,7 +121,7 @@ func (b *board) uncounted(ctx context.Context) error {
 	if err := b.pool.QueryRow(ctx, `select to_regclass('awa_counterd.uncounted_writes') is not null`).Scan(&there); err != nil || !there {
 		return err
 	}
-	rows, err := b.pool.Query(ctx, `select queue, rows_off from awa_counterd.uncounted_writes`)
+	rows, err := b.pool.Query(ctx, `select queue, sum(rows_off)::int8 from awa_counterd.uncounted_writes where kind in ('rows', 'prune') group by 1`)
 	if err != nil {
 		return err
 	}

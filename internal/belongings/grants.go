@@ -22,22 +22,21 @@ func own() []awa.Need {
 			Check: fmt.Sprintf("has_table_privilege($1, '%[1]s', 'SELECT') and has_table_privilege($1, '%[1]s', 'INSERT') and has_table_privilege($1, '%[1]s', 'UPDATE') and has_table_privilege($1, '%[1]s', 'DELETE')", name),
 		})
 	}
-	return out
+	const granted = "SELECT ON " + checkpoint.SchemaName + ".grants"
+	return append(out, awa.Need{Grant: granted, What: granted, Check: "has_table_privilege($1, 'awa_counterd.grants', 'SELECT')"})
 }
 
 func grants(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names, schemaThere bool) ([]Step, error) {
-	role := n.Role
-	var exists, replicates bool
-	err := c.QueryRow(ctx, `select count(*) > 0, coalesce(bool_or(rolreplication or rolsuper), false) from pg_roles where rolname = $1`, role).Scan(&exists, &replicates)
+	right, err := pg.ReadStreamRight(ctx, c, n.Role)
 	if err != nil {
-		return nil, fmt.Errorf("look for role %s: %w", role, err)
+		return nil, err
 	}
-	if !exists {
-		return nil, pg.Refuse(fmt.Sprintf("run: CREATE ROLE %s LOGIN REPLICATION", quote(role)), "there is no role %s", role)
+	if !right.Exists {
+		return nil, pg.Refuse("run: "+right.Remedy, "there is no role %s", n.Role)
 	}
 	var steps []Step
-	if !replicates {
-		steps = append(steps, Step{"let " + role + " replicate", fmt.Sprintf("ALTER ROLE %s REPLICATION", quote(role))})
+	if !right.May {
+		steps = append(steps, Step{"let " + n.Role + " replicate", right.Remedy})
 	}
 	needs := awa.EarlyNeeds(n.Schema, "$1")
 	if l != nil {
@@ -151,6 +150,10 @@ func revokes(ctx context.Context, c *pgx.Conn, schema awa.Schema, role string) (
 			granted, quote(to), literal(string(schema)), literal(to), literal(granted))})
 		return nil
 	})
+	if pg.IsDenied(err) {
+		return nil, pg.Refuse("run it as the owner of schema awa_counterd, or let it: GRANT SELECT ON awa_counterd.grants TO this role",
+			"this role may not look at what setup granted")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look at what was granted: %w", err)
 	}

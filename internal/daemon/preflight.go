@@ -20,22 +20,23 @@ import (
 const oldestServer = 140000
 
 // checkServer refuses a server that logical replication cannot run on, or a role that may not.
-func checkServer(ctx context.Context, c *pgx.Conn, user string) error {
+func checkServer(ctx context.Context, c *pgx.Conn) error {
 	var version int
-	var text, level string
-	var recovery, replication bool
+	var text, level, user string
+	var recovery bool
 	err := c.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('server_version'),
-		current_setting('wal_level'), pg_is_in_recovery(),
-		exists (select 1 from pg_roles r where r.rolname = current_user and (r.rolreplication or r.rolsuper))
-		or exists (select 1 from pg_roles g where g.rolname = 'rds_replication' and pg_has_role(current_user, g.oid, 'member'))`).
-		Scan(&version, &text, &level, &recovery, &replication)
+		current_setting('wal_level'), pg_is_in_recovery(), current_user`).Scan(&version, &text, &level, &recovery, &user)
 	if err != nil {
 		return fmt.Errorf("look at the server: %w", err)
 	}
-	return serverVerdict(version, text, level, recovery, replication, user)
+	right, err := pg.ReadStreamRight(ctx, c, user)
+	if err != nil {
+		return err
+	}
+	return serverVerdict(version, text, level, recovery, right)
 }
 
-func serverVerdict(version int, text, level string, recovery, replication bool, user string) error {
+func serverVerdict(version int, text, level string, recovery bool, right pg.StreamRight) error {
 	switch {
 	case version < oldestServer:
 		return pg.Refuse("upgrade the server, or use awa's own rebuild-terminal-counters",
@@ -45,9 +46,8 @@ func serverVerdict(version int, text, level string, recovery, replication bool, 
 	case level != "logical":
 		return pg.Refuse("run: ALTER SYSTEM SET wal_level = 'logical' and restart the server",
 			"wal_level is %q; reading the changes needs \"logical\"", level)
-	case !replication:
-		return pg.Refuse(fmt.Sprintf("run: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT rds_replication TO %s)", quote(user), quote(user)),
-			"role %s has no REPLICATION right", user)
+	case !right.May:
+		return pg.Refuse("run: "+right.Remedy, "role %s has no REPLICATION right", right.Role)
 	}
 	return nil
 }

@@ -110,10 +110,12 @@ func (s *session) abandon(reason error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err := s.marker.SetMarker(ctx, applier.SetMarker{})
-	if pg.IsNoTable(err) {
-		// A table was renamed; or somebody has dropped our schema under us, and the guard with it. As long as this
-		// connection lives the lead is ours, so it was no finish.
-		_, err = clearByOID(ctx, s.control, s.layout)
+	if err != nil && !errors.Is(err, applier.ErrNotLeading) {
+		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, and the guard
+		// with it. As long as this one lives the lead is ours, so it was no finish.
+		again, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err = clearByOID(again, s.control, s.layout)
 	}
 	if err != nil {
 		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))
@@ -147,7 +149,7 @@ func (s *session) connect(ctx context.Context) error {
 		return s.d.opts.Source.ExplainConnect(err)
 	}
 	user := s.d.opts.Source.User()
-	if err := checkServer(ctx, s.control, user); err != nil {
+	if err := checkServer(ctx, s.control); err != nil {
 		return err
 	}
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {

@@ -74,7 +74,9 @@ func (s *small) advanceWrite() {
 		default:
 			f.result.Written += len(chunk.Corrections)
 		}
-		f.at++
+		if f.at++; s.plan.ticking {
+			s.now = s.now.Add(1)
+		}
 		f.sent = s.now
 		return
 	}

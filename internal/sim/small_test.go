@@ -6,9 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/jackc/pglogrepl"
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
@@ -37,11 +35,13 @@ type plan struct {
 	journal int  // bytes; 0 for enough
 	orphans bool // there are counter rows whose slot has no leaf
 	large   bool // it takes long, and is explored when asked for
-	// swift are the answers that the Core hears as soon as they are given, of hearsWrite, hearsMarker and hearsScan. What
-	// follows from their being late is left to other worlds.
-	swift  string
-	always func(s *small) // holds in every state
-	rest   func(s *small) // and this at rest
+	// swift are choices that are made as soon as they can be: what follows from their being made late is left to other worlds.
+	swift string
+	// ticking: the clock moves on, by a nanosecond, while corrections are written. Elsewhere all that happens between two steps
+	// of time happens at one instant, and where that leaves a doubt the Core waits for the next one.
+	ticking bool
+	always  func(s *small) // holds in every state
+	rest    func(s *small) // and this at rest
 }
 
 // budget bounds a world. Time ends, so the space does.
@@ -79,23 +79,6 @@ type tools struct {
 	cloner *cloner
 	script *script
 	line   *wire
-}
-
-// phase is how far a session has come.
-type phase uint8
-
-const (
-	up     phase = iota
-	down         // it has crashed, or there was none
-	making       // a replication slot is being made
-	made         // and is there; the first snapshot is yet to be read
-)
-
-// stop is a graceful end that was asked for.
-type stop struct {
-	asked     bool
-	at        pglogrepl.LSN // everything before it is to be in the books
-	uncounted bool          // somebody wrote uncounted before it
 }
 
 // steady stands in for the dice: what the database draws is the same every time, and its records are sent as streamed
@@ -191,40 +174,15 @@ func (s *small) atOnce() bool {
 	all := s.choices()
 	i := slices.IndexFunc(all, func(c choice) bool { return strings.IndexByte(s.plan.swift, c.what) >= 0 })
 	if i >= 0 {
+		s.say("  at once ", all[i])
 		s.perform(all[i])
 	}
 	return i >= 0
 }
 
-// mayDie says that a checkpoint may be asked for. Where it may not, nobody can tell when one was stored: the Core goes on all
-// the same meanwhile.
-func (s *small) mayDie() bool {
-	return s.left.crashes > 0 || (s.mayStop() && !s.stop.asked) || s.stop.asked
-}
-
-func (s *small) mayStop() bool {
-	return slices.ContainsFunc(s.plan.actors, func(a actor) bool { return a.name == stopper })
-}
-
 // empty scans are those of what has no leaf where there is no such row: they read nothing, and are taken in at once. This leaves
 // ways out in which such a scan is all that is under way; the world of orphans has them.
 func (s *small) empty(f scanFlight) bool { return f.unit == applier.NoLeaf && !s.plan.orphans }
-
-// end is where a session ends that was asked to.
-func (s *small) end() {
-	if s.core == nil || !s.core.Stopped(s.now) {
-		return
-	}
-	require.GreaterOrEqual(s.t, s.core.Position(), s.stop.at, s.at("stopped before everything was heard of"))
-	for _, g := range s.plan.groups {
-		held, stored := s.truth.cell(g), s.books[g]
-		require.Zero(s.t, held.Drift(), s.at("stopped before %s was corrected", g))
-		require.True(s.t, held.Equal(&stored), s.at("stopped before %s was stored", g))
-	}
-	require.False(s.t, s.mark && s.stop.uncounted, s.at("stopped, and the marker stands though somebody writes uncounted"))
-	s.die()
-	s.stop = stop{}
-}
 
 // do takes the Core's commands in.
 func (s *small) do(cmds []applier.Command) {
@@ -264,64 +222,6 @@ func (s *small) deliverOne() {
 	tx := s.sent[i : i+1]
 	s.core.Transactions(s.now, tx)
 	s.checkBooks(tx)
-}
-
-// die ends the session. What it has asked for may be carried out until the next one takes the lead.
-func (s *small) die() {
-	s.core, s.phase = nil, down
-	s.flight.scans, s.scans = nil, 0
-	if f := s.flight.write; f != nil && f.done {
-		s.flight.write = nil
-	}
-	if f := s.flight.marker; f != nil && f.done {
-		s.flight.marker = nil
-	}
-	if f := s.flight.persist; f != nil && f.done {
-		s.flight.persist = nil
-	}
-}
-
-// mayRise: a session waits until it can clear the marker; a new replication slot, for whoever ran when it was begun.
-func (s *small) mayRise() bool {
-	switch s.phase {
-	case down:
-		return !s.mark || !slices.ContainsFunc(s.open, func(t *worldTx) bool { return t.ring || t.mark != nil })
-	case making:
-		return !slices.ContainsFunc(s.open, func(t *worldTx) bool { return slices.Contains(s.waits, t.xid) })
-	default:
-		return true
-	}
-}
-
-// rise goes on with the start of a session.
-func (s *small) rise() {
-	switch s.phase {
-	case down:
-		s.flight = flight{} // fenced from here on
-		require.True(s.t, s.claim(), s.at("refused"))
-		if s.resumed {
-			s.enter()
-			return
-		}
-		s.phase, s.waits = making, nil
-		for _, t := range s.open {
-			s.waits = append(s.waits, t.xid)
-		}
-	case making:
-		s.confirmed, s.phase, s.waits = s.lsn, made, nil
-	case made:
-		s.enter()
-	}
-}
-
-func (s *small) enter() {
-	s.cfg.Leaves, s.cfg.FlushInterval, s.cfg.CheckpointInterval = s.plan.leaves, quantum, quantum
-	s.cfg.AuditInterval = time.Hour
-	if s.plan.journal > 0 {
-		s.cfg.JournalSize = s.plan.journal
-	}
-	s.openStream()
-	s.phase = up
 }
 
 // settle lets everything go on until the daemon is at rest, without a choice. It reports false when that does not come.
@@ -382,7 +282,7 @@ func (s *small) check() {
 		require.Fail(s.t, s.at("the books were found wrong: %d audits, %d rescans, %d prunes", st.AuditMismatches, st.Rescans, st.PruneMismatches))
 	}
 	s.core.Notices()
-	if s.flight.marker == nil { // else it is being cleared, perhaps
+	if f := s.flight.marker; f == nil || f.cmd.Set { // else it is being cleared
 		s.checkHonest()
 	}
 }

@@ -91,11 +91,6 @@ func largeWorlds() []*plan {
 			budget: budget{ticks: 1, crashes: 2},
 		},
 		{
-			name: "two writers and a crash", shape: ledger, leaves: one, groups: ab, prepare: trusted,
-			actors: []actor{plain("the uncounted writer", bare(a, 2)), plain("the counting writer", counted(b, 1))},
-			budget: budget{crashes: 1},
-		},
-		{
 			name: "both leaders", shape: ledger, leaves: one, groups: ab, prepare: filled(bare(a, 2), counted(b, 1)),
 			actors: []actor{
 				plain("the uncounted writer", bare(a, 1)), locking("the old leader", pruned(0, false)),
@@ -167,7 +162,7 @@ func smallWorlds() []*plan {
 		{
 			name: "a trigger", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: eats,
 			actors: []actor{prompted("the uncounted writer", bare(a, 2)), once("somebody", "drops the trigger", nil, func(s *small) { s.eaten = false })},
-			budget: budget{ticks: 12}, swift: swift,
+			budget: budget{ticks: 12}, swift: swift, ticking: true,
 		},
 		{
 			name: "two writers", shape: ledger, leaves: one, groups: ab, prepare: trusted,
@@ -188,6 +183,12 @@ func smallWorlds() []*plan {
 			name: "a leader that does not", shape: ledger, leaves: one, groups: ab, prepare: filled(bare(a, 2), counted(b, 1)),
 			actors: []actor{plain("the counting writer", counted(b, 1)), locking("the leader", pruned(0, false))},
 			budget: budget{ticks: 1},
+		},
+		{
+			name: "a leader that carries rows on", shape: shape{Shape: ledger.Shape, receipts: true}, leaves: two, groups: []terminal.Group{a, c},
+			prepare: carrying(bare(a, 2)),
+			actors:  []actor{plain("the uncounted writer", bare(c, 1)), locking("the leader", pruned(0, true))},
+			budget:  budget{ticks: 1},
 		},
 		{
 			name: "a fold", shape: ledger, leaves: one, groups: ab, prepare: filled(bare(a, 2), counted(b, 1)),
@@ -213,6 +214,11 @@ func smallWorlds() []*plan {
 			name: "a crash", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{ticks: 1, crashes: 1},
+		},
+		{
+			name: "two writers and a crash", shape: ledger, leaves: one, groups: ab, prepare: trusted,
+			actors: []actor{plain("the uncounted writer", bare(a, 2)), plain("the counting writer", counted(b, 1))},
+			budget: budget{crashes: 1},
 		},
 		{
 			name: "a crash at the start", shape: ledger, leaves: one, groups: []terminal.Group{a},
@@ -303,6 +309,14 @@ func filled(first ...transaction) func(s *small) {
 			s.show(t)
 		}
 		trusted(s)
+	}
+}
+
+// carrying is filled, for a fleet whose leader carries on whatever it can.
+func carrying(first ...transaction) func(s *small) {
+	return func(s *small) {
+		s.fleet.carries = true
+		filled(first...)(s)
 	}
 }
 

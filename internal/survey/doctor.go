@@ -126,15 +126,12 @@ func (d *doctor) walKeep(ctx context.Context) {
 }
 
 func (d *doctor) role(ctx context.Context) {
-	var exists, replicates bool
-	err := d.row(ctx, `select count(*) > 0, coalesce(bool_or(r.rolreplication or r.rolsuper), false) or exists (
-			select 1 from pg_roles g where g.rolname = 'rds_replication' and pg_has_role($1::text, g.oid, 'member'))
-		from pg_roles r where r.rolname = $1`, []any{d.Names.Role}, &exists, &replicates)
-	if err == nil && !exists {
-		d.add("role", Wanting, "there is no role "+d.Names.Role, fmt.Sprintf("CREATE ROLE %s LOGIN REPLICATION", pgx.Identifier{d.Names.Role}.Sanitize()))
+	right, err := pg.ReadStreamRight(ctx, d.Conn, d.Names.Role)
+	if err == nil && !right.Exists {
+		d.add("role", Wanting, "there is no role "+d.Names.Role, right.Remedy)
 		return
 	}
-	d.ask("REPLICATION right", err, replicates, "role "+d.Names.Role, fmt.Sprintf("ALTER ROLE %s REPLICATION", pgx.Identifier{d.Names.Role}.Sanitize()))
+	d.ask("REPLICATION right", err, right.May, "role "+d.Names.Role, right.Remedy)
 }
 
 // tables finds awa's tables; without them there is nothing more to look at.
