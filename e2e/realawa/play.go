@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -77,10 +78,23 @@ func newPlay(ctx context.Context, bin string, p *plan, v venvs, binary string, o
 	if y.conn, err = c.Connect(ctx, database); err == nil {
 		y.res.Commit, y.res.Server, err = report.Origin(ctx, y.conn)
 	}
+	if err == nil && binary != "" { // what is played is the binary, whatever the tree has become meanwhile
+		y.res.Commit, err = released(ctx, binary)
+	}
 	if err != nil {
 		return nil, errors.Join(err, y.close())
 	}
 	return y, nil
+}
+
+// released is the commit that a binary was made from, as it says itself.
+func released(ctx context.Context, binary string) (string, error) {
+	out, err := exec.CommandContext(ctx, binary, "version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", binary, err)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimPrefix(line, "awa-counterd "), nil
 }
 
 // keep puts the logs aside, for whoever wants to know why.

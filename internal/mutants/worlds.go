@@ -40,6 +40,8 @@ func FoundByWorlds() map[string]string {
 		"own row at 0 not swept":                                        "a leader that does not",
 		"correction written while held":                                 "held",
 		"held, and nobody told":                                         "held",
+		"carried rows ignored by the audit":                             "a leader that carries rows on",
+		"a correction settled because it was written":                   "a trigger",
 		"the marker is set without a term":                              "start",
 		"a scan's journal cut to what the newest snapshot does not see": "start",
 	}

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,11 +35,13 @@ type plan struct {
 	journal int  // bytes; 0 for enough
 	orphans bool // there are counter rows whose slot has no leaf
 	large   bool // it takes long, and is explored when asked for
-	// swift are the answers that the Core hears as soon as they are given, of hearsWrite, hearsMarker and hearsScan. What
-	// follows from their being late is left to other worlds.
-	swift  string
-	always func(s *small) // holds in every state
-	rest   func(s *small) // and this at rest
+	// swift are choices that are made as soon as they can be: what follows from their being made late is left to other worlds.
+	swift string
+	// ticking: the clock moves on, by a nanosecond, while corrections are written. Elsewhere all that happens between two steps
+	// of time happens at one instant, and where that leaves a doubt the Core waits for the next one.
+	ticking bool
+	always  func(s *small) // holds in every state
+	rest    func(s *small) // and this at rest
 }
 
 // budget bounds a world. Time ends, so the space does.
