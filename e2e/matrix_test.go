@@ -37,7 +37,7 @@ var actions = []action{
 	{[]string{"setup"}, 25},
 	{[]string{"reconcile", "--check"}, 30},
 	{[]string{"reconcile", "--json"}, 35},
-	{[]string{"reconcile", "--trust", "--observe", "200ms"}, 60},
+	{[]string{"reconcile", "--trust", "--observe", "1s"}, 60},
 	{[]string{"distrust"}, 5},
 	{[]string{"distrust", "--after-stop"}, 5},
 	{[]string{"finish", "--quiet-period", "1s", "--timeout", "8s"}, 70},

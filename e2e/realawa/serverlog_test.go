@@ -65,10 +65,10 @@ func TestPlans(t *testing.T) {
 	some, err := selection{part: "pairs", old: []string{"0.6.0b1"}, rings: []string{stands}, seed: 1}.plans()
 	require.NoError(t, err)
 	require.Len(t, some, 8)
-	three, err := selection{part: "errors", seed: 5}.plans()
+	paired, err := selection{part: "errors", seed: 5}.plans()
 	require.NoError(t, err)
-	require.Len(t, three, 3)
-	require.NotEqual(t, three[0].name(), three[1].name())
+	require.Len(t, paired, pairedRuns)
+	require.NotEqual(t, paired[0].name(), paired[1].name())
 	_, err = selection{part: "nothing"}.plans()
 	require.ErrorContains(t, err, "no part is called nothing")
 }
@@ -91,8 +91,14 @@ func TestDocument(t *testing.T) {
 	half := func(wrong int) *result {
 		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong)}, Sidecar: &sidecarResult{Kills: 10}}
 	}
-	text := document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, "| kept |\n")
+	before := former("# With awa's own releases\n" + imitatedBegin + "| kept |\n" + imitatedEnd + "\n## Longer\n\n| old | new | jobs |\n|---|---|---|\n| a | b | 7 |\n\n" +
+		"## Errors, in paired runs\n\nnine\n\n## Migrations beside live workers\n\ntwenty\n")
+	text := document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, before)
 	require.Contains(t, text, "| 0.6.0b1 | 0.6.9 | old | turns |")
 	require.Contains(t, text, "12 of 40 by 12, 0")
 	require.Contains(t, text, imitatedBegin+"| kept |\n"+imitatedEnd)
+	require.Contains(t, text, "|\n| a | b | 7 |\n", "what this machine has not played")
+	require.Contains(t, text, "\n## Errors, in paired runs\n\nnine\n")
+	require.Contains(t, text, "\n## Migrations beside live workers\n\ntwenty\n")
+	require.Equal(t, text, document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, former(text)), "written again")
 }
