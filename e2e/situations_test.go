@@ -61,7 +61,7 @@ var situations = []situation{
 		d := e.trusted()
 		tx, err := e.pool.Begin(context.Background())
 		require.NoError(e.t, err)
-		e.t.Cleanup(func() { _ = tx.Rollback(context.Background()) }) // a test that fails first would wait for it for ever
+		e.t.Cleanup(func() { _ = tx.Rollback(context.Background()) })                           // a test that fails first would wait for it for ever
 		_, err = tx.Exec(context.Background(), `select 1 from awa.queue_ring_state for update`) // whoever sets the marker waits for it
 		require.NoError(e.t, err)
 		finish := e.finishing()
