@@ -237,10 +237,12 @@ func messages(t *testing.T) (all []message) {
 						add(unkeyed(n.Elts[len(n.Elts)-1]))
 					case named(n.Type) == "Refusal":
 						add(unkeyed(n.Elts[0]))
+					case named(n.Type) == "Doubt" && len(n.Elts) == 2:
+						add(n.Elts[1])
 					}
 				case *ast.FuncDecl: // functions that return nothing but reasons
 					switch n.Name.Name {
-					case "doubt", "FreshReason", "next", "begun":
+					case "FreshReason", "next", "begun":
 						ast.Inspect(n, func(r ast.Node) bool {
 							if ret, ok := r.(*ast.ReturnStmt); ok && len(ret.Results) == 1 {
 								add(ret.Results[0])
@@ -276,7 +278,8 @@ func told(call *ast.CallExpr) (argument int, ok bool) {
 			return 1, true
 		}
 	case *ast.Ident:
-		if called.Name == "Refuse" {
+		switch called.Name {
+		case "Refuse", "doubt": // doubt: a reason of the marker, formatted
 			return 1, true
 		}
 	}
