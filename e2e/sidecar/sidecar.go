@@ -80,6 +80,14 @@ func (s *Sidecar) Done() <-chan struct{} { return s.done }
 // ExitCode is valid once Done is closed.
 func (s *Sidecar) ExitCode() int { return s.cmd.ProcessState.ExitCode() }
 
+// Usage is its peak of memory, in kB, and the processor time that it took; valid once Done is closed.
+func (s *Sidecar) Usage() (peak int64, cpu time.Duration) {
+	if usage, ok := s.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		return usage.Maxrss, time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	}
+	return 0, 0
+}
+
 // Signal sends a signal; a process that has ended takes none.
 func (s *Sidecar) Signal(sig os.Signal) { _ = s.cmd.Process.Signal(sig) }
 

@@ -4,14 +4,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +18,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/e2e/report"
+	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
 )
 
 // world is how many of everything there are.
@@ -125,7 +123,7 @@ func one(ctx context.Context, c *cluster.Cluster, binary, limit, database string
 	if err := fill(ctx, c, database, w); err != nil {
 		return found{}, err
 	}
-	f, err := measure(ctx, binary, limit, c.Socket(database), w)
+	f, err := measure(binary, limit, c.Socket(database), w)
 	if err != nil {
 		return found{}, err
 	}
@@ -160,42 +158,29 @@ func fill(ctx context.Context, c *cluster.Cluster, database string, w world) err
 	return err
 }
 
-func measure(ctx context.Context, binary, limit, url string, w world) (found, error) {
-	cmd := exec.CommandContext(ctx, binary, "run", "--database-url", url, "--status-interval", "1s", "--log-format", "json")
-	cmd.Env = os.Environ()
-	if limit != "" {
-		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+limit)
-	}
-	out, err := cmd.StderrPipe()
-	if err != nil {
-		return found{}, err
-	}
-	began := time.Now()
-	if err := cmd.Start(); err != nil {
-		return found{}, err
-	}
+func measure(binary, limit, url string, w world) (found, error) {
 	f := found{world: w}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		var e map[string]any
-		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			continue
-		}
-		if e["msg"] == "trust: marker set" && f.trusted == 0 {
-			f.trusted = time.Since(began)
-			// Its checkpoint of all of it, which a graceful end waits for, belongs to the price.
-			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-				return f, err
+	began, trusted := time.Now(), make(chan struct{})
+	d, err := sidecar.Start(binary, []string{"GOMEMLIMIT=" + limit}, []string{"run", "--database-url", url, "--status-interval", "1s", "--log-format", "json"},
+		func(_ string, e sidecar.Entry) {
+			if e["msg"] == "trust: marker set" && f.trusted == 0 {
+				f.trusted = time.Since(began)
+				close(trusted)
 			}
-		}
+		})
+	if err != nil {
+		return f, err
 	}
-	if err := cmd.Wait(); err != nil || f.trusted == 0 {
-		return f, fmt.Errorf("the daemon ended early: %w", err)
+	select {
+	case <-trusted:
+		d.Signal(syscall.SIGTERM) // its checkpoint of all of it, which a graceful end waits for, belongs to the price
+	case <-d.Done():
 	}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		f.peak = usage.Maxrss
-		f.cpu = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	<-d.Done()
+	if f.trusted == 0 || d.ExitCode() != 0 {
+		return f, fmt.Errorf("the daemon ended with exit code %d, trusted after %s", d.ExitCode(), f.trusted)
 	}
+	f.peak, f.cpu = d.Usage()
 	return f, nil
 }
 

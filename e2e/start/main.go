@@ -4,13 +4,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -24,6 +21,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/e2e/report"
+	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
 )
 
 func main() {
@@ -125,29 +123,35 @@ func (b *bench) round(ctx context.Context) (r round, err error) {
 		return r, err
 	}
 	r.count = time.Since(began)
-	cmd := exec.CommandContext(ctx, b.binary, "run", "--database-url", b.cluster.Socket(database), "--log-format", "json")
-	out, err := cmd.StderrPipe()
+	before, began := b.written.Load(), time.Now()
+	trusted := make(chan struct{})
+	d, err := sidecar.Start(b.binary, nil, []string{"run", "--database-url", b.cluster.Socket(database), "--log-format", "json"}, func(_ string, e sidecar.Entry) {
+		msg := fmt.Sprint(e["msg"])
+		switch {
+		case strings.HasPrefix(msg, "a scan is put off"), strings.HasPrefix(msg, "a scan took"):
+			r.putOff++
+		case msg == "trust: marker set" && r.trusted == 0:
+			r.trusted, r.written = time.Since(began), b.written.Load()-before
+			close(trusted)
+		}
+	})
 	if err != nil {
 		return r, err
 	}
-	before, began := b.written.Load(), time.Now()
-	if err := cmd.Start(); err != nil {
-		return r, err
-	}
-	late := time.AfterFunc(10*time.Minute, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(10*time.Minute, d.Kill)
 	defer late.Stop()
-	b.listen(out, &r, func() {
-		r.trusted, r.written = time.Since(began), b.written.Load()-before
+	select {
+	case <-trusted:
 		rest() // the flush that a graceful end makes then leaves everything right
 		wg.Wait()
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-	})
-	if err := cmd.Wait(); err != nil || r.trusted == 0 {
-		return r, fmt.Errorf("the daemon ended before it trusted: %w", err)
+		d.Signal(syscall.SIGTERM)
+	case <-d.Done():
 	}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.peak, r.cpu = usage.Maxrss, time.Duration(usage.Utime.Nano()+usage.Stime.Nano())
+	<-d.Done()
+	if r.trusted == 0 || d.ExitCode() != 0 {
+		return r, fmt.Errorf("the daemon ended with exit code %d, trusted after %s", d.ExitCode(), r.trusted)
 	}
+	r.peak, r.cpu = d.Usage()
 	_, wrong, err := fleet.Compare(ctx, b.conn, "awa")
 	if err == nil && len(wrong) > 0 {
 		err = fmt.Errorf("%d groups wrong in the end, the first: %+v", len(wrong), wrong[0])
@@ -161,25 +165,6 @@ func (b *bench) round(ctx context.Context) (r round, err error) {
 	}
 	_, err = b.conn.Exec(ctx, `truncate awa.queue_terminal_live_counts`) // the next start finds everything wrong again
 	return r, err
-}
-
-// listen reads the log to its end, and calls trusted once.
-func (b *bench) listen(out io.Reader, r *round, trusted func()) {
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		var e struct {
-			Msg string `json:"msg"`
-		}
-		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			continue
-		}
-		switch {
-		case strings.HasPrefix(e.Msg, "a scan is put off"), strings.HasPrefix(e.Msg, "a scan took"):
-			r.putOff++
-		case e.Msg == "trust: marker set" && r.trusted == 0:
-			trusted()
-		}
-	}
 }
 
 // work writes rows uncounted, one a transaction, at its share of the rate.
