@@ -59,7 +59,7 @@ type selection struct {
 func basic(part, old, release, leads, ring string, seed uint64) plan {
 	p := plan{
 		Part: part, Old: old, New: release, Leads: leads, Ring: ring, Seed: seed,
-		Mix: 25 * time.Second, Kills: 10, Rows: 2000, Limit: 4 * time.Minute, Every: 1600 * time.Millisecond,
+		Mix: 25 * time.Second, Kills: 10, Rows: 2000, Limit: 8 * time.Minute, Every: 1600 * time.Millisecond,
 		Rates: rates{Leader: 20, Old: 110, New: 50},
 	}
 	if ring == turns {
