@@ -130,6 +130,35 @@ func TestMarkerIsKeptClearedDuringAMigration(t *testing.T) {
 	require.Zero(t, d.stop())
 }
 
+// A daemon that starts while a migration is under way has had no session: it keeps the marker cleared all the
+// same, be it one that the daemon before it left, or one that the migration brings.
+func TestMarkerIsKeptClearedByADaemonThatStartsDuringAMigration(t *testing.T) {
+	for name, before := range map[string]fleet.Layout{
+		"killed and started again":      {Shape: fleet.Ledger, Slots: 4},
+		"deployed before the migration": {NoCounter: true, Slots: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t, before)
+			if !before.NoCounter {
+				d := e.daemon()
+				e.marker(true, 15*time.Second)
+				d.kill()
+			}
+			conn, err := server.Connect(t.Context(), e.db)
+			require.NoError(t, err)
+			defer func() { _ = conn.Close(context.Background()) }()
+			_, err = conn.Exec(t.Context(), `select pg_advisory_lock(x'4157415f4d494752'::int8)`)
+			require.NoError(t, err)
+			d := e.daemon()
+			d.logged("waiting for awa's migrations to end", 10*time.Second)
+			e.exec(`alter table awa.queue_ring_state add column if not exists terminal_counter_trusted_at timestamptz`)
+			e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`)
+			e.marker(false, 5*time.Second)
+			require.Zero(t, d.stop())
+		})
+	}
+}
+
 // Before awa's migration setup does what it can, and says what it cannot; a role with the least rights can wait then.
 func TestSetupBeforeTheMigration(t *testing.T) {
 	e := newEnv(t, fleet.Layout{NoCounter: true, Slots: 4})

@@ -137,6 +137,9 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 		default:
 			return nil, asRefusal(err, d.opts.Source.User())
 		}
+		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of ours knows the tables; a migration may bring the marker meanwhile
+			d.left.layout = d.orphan(ctx, c)
+		}
 		d.tend(ctx, c, "awa's tables are not there, or being changed")
 		select {
 		case <-ctx.Done():
