@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -36,7 +37,8 @@ type Progress func(leaf string, leaves, of int, rows int64)
 // name is whose tokens mark the corrections, for a daemon beside us: they are no uncounted writes.
 const name = "reconcile"
 
-// NewOneShot opens what a run needs. Close ends it.
+// NewOneShot opens what a run needs. Close ends it. A pg.Refusal is an awa that spreads its jobs over buckets that
+// this build does not know: Redistribute would empty those.
 func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, error) {
 	o := &OneShot{layout: l}
 	var err error
@@ -45,6 +47,13 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 	}
 	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile", Holds: true}); err != nil {
 		o.scanner.Close()
+		return nil, err
+	}
+	if err := l.CheckBucket(ctx, o.holder); err != nil {
+		o.Close() //nolint:contextcheck // has to work after ctx has ended
+		if shape, ok := errors.AsType[*awa.ShapeError](err); ok {
+			err = &pg.Refusal{Problem: shape.Error(), Err: shape}
+		}
 		return nil, err
 	}
 	guard := func(a, b int) string { return fmt.Sprintf("$%d::text is not null and $%d::text is not null", a, b) }
