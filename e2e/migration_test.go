@@ -171,6 +171,44 @@ func TestSetupBeforeTheMigration(t *testing.T) {
 	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
 	d.logged("waiting for awa's migration", 10*time.Second)
 	require.Zero(t, d.stop())
+	require.Contains(t, e.says("distrust", "--after-stop"), "the marker is left as it is: nothing of awa-counterd is here") // a supervisor's hook
+	require.Contains(t, e.says("distrust"), "the marker was not set")
+	code, out, errs = e.command("teardown")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "removed: drop schema awa_counterd")
+	e.nothingOfOurs()
+	code, _, errs = e.command("distrust", "--schema", "awaa")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "there is no table awaa.done_entries")
+}
+
+// What is ours goes whatever became of awa's tables: they are of a shape that this build does not know, or gone.
+func TestTeardownWhateverBecameOfAwa(t *testing.T) {
+	for name, sql := range map[string]string{
+		"of another shape": `alter table awa.queue_terminal_live_counts rename column priority to urgency`,
+		"gone":             `drop schema awa cascade`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			d := e.daemon()
+			e.marker(true, 15*time.Second)
+			require.Zero(t, d.stop())
+			e.exec(sql)
+			args := []string{"teardown"}
+			if name == "gone" {
+				args = append(args, "--schema", "awa") // nobody says which is active any more
+			}
+			code, out, errs := e.command(args...)
+			require.Zero(t, code, errs)
+			require.Contains(t, out, "removed: drop replication slot")
+			e.nothingOfOurs()
+			if name == "gone" {
+				code, _, errs = e.command(args...)
+				require.Equal(t, refused, code, "a schema that awa is not in is a slip")
+				require.Contains(t, errs, "there is no table awa.done_entries")
+			}
+		})
+	}
 }
 
 // Rings of 4 and 16 slots, a custom schema beside awa's own, a daemon each, in one database.

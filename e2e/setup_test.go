@@ -18,6 +18,8 @@ import (
 // rights as they are in effect, slots, publications, the marker.
 func (e *env) catalogs() string {
 	e.t.Helper()
+	const locks = `select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`
+	require.Eventually(e.t, func() bool { return e.scalar(locks) == 0 }, 10*time.Second, 10*time.Millisecond, "a server process ends after its client")
 	var all []string
 	for _, sql := range []string{
 		`select 'schema ' || nspname || ' ' || coalesce((select string_agg(a::text, ' ' order by a::text) from aclexplode(coalesce(nspacl, acldefault('n', nspowner))) a), '') from pg_namespace where nspname !~ '^pg_(temp|toast)'`,
@@ -28,7 +30,6 @@ func (e *env) catalogs() string {
 		`select 'slot ' || slot_name from pg_replication_slots where database = current_database()`,
 		`select 'database ' || coalesce((select string_agg(a::text, ' ' order by a::text) from aclexplode(coalesce(datacl, acldefault('d', datdba))) a), '') from pg_database where datname = current_database()`,
 		`select 'marker ' || (terminal_counter_trusted_at is not null) from awa.queue_ring_state`,
-		`select 'locks ' || count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
 	} {
 		rows, err := e.pool.Query(context.Background(), sql+" order by 1")
 		require.NoError(e.t, err)
@@ -37,6 +38,13 @@ func (e *env) catalogs() string {
 		all = append(all, lines...)
 	}
 	return strings.Join(all, "\n")
+}
+
+// nothingOfOurs looks for what can still be there when awa's tables are not.
+func (e *env) nothingOfOurs() {
+	e.t.Helper()
+	require.Zero(e.t, e.scalar(`select (select count(*) from pg_namespace where nspname = 'awa_counterd') + (select count(*) from pg_publication)
+		+ (select count(*) from pg_replication_slots where database = current_database())`))
 }
 
 // As a DBA would: setup for a role with no rights but LOGIN and REPLICATION, the daemon as that role

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -70,15 +71,21 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 	return c.print(s, r)
 }
 
-// marked finds the marker, which can be cleared whatever else is wrong with awa's tables.
+// marked finds the marker, which can be cleared whatever else is wrong with awa's tables. Before awa's migration there
+// is none, which is as good as one that is not set; a schema that awa is not in is a slip.
 func (c *distrustCmd) marked(ctx context.Context, conn *pgx.Conn) (*awa.Layout, error) {
-	if schema, err := c.schema(ctx, conn); err == nil {
-		l, err := awa.DiscoverMarker(ctx, conn, schema)
-		if err != nil || l.HasMarker {
-			return l, err
-		}
+	schema, err := c.schema(ctx, conn)
+	if err != nil {
+		return c.layout(ctx, conn) // says what is wrong
 	}
-	return c.layout(ctx, conn) // says what is wrong
+	l, err := awa.DiscoverMarker(ctx, conn, schema)
+	if err != nil || l.HasMarker {
+		return l, err
+	}
+	if _, err := c.layout(ctx, conn); err != nil && !errors.Is(err, awa.ErrNotYet) {
+		return nil, err
+	}
+	return l, nil
 }
 
 // finishWithin is how long a finish that has asked every daemon to leave is waited for.

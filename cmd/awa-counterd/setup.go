@@ -32,23 +32,15 @@ func (o *own) Validate() error {
 	return o.validate()
 }
 
-type planner func(context.Context, *pgx.Conn, *awa.Layout, belongings.Names) ([]belongings.Step, error)
+type planner func(context.Context, streams, *pgx.Conn, awa.Schema, belongings.Names) ([]belongings.Step, error)
 
 // run makes a plan and carries it out, or prints it.
-func (o *own) run(ctx context.Context, s streams, plan planner, early bool, done, nothing string) error {
+func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing string) error {
 	_, conn, err := o.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	l, err := o.layout(ctx, conn)
-	if errors.Is(err, awa.ErrNotYet) && early {
-		_, _ = fmt.Fprintf(s.err, "setup: %v: what the daemon needs of it, the right on the trust marker included, is published and granted after awa's migration; run this again after it\n", err)
-		err = nil
-	}
-	if err != nil {
-		return err
-	}
 	schema, err := o.schema(ctx, conn)
 	if err != nil {
 		return err
@@ -57,7 +49,7 @@ func (o *own) run(ctx context.Context, s streams, plan planner, early bool, done
 	if err != nil {
 		return err
 	}
-	steps, err := plan(ctx, conn, l, ours)
+	steps, err := plan(ctx, s, conn, schema, ours)
 	if err != nil {
 		return err
 	}
@@ -92,11 +84,22 @@ type setupCmd struct {
 
 // Run is called by the flag parser.
 func (c *setupCmd) Run(ctx context.Context, s streams) error {
-	err := c.run(ctx, s, belongings.Setup, true, "done", "nothing to do: all of it is there")
+	err := c.run(ctx, s, c.plan, "done", "nothing to do: all of it is there")
 	if err == nil && !c.PrintSQL && !c.JSON {
 		_, _ = fmt.Fprintln(s.err, "setup: as long as the daemon's replication slot is there, the server does not start with a wal_level below logical; awa-counterd teardown removes it")
 	}
 	return err
+}
+
+// plan leaves out what awa's migration has yet to make.
+func (c *setupCmd) plan(ctx context.Context, s streams, conn *pgx.Conn, _ awa.Schema, n belongings.Names) ([]belongings.Step, error) {
+	l, err := c.layout(ctx, conn)
+	if errors.Is(err, awa.ErrNotYet) {
+		_, _ = fmt.Fprintf(s.err, "setup: %v: what the daemon needs of it, the right on the trust marker included, is published and granted after awa's migration; run this again after it\n", err)
+	} else if err != nil {
+		return nil, err
+	}
+	return belongings.Setup(ctx, conn, l, n)
 }
 
 type teardownCmd struct {
@@ -105,20 +108,30 @@ type teardownCmd struct {
 
 // Run is called by the flag parser.
 func (c *teardownCmd) Run(ctx context.Context, s streams) error {
-	return c.run(ctx, s, c.plan, false, "removed", "nothing to remove: no trace of awa-counterd is left")
+	return c.run(ctx, s, c.plan, "removed", "nothing to remove: no trace of awa-counterd is left")
 }
 
 // plan holds the leader lock to the end of conn: a daemon that comes to meanwhile (it may be waiting out a fault)
-// stands by, and finds everything removed.
-func (c *teardownCmd) plan(ctx context.Context, conn *pgx.Conn, l *awa.Layout, n belongings.Names) ([]belongings.Step, error) {
+// stands by, and finds everything removed. What is ours goes whatever became of awa's tables.
+func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schema awa.Schema, n belongings.Names) ([]belongings.Step, error) {
 	if !c.PrintSQL {
-		leads, err := checkpoint.TryLead(ctx, conn, string(l.Schema))
+		leads, err := checkpoint.TryLead(ctx, conn, string(schema))
 		if err != nil {
 			return nil, err
 		}
 		if !leads {
-			return nil, pg.Refuse("stop awa-counterd first", "a daemon is at work on schema %s", l.Schema)
+			return nil, pg.Refuse("stop awa-counterd first", "a daemon is at work on schema %s", schema)
 		}
 	}
-	return belongings.Teardown(ctx, conn, l, n)
+	l, err := awa.DiscoverMarker(ctx, conn, schema)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := belongings.Teardown(ctx, conn, l, n)
+	if err == nil && len(steps) == 0 { // a schema that awa is not in is a slip
+		if _, wrong := c.layout(ctx, conn); wrong != nil && !errors.Is(wrong, awa.ErrNotYet) {
+			return nil, wrong
+		}
+	}
+	return steps, err
 }
