@@ -1,7 +1,9 @@
 package applier
 
 import (
+	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -92,6 +94,35 @@ func TestTransactionsAreCountedOnce(t *testing.T) {
 	b.core.Transactions(b.now, []decoder.Tx{tx, tx})
 	b.core.Transactions(b.now, []decoder.Tx{tx})
 	require.EqualValues(t, 9, b.core.books.cell(g0).Rows)
+}
+
+// A slot that stays locked keeps no other from its scan, where one scan is out at a time.
+func TestALockedSlotIsScannedLast(t *testing.T) {
+	b := newBench(t)
+	core, err := New(Config{
+		Instance: "me", Leaves: []int32{0, 1, 2}, Shape: Shape{Ledger: true, OwnBucket: 300}, FlushInterval: 100 * time.Millisecond,
+		CheckpointInterval: 5 * time.Second, AuditInterval: time.Hour, MaxStaleness: 2 * time.Second,
+	}, Start{Position: 1000, Snapshot: snap(t, "100:100:")}, b.now)
+	require.NoError(t, err)
+	locked := []int32{0, 2}
+	var order []int32
+	for len(order) < 6 {
+		b.now = b.now.Add(time.Second)
+		for _, cmd := range core.Next(b.now) {
+			scan, ok := cmd.(StartScan)
+			if !ok {
+				continue
+			}
+			order = append(order, scan.Unit)
+			if slices.Contains(locked, scan.Unit) {
+				core.Scanned(b.now, scan.Unit, Scan{}, errors.New("locked"))
+			} else {
+				core.Scanned(b.now, scan.Unit, Scan{Unit: scan.Unit, Snapshot: snap(t, "100:100:")}, nil)
+			}
+		}
+	}
+	require.Equal(t, []int32{0, 1, 2, NoLeaf}, order[:4])
+	require.ElementsMatch(t, locked, order[4:], "in turn")
 }
 
 // The age of a drift never hides behind a server clock that was set back.

@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"slices"
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
@@ -42,7 +43,7 @@ func (c *Core) nextScans(now time.Time, out []Command) []Command {
 	if c.journal.missing(c.snapshot) > 0 {
 		return out // such a scan would be refused; the next token brings a newer snapshot
 	}
-	for _, slot := range c.books.order {
+	for _, slot := range c.scanOrder() {
 		// A crowded journal drains only while no scan is out.
 		if s.running() >= c.maxScans() || (s.running() > 0 && c.journal.crowded()) {
 			break
@@ -55,6 +56,17 @@ func (c *Core) nextScans(now time.Time, out []Command) []Command {
 		out = append(out, StartScan{Unit: slot})
 	}
 	return out
+}
+
+// scanOrder is by slot, with those behind that were found locked: one that stays so must not keep all others out.
+func (c *Core) scanOrder() []int32 {
+	failed := c.scans.failed
+	if len(failed) == 0 {
+		return c.books.order
+	}
+	order := slices.Clone(c.books.order)
+	slices.SortStableFunc(order, func(a, b int32) int { return failed[a] - failed[b] })
+	return order
 }
 
 func (c *Core) wantsScan(slot int32) bool {

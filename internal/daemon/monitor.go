@@ -15,25 +15,6 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// errMigrated ends a session because awa's migrations change the tables that it works on.
-var errMigrated = errors.New("awa's migrations")
-
-// migrating is errMigrated while they run.
-type migrating struct{ pid int32 }
-
-func (m *migrating) Error() string {
-	return fmt.Sprintf("%v are running, by process %d", errMigrated, m.pid)
-}
-func (m *migrating) Unwrap() error { return errMigrated }
-
-// migratedBy is the process that runs them; 0 when that is over.
-func migratedBy(err error) int32 {
-	if m, ok := errors.AsType[*migrating](err); ok {
-		return m.pid
-	}
-	return 0
-}
-
 // ErrGroundLost says that the server-side objects that the books rest on are not what they were.
 var ErrGroundLost = errors.New("the ground has changed under the stream")
 
@@ -176,10 +157,10 @@ func (s *session) sameTables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if pid != 0 && s.migrator {
+	if pid != 0 && pid == s.migrator {
 		return &migrating{pid}
 	}
-	s.migrator = pid != 0
+	s.migrator = pid
 	if schema, err := s.d.schema(ctx, s.control); err != nil {
 		return fmt.Errorf("%w: %w", ErrGroundLost, err)
 	} else if schema != s.layout.Schema {

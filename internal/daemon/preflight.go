@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
@@ -106,47 +103,6 @@ func filtered(err error, user string) error {
 func lacks(user, grant string) *pg.Refusal {
 	return pg.Refuse(fmt.Sprintf("as the owner of awa's tables run awa-counterd setup --role %s for all that it needs, or run: GRANT %s TO %s", user, grant, quote(user)),
 		"role %s lacks %s", user, grant)
-}
-
-// layout finds awa's tables, waiting for as long as its migration has not run.
-func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
-	waiting := ""
-	for {
-		l, err := d.discover(ctx, c)
-		switch {
-		case errors.Is(err, errMigrated):
-			d.started = true
-			if waiting != err.Error() {
-				waiting = err.Error()
-				d.log.Info("waiting for awa's migrations to end", zap.Int32("migration_pid", migratedBy(err)))
-				d.show(Waiting, "awa's migrations are running")
-			}
-		case err == nil:
-			if waiting != "" {
-				d.log.Info("awa's counter table is there", zap.String("schema", string(l.Schema)), zap.String("shape", l.Describe()))
-			}
-			return l, nil
-		case errors.Is(err, awa.ErrNotYet):
-			d.started = true
-			if err.Error() != waiting {
-				waiting = err.Error()
-				missing := strings.TrimSuffix(waiting, ": "+awa.ErrNotYet.Error())
-				d.log.Info("waiting for awa's migration", zap.String("for", missing))
-				d.show(Waiting, "awa's migration has not made "+missing+" yet")
-			}
-		default:
-			return nil, asRefusal(err, d.opts.Source.User())
-		}
-		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of ours knows the tables; a migration may bring the marker meanwhile
-			d.left.layout = d.orphan(ctx, c)
-		}
-		d.tend(ctx, c, "awa's tables are not there, or being changed")
-		select {
-		case <-ctx.Done():
-			return nil, errStopped
-		case <-time.After(time.Second):
-		}
-	}
 }
 
 // asRefusal makes a Refusal of what waiting does not mend.

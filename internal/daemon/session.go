@@ -42,9 +42,9 @@ type session struct {
 	guarded  bool // they are past the soft limit
 	resumes  bool // from a checkpoint
 	status   ticker
-	leaving  bool // finish has asked us to
-	holding  bool // finish moves counters about
-	migrator bool // the last look found awa's migrations under way
+	leaving  bool  // finish has asked us to
+	holding  bool  // finish moves counters about
+	migrator int32 // the process that the last look found holding the lock of awa's migrations; 0 is none
 }
 
 // session runs one lead from connecting to its end. ctx ends it gracefully.

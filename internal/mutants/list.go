@@ -27,6 +27,14 @@ func All() []Mutant {
 			"./applier", "TestScanIsRefusedWhenTheJournalHasAGap",
 		},
 		{
+			"a locked slot scanned first", "applier/scans.go", "for _, slot := range c.scanOrder() {", "for _, slot := range c.books.order {",
+			"./applier", "TestALockedSlotIsScannedLast",
+		},
+		{
+			"marker left alone by a daemon that waits", "internal/daemon/migration.go", "if d.left.layout == nil || d.left.layout.Ring == 0 {", "if false {",
+			"./e2e", "TestMarkerIsKeptClearedByADaemonThatStartsDuringAMigration",
+		},
+		{
 			"token off", "applier/flush.go", "if t.busy() || now.Before(t.pause) {", "if t.writing || now.Before(t.pause) {",
 			"./internal/sim", "TestSimulation",
 		},
