@@ -315,6 +315,26 @@ func TestNoTrustOverAStaleLedger(t *testing.T) {
 	moved()
 }
 
+// awa 0.7 keeps the ring's generation elsewhere, and writes -1 where it was.
+func TestNoTrustOverAStaleLedgerWhereTheRingIsElsewhere(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Release: fleet.Next, Slots: 4})
+	k := fleet.Key{Slot: 1, Queue: "q", Priority: 1}
+	e.exec(`update awa.queue_ring_state set current_slot = 2, generation = 6`)
+	e.exec(`update awa.queue_ring_slots set generation = case slot when 3 then 3 else 4 + slot end`)
+	e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 5, "failed", "") })
+	e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return w.LateDelta(t.Context(), tx, k, 3) })
+	e.exec(`create table awa.queue_ring_rotations (generation bigint primary key, slot integer not null, rotated_at timestamptz not null default now());
+		insert into awa.queue_ring_rotations select generation, slot from awa.queue_ring_slots where generation >= 0;
+		delete from awa.queue_ring_rotations where generation < (select max(generation) from awa.queue_ring_rotations);
+		update awa.queue_ring_slots set generation = -1`)
+	code, out, errs := e.command("reconcile", "--trust", "--observe", "1s")
+	require.Zero(t, code, out+errs)
+	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_count_deltas where terminal_delta = 3`), "left in the ledger")
+	require.Positive(t, e.scalar(`select count(*) from awa.queue_terminal_count_deltas`), "of its own generation")
+	e.balanced(0)
+	e.byBucket()
+}
+
 // A counter table in which our bucket is not free is refused by name.
 func TestRefusesATakenBucket(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})

@@ -49,6 +49,7 @@ func Discover(ctx context.Context, q Querier, schema Schema) (*Layout, error) {
 	l.RollupDeltas = rel[rollupDeltasTable].oid
 	l.FoldsFailed = slices.Contains(rel[rollupsTable].columns, prunedFailedColumn)
 	_, l.Receipts = rel[receiptsTable]
+	_, l.Rotations = rel[rotationsTable]
 	l.Rows, l.Ledger = rows.oid, deltas.oid
 	if err := l.findLeaves(ctx, q, rows.oid, deltas.oid); err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func relations(ctx context.Context, q Querier, schema Schema) (map[string]relati
 		             where i.indrelid = c.oid and i.indisprimary order by array_position(i.indkey::int2[], a.attnum))
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relname = any($2) and c.relkind in ('r', 'p')`,
-		string(schema), []string{rowsTable, countersTable, ringTable, rollupsTable, rollupDeltasTable, ledgerTable, receiptsTable})
+		string(schema), []string{rowsTable, countersTable, ringTable, rollupsTable, rollupDeltasTable, ledgerTable, receiptsTable, rotationsTable})
 	if err != nil {
 		return nil, fmt.Errorf("read the tables of schema %s: %w", schema, err)
 	}

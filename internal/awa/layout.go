@@ -28,6 +28,8 @@ type Layout struct {
 	// State changes with whatever was done to a table that may have changed its rows, or what its stream means,
 	// without a word in the stream (state.go).
 	State string
+	// Rotations: the ring's generation is in a table of rotations, and may be gone from the slots (awa 0.7).
+	Rotations bool
 	// Receipts: prunes also fold batches of jobs that never were rows, and carry failed rows on.
 	Receipts bool
 }

@@ -50,8 +50,7 @@ func (l *Layout) SweepSlot(leaf Leaf) string {
 }
 
 // StaleLedger counts the rows of the ledger's leaf that are of another generation than its slot: readers
-// count them, and the next fold drops them. Where awa keeps its ring elsewhere (0.7), the slot has -1 for a
-// generation, and no row is taken for stale.
+// count them, and the next fold drops them.
 func (l *Layout) StaleLedger(leaf Leaf) string {
 	return fmt.Sprintf(`select count(*) from %s d, %s`, l.LedgerOf(leaf), l.stale(leaf))
 }
@@ -63,9 +62,17 @@ func (l *Layout) DropStale(leaf Leaf) string {
 	return fmt.Sprintf(`delete from %s d using %s`, l.LedgerOf(leaf), l.stale(leaf))
 }
 
-// stale joins rows d of the ledger's leaf to their slot, and leaves those of another generation.
+// stale joins rows d of the ledger's leaf to their slot, and leaves those of another generation. awa 0.7 writes -1 for
+// the generation of a slot, and keeps the newest of the ring in another table: a slot's is the newest one that is the
+// slot's number modulo the ring's size.
 func (l *Layout) stale(leaf Leaf) string {
-	return fmt.Sprintf(`%s s where s.slot = %d and s.generation >= 0 and d.%s <> s.generation`, l.Schema.table(ringSlotsTable), leaf.Slot, generationColumn)
+	slot := fmt.Sprintf("select generation from %s where slot = %d", l.Schema.table(ringSlotsTable), leaf.Slot)
+	if l.Rotations {
+		slot = fmt.Sprintf(`select case when s.generation >= 0 then s.generation else r.newest - mod(mod(r.newest - s.slot, r.size) + r.size, r.size) end as generation
+			from %s s, (select max(generation) as newest, (select slot_count::int8 from %s where singleton) as size from %s) r where s.slot = %d`,
+			l.Schema.table(ringSlotsTable), l.Schema.table(ringTable), l.Schema.table(rotationsTable), leaf.Slot)
+	}
+	return fmt.Sprintf(`(%s) s where s.generation >= 0 and d.%s <> s.generation`, slot, generationColumn)
 }
 
 // LedgerOf is the qualified name of the ledger's leaf.

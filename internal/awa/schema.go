@@ -39,6 +39,7 @@ const (
 	countersTable     = "queue_terminal_live_counts"
 	ringTable         = "queue_ring_state"
 	ringSlotsTable    = "queue_ring_slots"
+	rotationsTable    = "queue_ring_rotations" // awa 0.7
 	rollupsTable      = "queue_terminal_rollups"
 	rollupDeltasTable = "queue_terminal_rollup_deltas"
 	ledgerTable       = "queue_terminal_count_deltas"
