@@ -5,51 +5,65 @@ import (
 	"time"
 )
 
-// gather is a network connection that reads in big gulps. A walsender sends every message by
-// itself; reading each one alone costs more than decoding it. So when the last gulp was small, a TCP
-// socket is given a millisecond to fill before the next. A Unix socket holds so few messages that
-// the walsender would stand still meanwhile (docs/reports/benchmark.md).
-type gather struct {
+// coalesce is a network connection that reads much at a time. A walsender sends every message by itself, and waking
+// up for each costs more than decoding it. So when the last read brought little, the socket is left to fill for a
+// moment before the next.
+type coalesce struct {
 	net.Conn
-	buf     []byte
-	rest    []byte
-	patient bool // waiting for more pays
-	relaxed bool // the last gulp was small
-	on      bool // off during the handshake, where every message is answered
+	buf   []byte
+	rest  []byte
+	pause time.Duration
+	least bool // the last read brought little
+	on    bool // off during the handshake, where every message is answered
 }
 
 const (
-	gulp  = 256 << 10
-	small = 16 << 10
-	fill  = time.Millisecond
+	readSize = 256 << 10
+	little   = 16 << 10
+	// fill is a millisecond's worth of messages. A Unix socket holds some 200 messages, whatever their size: after a
+	// longer pause the walsender would have stood still.
+	fill     = time.Millisecond
+	fillUnix = 250 * time.Microsecond
 )
 
-func newGather(c net.Conn) *gather { return &gather{Conn: c} }
+func newCoalesce(c net.Conn) *coalesce { return &coalesce{Conn: c} }
 
-// start begins gathering. It must be called by the goroutine that reads.
-func (g *gather) start() {
-	g.buf = make([]byte, gulp)
-	g.on = true
-	g.patient = g.LocalAddr().Network() != "unix"
+// start begins it. It must be called by the goroutine that reads.
+func (c *coalesce) start() {
+	c.buf = make([]byte, readSize)
+	c.pause = fill
+	if c.LocalAddr().Network() == "unix" {
+		c.pause = fillUnix
+	}
+	c.Conn = newDirect(c.Conn)
+	c.on = true
 }
 
-func (g *gather) Read(p []byte) (int, error) {
-	if !g.on {
-		return g.Conn.Read(p)
+func (c *coalesce) Read(p []byte) (int, error) {
+	if !c.on {
+		return c.Conn.Read(p)
 	}
-	if len(g.rest) == 0 {
-		if g.patient && g.relaxed {
-			time.Sleep(fill)
+	if len(c.rest) == 0 {
+		if c.least {
+			c.wait()
 		}
-		n, err := g.Conn.Read(g.buf)
+		n, err := c.Conn.Read(c.buf)
 		if n == 0 {
 			return 0, err
 		}
-		g.rest, g.relaxed = g.buf[:n], n < small
+		c.rest, c.least = c.buf[:n], n < little
 	}
-	n := copy(p, g.rest)
-	g.rest = g.rest[n:]
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
 	return n, nil
 }
 
-func (g *gather) buffered() int { return len(g.rest) }
+func (c *coalesce) wait() {
+	if d, ok := c.Conn.(interface{ rest(long time.Duration) }); ok {
+		d.rest(c.pause)
+		return
+	}
+	time.Sleep(fill) // there is no shorter one in an idle process
+}
+
+func (c *coalesce) buffered() int { return len(c.rest) }

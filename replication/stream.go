@@ -38,7 +38,7 @@ type Batch struct {
 // Stream reads one slot. Run owns the connection; only Acknowledge may be called beside it.
 type Stream struct {
 	conn     *pgconn.PgConn
-	wire     *gather
+	wire     *coalesce
 	net      net.Conn
 	front    *pgproto3.Frontend
 	decoder  *decoder.Decoder
@@ -76,7 +76,7 @@ func Open(ctx context.Context, config *pgconn.Config) (*Stream, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.wire = newGather(raw)
+		s.wire = newCoalesce(raw)
 		return s.wire, nil
 	}
 	var err error

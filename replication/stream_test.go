@@ -15,7 +15,7 @@ func pipe(t *testing.T) (*Stream, net.Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
-	return &Stream{wire: newGather(ours), net: ours, front: pgproto3.NewFrontend(ours, ours), slot: "s"}, theirs
+	return &Stream{wire: newCoalesce(ours), net: ours, front: pgproto3.NewFrontend(ours, ours), slot: "s"}, theirs
 }
 
 // Behind a half-open connection nothing ever fails: reports are sent, nobody answers. The server is

@@ -1,0 +1,142 @@
+package replication
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pairs are both ends of a connection on each kind of socket; ours is taken over.
+func pairs(t *testing.T, test func(t *testing.T, ours *direct, theirs net.Conn)) {
+	t.Helper()
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			address := "127.0.0.1:0"
+			if network == "unix" {
+				address = filepath.Join(t.TempDir(), "s")
+			}
+			l, err := (&net.ListenConfig{}).Listen(t.Context(), network, address)
+			require.NoError(t, err)
+			before := descriptors(t) - 1 // without the listener
+			dialled, err := (&net.Dialer{}).DialContext(t.Context(), network, l.Addr().String())
+			require.NoError(t, err)
+			theirs, err := l.Accept()
+			require.NoError(t, err)
+			require.NoError(t, l.Close())
+			ours, ok := newDirect(dialled).(*direct)
+			require.True(t, ok)
+			test(t, ours, theirs)
+			_ = theirs.Close()
+			_ = ours.Close()
+			require.ErrorIs(t, ours.Close(), net.ErrClosed)
+			require.Equal(t, before, descriptors(t), "file descriptors are left")
+		})
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(all)
+}
+
+func TestDirectCarriesEverything(t *testing.T) {
+	pairs(t, func(t *testing.T, ours *direct, theirs net.Conn) {
+		sent := make([]byte, 8<<20)
+		r := rand.New(rand.NewPCG(1, 2))
+		for i := range sent {
+			sent[i] = byte(r.Uint32())
+		}
+		fail := make(chan error, 2)
+		go func() { // back and forth at once: what is sent here comes back
+			_, err := io.Copy(struct{ io.Writer }{theirs}, struct{ io.Reader }{theirs}) // no splice, which keeps pipes
+			fail <- err
+		}()
+		go func() {
+			for rest := sent; len(rest) > 0; {
+				n := min(len(rest), 1+r.IntN(100_000))
+				if _, err := ours.Write(rest[:n]); err != nil {
+					fail <- err
+					return
+				}
+				rest = rest[n:]
+			}
+		}()
+		got := make([]byte, len(sent))
+		_, err := io.ReadFull(ours, got)
+		require.NoError(t, err)
+		require.Equal(t, sent, got)
+		require.NoError(t, theirs.Close())
+		_, err = ours.Read(got)
+		require.Error(t, err, "the other end is gone")
+		<-fail
+	})
+}
+
+// Each of these ends a Read that waits: a deadline that was set before, one that is set meanwhile, and Close.
+func TestDirectReadEnds(t *testing.T) {
+	pairs(t, func(t *testing.T, ours *direct, theirs net.Conn) {
+		buf := make([]byte, 10)
+		require.NoError(t, ours.SetReadDeadline(time.Now().Add(30*time.Millisecond)))
+		_, err := ours.Read(buf)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		ended := make(chan error)
+		for _, rests := range []bool{false, true} {
+			require.NoError(t, ours.SetDeadline(time.Time{}))
+			go func() {
+				if rests {
+					ours.rest(time.Hour)
+				}
+				_, err := ours.Read(buf)
+				ended <- err
+			}()
+			require.NoError(t, ours.SetDeadline(time.Unix(1, 0)))
+			require.ErrorIs(t, within(t, ended), os.ErrDeadlineExceeded)
+		}
+		require.NoError(t, ours.SetDeadline(time.Time{}))
+		_, err = theirs.Write([]byte("abc"))
+		require.NoError(t, err)
+		n, err := ours.Read(buf)
+		require.NoError(t, err)
+		require.Equal(t, "abc", string(buf[:n]), "what had been set is over")
+		go func() { _, err := ours.Read(buf); ended <- err }()
+		require.NoError(t, ours.Close())
+		require.ErrorIs(t, within(t, ended), net.ErrClosed)
+	})
+}
+
+// A Write against somebody who does not read ends at its deadline, be it set before or meanwhile.
+func TestDirectWriteEnds(t *testing.T) {
+	pairs(t, func(t *testing.T, ours *direct, _ net.Conn) {
+		much := make([]byte, 64<<20)
+		require.NoError(t, ours.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+		_, err := ours.Write(much)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NoError(t, ours.SetWriteDeadline(time.Time{}))
+		ended := make(chan error)
+		go func() { _, err := ours.Write(much); ended <- err }()
+		require.NoError(t, ours.SetDeadline(time.Unix(1, 0)))
+		require.ErrorIs(t, within(t, ended), os.ErrDeadlineExceeded)
+	})
+}
+
+func within(t *testing.T, c <-chan error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	select {
+	case err := <-c:
+		return err
+	case <-ctx.Done():
+		require.Fail(t, "it goes on")
+		return nil
+	}
+}
