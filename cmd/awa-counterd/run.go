@@ -17,6 +17,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/listener"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/systemd"
 )
 
 type runCmd struct {
@@ -122,6 +123,10 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 		Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
 		FlushInterval: r.FlushInterval, CheckpointInterval: r.CheckpointInterval, AuditInterval: r.AuditInterval,
 		StatusInterval: r.StatusInterval, Version: version(), Log: log,
+	}
+	if n := systemd.New(log); n != nil {
+		opts.Supervisor = n
+		defer n.Close()
 	}
 	if r.Listen == "" {
 		return daemon.New(opts).Run(ctx)

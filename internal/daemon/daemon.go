@@ -30,6 +30,8 @@ type Daemon struct {
 	told    map[string]struct{}        // what was complained of
 	talk    talk
 	views   views
+	super   Supervisor
+	phase   Phase  // as the supervisor was told last
 	broken  string // why the slot of the last session cannot be read any further; "" if it can
 }
 
@@ -38,7 +40,10 @@ func New(opts Options) *Daemon {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk)}
+	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk), super: opts.Supervisor}
+	if d.super == nil {
+		d.super = nobody{}
+	}
 	d.views.begin(time.Now())
 	return d
 }
@@ -68,16 +73,18 @@ func (d *Daemon) Run(ctx context.Context) error {
 		InitialInterval: 200 * time.Millisecond, RandomizationFactor: 0.3, Multiplier: 1.6, MaxInterval: 10 * time.Second,
 	}
 	wait.Reset()
+	defer context.AfterFunc(ctx, d.super.Stopping)()
 	last := ""
 	for {
 		began := time.Now()
-		if d.views.next.Phase != Failing { // what has failed stays said until something goes better
+		if d.phase != Failing { // what has failed stays said until something goes better
 			d.show(Starting, "connecting")
 		}
 		err := d.session(ctx)
 		switch {
 		case errors.Is(err, errFinished):
 			d.log.Info("leaving for good: everything of awa-counterd has been removed")
+			d.super.Stopping()
 			return nil
 		case errors.Is(err, errAsked):
 			d.log.Info("stepping back: awa-counterd finish is at its end")
@@ -106,11 +113,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 			last = text
 			d.log.Warn("session ended; starting over", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
 		}
-		select {
-		case <-ctx.Done():
+		if !d.rest(ctx, pause) {
 			d.log.Info("stopped while waiting to start over")
 			return nil
-		case <-time.After(pause):
 		}
 	}
 }

@@ -31,6 +31,8 @@ type Options struct {
 
 	Version string
 	Log     *zap.Logger
+	// Supervisor is told how the daemon is; nil for nobody who wants to know.
+	Supervisor Supervisor
 	// Meter is told how long things took, and has the daemon keep its View up to date; nil for nobody who looks.
 	Meter Meter
 }

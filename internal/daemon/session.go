@@ -76,6 +76,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	d.started = true
 	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
+	d.report(Leading, s.core.State(now))
 	err = s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
 	if !intended(err) && !isDeposed(err) {
 		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
@@ -165,8 +166,9 @@ func (s *session) connect(ctx context.Context) error {
 	return asRefusal(s.layout.CheckBucket(ctx, s.control), user)
 }
 
-func (s *session) open(ctx context.Context, session pg.Session) (*pgx.Conn, error) {
-	return s.d.opts.Source.Connect(ctx, session)
+func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {
+	s.d.liveWhile(func() { c, err = s.d.opts.Source.Connect(ctx, session) })
+	return c, err
 }
 
 func (s *session) close() {

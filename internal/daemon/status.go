@@ -87,6 +87,7 @@ func (s *session) logStatus(now time.Time) {
 	}
 	fields = append(fields, zap.String("trust", trust(now, st)), zap.String("audit", audit(now, st)))
 	s.log.Info("status", fields...)
+	s.d.super.Status(statusText(fields))
 }
 
 // trust says whether the marker is set and since when, or why not.

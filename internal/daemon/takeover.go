@@ -48,6 +48,7 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 		return none, err
 	}
 	failpoint.Reach(failpoint.Claimed)
+	s.d.super.Alive()
 	if err := s.d.note(ctx, s.control, s.layout.Schema); err != nil {
 		return none, err
 	}
@@ -116,6 +117,7 @@ func (s *session) clearMarker(ctx context.Context) error {
 		return nil
 	}
 	for {
+		s.d.super.Alive()
 		set, err := s.markerIsSet(ctx)
 		if err != nil || !set {
 			return err
@@ -172,6 +174,7 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 		s.log.Info("resuming from the checkpoint", zap.Stringer("position", position),
 			zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Groups)))
 	}
+	s.d.super.Alive()
 	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
 	if err := s.stream.Start(ctx, s.slot, names(s.pubs), position, d); err != nil {
 		return 0, nil, err
@@ -186,7 +189,8 @@ func (s *session) state(published string) string { return published + "; " + s.l
 func (s *session) look(ctx context.Context) (resume.Found, error) {
 	var f resume.Found
 	var err error
-	if s.stream, err = replication.Open(ctx, s.d.opts.Source.ReplicationConfig()); err != nil {
+	s.d.liveWhile(func() { s.stream, err = replication.Open(ctx, s.d.opts.Source.ReplicationConfig()) })
+	if err != nil {
 		return f, s.d.opts.Source.ExplainConnect(err)
 	}
 	system, err := s.stream.Identify(ctx)
@@ -194,6 +198,7 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 		return f, err
 	}
 	s.name(system.Database)
+	s.d.super.Alive()
 	published, err := s.ensurePublications(ctx)
 	if err != nil {
 		return f, err
@@ -213,9 +218,11 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 		}
 		f.Slot = &slot
 	}
+	s.d.super.Alive()
 	if f.Stored, err = checkpoint.Load(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return f, err
 	}
+	s.d.super.Alive()
 	if err := s.control.QueryRow(ctx, `select `+s.layout.RowEstimate()).Scan(&f.Rows); err != nil {
 		return f, fmt.Errorf("estimate the rows: %w", err)
 	}
