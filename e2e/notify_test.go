@@ -59,7 +59,9 @@ func newManager(t *testing.T) *manager {
 	return m
 }
 
-func (m *manager) environ() []string { return []string{"NOTIFY_SOCKET=" + m.at, "WATCHDOG_USEC=2000000"} }
+func (m *manager) environ() []string {
+	return []string{"NOTIFY_SOCKET=" + m.at, "WATCHDOG_USEC=2000000"}
+}
 
 func (m *manager) all() []string {
 	m.mu.Lock()

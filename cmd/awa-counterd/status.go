@@ -12,6 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
@@ -116,6 +117,7 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 	} else {
 		line("trust", "marker not set, readers scan; %s", orDash(st.Reason))
 	}
+	history(line, st.Changes)
 	line("audit", "%s", ago(st.Audit))
 	queues(b, st)
 	if st.OldPrune != nil {
@@ -135,6 +137,23 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		line("runtimes", "unknown: awa.runtime_instances is not there, or this role may not read it")
 	}
 	line("next", "%s", st.Next)
+}
+
+// mostShown is how many changes of the marker are shown; --json has more.
+const mostShown = 5
+
+// history says when the marker was set and cleared of late.
+func history(line func(name, format string, args ...any), changes []checkpoint.MarkerChange) {
+	if len(changes) == 0 {
+		return
+	}
+	line("history", "%s", survey.Cleared(changes))
+	for _, m := range changes[:min(len(changes), mostShown)] {
+		line("", "%s", survey.ChangeText(m))
+	}
+	if more := len(changes) - mostShown; more > 0 {
+		line("", "and %d more: --json has them", more)
+	}
 }
 
 // queues is one table of what the checkpoint has of each queue.

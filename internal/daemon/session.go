@@ -41,6 +41,7 @@ type session struct {
 	lastSlot replication.Slot
 	guarded  bool // they are past the soft limit
 	resumes  bool // from a checkpoint
+	recalls  bool // writes the history of the marker
 	status   ticker
 	leaving  bool  // finish has asked us to
 	holding  bool  // finish moves counters about
@@ -111,13 +112,16 @@ func (s *session) abandon(reason error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	err := s.marker.SetMarker(ctx, applier.SetMarker{})
+	err := s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason.Error()})
 	if err != nil && !errors.Is(err, applier.ErrNotLeading) {
 		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, and the guard
 		// with it. As long as this one lives the lead is ours, so it was no finish.
 		again, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_, err = clearByOID(again, s.control, s.layout)
+		var cleared bool
+		if cleared, err = clearByOID(again, s.control, s.layout); cleared {
+			s.d.noteCleared(again, s.control, s.layout, reason.Error())
+		}
 	}
 	if err != nil {
 		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))

@@ -177,8 +177,10 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)
 	}
 	if tag.RowsAffected() == 1 {
-		d.log.Warn("trust: marker cleared", zap.String("reason", "the leader is silent and nobody vouches for the counters"),
+		const reason = "the leader is silent and nobody vouches for the counters"
+		d.log.Warn("trust: marker cleared", zap.String("reason", reason),
 			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+		d.noteCleared(ctx, c, l, reason)
 	}
 	return true, nil
 }

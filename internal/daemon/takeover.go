@@ -103,6 +103,14 @@ func (s *session) openWriters(ctx context.Context, schema string) error {
 		SetMarker:   l.VouchMarker(checkpoint.Guard(1, 2)),
 		ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
 	}
+	if s.recalls, err = checkpoint.Remembers(ctx, s.control); err != nil {
+		return err
+	}
+	if s.recalls && l.HasMarker {
+		sql.NoteSet = l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4))
+		sql.NoteClear = l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3))
+		sql.Note = checkpoint.NoteOwnState(l.MarkerIsSet())
+	}
 	s.writer = applier.NewWriter(s.writes, sql, schema, s.instance)
 	if m := s.d.opts.Meter; m != nil {
 		s.writer.Took = m.Corrected
@@ -116,16 +124,18 @@ func (s *session) clearMarker(ctx context.Context) error {
 	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff {
 		return nil
 	}
+	s.settleMarker(ctx)
+	const reason = "found set, and nobody vouches for the counters yet"
 	for {
 		s.d.super.Alive()
 		set, err := s.markerIsSet(ctx)
 		if err != nil || !set {
 			return err
 		}
-		err = s.marker.SetMarker(ctx, applier.SetMarker{})
+		err = s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
 		switch {
 		case err == nil:
-			s.log.Warn("trust: marker cleared", zap.String("reason", "found set, and nobody vouches for the counters yet"))
+			s.log.Warn("trust: marker cleared", zap.String("reason", reason))
 			return nil
 		case !pg.IsBusy(err):
 			return err

@@ -147,6 +147,13 @@ func aged(st *survey.Status, by time.Duration) *survey.Status {
 	for i := range out.Uncounted {
 		out.Uncounted[i].Last += seconds
 	}
+	out.Changes = slices.Clone(st.Changes)
+	for i := range out.Changes {
+		out.Changes[i].Ago += seconds
+		if i == 0 {
+			out.Changes[i].Lasted += seconds
+		}
+	}
 	return &out
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -33,7 +34,9 @@ type Status struct {
 	OwnRows   int64       `json:"own_counter_rows"`             // counter rows that are ours; finish moves them to awa's own
 	Runtimes  []Runtime   `json:"runtimes"`
 	Known     bool        `json:"runtimes_known"`
-	Next      string      `json:"next_step"`
+	// Changes of the marker in the last checkpoint.ToldFor days, newest first, at most checkpoint.MostTold.
+	Changes []checkpoint.MarkerChange `json:"marker_changes"`
+	Next    string                    `json:"next_step"`
 }
 
 // Leader is the daemon that keeps the counters, or kept them last.
@@ -101,7 +104,7 @@ func Look(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 }
 
 func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration, ask bool) (*Status, error) {
-	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}}
+	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}, Changes: []checkpoint.MarkerChange{}}
 	there, err := checkpoint.Exists(ctx, c)
 	if err != nil {
 		return nil, err
@@ -127,6 +130,12 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 			if err := read(ctx, c, s.Schema); err != nil {
 				return nil, err
 			}
+		}
+		// A role that may read the rest, from before there was a history, is not refused for it.
+		if changes, err := checkpoint.MarkerChanges(ctx, c, s.Schema); err == nil {
+			s.Changes = changes
+		} else if !pg.IsDenied(err) {
+			return nil, err
 		}
 	}
 	if err := s.readRuntimes(ctx, c); err != nil {
