@@ -31,6 +31,8 @@ type runCmd struct {
 
 	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Make neither publication nor schema; work with what a DBA has made (awa-counterd setup --print-sql)."`
 
+	DryRun bool `help:"Only follow and report: nothing of awa's is written, no counter is corrected, and the trust marker is neither set nor cleared."`
+
 	Trust        string        `enum:"live,quiet,off" default:"live" help:"When to set the trust marker: live (while the counters are kept right), quiet (after a time without uncounted writes), off (never touch it)."`
 	QuietPeriod  time.Duration `default:"10m" help:"How long without uncounted writes counts as quiet."`
 	MaxStaleness time.Duration `default:"2s" help:"While trusted, no uncounted write older than this is missing from the counters."`
@@ -120,7 +122,7 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 	opts := daemon.Options{
 		Source: source, Schema: r.Schema, Slot: r.Slot, Publication: r.Publication, NoSetup: r.NoSetup,
 		Temporary: r.SlotLifetime == "temporary", MaxRetained: retained,
-		Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
+		DryRun: r.DryRun, Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
 		FlushInterval: r.FlushInterval, CheckpointInterval: r.CheckpointInterval, AuditInterval: r.AuditInterval,
 		StatusInterval: r.StatusInterval, Version: version(), Log: log,
 	}

@@ -96,6 +96,9 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		if !l.Alive {
 			life = "DEAD"
 		}
+		if l.DryRun {
+			life += ", DRY RUN: corrects nothing"
+		}
 		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, survey.Ago(l.Heartbeat))
 		asOf := "all of this is as old"
 		if st.Fresh {

@@ -37,6 +37,9 @@ type Daemon struct {
 
 // New makes a Daemon.
 func New(opts Options) *Daemon {
+	if opts.DryRun {
+		opts.Trust = applier.TrustOff
+	}
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
@@ -61,9 +64,13 @@ var errFinished = errors.New("everything of awa-counterd has been removed")
 // for holds no longer than the finish itself.
 var errAsked = errors.New("awa-counterd finish asks for the lead")
 
+// errOutdone ends the process: a dry run leads alone or not at all. It must not take the lead in the moment in which a daemon that
+// corrects starts again.
+var errOutdone = errors.New("a daemon leads, and a dry run neither stands by nor takes over")
+
 // intended reports an end of a session that is no fault.
 func intended(err error) bool {
-	return errors.Is(err, errStopped) || errors.Is(err, errFinished) || errors.Is(err, errAsked)
+	return errors.Is(err, errStopped) || errors.Is(err, errFinished) || errors.Is(err, errAsked) || errors.Is(err, errOutdone)
 }
 
 // Run works until ctx ends, and then stops gracefully. It returns nil after that, a *pg.Refusal
@@ -89,6 +96,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case errors.Is(err, errAsked):
 			d.log.Info("stepping back: awa-counterd finish is at its end")
 			continue
+		case errors.Is(err, errOutdone):
+			return pg.Refuse("run this without --dry-run to have a second one stand by; awa-counterd status and the leader's page tell what a dry run would", "%s", err)
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
 			d.log.Info("stopped")
 			return nil //nolint:nilerr // asked to stop, and did
@@ -151,7 +160,7 @@ func (d *Daemon) coreConfig(instance string, l *awa.Layout) applier.Config {
 	}
 	return applier.Config{
 		Instance: instance, Leaves: l.Slots(), HasMarker: l.HasMarker, Shape: shape,
-		Trust: d.opts.Trust, QuietPeriod: d.opts.QuietPeriod, MaxStaleness: d.opts.MaxStaleness,
+		DryRun: d.opts.DryRun, Trust: d.opts.Trust, QuietPeriod: d.opts.QuietPeriod, MaxStaleness: d.opts.MaxStaleness,
 		FlushInterval: d.opts.FlushInterval, CheckpointInterval: d.opts.CheckpointInterval, AuditInterval: d.opts.AuditInterval,
 	}
 }

@@ -21,6 +21,9 @@ type Options struct {
 	// the slot is dropped and everything scanned afresh. 0 for no bound.
 	MaxRetained int64
 
+	// DryRun follows and reports only: nothing of awa's is written. Trust is as if it were off then.
+	DryRun bool
+
 	Trust              applier.TrustMode
 	QuietPeriod        time.Duration
 	MaxStaleness       time.Duration

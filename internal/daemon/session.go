@@ -42,6 +42,7 @@ type session struct {
 	guarded  bool // they are past the soft limit
 	resumes  bool // from a checkpoint
 	recalls  bool // writes the history of the marker
+	dry      dryRun
 	status   ticker
 	leaving  bool  // finish has asked us to
 	holding  bool  // finish moves counters about
@@ -78,7 +79,13 @@ func (d *Daemon) session(ctx context.Context) error {
 	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
 	d.report(Leading, s.core.State(now))
+	if d.opts.DryRun {
+		s.beginDryRun()
+	}
 	err = s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
+	if d.opts.DryRun {
+		s.reportDryRun(time.Now())
+	}
 	if !intended(err) && !isDeposed(err) {
 		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
 	}
@@ -164,7 +171,7 @@ func (s *session) connect(ctx context.Context) error {
 	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
 		return err
 	}
-	if err := checkRights(ctx, s.control, s.layout, user, s.d.opts.Trust, s.d.opts.NoSetup); err != nil {
+	if err := s.d.checkRights(ctx, s.control, s.layout, user); err != nil {
 		return err
 	}
 	return asRefusal(s.layout.CheckBucket(ctx, s.control), user)

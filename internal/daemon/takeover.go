@@ -43,7 +43,7 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 	}
 	s.d.last = s.instance
 	host, _ := os.Hostname()
-	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version, Bound: s.d.opts.MaxStaleness}
+	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version, DryRun: s.d.opts.DryRun, Bound: s.d.opts.MaxStaleness}
 	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
 		return none, err
 	}
@@ -110,6 +110,9 @@ func (s *session) openWriters(ctx context.Context, schema string) error {
 		sql.NoteSet = l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4))
 		sql.NoteClear = l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3))
 		sql.Note = checkpoint.NoteOwnState(l.MarkerIsSet())
+	}
+	if s.d.opts.DryRun { // whatever it is asked for, it has nothing to write with
+		sql = applier.Statements{Guard: sql.Guard, Beat: sql.Beat}
 	}
 	s.writer = applier.NewWriter(s.writes, sql, schema, s.instance)
 	if m := s.d.opts.Meter; m != nil {

@@ -48,6 +48,7 @@ type Leader struct {
 	Alive     bool    `json:"alive"`
 	State     string  `json:"state"`
 	Holds     bool    `json:"holds_corrections"` // for awa-counterd finish
+	DryRun    bool    `json:"dry_run"`           // nothing is corrected
 }
 
 // Slot is the replication slot.
@@ -176,7 +177,7 @@ func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) err
 		return err
 	}
 	age := l.Heartbeat.Seconds()
-	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds}
+	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds && !l.DryRun, DryRun: l.DryRun}
 	return nil
 }
 
