@@ -127,7 +127,7 @@ func TestDryRunOnlyReads(t *testing.T) {
 		off := e.scalar(`select coalesce(sum(abs(r.n - r.c)), 0)::bigint from (select queue, sum(n) n, sum(c) c from (
 			select queue, count(*) n, 0 c from awa.done_entries group by 1
 			union all select queue, 0, sum(live_terminal_count) from awa.queue_terminal_live_counts group by 1
-			`+e.pendingSQL()+`) x group by 1) r`)
+			` + e.pendingSQL() + `) x group by 1) r`)
 		var told int64
 		for _, q := range e.status().Queues {
 			told += max(q.Drift, -q.Drift)

@@ -113,7 +113,8 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		if !sl.Active {
 			reader = "NOT READ"
 		}
-		line("slot", "%s, %s, %s, lag %s, retained WAL %s", sl.Name, reader, sl.Status, humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)))
+		line("slot", "%s, %s, %s, lag %s, retained WAL %s, catalog_xmin %s transactions old", sl.Name, reader, sl.Status,
+			humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)), humanize.Comma(sl.CatalogAge))
 	}
 	if st.MarkerSet {
 		line("trust", "marker set %s: readers use the counters", ago(st.MarkerAge))

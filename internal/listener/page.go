@@ -306,7 +306,7 @@ func slotText(v *daemon.View) string {
 	if v.Slot.Status == "" {
 		return v.Slot.Name
 	}
-	return v.Slot.Name + ", " + v.Slot.Status
+	return fmt.Sprintf("%s, %s, catalog_xmin %s transactions old", v.Slot.Name, v.Slot.Status, count(float64(v.Slot.CatalogAge)))
 }
 
 // icon is a dot in the colour of the state, for the browser's tab.

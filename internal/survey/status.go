@@ -58,6 +58,8 @@ type Slot struct {
 	Status   string `json:"wal_status"`
 	Retained int64  `json:"retained_bytes"`
 	Lag      int64  `json:"lag_bytes"`
+	// CatalogAge is how many transactions ago the slot's catalog_xmin was given out.
+	CatalogAge int64 `json:"catalog_xmin_age"`
 }
 
 // Queue is what the books of the last checkpoint hold.
@@ -164,7 +166,7 @@ func (s *Status) readSlot(ctx context.Context, c *pgx.Conn, name string) error {
 	case err != nil:
 		return err
 	}
-	s.Slot = &Slot{Name: name, Active: slot.Active, Status: slot.Status, Retained: slot.Retained}
+	s.Slot = &Slot{Name: name, Active: slot.Active, Status: slot.Status, Retained: slot.Retained, CatalogAge: slot.CatalogAge}
 	if err := c.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::int8`, slot.Confirmed.String()).Scan(&s.Slot.Lag); err != nil {
 		return fmt.Errorf("read the lag of slot %s: %w", name, err)
 	}
