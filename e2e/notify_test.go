@@ -150,7 +150,11 @@ func TestServiceManagerIsTold(t *testing.T) {
 // A loop that hangs is not vouched for by anything else in the process, which goes on.
 func TestWatchdogOfAHungLoop(t *testing.T) {
 	hangs := filepath.Join(t.TempDir(), "awa-counterd")
-	out, err := exec.Command("go", "build", "-tags", "failpoints", "-o", hangs, "../cmd/awa-counterd").CombinedOutput()
+	build := []string{"build", "-tags", "failpoints", "-o", hangs}
+	if overlay := os.Getenv("AWACD_OVERLAY"); overlay != "" { // a mutant: internal/mutants
+		build = append(build, "-overlay", overlay)
+	}
+	out, err := exec.Command("go", append(build, "../cmd/awa-counterd")...).CombinedOutput()
 	require.NoError(t, err, string(out))
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	m := newManager(t)
