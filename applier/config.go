@@ -26,6 +26,7 @@ type Config struct {
 	HasMarker bool    // the ring state has the marker column
 	Shape     Shape
 
+	DryRun             bool // follow and report only: no correction is asked for, and the marker is not touched
 	Trust              TrustMode
 	QuietPeriod        time.Duration // TrustQuiet: how long without uncounted writes; also what "recent" means at stop
 	MaxStaleness       time.Duration // promise P2

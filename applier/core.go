@@ -53,6 +53,7 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 		snapshot:  start.Snapshot,
 		effects:   newEffects(),
 		scans:     newScans(),
+		holding:   cfg.DryRun,
 		marker:    marker{set: start.MarkerSet, since: now, foreign: "found set, and nobody vouches for it"},
 	}
 	c.books.position = start.Position
@@ -252,7 +253,7 @@ func (c *Core) SameTables(looked time.Time) {
 
 // Hold keeps corrections back while somebody else moves counters about (awa-counterd finish), or lets go
 // again. Drift ages meanwhile, and ends trust as ever.
-func (c *Core) Hold(on bool) { c.holding = on }
+func (c *Core) Hold(on bool) { c.holding = on || c.cfg.DryRun }
 
 // Stop begins a graceful end: the flush under way and one more are finished, the marker is cleared
 // if uncounted writes are recent, and the last position is persisted and acknowledged.

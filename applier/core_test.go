@@ -273,3 +273,42 @@ func TestDoubtsHaveKinds(t *testing.T) {
 		seen[k] = true
 	}
 }
+
+// A dry run asks for tokens, scans and checkpoints, and never for a correction or for the marker: not when it is set, not at the
+// end, not after finish has let go.
+func TestDryRunAsksForNothing(t *testing.T) {
+	b := newBench(t)
+	b.core.cfg.DryRun, b.core.holding = true, true
+	b.core.books = filled(t, 0)
+	b.core.marker.set = true
+	b.core.tokens.first, b.core.tokens.provenAt = true, b.now
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{Rows: []decoder.Change{{Group: g0, N: 9}}})})
+	b.core.Hold(true)
+	b.core.Hold(false)
+	tokens := 0
+	for i := range 100 {
+		if i == 80 {
+			b.core.Stop(b.now)
+		}
+		for _, c := range b.core.Next(b.now) {
+			switch c := c.(type) {
+			case SetMarker:
+				require.Fail(t, "a dry run touches the marker")
+			case Write:
+				require.Empty(t, c.Chunks, "a dry run corrects")
+				tokens++
+				b.core.Written(b.now, WriteResult{Seq: c.Seq, Sent: b.now, Server: b.now, Snapshot: snap(t, "200:200:"), Marker: true})
+				b.core.Transactions(b.now, []decoder.Tx{b.tx(uint32(110+i), decoder.Effect{}, Token("me", c.Seq))})
+			case Persist:
+				b.core.Persisted(b.now, nil)
+			}
+		}
+		b.now = b.now.Add(200 * time.Millisecond)
+	}
+	require.Greater(t, tokens, 10)
+	st := b.core.Status(b.now)
+	require.EqualValues(t, 9, st.Drift)
+	require.Equal(t, DoubtDryRun, st.Doubt)
+	require.True(t, b.core.MarkerSet())
+	require.True(t, b.core.Stopped(b.now))
+}

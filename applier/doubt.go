@@ -10,6 +10,7 @@ const (
 	DoubtNone       DoubtKind = ""
 	DoubtNoMarker   DoubtKind = "no_marker"         // this awa has none
 	DoubtOff        DoubtKind = "off"               // --trust off
+	DoubtDryRun     DoubtKind = "dry_run"           // --dry-run
 	DoubtRetained   DoubtKind = "retained_wal"      // our caller's: the slot keeps too much
 	DoubtOpen       DoubtKind = "open_transactions" // they were open when the slot was made
 	DoubtScanning   DoubtKind = "scanning"
@@ -26,7 +27,7 @@ const (
 // DoubtKinds lists all but DoubtNone.
 func DoubtKinds() []DoubtKind {
 	return []DoubtKind{
-		DoubtNoMarker, DoubtOff, DoubtRetained, DoubtOpen, DoubtScanning, DoubtFirstToken, DoubtAuditing, DoubtLag, DoubtDrift, DoubtHidden,
+		DoubtNoMarker, DoubtOff, DoubtDryRun, DoubtRetained, DoubtOpen, DoubtScanning, DoubtFirstToken, DoubtAuditing, DoubtLag, DoubtDrift, DoubtHidden,
 		DoubtTokens, DoubtUncounted, DoubtStopping,
 	}
 }

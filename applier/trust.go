@@ -2,6 +2,7 @@ package applier
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
@@ -32,7 +33,9 @@ func (c *Core) mayStand() bool {
 	return !c.touchesMarker() || !c.stopping || !c.uncountedSince(c.stopSince, c.cfg.QuietPeriod)
 }
 
-func (c *Core) touchesMarker() bool { return c.cfg.HasMarker && c.cfg.Trust != TrustOff }
+func (c *Core) touchesMarker() bool {
+	return c.cfg.HasMarker && c.cfg.Trust != TrustOff && !c.cfg.DryRun
+}
 
 // uncountedSince reports whether an uncounted write was seen within d before now.
 func (c *Core) uncountedSince(now time.Time, d time.Duration) bool {
@@ -61,6 +64,8 @@ func (c *Core) doubt(now time.Time) string { return c.why(now).Text }
 
 func (c *Core) why(now time.Time) Doubt {
 	switch {
+	case c.cfg.DryRun:
+		return Doubt{DoubtDryRun, "dry run: nothing is corrected, and the marker is neither set nor cleared"}
 	case !c.cfg.HasMarker:
 		return Doubt{DoubtNoMarker, "this awa has no trust marker"}
 	case c.cfg.Trust == TrustOff:
@@ -196,6 +201,14 @@ func (c *Core) foundMarker(now time.Time, set bool) {
 		return
 	}
 	m.set, m.since = set, now
+	if !c.touchesMarker() {
+		verb := "cleared"
+		if set {
+			verb = "set"
+		}
+		c.info(fmt.Sprintf("trust: the marker was %s by someone else", verb))
+		return
+	}
 	if set {
 		m.foreign, m.reason = "set by someone else", "set by someone else"
 		c.info("trust: the marker was set by someone else")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
@@ -50,12 +52,16 @@ func markerLimits() limits { return limits{300 * time.Millisecond, time.Second} 
 // those of our own rows that have come to 0; it may be "". Guard takes schema and instance as $1 and $2. Beat
 // takes them, the state in words and whether corrections are held back; it yields the server's clock, a
 // snapshot, whether the marker is set, and the WAL insert position. SetMarker and ClearMarker take schema and
-// instance; SetMarker also until when it may set the marker, or null, and yields whether it is set.
+// instance; SetMarker also until when it may set the marker, or null, and yields whether it is set. NoteSet and NoteClear do the
+// same and remember it, with the reason as their last parameter; Note takes schema, instance and reason, and remembers what is not
+// yet. All three may be "".
 type Statements struct {
 	Raise, Lower, Sweep    string
 	Guard                  string
 	Beat                   string
 	SetMarker, ClearMarker string
+	NoteSet, NoteClear     string
+	Note                   string
 }
 
 // Batcher sends a batch in one go; a *pgx.Conn is one.
@@ -71,6 +77,7 @@ type Writer struct {
 	sql       Statements
 	awaSchema string
 	instance  string
+	apart     bool // the marker's changes are remembered by statements of their own: with the marker's it failed
 
 	// Took is told how long a transaction of corrections took, sent to answered, whether it was committed or given up:
 	// an upper bound of how long it held counter rows. It is called from Write; nil for nobody.
@@ -202,25 +209,66 @@ func (w *Writer) token(ctx context.Context, cmd Write, state string, r *WriteRes
 
 // SetMarker sets or clears the trust marker in a tiny transaction of its own: its row is the one
 // that rotate and prune lock. A busy row is an error for which pg.IsBusy holds.
+//
+// The same statement remembers the change. That is history: what keeps it from being written must not keep the marker from
+// being cleared. So after a failure the marker is written first, by itself, until that can be remembered again.
 func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
-	b := &pgx.Batch{}
-	l := markerLimits()
-	w.announce(b, cmd.Seq, l, "local")
-	var err error
-	if set := false; cmd.Set {
-		b.Queue(w.sql.SetMarker, w.awaSchema, w.instance, orNull(cmd.Until))
-		err = w.send(ctx, b, l, func(row pgx.Row) error { return row.Scan(&set) })
-		if err == nil && !set {
-			err = ErrTooLate
+	cmd.Reason = strings.ToValidUTF8(strings.ReplaceAll(cmd.Reason, "\x00", ""), "\uFFFD")
+	remembers := w.sql.Note != ""
+	err := w.mark(ctx, cmd, remembers && !w.apart)
+	if _, failed := errors.AsType[*pgconn.PgError](err); failed && remembers && !w.apart {
+		w.apart = true
+		if !pg.IsBusy(err) { // a lock may as well be on the marker: that is tried again by who asks
+			err = w.mark(ctx, cmd, false)
 		}
-	} else {
-		b.Queue(w.sql.ClearMarker, w.awaSchema, w.instance)
-		err = w.send(ctx, b, l, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("write the marker: %w", err)
 	}
+	if w.apart {
+		w.apart = w.note(ctx, cmd.Reason) != nil
+	}
 	return nil
+}
+
+// note remembers a change of the marker by itself.
+func (w *Writer) note(ctx context.Context, reason string) error {
+	l := markerLimits()
+	ctx, cancel := context.WithTimeout(ctx, l.within+patience)
+	defer cancel()
+	b := &pgx.Batch{}
+	b.Queue(`select set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)`, fmt.Sprint(l.wait.Milliseconds()), fmt.Sprint(l.within.Milliseconds()))
+	b.Queue(w.sql.Note, w.awaSchema, w.instance, reason)
+	return w.conn.SendBatch(ctx, b).Close()
+}
+
+func (w *Writer) mark(ctx context.Context, cmd SetMarker, noted bool) error {
+	b := &pgx.Batch{}
+	l := markerLimits()
+	w.announce(b, cmd.Seq, l, "local")
+	statement, args := w.sql.ClearMarker, []any{w.awaSchema, w.instance}
+	if noted {
+		statement = w.sql.NoteClear
+	}
+	if cmd.Set {
+		statement, args = w.sql.SetMarker, append(args, orNull(cmd.Until))
+		if noted {
+			statement = w.sql.NoteSet
+		}
+	}
+	if noted {
+		args = append(args, cmd.Reason)
+	}
+	b.Queue(statement, args...)
+	if !cmd.Set {
+		return w.send(ctx, b, l, nil)
+	}
+	set := false
+	err := w.send(ctx, b, l, func(row pgx.Row) error { return row.Scan(&set) })
+	if err == nil && !set {
+		err = ErrTooLate
+	}
+	return err
 }
 
 func orNull(t time.Time) *time.Time {

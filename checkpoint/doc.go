@@ -10,6 +10,7 @@
 //     locks the leader's row FOR KEY SHARE. Taking over locks that row FOR UPDATE, so it waits for
 //     what the old leader has under way, and whatever comes later finds another instance.
 //   - What an awa-counterd finish asks of daemons holds only while its connection does.
+//   - The history of the marker is worth nothing beside the marker: whoever writes it does without when it cannot be written.
 //   - Nothing here is published, so nothing here comes back in the stream.
 //
 // Called by internal/daemon and by cmd's one-shots; applier decides what is stored, not when or how.

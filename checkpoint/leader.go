@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,7 @@ type Leader struct {
 	Host      string
 	PID       int
 	Version   string
+	DryRun    bool          // it only follows and reports
 	Bound     time.Duration // its --max-staleness: tokens, and with them heartbeats, come every quarter of it
 	Heartbeat time.Duration // age of the last one, by the server's clock
 	State     string
@@ -31,6 +33,9 @@ type Leader struct {
 
 // Silent is how old the leader's heartbeat may get: by then it would have cleared the marker itself.
 func (l Leader) Silent() time.Duration { return 2 * l.Bound }
+
+// dryRun follows the version of a leader that only follows and reports.
+const dryRun = " --dry-run"
 
 // hungAfter is how old a heartbeat may get before its leader is taken for hanging, or cut off with its machine. Until
 // then its sessions may keep the lock; a lead that changes too easily costs scans.
@@ -80,6 +85,9 @@ func StopLeading(ctx context.Context, c Conn, awaSchema string) error {
 // Claim writes the instance that leads from now on. It waits for whatever the instance before it
 // still has under way; what that one sends later finds that it does not lead any more.
 func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
+	if l.DryRun {
+		l.Version += dryRun
+	}
 	tx, err := c.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("claim the lead: %w", err)
@@ -117,6 +125,7 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	case err != nil:
 		return Leader{}, false, fmt.Errorf("read the leader: %w", err)
 	}
+	l.Version, l.DryRun = strings.CutSuffix(l.Version, dryRun)
 	return l, true, nil
 }
 
@@ -133,7 +142,7 @@ func LastLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	return leader, known, err
 }
 
-// Depose ends the sessions that hold the leader lock on behalf of a leader that is Hung, or that is instance by
+// Depose ends the sessions that hold the leader lock on behalf of a leader that is Hung, only follows, or is instance by
 // name: one whose process hangs, or whose machine has gone while the
 // server still believes in its connection. It reports whether there was one. Nothing of theirs is in
 // danger: what they still send is refused by Guard once another instance has claimed the lead.
@@ -143,7 +152,7 @@ func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, erro
 		from `+advisoryLocks+` l join pg_stat_activity a using (pid)
 		where l.key = hashtextextended($1, 0) and a.application_name = $2
 		  and exists (select 1 from awa_counterd.leader
-		              where awa_schema = $3 and (instance = $4 or heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * max_staleness)))`,
+		              where awa_schema = $3 and (instance = $4 or version like '% --dry-run' or heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * max_staleness)))`,
 		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, hungAfter)
 	if err != nil {
 		return false, fmt.Errorf("end the session of a leader that is silent: %w", err)

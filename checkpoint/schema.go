@@ -93,6 +93,19 @@ create table if not exists awa_counterd.uncounted_writes (
 	primary key (awa_schema, queue, kind)
 );
 
+create table if not exists awa_counterd.marker_changes (
+	awa_schema text not null,
+	place      smallint not null,
+	number     bigint not null,
+	at         timestamptz not null default clock_timestamp(),
+	is_set     boolean not null,
+	reason     text not null default '',
+	who        text not null default '',
+	primary key (awa_schema, place)
+);
+comment on table awa_counterd.marker_changes is 'the last 500 times that the trust marker of a schema was set or cleared; place is number modulo 500';
+comment on column awa_counterd.marker_changes.who is 'the process that did it; empty: not known';
+
 create table if not exists awa_counterd.grants (
 	awa_schema text not null,
 	role_name  text not null,
@@ -116,10 +129,20 @@ type Conn interface {
 // Ensure makes the schema unless it is there. It asks first: a role with the least rights may use
 // what a DBA has made, and must not need the right to make it.
 func Ensure(ctx context.Context, c Conn, awaSchema string) error {
-	there, err := Exists(ctx, c)
-	if err != nil || there {
+	whole, err := Complete(ctx, c)
+	if err != nil || whole {
 		return err
 	}
+	err = ensure(ctx, c, awaSchema)
+	if pg.IsDenied(err) {
+		if there, e := Exists(ctx, c); e == nil && there {
+			return nil
+		}
+	}
+	return err
+}
+
+func ensure(ctx context.Context, c Conn, awaSchema string) error {
 	tx, err := c.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("make schema %s: %w", SchemaName, err)
@@ -185,6 +208,30 @@ func look(ctx context.Context, c Conn) (there, others bool, err error) {
 	return there, others && !there, nil
 }
 
+// Complete reports whether what is worth having beside those is there as well: the history of the marker. A daemon works
+// without, as its role may not make it.
+func Complete(ctx context.Context, c Conn) (bool, error) {
+	there, err := Exists(ctx, c)
+	if err != nil || !there {
+		return false, err
+	}
+	var whole bool
+	if err := c.QueryRow(ctx, `select to_regclass('awa_counterd.marker_changes') is not null`).Scan(&whole); err != nil {
+		return false, fmt.Errorf("look for schema %s: %w", SchemaName, err)
+	}
+	return whole, nil
+}
+
+// Remembers reports whether this role can write the history of the marker, and read it.
+func Remembers(ctx context.Context, c Conn) (may bool, err error) {
+	err = c.QueryRow(ctx, `select coalesce(bool_and(has_table_privilege(t.oid, w.may)), false) and count(*) > 0
+		from (select to_regclass('awa_counterd.marker_changes')::oid as oid) t, (values ('select'), ('insert'), ('update')) w (may) where t.oid is not null`).Scan(&may)
+	if err != nil {
+		return false, fmt.Errorf("look for the history of the marker: %w", err)
+	}
+	return may, nil
+}
+
 // Make is the script that makes our tables, on behalf of one awa schema. Those of an older build go: all that they
 // hold can be derived again, and what was observed then is not what this build would have. But they are every
 // schema's, so not while a daemon of that build works with them, or had one a moment ago for another schema.
@@ -196,7 +243,7 @@ func Make(ctx context.Context, c Conn, awaSchema string) (string, error) {
 	if err := unused(ctx, c, awaSchema); err != nil {
 		return "", err
 	}
-	return "drop table if exists awa_counterd.leader, awa_counterd.checkpoint, awa_counterd.books, awa_counterd.uncounted_writes, awa_counterd.grants;\n" + DDL, nil
+	return "drop table if exists awa_counterd.leader, awa_counterd.checkpoint, awa_counterd.books, awa_counterd.uncounted_writes, awa_counterd.marker_changes, awa_counterd.grants;\n" + DDL, nil
 }
 
 // unused refuses tables that a daemon works with. Of their form only this much is taken for granted: who leads is in

@@ -229,6 +229,12 @@ func (e *env) daemon(args ...string) *daemon {
 
 func start(t *testing.T, environ []string, args ...string) *daemon {
 	t.Helper()
+	return startBinary(t, binary, environ, args...)
+}
+
+// startBinary is start of another build.
+func startBinary(t *testing.T, binary string, environ []string, args ...string) *daemon {
+	t.Helper()
 	d := &daemon{t: t, more: make(chan struct{})}
 	var err error
 	d.Sidecar, err = sidecar.Start(binary, environ, args, d.hear)

@@ -116,3 +116,30 @@ func TestStatusIsFresh(t *testing.T) {
 	require.Equal(t, refused, code)
 	require.Regexp(t, "old, and the daemon has brought no newer ones|no daemon is alive", errs)
 }
+
+// The age of the slot's catalog_xmin grows while nobody reads the slot, and is small while somebody does.
+func TestCatalogXminIsTold(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	age := func() int64 {
+		var st struct {
+			Slot struct {
+				Age int64 `json:"catalog_xmin_age"`
+			} `json:"slot"`
+		}
+		code, out, errs := e.command("status", "--json")
+		require.Zero(t, code, errs)
+		require.NoError(t, json.Unmarshal([]byte(out), &st))
+		return st.Slot.Age
+	}
+	d := e.daemon()
+	e.marker(true, 15*time.Second)
+	d.kill()
+	e.dead()
+	before := age()
+	for range 100 {
+		e.exec(`select pg_current_xact_id()`)
+	}
+	require.GreaterOrEqual(t, age(), before+100)
+	_, text, _ := e.command("status")
+	require.Regexp(t, `catalog_xmin [\d,]+ transactions old`, text)
+}

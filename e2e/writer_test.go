@@ -22,7 +22,7 @@ func (e *env) writer(instance string) *applier.Writer {
 	e.t.Helper()
 	src, err := pg.ParseSource(e.server.Socket(e.db))
 	require.NoError(e.t, err)
-	conn, err := src.Connect(e.t.Context(), pg.Session{Role: "test", Async: true})
+	conn, err := src.Connect(e.t.Context(), pg.Session{Role: "test", LockTimeout: 250 * time.Millisecond, Async: true})
 	require.NoError(e.t, err)
 	e.t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	require.NoError(e.t, checkpoint.Ensure(e.t.Context(), conn, "awa"))
@@ -33,6 +33,9 @@ func (e *env) writer(instance string) *applier.Writer {
 		Raise: l.Raise(checkpoint.Guard(6, 7)), Lower: l.Lower(checkpoint.Guard(6, 7)), Sweep: l.Sweep(), Guard: checkpoint.Guard(1, 2),
 		Beat:      checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
 		SetMarker: l.VouchMarker(checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
+		NoteSet:   l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4)),
+		NoteClear: l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3)),
+		Note:      checkpoint.NoteOwnState(l.MarkerIsSet()),
 	}, "awa", instance)
 }
 

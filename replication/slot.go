@@ -47,6 +47,7 @@ type Slot struct {
 	Status       string        // reserved, extended, unreserved or lost
 	Invalidation string        // 17 and later: why it is lost
 	Retained     int64         // bytes of WAL that the slot keeps on disk
+	CatalogAge   int64         // transactions since the slot's catalog_xmin: dead catalog rows younger than that are kept, in every database
 	Temporary    bool          // goes with the session that made it
 }
 
@@ -61,10 +62,10 @@ func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
 		select coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.active, coalesce(s.active_pid, 0),
 		       coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status, 'lost'),
 		       coalesce(to_jsonb(s) ->> 'invalidation_reason', ''),
-		       s.temporary,
+		       s.temporary, coalesce(age(s.catalog_xmin), 0)::int8,
 		       coalesce(case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) end, 0)::int8
 		from pg_replication_slots s where s.slot_name = $1`, name).
-		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Temporary, &s.Retained)
+		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Temporary, &s.CatalogAge, &s.Retained)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Slot{}, fmt.Errorf("slot %s: %w", name, ErrNoSlot)

@@ -53,7 +53,9 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 		for {
 			tag, err := conn.Exec(ctx, l.SetMarker(false, "true"))
 			if err == nil {
-				r.Cleared = tag.RowsAffected() == 1
+				if r.Cleared = tag.RowsAffected() == 1; r.Cleared {
+					c.remember(ctx, conn, r.Schema)
+				}
 				break
 			}
 			if !pg.IsBusy(err) {
@@ -69,6 +71,19 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 		r.Leader = fmt.Sprintf("%s pid %d", leader.Host, leader.PID)
 	}
 	return c.print(s, r)
+}
+
+// remember has status say later who cleared the marker; the marker is cleared whether that can be written or not.
+func (c *distrustCmd) remember(ctx context.Context, conn *pgx.Conn, schema string) {
+	there, err := checkpoint.Exists(ctx, conn)
+	if err != nil || !there {
+		return
+	}
+	reason := "awa-counterd distrust"
+	if c.AfterStop {
+		reason += " --after-stop: the daemon had ended"
+	}
+	_ = checkpoint.NoteMarker(ctx, conn, schema, false, reason, "")
 }
 
 // marked finds the marker, which can be cleared whatever else is wrong with awa's tables. Before awa's migration there

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
@@ -57,12 +58,20 @@ func someStatus() *survey.Status {
 	return &survey.Status{
 		Schema: "awa", Position: "0/1C76450", Persisted: f(0.1), Fresh: true, Audit: f(95), Observed: 3600, MarkerSet: true, MarkerAge: f(1800),
 		Leader:   &survey.Leader{Host: "db1", PID: 4711, Version: "v0.1.0", Heartbeat: 0.2, Alive: true, State: "trusted"},
-		Slot:     &survey.Slot{Name: "awa_counterd_app_awa_1a2b3c4d", Active: true, Status: "reserved", Retained: 3 << 20, Lag: 4096},
+		Slot:     &survey.Slot{Name: "awa_counterd_app_awa_1a2b3c4d", Active: true, Status: "reserved", Retained: 3 << 20, Lag: 4096, CatalogAge: 1234},
 		Queues:   []survey.Queue{{Queue: "billing", Rows: 3994, Counter: 3994}, {Queue: "email", Rows: 1397, Counter: 1385, Drift: 12}},
 		OldPrune: f(12), OwnRows: 48,
 		Uncounted: []survey.Uncounted{{Queue: "email", Kind: "rows", Rows: 88_120, Transactions: 901, PerSecond: 41.5, Last: 3.2, LastLSN: "0/1C76400"}, {Queue: "email", Kind: "prune", Rows: 310, Transactions: 7, Last: 12, LastLSN: "0/1C76000"}, {Queue: "billing", Kind: "counter", Rows: 2, Transactions: 1, Last: 600, LastLSN: "0/1C00000"}, {Queue: "gone", Kind: "rows", Rows: 5, Transactions: 1, Last: 7300, LastLSN: "0/10"}},
 		Runtimes:  []survey.Runtime{{Version: "0.6.0-beta.1", Live: 2, Old: true}, {Version: "0.6.0-beta.2", Live: 6}},
-		Known:     true, Next: "pre-#290 writers still active on queue email; last 3.2 s ago",
+		Changes: []checkpoint.MarkerChange{
+			{Set: true, Ago: 1800, Lasted: 1800, Who: "db1 pid 4711"},
+			{Ago: 1812, Lasted: 12, Reason: "the stream is 1.1s behind", Who: "db1 pid 4711"},
+			{Set: true, Ago: 9000, Lasted: 7188, Who: "db1 pid 4711"},
+			{Ago: 9060, Lasted: 60, Reason: "found set, and nobody vouches for the counters yet", Who: "db1 pid 4711"},
+			{Set: true, Ago: 90_000, Lasted: 80_940, Who: "db2 pid 99"},
+			{Ago: 90_100, Lasted: 100, Reason: "cleared by somebody else"},
+		},
+		Known: true, Next: "pre-#290 writers still active on queue email; last 3.2 s ago",
 	}
 }
 

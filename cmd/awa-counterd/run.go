@@ -17,6 +17,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/listener"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/systemd"
 )
 
 type runCmd struct {
@@ -29,6 +30,8 @@ type runCmd struct {
 	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" help:"How much WAL the replication slot may keep. Past half of it the marker is cleared, past it the slot is dropped and everything scanned afresh. 0: no bound."`
 
 	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Make neither publication nor schema; work with what a DBA has made (awa-counterd setup --print-sql)."`
+
+	DryRun bool `help:"Only follow and report: nothing of awa's is written, no counter is corrected, and the trust marker is neither set nor cleared."`
 
 	Trust        string        `enum:"live,quiet,off" default:"live" help:"When to set the trust marker: live (while the counters are kept right), quiet (after a time without uncounted writes), off (never touch it)."`
 	QuietPeriod  time.Duration `default:"10m" help:"How long without uncounted writes counts as quiet."`
@@ -119,9 +122,13 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 	opts := daemon.Options{
 		Source: source, Schema: r.Schema, Slot: r.Slot, Publication: r.Publication, NoSetup: r.NoSetup,
 		Temporary: r.SlotLifetime == "temporary", MaxRetained: retained,
-		Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
+		DryRun: r.DryRun, Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
 		FlushInterval: r.FlushInterval, CheckpointInterval: r.CheckpointInterval, AuditInterval: r.AuditInterval,
 		StatusInterval: r.StatusInterval, Version: version(), Log: log,
+	}
+	if n := systemd.New(log); n != nil {
+		opts.Supervisor = n
+		defer n.Close()
 	}
 	if r.Listen == "" {
 		return daemon.New(opts).Run(ctx)

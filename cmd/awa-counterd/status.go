@@ -12,6 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
@@ -95,6 +96,9 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		if !l.Alive {
 			life = "DEAD"
 		}
+		if l.DryRun {
+			life += ", DRY RUN: corrects nothing"
+		}
 		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, survey.Ago(l.Heartbeat))
 		asOf := "all of this is as old"
 		if st.Fresh {
@@ -109,13 +113,15 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		if !sl.Active {
 			reader = "NOT READ"
 		}
-		line("slot", "%s, %s, %s, lag %s, retained WAL %s", sl.Name, reader, sl.Status, humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)))
+		line("slot", "%s, %s, %s, lag %s, retained WAL %s, catalog_xmin %s transactions old", sl.Name, reader, sl.Status,
+			humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)), humanize.Comma(sl.CatalogAge))
 	}
 	if st.MarkerSet {
 		line("trust", "marker set %s: readers use the counters", ago(st.MarkerAge))
 	} else {
 		line("trust", "marker not set, readers scan; %s", orDash(st.Reason))
 	}
+	history(line, st.Changes)
 	line("audit", "%s", ago(st.Audit))
 	queues(b, st)
 	if st.OldPrune != nil {
@@ -135,6 +141,23 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		line("runtimes", "unknown: awa.runtime_instances is not there, or this role may not read it")
 	}
 	line("next", "%s", st.Next)
+}
+
+// mostShown is how many changes of the marker are shown; --json has more.
+const mostShown = 5
+
+// history says when the marker was set and cleared of late.
+func history(line func(name, format string, args ...any), changes []checkpoint.MarkerChange) {
+	if len(changes) == 0 {
+		return
+	}
+	line("history", "%s", survey.Cleared(changes))
+	for _, m := range changes[:min(len(changes), mostShown)] {
+		line("", "%s", survey.ChangeText(m))
+	}
+	if more := len(changes) - mostShown; more > 0 {
+		line("", "and %d more: --json has them", more)
+	}
 }
 
 // queues is one table of what the checkpoint has of each queue.

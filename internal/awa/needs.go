@@ -78,9 +78,39 @@ func (n needs) columns(right string, columns []string, tables ...string) Need {
 // NeedsOf lists them for a role, given as an SQL expression.
 func (l *Layout) NeedsOf(role string, marker bool) []Need {
 	n := needs{l.Schema, role}
+	out := n.reading(l)
+	rights := []string{"SELECT", "INSERT", "UPDATE"}
+	if l.Shape.bucketed {
+		rights = append(rights, "DELETE") // of our own rows, when they have come to 0
+	}
+	for _, right := range rights {
+		out = append(out, n.table(right, countersTable))
+	}
+	return append(out, n.marker(l, marker)...)
+}
+
+// ReadingNeeds lists the rights of the current user that following takes, without a write.
+func (l *Layout) ReadingNeeds() []Need {
+	n := needs{l.Schema, "current_user"}
+	return append(append(n.reading(l), n.table("SELECT", countersTable)), n.marker(l, false)...)
+}
+
+// marker are the rights on the trust marker.
+func (n needs) marker(l *Layout, write bool) (out []Need) {
+	if l.HasMarker {
+		out = append(out, n.table("SELECT", ringTable))
+		if write {
+			out = append(out, n.columns("UPDATE", []string{markerColumn}, ringTable))
+		}
+	}
+	return out
+}
+
+// reading are the rights that scans take.
+func (n needs) reading(l *Layout) []Need {
 	group := []string{slotColumn, queueColumn, priorityColumn, shardColumn}
 	out := []Need{
-		usage(l.Schema, role),
+		usage(l.Schema, n.role),
 		n.columns("SELECT", group, rowsTable),
 	}
 	if l.Shape.ledger {
@@ -91,19 +121,6 @@ func (l *Layout) NeedsOf(role string, marker bool) []Need {
 		}
 		out = append(out, n.columns("SELECT", group, done...),
 			n.columns("SELECT", []string{slotColumn, queueColumn, priorityColumn, shardColumn, deltaColumn}, pending...))
-	}
-	rights := []string{"SELECT", "INSERT", "UPDATE"}
-	if l.Shape.bucketed {
-		rights = append(rights, "DELETE") // of our own rows, when they have come to 0
-	}
-	for _, right := range rights {
-		out = append(out, n.table(right, countersTable))
-	}
-	if l.HasMarker {
-		out = append(out, n.table("SELECT", ringTable))
-		if marker {
-			out = append(out, n.columns("UPDATE", []string{markerColumn}, ringTable))
-		}
 	}
 	return out
 }

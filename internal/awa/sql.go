@@ -21,9 +21,21 @@ func setMarker(ring string, set bool, guard string) string {
 
 // VouchMarker sets the trust marker on the word of somebody who vouches until $3 by the server's clock (null: for
 // good), and tells whether it is set then: a command that was on its way while its sender was stopped comes too late.
-func (l *Layout) VouchMarker(guard string) string {
-	return fmt.Sprintf(`with vouched as (%s returning 1) select exists (select 1 from vouched) or %s`,
-		l.SetMarker(true, guard+" and ($3::timestamptz is null or clock_timestamp() < $3)"), l.MarkerIsSet())
+func (l *Layout) VouchMarker(guard string) string { return l.VouchMarkerNoting(guard, "") }
+
+// VouchMarkerNoting is VouchMarker, and carries out note with it: a statement that may read from "changed", in which there is one
+// row if the marker was not set before, and is now.
+func (l *Layout) VouchMarkerNoting(guard, note string) string {
+	if note != "" {
+		note = ", noted as (" + note + ")"
+	}
+	return fmt.Sprintf(`with changed as (%s returning 1)%s select exists (select 1 from changed) or %s`,
+		l.SetMarker(true, guard+" and ($3::timestamptz is null or clock_timestamp() < $3)"), note, l.MarkerIsSet())
+}
+
+// ClearMarkerNoting clears the marker, and carries out note with it, likewise.
+func (l *Layout) ClearMarkerNoting(guard, note string) string {
+	return fmt.Sprintf(`with changed as (%s returning 1) %s`, l.SetMarker(false, guard), note)
 }
 
 // MarkerIsSet is an expression that tells whether the marker is set; false where there is none.
@@ -52,6 +64,14 @@ func (l *Layout) MarkerAge() string {
 		return "null::float8"
 	}
 	return fmt.Sprintf(`(select extract(epoch from clock_timestamp() - %s)::float8 from %s where singleton)`, markerColumn, l.Schema.table(ringTable))
+}
+
+// MarkerSince is an expression for when the marker was set; null when it is not.
+func (l *Layout) MarkerSince() string {
+	if !l.HasMarker {
+		return "null::timestamptz"
+	}
+	return fmt.Sprintf(`(select %s from %s where singleton)`, markerColumn, l.Schema.table(ringTable))
 }
 
 // RowEstimate is an expression for the planner's idea of how many rows done_entries has.

@@ -75,7 +75,7 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 	if err := checkpoint.CheckOwner(ctx, c, rows); err != nil {
 		return nil, err
 	}
-	there, err := checkpoint.Exists(ctx, c)
+	there, err := checkpoint.Complete(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func dropSchema(ctx context.Context, c *pgx.Conn, schema awa.Schema) ([]Step, er
 		return []Step{{"drop schema " + checkpoint.SchemaName, "DROP SCHEMA " + checkpoint.SchemaName + " CASCADE"}}, nil
 	}
 	var steps []Step
-	for _, t := range []string{"checkpoint", "books", "uncounted_writes", "grants", "leader"} {
+	for _, t := range []string{"checkpoint", "books", "uncounted_writes", "marker_changes", "grants", "leader"} {
 		steps = append(steps, Step{
 			fmt.Sprintf("empty %s.%s of schema %s", checkpoint.SchemaName, t, schema),
 			fmt.Sprintf("DELETE FROM %s.%s WHERE awa_schema = '%s'", checkpoint.SchemaName, t, schema),

@@ -30,15 +30,23 @@ type Daemon struct {
 	told    map[string]struct{}        // what was complained of
 	talk    talk
 	views   views
+	super   Supervisor
+	phase   Phase  // as the supervisor was told last
 	broken  string // why the slot of the last session cannot be read any further; "" if it can
 }
 
 // New makes a Daemon.
 func New(opts Options) *Daemon {
+	if opts.DryRun {
+		opts.Trust = applier.TrustOff
+	}
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk)}
+	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk), super: opts.Supervisor}
+	if d.super == nil {
+		d.super = nobody{}
+	}
 	d.views.begin(time.Now())
 	return d
 }
@@ -56,9 +64,13 @@ var errFinished = errors.New("everything of awa-counterd has been removed")
 // for holds no longer than the finish itself.
 var errAsked = errors.New("awa-counterd finish asks for the lead")
 
+// errOutdone ends the process: a dry run leads alone or not at all. It must not take the lead in the moment in which a daemon that
+// corrects starts again.
+var errOutdone = errors.New("a daemon leads, and a dry run neither stands by nor takes over")
+
 // intended reports an end of a session that is no fault.
 func intended(err error) bool {
-	return errors.Is(err, errStopped) || errors.Is(err, errFinished) || errors.Is(err, errAsked)
+	return errors.Is(err, errStopped) || errors.Is(err, errFinished) || errors.Is(err, errAsked) || errors.Is(err, errOutdone)
 }
 
 // Run works until ctx ends, and then stops gracefully. It returns nil after that, a *pg.Refusal
@@ -68,20 +80,24 @@ func (d *Daemon) Run(ctx context.Context) error {
 		InitialInterval: 200 * time.Millisecond, RandomizationFactor: 0.3, Multiplier: 1.6, MaxInterval: 10 * time.Second,
 	}
 	wait.Reset()
+	defer context.AfterFunc(ctx, d.super.Stopping)()
 	last := ""
 	for {
 		began := time.Now()
-		if d.views.next.Phase != Failing { // what has failed stays said until something goes better
+		if d.phase != Failing { // what has failed stays said until something goes better
 			d.show(Starting, "connecting")
 		}
 		err := d.session(ctx)
 		switch {
 		case errors.Is(err, errFinished):
 			d.log.Info("leaving for good: everything of awa-counterd has been removed")
+			d.super.Stopping()
 			return nil
 		case errors.Is(err, errAsked):
 			d.log.Info("stepping back: awa-counterd finish is at its end")
 			continue
+		case errors.Is(err, errOutdone):
+			return pg.Refuse("run this without --dry-run to have a second one stand by; awa-counterd status and the leader's page tell what a dry run would", "%s", err)
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
 			d.log.Info("stopped")
 			return nil //nolint:nilerr // asked to stop, and did
@@ -106,11 +122,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 			last = text
 			d.log.Warn("session ended; starting over", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
 		}
-		select {
-		case <-ctx.Done():
+		if !d.rest(ctx, pause) {
 			d.log.Info("stopped while waiting to start over")
 			return nil
-		case <-time.After(pause):
 		}
 	}
 }
@@ -146,7 +160,7 @@ func (d *Daemon) coreConfig(instance string, l *awa.Layout) applier.Config {
 	}
 	return applier.Config{
 		Instance: instance, Leaves: l.Slots(), HasMarker: l.HasMarker, Shape: shape,
-		Trust: d.opts.Trust, QuietPeriod: d.opts.QuietPeriod, MaxStaleness: d.opts.MaxStaleness,
+		DryRun: d.opts.DryRun, Trust: d.opts.Trust, QuietPeriod: d.opts.QuietPeriod, MaxStaleness: d.opts.MaxStaleness,
 		FlushInterval: d.opts.FlushInterval, CheckpointInterval: d.opts.CheckpointInterval, AuditInterval: d.opts.AuditInterval,
 	}
 }

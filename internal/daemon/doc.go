@@ -8,6 +8,8 @@
 // Invariants:
 //   - Nothing that can wait runs on the loop's goroutine; it owns the Core and does nothing else.
 //   - A session's first write clears a marker that it finds set: nobody vouches for it yet.
+//   - A dry run (Options.DryRun) has no statement that writes anything of awa's, the marker included; it leads alone or not at
+//     all, so that nobody takes it for a standby.
 //   - Whoever takes the lead may end the sessions of who had it: each write is fenced by instance
 //     (checkpoint.Guard), so a leader that comes back to life finds that it does not lead, and does no harm.
 //   - Nothing waits for an answer without a bound by our own clock.

@@ -98,6 +98,8 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 		now := time.Now()
 		l.act(now)
 		l.showTrust(now)
+		l.d.super.Alive()
+		failpoint.Reach(failpoint.Turn)
 		if l.core.Stopped(now) {
 			if l.leaving {
 				return errAsked

@@ -73,10 +73,8 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 			d.left.layout = d.orphan(ctx, c)
 		}
 		d.tend(ctx, c, "awa's tables are not there, or being changed")
-		select {
-		case <-ctx.Done():
+		if !d.rest(ctx, time.Second) {
 			return nil, errStopped
-		case <-time.After(time.Second):
 		}
 	}
 }

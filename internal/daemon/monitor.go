@@ -41,6 +41,7 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			}
 			return err
 		}
+		s.settleMarker(ctx)
 		asked := checkpoint.Asked(ctx, s.control, string(s.layout.Schema))
 		heard := make(chan struct{})
 		tell := func(now time.Time) {

@@ -18,6 +18,7 @@ func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
 	if err := s.store.Forget(ctx); err != nil {
 		return 0, err
 	}
+	s.d.super.Alive()
 	if old {
 		if err := replication.Drop(ctx, s.control, s.slot); err != nil {
 			return 0, err
@@ -54,6 +55,7 @@ func (s *session) waiting(ctx context.Context) func([]replication.Blocker) error
 	told := make(map[int32]struct{})
 	return func(blockers []replication.Blocker) error {
 		s.d.show(Starting, "making the replication slot; waiting for transactions to end")
+		s.d.super.Ready() // the lead is ours, and nothing is left to refuse; whom it waits for may take hours
 		for _, b := range blockers {
 			if _, known := told[b.PID]; known {
 				continue

@@ -21,6 +21,9 @@ type Options struct {
 	// the slot is dropped and everything scanned afresh. 0 for no bound.
 	MaxRetained int64
 
+	// DryRun follows and reports only: nothing of awa's is written. Trust is as if it were off then.
+	DryRun bool
+
 	Trust              applier.TrustMode
 	QuietPeriod        time.Duration
 	MaxStaleness       time.Duration
@@ -31,6 +34,8 @@ type Options struct {
 
 	Version string
 	Log     *zap.Logger
+	// Supervisor is told how the daemon is; nil for nobody who wants to know.
+	Supervisor Supervisor
 	// Meter is told how long things took, and has the daemon keep its View up to date; nil for nobody who looks.
 	Meter Meter
 }

@@ -18,6 +18,9 @@ import (
 // sweep leaves for good what was worked on under another name: a schema that awa does not use any more, or that was
 // renamed. A replication slot that nobody reads would fill the disk. What cannot be removed is said once.
 func (s *session) sweep(ctx context.Context) error {
+	if s.d.opts.DryRun { // what it finds may be a daemon's that corrects, and is not running at the moment
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	left := make([]string, 0, len(s.d.past))

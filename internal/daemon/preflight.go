@@ -53,11 +53,15 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // checkRights refuses a role that cannot do what the daemon does. It asks the catalog, so that
 // nothing has to be tried out on awa's tables.
-func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, trust applier.TrustMode, noSetup bool) error {
+func (d *Daemon) checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string) error {
 	if err := filtered(l.CheckFilters(ctx, c), user); err != nil {
 		return err
 	}
-	for _, need := range l.Needs(trust != applier.TrustOff) {
+	needs := l.Needs(d.opts.Trust != applier.TrustOff)
+	if d.opts.DryRun {
+		needs = l.ReadingNeeds()
+	}
+	for _, need := range needs {
 		var has bool
 		if err := c.QueryRow(ctx, `select `+need.Check).Scan(&has); err != nil {
 			return fmt.Errorf("look at the role's rights: %w", err)
@@ -70,7 +74,7 @@ func checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string, t
 		return err
 	}
 	there, err := checkpoint.Exists(ctx, c)
-	if err != nil || there || noSetup {
+	if err != nil || there || d.opts.NoSetup {
 		return err
 	}
 	var may bool

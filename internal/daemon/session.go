@@ -41,6 +41,8 @@ type session struct {
 	lastSlot replication.Slot
 	guarded  bool // they are past the soft limit
 	resumes  bool // from a checkpoint
+	recalls  bool // writes the history of the marker
+	dry      dryRun
 	status   ticker
 	leaving  bool  // finish has asked us to
 	holding  bool  // finish moves counters about
@@ -76,7 +78,14 @@ func (d *Daemon) session(ctx context.Context) error {
 	d.started = true
 	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
+	d.report(Leading, s.core.State(now))
+	if d.opts.DryRun {
+		s.beginDryRun()
+	}
 	err = s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
+	if d.opts.DryRun {
+		s.reportDryRun(time.Now())
+	}
 	if !intended(err) && !isDeposed(err) {
 		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
 	}
@@ -110,13 +119,16 @@ func (s *session) abandon(reason error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	err := s.marker.SetMarker(ctx, applier.SetMarker{})
+	err := s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason.Error()})
 	if err != nil && !errors.Is(err, applier.ErrNotLeading) {
 		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, and the guard
 		// with it. As long as this one lives the lead is ours, so it was no finish.
 		again, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_, err = clearByOID(again, s.control, s.layout)
+		var cleared bool
+		if cleared, err = clearByOID(again, s.control, s.layout); cleared {
+			s.d.noteCleared(again, s.control, s.layout, reason.Error())
+		}
 	}
 	if err != nil {
 		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))
@@ -159,14 +171,15 @@ func (s *session) connect(ctx context.Context) error {
 	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
 		return err
 	}
-	if err := checkRights(ctx, s.control, s.layout, user, s.d.opts.Trust, s.d.opts.NoSetup); err != nil {
+	if err := s.d.checkRights(ctx, s.control, s.layout, user); err != nil {
 		return err
 	}
 	return asRefusal(s.layout.CheckBucket(ctx, s.control), user)
 }
 
-func (s *session) open(ctx context.Context, session pg.Session) (*pgx.Conn, error) {
-	return s.d.opts.Source.Connect(ctx, session)
+func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {
+	s.d.liveWhile(func() { c, err = s.d.opts.Source.Connect(ctx, session) })
+	return c, err
 }
 
 func (s *session) close() {

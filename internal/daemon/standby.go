@@ -29,10 +29,13 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		if err != nil {
 			return err
 		}
+		if d.opts.DryRun && !leader.Leaving && !(leader.DryRun && leader.Instance == d.last) {
+			return errOutdone
+		}
 		d.started = true
-		known := leader.Instance != ""
+		known, deposed := leader.Instance != "", false
 		if known && !leader.Leaving {
-			if err := d.depose(ctx, c, l, leader); err != nil {
+			if deposed, err = d.depose(ctx, c, l, leader); err != nil {
 				return err
 			}
 		}
@@ -53,6 +56,9 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		}
 		// Jitter keeps several standbys from asking in step.
 		wait := 300*time.Millisecond + rand.N(200*time.Millisecond) //nolint:gosec // no secret
+		if deposed {                                                // who was may come back at once
+			wait = 20 * time.Millisecond
+		}
 		select {
 		case <-ctx.Done():
 			return errStopped
@@ -62,22 +68,25 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 }
 
 // depose ends the session of a leader that hangs, or of our own last session, whose connection the
-// server may still believe in. The lock is free then.
-func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) error {
-	if !leader.Hung() && leader.Instance != d.last {
-		return nil
+// server may still believe in, or of one that only follows. The lock is free then.
+func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) (did bool, err error) {
+	if !leader.Hung() && !leader.DryRun && leader.Instance != d.last {
+		return false, nil
 	}
-	did, err := checkpoint.Depose(ctx, c, string(l.Schema), d.last)
+	did, err = checkpoint.Depose(ctx, c, string(l.Schema), d.last)
 	if pg.IsDenied(err) {
 		d.log.Warn("the leader is silent, and its session is another role's: let both daemons use one role, or end it by hand",
 			zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Error(err))
-		return nil
+		return false, nil
 	}
-	if did {
+	switch {
+	case did && leader.DryRun && leader.Instance != d.last:
+		d.log.Warn("a dry run led; its session was ended, and this daemon takes over", zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)))
+	case did:
 		d.log.Warn("the leader is silent; its session was ended", zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)),
 			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 	}
-	return err
+	return did, err
 }
 
 // tryLead tries the lock, but not while a finish wants it. Who has it looks again: everything of ours may have been
@@ -177,8 +186,10 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)
 	}
 	if tag.RowsAffected() == 1 {
-		d.log.Warn("trust: marker cleared", zap.String("reason", "the leader is silent and nobody vouches for the counters"),
+		const reason = "the leader is silent and nobody vouches for the counters"
+		d.log.Warn("trust: marker cleared", zap.String("reason", reason),
 			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+		d.noteCleared(ctx, c, l, reason)
 	}
 	return true, nil
 }

@@ -85,8 +85,15 @@ func (s *session) logStatus(now time.Time) {
 	if st.PruneMismatches > 0 {
 		fields = append(fields, zap.Int64("prune_mismatches", st.PruneMismatches))
 	}
+	if s.d.opts.DryRun {
+		fields = append(fields, zap.Int("would_correct", st.DriftGroups))
+	}
 	fields = append(fields, zap.String("trust", trust(now, st)), zap.String("audit", audit(now, st)))
 	s.log.Info("status", fields...)
+	s.d.super.Status(statusText(fields))
+	if s.d.opts.DryRun && now.Sub(s.dry.told) >= dryReportEvery {
+		s.reportDryRun(now)
+	}
 }
 
 // trust says whether the marker is set and since when, or why not.

@@ -43,11 +43,12 @@ func (s *session) take(ctx context.Context) (applier.Start, error) {
 	}
 	s.d.last = s.instance
 	host, _ := os.Hostname()
-	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version, Bound: s.d.opts.MaxStaleness}
+	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version, DryRun: s.d.opts.DryRun, Bound: s.d.opts.MaxStaleness}
 	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
 		return none, err
 	}
 	failpoint.Reach(failpoint.Claimed)
+	s.d.super.Alive()
 	if err := s.d.note(ctx, s.control, s.layout.Schema); err != nil {
 		return none, err
 	}
@@ -102,6 +103,17 @@ func (s *session) openWriters(ctx context.Context, schema string) error {
 		SetMarker:   l.VouchMarker(checkpoint.Guard(1, 2)),
 		ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
 	}
+	if s.recalls, err = checkpoint.Remembers(ctx, s.control); err != nil {
+		return err
+	}
+	if s.recalls && l.HasMarker {
+		sql.NoteSet = l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4))
+		sql.NoteClear = l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3))
+		sql.Note = checkpoint.NoteOwnState(l.MarkerIsSet())
+	}
+	if s.d.opts.DryRun { // whatever it is asked for, it has nothing to write with
+		sql = applier.Statements{Guard: sql.Guard, Beat: sql.Beat}
+	}
 	s.writer = applier.NewWriter(s.writes, sql, schema, s.instance)
 	if m := s.d.opts.Meter; m != nil {
 		s.writer.Took = m.Corrected
@@ -115,15 +127,18 @@ func (s *session) clearMarker(ctx context.Context) error {
 	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff {
 		return nil
 	}
+	s.settleMarker(ctx)
+	const reason = "found set, and nobody vouches for the counters yet"
 	for {
+		s.d.super.Alive()
 		set, err := s.markerIsSet(ctx)
 		if err != nil || !set {
 			return err
 		}
-		err = s.marker.SetMarker(ctx, applier.SetMarker{})
+		err = s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
 		switch {
 		case err == nil:
-			s.log.Warn("trust: marker cleared", zap.String("reason", "found set, and nobody vouches for the counters yet"))
+			s.log.Warn("trust: marker cleared", zap.String("reason", reason))
 			return nil
 		case !pg.IsBusy(err):
 			return err
@@ -172,6 +187,7 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 		s.log.Info("resuming from the checkpoint", zap.Stringer("position", position),
 			zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Groups)))
 	}
+	s.d.super.Alive()
 	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
 	if err := s.stream.Start(ctx, s.slot, names(s.pubs), position, d); err != nil {
 		return 0, nil, err
@@ -186,7 +202,8 @@ func (s *session) state(published string) string { return published + "; " + s.l
 func (s *session) look(ctx context.Context) (resume.Found, error) {
 	var f resume.Found
 	var err error
-	if s.stream, err = replication.Open(ctx, s.d.opts.Source.ReplicationConfig()); err != nil {
+	s.d.liveWhile(func() { s.stream, err = replication.Open(ctx, s.d.opts.Source.ReplicationConfig()) })
+	if err != nil {
 		return f, s.d.opts.Source.ExplainConnect(err)
 	}
 	system, err := s.stream.Identify(ctx)
@@ -194,6 +211,7 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 		return f, err
 	}
 	s.name(system.Database)
+	s.d.super.Alive()
 	published, err := s.ensurePublications(ctx)
 	if err != nil {
 		return f, err
@@ -213,9 +231,11 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 		}
 		f.Slot = &slot
 	}
+	s.d.super.Alive()
 	if f.Stored, err = checkpoint.Load(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return f, err
 	}
+	s.d.super.Alive()
 	if err := s.control.QueryRow(ctx, `select `+s.layout.RowEstimate()).Scan(&f.Rows); err != nil {
 		return f, fmt.Errorf("estimate the rows: %w", err)
 	}

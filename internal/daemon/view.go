@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -123,8 +124,11 @@ func (w *views) begin(now time.Time) {
 	w.publish(now)
 }
 
-// show publishes a phase. It does nothing when nobody looks.
+// show publishes a phase, and tells the supervisor. When nobody looks, no view is made.
 func (d *Daemon) show(phase Phase, detail string) {
+	if phase != Leading { // of which more is to be said, whether somebody looks or not
+		d.report(phase, detail)
+	}
 	if d.opts.Meter == nil {
 		return
 	}
@@ -143,6 +147,11 @@ func (d *Daemon) show(phase Phase, detail string) {
 
 // showStandby publishes who leads instead.
 func (d *Daemon) showStandby(schema string, leader checkpoint.Leader) {
+	who := "another instance leads"
+	if leader.Instance != "" {
+		who = fmt.Sprintf("%s pid %d leads", leader.Host, leader.PID)
+	}
+	d.report(Standby, who)
 	if d.opts.Meter == nil {
 		return
 	}

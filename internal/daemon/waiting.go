@@ -89,7 +89,9 @@ func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) (ove
 			d.log.Warn("trust: nobody vouches for the marker, and it cannot be cleared", zap.Error(err))
 		}
 	case cleared:
-		d.log.Warn("trust: marker cleared", zap.String("reason", "nobody vouches for the counters: "+reason))
+		reason = "nobody vouches for the counters: " + reason
+		d.log.Warn("trust: marker cleared", zap.String("reason", reason))
+		d.noteCleared(ctx, c, d.left.layout, reason)
 	}
 	return true
 }

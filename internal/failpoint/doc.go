@@ -1,7 +1,8 @@
 // Package failpoint names the instants at which a process may die that a random kill would hardly
 // ever hit: between two steps that belong together. In every build but one it is nothing at all;
 // under the build tag failpoints, which only `make chaos` and `make soak` use, a process kills itself
-// with SIGKILL the nth time it reaches the point that AWACD_DIE_AT names ("persisted:2").
+// with SIGKILL the nth time it reaches the point that AWACD_DIE_AT names ("persisted:2"), or the goroutine that gets there hangs
+// for ever, if AWACD_HANG_AT names it.
 //
 // Called by internal/daemon, at the places that the names say.
 package failpoint
@@ -18,7 +19,10 @@ const (
 	MarkerDone  = "marker-done"  // it was, and the books do not know
 )
 
-// All lists the points.
+// Turn is a turn of the loop that owns the books: to hang there. To die there is to die anywhere, so it is not in All.
+const Turn = "turn"
+
+// All lists the points to die at.
 func All() []string {
 	return []string{Claimed, Published, SlotMade, Scanned, Applied, Persisted, MarkerWrite, MarkerDone}
 }

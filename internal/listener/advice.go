@@ -34,6 +34,8 @@ func (r *reading) verdict(st *survey.Status) verdict {
 			Class: good, Word: "Trusted", Why: "The marker was set " + survey.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + " ago, and the books vouch for it.",
 			Impact: "awa's readers use the counters.", Do: "Nothing.",
 		}
+	case reason == string(applier.DoubtDryRun):
+		return dryVerdict(st)
 	case reason == string(applier.DoubtOff), reason == string(applier.DoubtNoMarker):
 		return verdict{
 			Class: calm, Word: "Not marked", Why: upper(r.why()) + ". The counters are kept right all the same.",
@@ -53,6 +55,19 @@ func (r *reading) verdict(st *survey.Status) verdict {
 	if marked := st != nil && st.MarkerSet && r.Status == nil; marked {
 		v.Impact = "The marker was still set when the database was last read: awa's readers may use counters that nobody vouches for."
 		v.Do += " If it lasts, run awa-counterd distrust."
+	}
+	return v
+}
+
+// dryVerdict is that of a daemon that only follows.
+func dryVerdict(st *survey.Status) verdict {
+	v := verdict{
+		Class: calm, Word: "Dry run", Why: "Nothing is corrected, and the marker is neither set nor cleared. Drift is what would be corrected.",
+		Impact: "awa's readers scan the rows instead of the counters: slower, and right.", Do: "Nothing. Start it without --dry-run when you have seen enough.",
+	}
+	if st != nil && st.MarkerSet {
+		v.Class, v.Impact = bad, "The marker is set, by somebody else: awa's readers use counters that nobody corrects."
+		v.Do = "Start it without --dry-run, or run awa-counterd distrust."
 	}
 	return v
 }

@@ -135,6 +135,10 @@ func streams() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(r.config.MaxRetained)) },
 		},
 		{
+			"catalog_xmin_age_transactions", gauge, leading, nil, "Transactions since the replication slot's catalog_xmin: dead rows of catalogs that are younger stay, in every database of the cluster.",
+			func(r *reading, add func(float64, ...string)) { add(float64(r.Slot.CatalogAge)) },
+		},
+		{
 			"transactions_total", counter, always, nil, "Transactions taken from the stream.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Transactions)) },
 		},

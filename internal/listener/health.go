@@ -84,7 +84,7 @@ func (r *reading) lagging() Condition {
 func (r *reading) trusting() Condition {
 	c := Condition{Name: "trust", OK: true, Detail: "the marker is set, and the books vouch for it"}
 	switch why := r.doubt(); {
-	case why == string(applier.DoubtOff), why == string(applier.DoubtNoMarker):
+	case why == string(applier.DoubtOff), why == string(applier.DoubtNoMarker), why == string(applier.DoubtDryRun):
 		c.Detail = r.why() + "; that is as it was asked for"
 	case why != "":
 		c.OK, c.Detail = false, r.why()

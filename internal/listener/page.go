@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
@@ -40,8 +41,16 @@ type page struct {
 	More   int // queues that there is no room for
 	None   string
 	Facts  []fact
+	Past   string
+	Before []change
 	At     string
 }
+
+// change is one time that the marker was set or cleared.
+type change struct{ When, What, Lasted, Why string }
+
+// mostChanges is how many the page shows; /status.json has more.
+const mostChanges = 8
 
 // tile is one figure with its plot.
 type tile struct {
@@ -148,7 +157,23 @@ func (r *reading) page(st *survey.Status, unread error, samples []sample) *page 
 		p.None = "none: a standby does not read the stream; the leader's page has them"
 	}
 	p.Facts = r.facts(st)
+	p.Past = "not known yet"
+	if st != nil {
+		p.Past, p.Before = survey.Cleared(st.Changes), changed(st.Changes)
+	}
 	return p
+}
+
+// changed lists the last changes of the marker.
+func changed(changes []checkpoint.MarkerChange) (out []change) {
+	for _, m := range changes[:min(len(changes), mostChanges)] {
+		what := "cleared"
+		if m.Set {
+			what = "set"
+		}
+		out = append(out, change{survey.Ago(m.Ago) + " ago", what, survey.Ago(m.Lasted), upper(m.Reason)})
+	}
+	return out
 }
 
 func (r *reading) tiles(st *survey.Status, samples []sample) []tile {
@@ -281,7 +306,7 @@ func slotText(v *daemon.View) string {
 	if v.Slot.Status == "" {
 		return v.Slot.Name
 	}
-	return v.Slot.Name + ", " + v.Slot.Status
+	return fmt.Sprintf("%s, %s, catalog_xmin %s transactions old", v.Slot.Name, v.Slot.Status, count(float64(v.Slot.CatalogAge)))
 }
 
 // icon is a dot in the colour of the state, for the browser's tab.

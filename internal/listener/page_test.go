@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
@@ -114,7 +115,7 @@ func TestPageCanBeHeard(t *testing.T) {
 	require.Contains(t, body, `<p id="spoken" class="sr" role="status">Not trusted: lag</p>`)
 	require.Contains(t, body, `<noscript><meta http-equiv="refresh"`)
 	require.Contains(t, body, "prefers-color-scheme: dark")
-	for _, id := range []string{"spoken", "state", "next", "tiles", "queues", "facts", "at", "icon", "stale"} { // the script looks for them
+	for _, id := range []string{"spoken", "state", "next", "tiles", "queues", "past", "facts", "at", "icon", "stale"} { // the script looks for them
 		require.Equal(t, 1, strings.Count(body, fmt.Sprintf(`id=%q`, id)), id)
 	}
 }
@@ -166,6 +167,22 @@ func BenchmarkPage(b *testing.B) {
 	for b.Loop() {
 		r.page(someSurvey(), nil, h.last(r.now))
 	}
+}
+
+// What the marker went through in the last days is on the page, the newest first, and text of others is text.
+func TestPageLooksBack(t *testing.T) {
+	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The trust marker: not cleared in the last 7 days when what for why no change is known")
+	st := someSurvey()
+	st.Changes = []checkpoint.MarkerChange{{Set: true, Ago: 600, Lasted: 600}, {Ago: 720, Lasted: 120, Reason: "the stream is <b>1.2s</b> behind"}}
+	for range 20 {
+		st.Changes = append(st.Changes, checkpoint.MarkerChange{Set: true, Ago: 9000, Lasted: 10})
+	}
+	r := newRig(t, leads(time.Now()), func(c *Config) {
+		c.Survey = func(context.Context) (*survey.Status, error) { return st, nil }
+	})
+	text := visible(t, r)
+	require.Contains(t, text, "The trust marker: cleared once in the last 7 days, for 2 min when what for why 10 min ago set 10 min 12 min ago cleared 2 min The stream is &lt;b&gt;1.2s&lt;/b&gt; behind 2.5 h ago set")
+	require.Equal(t, mostChanges-2, strings.Count(text, "2.5 h ago set"))
 }
 
 // At the end of a finish the leader leaves, and its silence is no alarm.

@@ -147,6 +147,13 @@ func aged(st *survey.Status, by time.Duration) *survey.Status {
 	for i := range out.Uncounted {
 		out.Uncounted[i].Last += seconds
 	}
+	out.Changes = slices.Clone(st.Changes)
+	for i := range out.Changes {
+		out.Changes[i].Ago += seconds
+		if i == 0 {
+			out.Changes[i].Lasted += seconds
+		}
+	}
 	return &out
 }
 
@@ -176,7 +183,7 @@ func (r *reading) overlay(out *survey.Status) {
 		out.Leader.State = r.state()
 	}
 	if out.Slot != nil && r.Slot.Status != "" {
-		out.Slot.Active, out.Slot.Status, out.Slot.Retained = r.Slot.Active, r.Slot.Status, r.Slot.Retained
+		out.Slot.Active, out.Slot.Status, out.Slot.Retained, out.Slot.CatalogAge = r.Slot.Active, r.Slot.Status, r.Slot.Retained, r.Slot.CatalogAge
 	}
 	if !st.OldPrune.IsZero() {
 		age := max(0, server.Sub(st.OldPrune).Seconds())

@@ -420,5 +420,20 @@ func All() []Mutant {
 			"the same thing said over and over", "internal/daemon/notices.go", "s.times++; s.times > sayMost", "s.times++; false",
 			"./internal/daemon", "TestNoticesAreCounted",
 		},
+		{
+			"the watchdog fed by whatever lives", "internal/daemon/daemon.go", "	defer context.AfterFunc(ctx, d.super.Stopping)()\n",
+			"	go func() {\n		for ctx.Err() == nil {\n			d.super.Alive()\n			<-time.After(time.Second)\n		}\n	}()\n", "./e2e", "TestWatchdogOfAHungLoop",
+		},
+		{
+			"no marker without its history", "applier/writer.go", "		w.apart = true\n		if !pg.IsBusy(err) {", "		if false {",
+			"./e2e", "TestMarkerDoesNotDependOnItsHistory",
+		},
+		{
+			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
+		},
+		{
+			"a dry run touches the marker", "applier/trust.go", "c.cfg.Trust != TrustOff && !c.cfg.DryRun", "c.cfg.Trust != TrustOff",
+			"./applier", "TestDryRunAsksForNothing",
+		},
 	}
 }

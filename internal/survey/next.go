@@ -19,6 +19,9 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	case !s.Leader.Alive:
 		return fmt.Sprintf("no daemon is alive (%s was seen last, %s ago): start it, or remove it with awa-counterd teardown", s.Leader.Host, Ago(s.Leader.Heartbeat))
 	}
+	if s.Leader.DryRun {
+		return s.afterDryRun()
+	}
 	if active, last := s.active(quiet); len(active) > 0 {
 		return fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(last))
 	}
@@ -40,6 +43,25 @@ func (s *Status) NextStep(quiet time.Duration) string {
 		return fmt.Sprintf("nothing was written uncounted in the %s since the daemon watches; safe to finish after %s of that", Ago(s.Observed), quiet)
 	}
 	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s; producers, command lines and psql do not register with awa, so see to it that no old one is left", quiet)
+}
+
+// afterDryRun says what is to be done while a daemon only follows and reports.
+func (s *Status) afterDryRun() string {
+	if s.MarkerSet {
+		return "a dry run corrects nothing, and the marker is set: start awa-counterd run without --dry-run, or run awa-counterd distrust"
+	}
+	var queues []string
+	drift := int64(0)
+	for _, q := range s.Queues {
+		if q.Drift != 0 {
+			queues, drift = append(queues, q.Queue), drift+max(q.Drift, -q.Drift)
+		}
+	}
+	const then = "start awa-counterd run without --dry-run when you have seen enough"
+	if drift == 0 {
+		return "a dry run, which has nothing to correct at this moment: " + then
+	}
+	return fmt.Sprintf("a dry run, which would correct a drift of %d now, on queue %s: %s", drift, strings.Join(queues, ", "), then)
 }
 
 // NeedsFresh reports that nothing stands in the way of the next step but that the figures are not of this moment.

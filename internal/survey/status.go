@@ -10,6 +10,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -33,7 +34,9 @@ type Status struct {
 	OwnRows   int64       `json:"own_counter_rows"`             // counter rows that are ours; finish moves them to awa's own
 	Runtimes  []Runtime   `json:"runtimes"`
 	Known     bool        `json:"runtimes_known"`
-	Next      string      `json:"next_step"`
+	// Changes of the marker in the last checkpoint.ToldFor days, newest first, at most checkpoint.MostTold.
+	Changes []checkpoint.MarkerChange `json:"marker_changes"`
+	Next    string                    `json:"next_step"`
 }
 
 // Leader is the daemon that keeps the counters, or kept them last.
@@ -45,6 +48,7 @@ type Leader struct {
 	Alive     bool    `json:"alive"`
 	State     string  `json:"state"`
 	Holds     bool    `json:"holds_corrections"` // for awa-counterd finish
+	DryRun    bool    `json:"dry_run"`           // nothing is corrected
 }
 
 // Slot is the replication slot.
@@ -54,6 +58,8 @@ type Slot struct {
 	Status   string `json:"wal_status"`
 	Retained int64  `json:"retained_bytes"`
 	Lag      int64  `json:"lag_bytes"`
+	// CatalogAge is how many transactions ago the slot's catalog_xmin was given out.
+	CatalogAge int64 `json:"catalog_xmin_age"`
 }
 
 // Queue is what the books of the last checkpoint hold.
@@ -101,7 +107,7 @@ func Look(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 }
 
 func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration, ask bool) (*Status, error) {
-	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}}
+	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}, Changes: []checkpoint.MarkerChange{}}
 	there, err := checkpoint.Exists(ctx, c)
 	if err != nil {
 		return nil, err
@@ -127,6 +133,12 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 			if err := read(ctx, c, s.Schema); err != nil {
 				return nil, err
 			}
+		}
+		// A role that may read the rest, from before there was a history, is not refused for it.
+		if changes, err := checkpoint.MarkerChanges(ctx, c, s.Schema); err == nil {
+			s.Changes = changes
+		} else if !pg.IsDenied(err) {
+			return nil, err
 		}
 	}
 	if err := s.readRuntimes(ctx, c); err != nil {
@@ -154,7 +166,7 @@ func (s *Status) readSlot(ctx context.Context, c *pgx.Conn, name string) error {
 	case err != nil:
 		return err
 	}
-	s.Slot = &Slot{Name: name, Active: slot.Active, Status: slot.Status, Retained: slot.Retained}
+	s.Slot = &Slot{Name: name, Active: slot.Active, Status: slot.Status, Retained: slot.Retained, CatalogAge: slot.CatalogAge}
 	if err := c.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::int8`, slot.Confirmed.String()).Scan(&s.Slot.Lag); err != nil {
 		return fmt.Errorf("read the lag of slot %s: %w", name, err)
 	}
@@ -167,7 +179,7 @@ func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) err
 		return err
 	}
 	age := l.Heartbeat.Seconds()
-	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds}
+	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds && !l.DryRun, DryRun: l.DryRun}
 	return nil
 }
 

@@ -1,0 +1,38 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+)
+
+// The history of the marker is written by the statements that write the marker; what is here is for changes by other means.
+// It is history: when it cannot be written, nothing is lost but that.
+
+// noteCleared remembers that the marker was cleared without a command of the Core's.
+func (d *Daemon) noteCleared(ctx context.Context, c *pgx.Conn, l *awa.Layout, reason string) {
+	host, _ := os.Hostname()
+	d.forgets(checkpoint.NoteMarker(ctx, c, string(l.Schema), false, reason, fmt.Sprintf("%s pid %d", host, os.Getpid())))
+}
+
+// settleMarker remembers what somebody else has done to the marker.
+func (s *session) settleMarker(ctx context.Context) {
+	if !s.layout.HasMarker || !s.recalls {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	s.d.forgets(checkpoint.SettleMarker(ctx, s.control, string(s.layout.Schema), s.instance, s.layout.MarkerIsSet(), s.layout.MarkerSince()))
+}
+
+func (d *Daemon) forgets(err error) {
+	if err != nil {
+		d.log.Debug("a change of the marker is not remembered", zap.Error(err))
+	}
+}
