@@ -171,6 +171,9 @@ func TestKindsOfUncountedWrites(t *testing.T) {
 	e.balanced(3 * time.Second)
 	saved(func() bool { return kinds("prune") == 1 }, "no checkpoint")
 	require.Zero(t, kinds("rows"))
+	next := e.status().Next
+	require.Contains(t, next, "a pre-#290 binary still leads")
+	require.NotContains(t, next, "on queue", "no old binary wrote any")
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 3, "failed", "") })
 	e.balanced(3 * time.Second)
 	saved(func() bool { return kinds("rows") == 1 }, "no checkpoint")
