@@ -42,6 +42,14 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s; producers, command lines and psql do not register with awa, so see to it that no old one is left", quiet)
 }
 
+// Unseen says what no look at the database can tell of old binaries. known is whether awa's runtimes could be read.
+func Unseen(known bool) (out []string) {
+	if !known {
+		out = append(out, "awa.runtime_instances is not there, or this role may not read it: whether pre-#290 runtimes are alive cannot be seen")
+	}
+	return append(out, "producers, command lines and psql do not register with awa: that none of an old version is left cannot be seen from here")
+}
+
 // NeedsFresh reports that nothing stands in the way of the next step but that the figures are not of this moment.
 func (s *Status) NeedsFresh(quiet time.Duration) bool {
 	fresh := *s

@@ -43,6 +43,14 @@ func TestPrunesNameNoQueue(t *testing.T) {
 	require.Equal(t, "pre-#290 writers still active on queue written; last 7.0 s ago", s.NextStep(quiet))
 }
 
+// Before the marker is set for good, people hear what cannot be known.
+func TestUnseenIsSaid(t *testing.T) {
+	require.Len(t, Unseen(true), 1)
+	require.Contains(t, Unseen(true)[0], "producers, command lines and psql do not register with awa")
+	require.Len(t, Unseen(false), 2)
+	require.Contains(t, Unseen(false)[0], "whether pre-#290 runtimes are alive cannot be seen")
+}
+
 // Old figures are no evidence: they say what was so at the last checkpoint.
 func TestOldFiguresDecideNothing(t *testing.T) {
 	ago := 5.0
