@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 const (
@@ -23,7 +25,7 @@ var (
 
 // fleet is the workers of a play, of both releases.
 type fleet struct {
-	venvs venvs
+	venvs wheels.Dir
 	plan  *plan
 	url   string
 
@@ -82,7 +84,7 @@ func (f *fleet) start(ctx context.Context, name string) error {
 	c.Seed = f.plan.Seed<<8 + f.starts
 	c.Migrate = c.Migrate && f.starts == 1
 	f.mu.Unlock()
-	w, err := startWorker(ctx, f.venvs.python(f.release(name)), name, c)
+	w, err := startWorker(ctx, f.venvs.Python(f.release(name)), name, c)
 	if err != nil {
 		return err
 	}

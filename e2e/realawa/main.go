@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 type options struct {
@@ -49,7 +51,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
 	stop()
-	if absent, ok := errors.AsType[*absentError](err); ok && o.skip {
+	if absent, ok := errors.AsType[*wheels.AbsentError](err); ok && o.skip {
 		fmt.Println("realawa: SKIPPED:", absent)
 		return
 	}
@@ -64,7 +66,7 @@ func list(text string) []string {
 }
 
 func run(ctx context.Context, o options) error {
-	v, err := venvDir()
+	v, err := wheels.Default()
 	if err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func run(ctx context.Context, o options) error {
 }
 
 // play plays what is missing of a cell. A problem of a play is kept with it and said again every time.
-func (o *options) play(ctx context.Context, v venvs, p *plan) error {
+func (o *options) play(ctx context.Context, v wheels.Dir, p *plan) error {
 	s := store(o.results)
 	c := cell{}
 	if !o.again {
@@ -108,7 +110,7 @@ func (o *options) play(ctx context.Context, v venvs, p *plan) error {
 	}
 	c.Plan = *p
 	for _, release := range []string{p.Old, p.New} {
-		if err := v.obtain(ctx, release); err != nil {
+		if err := v.Obtain(ctx, release); err != nil {
 			return err
 		}
 	}

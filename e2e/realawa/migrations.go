@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 // attempts is a migration beside live workers, played without and with a sidecar that waits for it.
@@ -25,7 +26,7 @@ const migrateName = "migrate"
 const gentle = 10 // jobs a second, where every call deadlocks under the load of the table
 
 // migrations plays -part migrate: only what happens up to the migration's end, time and again.
-func (o *options) migrations(ctx context.Context, v venvs) error {
+func (o *options) migrations(ctx context.Context, v wheels.Dir) error {
 	s := store(o.results)
 	var all attempts
 	if !o.again {
@@ -36,7 +37,7 @@ func (o *options) migrations(ctx context.Context, v venvs) error {
 	p := basic(migrateName, "0.6.0b1", "0.6.9", "old", stands, o.seed) // where it is to turn, nothing comes in meanwhile
 	p.Rates = rates{Leader: gentle, Old: gentle}
 	for _, release := range []string{p.Old, p.New} {
-		if err := v.obtain(ctx, release); err != nil {
+		if err := v.Obtain(ctx, release); err != nil {
 			return err
 		}
 	}
@@ -64,7 +65,7 @@ func (o *options) migrations(ctx context.Context, v venvs) error {
 }
 
 // migrateAlone is the beginning of a play.
-func migrateAlone(ctx context.Context, p *plan, v venvs, binary string, o *options) (m migration, err error) {
+func migrateAlone(ctx context.Context, p *plan, v wheels.Dir, binary string, o *options) (m migration, err error) {
 	bin, err := cluster.Obtain(ctx, os.Stderr)
 	if err != nil {
 		return m, err
@@ -181,6 +182,6 @@ func (f *fleet) migrate(ctx context.Context) (m migration, err error) {
 func (f *fleet) migrateOnce(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, f.venvs.cli(f.plan.New), "--database-url", f.url+"&application_name=migrator", "migrate").CombinedOutput()
+	out, err := exec.CommandContext(ctx, f.venvs.CLI(f.plan.New), "--database-url", f.url+"&application_name=migrator", "migrate").CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }

@@ -30,6 +30,12 @@ type rates struct {
 	Leader, Old, New float64
 }
 
+// These are the published releases that the table is made of.
+var (
+	oldReleases = []string{"0.6.0a9", "0.6.0b1"}
+	newReleases = []string{"0.6.0b2", "0.6.0", "0.6.5", "0.6.9"}
+)
+
 // pairedRuns are enough that an error that comes five times a run does not come half as often again by chance.
 const pairedRuns = 9
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/report"
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 const (
@@ -42,7 +43,7 @@ type play struct {
 }
 
 // perform plays a plan once, in a cluster of its own.
-func perform(ctx context.Context, p *plan, v venvs, binary string, o *options) (res *result, err error) {
+func perform(ctx context.Context, p *plan, v wheels.Dir, binary string, o *options) (res *result, err error) {
 	bin, err := cluster.Obtain(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
@@ -64,7 +65,7 @@ func perform(ctx context.Context, p *plan, v venvs, binary string, o *options) (
 	return &y.res, nil
 }
 
-func newPlay(ctx context.Context, bin string, p *plan, v venvs, binary string, o *options) (*play, error) {
+func newPlay(ctx context.Context, bin string, p *plan, v wheels.Dir, binary string, o *options) (*play, error) {
 	// Compiling the plans of awa's migration takes six times as long as running it on tables this small.
 	c, err := cluster.Start(ctx, cluster.Options{Bin: bin, Settings: map[string]string{
 		"log_line_prefix": linePrefix, "log_timezone": "UTC", "max_connections": "200", "jit": "off",
