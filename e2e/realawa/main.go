@@ -148,9 +148,9 @@ func (r *result) line(took time.Duration) string {
 	if r.Impossible != "" {
 		return r.Impossible
 	}
-	text := fmt.Sprintf("%s; migrate %d× %s; %d jobs, %d rows uncounted; quiet: %d of %d groups wrong by %d; laps %.1f, then %.1f: %d wrong; lying %.1f s; naive off by %d, doubled %d; errors %d, failed prunes %d+%d, folds %d, pending p95 %d",
+	text := fmt.Sprintf("%s; migrate %d× %s; %d jobs, %d rows uncounted; quiet: %d of %d groups wrong by %d; laps %.1f, then %.1f, operators on %d jobs: %d wrong; lying %.1f s; naive off by %d, doubled %d; errors %d, failed prunes %d+%d, folds %d, pending p95 %d",
 		took.Round(time.Second), r.Migrate.Attempts, r.Migrate.Fleet, r.jobs(), r.Stream.RowsUncounted, r.Stopped.Wrong, r.Stopped.Groups, r.Stopped.Jobs,
-		r.MixLaps, r.Laps, r.TwoLaps.Wrong, r.Watch.Lying, r.Naive, r.Doubled, r.failures(), r.Prunes.FailedOld, r.Prunes.FailedNew, r.Stream.Folds, r.Watch.Pending)
+		r.MixLaps, r.Laps, r.acted(), r.TwoLaps.Wrong, r.Watch.Lying, r.Naive, r.Doubled, r.failures(), r.Prunes.FailedOld, r.Prunes.FailedNew, r.Stream.Folds, r.Watch.Pending)
 	if s := r.Sidecar; s != nil {
 		text += fmt.Sprintf("; killed %d×, %d dishonest, %.1f s in windows, oldest %.2f s, finish %d", s.Kills, r.Watch.Dishonest, r.Watch.Excused, r.Watch.Oldest, s.Finish)
 	}

@@ -156,6 +156,9 @@ func document(cells []cell, tries *attempts, before former) string {
 		p("%s", c.row())
 	}
 	b.WriteString("\n" + imitatedBegin + cmp.Or(before.imitated(), "| any | 0.7 | | | *imitated*: no wheel of it is published | | | | | | | | | |\n") + imitatedEnd)
+	if n, jobs := afterFinish(of("pairs")); n > 0 {
+		p("\nAfter `finish`, operators of the new fleet retried, discarded, moved to the DLQ and back, and deleted by SQL %s jobs that had failed, in %d of these cells, before the last look.", humanize.Comma(int64(jobs)), n)
+	}
 	openTable(p, cells)
 	prunesTable(p, of("pairs"))
 	naiveTable(p, of("pairs"))
@@ -182,6 +185,16 @@ func document(cells []cell, tries *attempts, before former) string {
 		p("%s", strings.Join(tries.lines(), "\n"))
 	}
 	return b.String()
+}
+
+// afterFinish is in how many cells operators worked on failed jobs then, and on how many.
+func afterFinish(all []cell) (cells, jobs int) {
+	for _, c := range all {
+		if c.With != nil && c.With.acted() > 0 {
+			cells, jobs = cells+1, jobs+c.With.acted()
+		}
+	}
+	return cells, jobs
 }
 
 const fewErrors = 10

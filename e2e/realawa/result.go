@@ -35,12 +35,13 @@ type result struct {
 
 	Stopped  comparison `json:"stopped"` // the old ones gone and everybody quiet
 	TwoLaps  comparison `json:"two_laps"`
-	Laps     float64    `json:"laps"`       // after finish, made
-	MixLaps  float64    `json:"mix_laps"`   // of the ring, side by side
-	Turns    []int64    `json:"turns"`      // of the ring, side by side, twice a second
-	LedByOld float64    `json:"led_by_old"` // share of the looks at the leader side by side
-	Naive    int64      `json:"naive"`      // by how much +1/−1 was wrong when everybody was quiet
-	Doubled  int64      `json:"doubled"`    // the same on top of what awa counts
+	Laps     float64    `json:"laps"`            // after finish, made
+	Acted    *int       `json:"acted,omitempty"` // jobs that operators did something with after finish; nil: it was not tried
+	MixLaps  float64    `json:"mix_laps"`        // of the ring, side by side
+	Turns    []int64    `json:"turns"`           // of the ring, side by side, twice a second
+	LedByOld float64    `json:"led_by_old"`      // share of the looks at the leader side by side
+	Naive    int64      `json:"naive"`           // by how much +1/−1 was wrong when everybody was quiet
+	Doubled  int64      `json:"doubled"`         // the same on top of what awa counts
 
 	JobsOld  tally          `json:"jobs_old"`
 	JobsNew  tally          `json:"jobs_new"`
@@ -93,6 +94,13 @@ type sidecarResult struct {
 // jobs is how many jobs were handled.
 func (r *result) jobs() int { return r.JobsOld.Made["handled"] + r.JobsNew.Made["handled"] }
 
+func (r *result) acted() int {
+	if r.Acted == nil {
+		return 0
+	}
+	return *r.Acted
+}
+
 // failures are the workers' errors without failed prunes, which are counted apart.
 func (r *result) failures() (n int) {
 	for _, k := range r.Errors {
@@ -136,6 +144,7 @@ func (r *result) weigh(p *plan) {
 	}
 	say(r.Stopped.Wrong > 0, "%d groups wrong when everybody was quiet: %s", r.Stopped.Wrong, r.Stopped.First)
 	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
+	say(r.Acted != nil && *r.Acted == 0, "operators did nothing after finish")
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
 	say(r.Watch.Dishonest > 0, "%d dishonest looks, the first: %s", r.Watch.Dishonest, r.Watch.First)
 	say(r.Prunes.WeBlocked > 0, "%d prunes of new leaders failed behind a session of ours", r.Prunes.WeBlocked)
