@@ -25,6 +25,7 @@ type options struct {
 	patient bool
 	logs    string
 	times   int
+	pace    float64
 	skip    bool
 }
 
@@ -40,11 +41,12 @@ func main() {
 	flag.StringVar(&o.daemon, "daemon", "bin/awa-counterd", "the binary")
 	flag.StringVar(&o.results, "results", "tmp/realawa", "where finished cells are kept")
 	flag.StringVar(&o.report, "report", "", "the document to write, docs/reports/compatibility.md for example")
-	flag.StringVar(&o.only, "only", "", "play only this half of a cell: control, with")
+	flag.StringVar(&o.only, "only", "", "play only this half of a cell, or of the migrations: control, with")
 	flag.BoolVar(&o.again, "again", false, "play what is there already")
 	flag.BoolVar(&o.patient, "patient", false, "wait until awa itself takes the old runtimes for gone, instead of ageing their rows")
 	flag.StringVar(&o.logs, "logs", "", "keep the logs of servers and daemons in this directory")
 	flag.BoolVar(&o.skip, "may-skip", false, "when a release cannot be installed, say so and succeed")
+	flag.Float64Var(&o.pace, "pace", 20, "of -part migrate: how many times less often than elsewhere the workers do anything")
 	flag.IntVar(&o.times, "times", 20, "migrations of -part migrate")
 	flag.Parse()
 	o.old, o.new, o.leads, o.rings = list(old), list(release), list(leads), list(rings)

@@ -23,6 +23,7 @@ type plan struct {
 	Limit time.Duration `json:"limit"` // side by side, at most
 	Every time.Duration `json:"every"` // between two kills, about
 	Rates rates         `json:"rates"`
+	Pace  float64       `json:"pace,omitempty"` // how many times less often than elsewhere the workers do anything; 0 for once
 }
 
 // rates are jobs a second.

@@ -171,10 +171,14 @@ func (y *play) before(ctx context.Context) error {
 	if err := y.fleet.start(ctx, "old-second"); err != nil {
 		return err
 	}
-	if err := y.until(ctx, 20*time.Second, func() (bool, error) {
+	enough, within := int64(100), 20*time.Second
+	if y.plan.Pace > 1 {
+		enough, within = calmRows, time.Minute
+	}
+	if err := y.until(ctx, within, func() (bool, error) {
 		var n int64
 		err := y.conn.QueryRow(ctx, `select count(*) from awa.done_entries`).Scan(&n)
-		return n > 100, err
+		return n > enough, err
 	}); err != nil {
 		return fmt.Errorf("the old fleet writes no rows: %w", err)
 	}

@@ -178,10 +178,10 @@ func document(cells []cell, tries *attempts, before former) string {
 	} else if kept := before.section("Errors, in paired runs"); kept != "" {
 		p("%s", kept)
 	}
-	if kept := before.section("Migrations beside live workers"); len(tries.With) == 0 && kept != "" {
+	if kept := before.section("Migrations beside live workers"); (len(tries.With) == 0 || tries.Pace == 0) && kept != "" {
 		p("%s", kept)
 	} else if len(tries.With) > 0 {
-		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 at %d jobs a second a worker, the sidecar waiting beside; called again after a deadlock, and after the third without workers.\n", gentle)
+		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 beside two old workers that do everything %g times less often than in the table above, under whose load each\ncall deadlocks, with us and without. The sidecar waits beside. Called again after a deadlock, and after the third without workers. Whose\nsessions were in a deadlock's cycle is what the server's log says.\n", tries.Pace)
 		p("%s", strings.Join(tries.lines(), "\n"))
 	}
 	return b.String()

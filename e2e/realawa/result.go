@@ -56,6 +56,8 @@ type migration struct {
 	Deadlocks int     `json:"deadlocks"` // of the migrator
 	Fleet     string  `json:"fleet"`     // what the old workers did in the end: live, paused, stopped
 	Seconds   float64 `json:"seconds"`
+
+	Ours []string `json:"ours,omitempty"` // deadlocks, of anybody's, that a session of ours was in
 }
 
 type comparison struct {
@@ -89,6 +91,7 @@ type sidecarResult struct {
 	Left       []string `json:"left,omitempty"`
 	Errors     []string `json:"errors,omitempty"` // what the daemon logged as errors, by kind
 	Audits     int      `json:"audits_disagreed"`
+	Deadlocks  []string `json:"deadlocks,omitempty"` // that a session of ours was in
 }
 
 // jobs is how many jobs were handled.
@@ -147,6 +150,7 @@ func (r *result) weigh(p *plan) {
 	say(r.Acted != nil && *r.Acted == 0, "operators did nothing after finish")
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
 	say(r.Watch.Dishonest > 0, "%d dishonest looks, the first: %s", r.Watch.Dishonest, r.Watch.First)
+	say(len(r.Sidecar.Deadlocks) > 0, "a session of ours was in %d deadlocks: %s", len(r.Sidecar.Deadlocks), strings.Join(r.Sidecar.Deadlocks, "; "))
 	say(r.Prunes.WeBlocked > 0, "%d prunes of new leaders failed behind a session of ours", r.Prunes.WeBlocked)
 	// A finish that refuses changes nothing, and everything is still there.
 	refused := r.Sidecar.Finish != 0

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 )
 
 // upgrade is everything after the migration: side by side, the old ones leave, finish, two laps.
@@ -356,7 +358,11 @@ func (y *play) sumUp(ctx context.Context) error {
 		}
 	}
 	y.res.LedByOld = float64(led) / float64(max(1, len(y.rings)))
-	log := readLog(y.cluster.Log())
+	text := y.cluster.Log()
+	if y.daemon != nil {
+		y.res.Sidecar.Deadlocks = cluster.Deadlocks(text, "awa-counterd")
+	}
+	log := readLog(text)
 	y.res.Errors = make(map[string]int)
 	for i := range log {
 		c := &log[i]

@@ -209,6 +209,11 @@ async def count():
         say(made=made, errors=wrong)
 
 
+def slow(ms):
+    """An interval of a worker that does everything less often."""
+    return round(ms * CONF["pace"])
+
+
 def known(f, **settings):
     have = inspect.signature(f).parameters
     return {k: v for k, v in settings.items() if k in have}
@@ -224,12 +229,12 @@ async def main():
         # What a killed worker had claimed keeps its slot from being pruned until the deadline.
         queues = [{"name": q, "max_workers": CONF["max_workers"], "deadline_duration_ms": 3000} for q in CONF["queues"]]
         await client.start(queues, **known(
-            client.start, poll_interval_ms=CONF["poll_ms"], heartbeat_interval_ms=500, promote_interval_ms=100,
-            heartbeat_rescue_interval_ms=1000, heartbeat_staleness_ms=3000, deadline_rescue_interval_ms=500,
+            client.start, poll_interval_ms=slow(CONF["poll_ms"]), heartbeat_interval_ms=slow(500), promote_interval_ms=slow(100),
+            heartbeat_rescue_interval_ms=slow(1000), heartbeat_staleness_ms=slow(3000), deadline_rescue_interval_ms=slow(500),
             # The old ones would turn these rings twenty times a second, and everybody queues behind each try.
-            queue_storage_lease_rotate_interval_ms=500, queue_storage_claim_rotate_interval_ms=500,
-            queue_storage_queue_rotate_interval_ms=CONF["rotate_ms"], leader_election_interval_ms=CONF["election_ms"],
-            terminal_count_rollup_interval_ms=CONF["rollup_ms"]))
+            queue_storage_lease_rotate_interval_ms=slow(500), queue_storage_claim_rotate_interval_ms=slow(500),
+            queue_storage_queue_rotate_interval_ms=slow(CONF["rotate_ms"]), leader_election_interval_ms=CONF["election_ms"],
+            terminal_count_rollup_interval_ms=slow(CONF["rollup_ms"])))
     say(ready=True)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     jobs = [asyncio.create_task(listen()), asyncio.create_task(count())]
