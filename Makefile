@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look clean
 
 all: build
 
@@ -44,6 +44,11 @@ e2e-awa: REPORT ?= docs/reports/compatibility.md
 e2e-awa: PART ?= pairs
 e2e-awa: build
 	go run ./e2e/realawa -daemon bin/awa-counterd -part $(PART) $(if $(SEED),-seed $(SEED)) $(ARGS) -report '$(REPORT)'
+
+# The imitated fleet's tables beside those that awa's own migrators make. Installs the two releases; where they cannot
+# be had, it says so and succeeds.
+e2e-awa-catalogs:
+	AWACD_WHEELS=install go test -v -count=1 -run 'TestCatalogs/^(0\.6\.0b2|0\.6\.9)$$' ./e2e/fleet
 
 # Each line of internal/mutants/list.go breaks one invariant; a named test has to notice.
 mutants:

@@ -34,5 +34,7 @@ func TestDeadlocksOfOurs(t *testing.T) {
 		waits = "2026-11-24 18:48:22.242 UTC [7] ERROR:  canceling statement due to lock timeout\n2026-11-24 18:48:22.242 UTC [7] DETAIL:  Process 7 waits\n"
 	)
 	require.Empty(t, deadlocks(who+awas+waits))
+	named := strings.ReplaceAll(strings.ReplaceAll(who+strings.ReplaceAll(awas, "rocess 9", "rocess 7")+waits, "] LOG:", "] new|LOG:"), "] DETAIL:", "] new|DETAIL:")
+	require.Len(t, deadlocks(strings.ReplaceAll(named, "] ERROR:", "] new|ERROR:")), 1, "a log whose lines name the application")
 	require.Len(t, deadlocks(who+awas+strings.ReplaceAll(awas, "rocess 9", "rocess 7")+waits), 1)
 }

@@ -112,10 +112,16 @@ func TestReconcileTrustIsRefused(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean);
 		insert into awa.runtime_instances values ('new', '0.6.0-beta.2', now(), true), ('dead', '0.6.0-alpha.3', now() - interval '1 hour', false)`)
-	require.True(t, e.reconcile(0, "--trust", "--observe", "1s").MarkerSet)
+	code, out, errs := e.command("reconcile", "--trust", "--observe", "1s")
+	require.Zero(t, code, out+errs)
+	for _, said := range []string{out, errs} {
+		require.Contains(t, said, "producers, command lines and psql do not register with awa")
+		require.NotContains(t, said, "runtimes are alive cannot be seen")
+	}
+	e.marker(true, 0)
 	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = null`)
 	e.exec(`insert into awa.runtime_instances values ('worker-7', '0.6.0-beta.1', now(), false)`)
-	code, _, errs := e.command("reconcile", "--trust", "--observe", "1s")
+	code, _, errs = e.command("reconcile", "--trust", "--observe", "1s")
 	require.Equal(t, refused, code)
 	require.Contains(t, errs, "pre-#290 runtimes are live: worker-7 (0.6.0-beta.1)")
 	e.exec(`delete from awa.runtime_instances where instance_id = 'worker-7'`)

@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
 
@@ -60,6 +62,8 @@ func TestUpgrade(t *testing.T) {
 	code, out, errs = e.command("finish", "--quiet-period", "2s", "--timeout", "20s")
 	require.Zero(t, code, out+errs)
 	require.Contains(t, out, "finished: the counters agree with a scan, the marker is set for good")
+	require.Equal(t, 1, strings.Count(errs, "producers, command lines and psql do not register with awa"), errs)
+	require.NotContains(t, errs, "cannot be seen\n", "the runtimes were read")
 	require.Zero(t, d.wait(5*time.Second))
 	require.Zero(t, standby.wait(5*time.Second))
 	d.logged("leaving for good", 0)
@@ -73,6 +77,34 @@ func TestUpgrade(t *testing.T) {
 	}
 	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = null`) // for the comparison only
 	require.Equal(t, before, e.catalogs(), "a trace is left")
+}
+
+// A role that may not read awa's runtimes hears, before the marker is set, that the old ones among them cannot be
+// seen; with it and without it, that producers and psql never can.
+func TestFinishSaysWhatCannotBeKnown(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	role, other := e.role("replication"), e.role("")
+	e.exec(fmt.Sprintf(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean);
+		insert into awa.runtime_instances values ('old', '0.6.0-beta.1', now(), false);
+		alter table awa.runtime_instances owner to %s; grant %s to %s`, other, cluster.Superuser, role)) // may do all that an owner may, but for this
+	const hidden, never = "finish: awa.runtime_instances is not there, or this role may not read it: whether pre-#290 runtimes are alive cannot be seen", "finish: producers, command lines and psql do not register with awa"
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 10*time.Second)
+	code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "3s")
+	require.Equal(t, refused, code, out+errs)
+	require.Contains(t, errs, "1 pre-#290 runtimes of version 0.6.0-beta.1 are live")
+	code, out, errs = e.commandOn(server.URL(role, "", e.db), "reconcile", "--trust", "--observe", "1s")
+	require.Zero(t, code, out+errs)
+	for _, text := range []string{"whether pre-#290 runtimes are alive cannot be seen", "producers, command lines and psql do not register with awa"} {
+		require.Contains(t, errs, text)
+		require.Contains(t, out, text)
+	}
+	code, out, errs = e.commandOn(server.URL(role, "", e.db), "finish", "--quiet-period", "1s", "--timeout", "20s")
+	require.Zero(t, code, out+errs)
+	require.Contains(t, errs, hidden)
+	require.Equal(t, 1, strings.Count(errs, never), errs)
+	require.Zero(t, d.wait(5*time.Second))
+	e.marker(true, 0)
 }
 
 // finish refuses without the evidence of a daemon, or with one that does not answer.

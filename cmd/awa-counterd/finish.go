@@ -119,6 +119,9 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 			_, _ = fmt.Fprintf(w, "finish: waiting: %s\n", reason)
 		}
 		if reason == "" {
+			for _, what := range survey.Unseen(st.Known) { // now, while nothing is changed yet
+				_, _ = fmt.Fprintf(w, "finish: %s\n", what)
+			}
 			return nil
 		}
 		last = reason

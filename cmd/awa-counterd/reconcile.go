@@ -17,6 +17,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/survey"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
@@ -80,7 +81,7 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 	}
 	var refusal error
 	if c.Trust {
-		refusal, err = c.trust(ctx, conn, l, one, &r)
+		refusal, err = c.trust(ctx, s.err, conn, l, one, &r)
 		if err != nil {
 			return err
 		}
@@ -152,7 +153,7 @@ func (c *reconcileCmd) untouched(u *reconcile.StaleUnit, alone bool) string {
 
 // trust sets the marker when there is evidence that nobody writes uncounted: no live pre-#290
 // runtime, and no new drift between two looks. Otherwise it says who does.
-func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
+func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
 	if !l.HasMarker {
 		return pg.Refuse("run awa's migrations first", "this awa has no trust marker"), nil
 	}
@@ -202,13 +203,13 @@ func (c *reconcileCmd) trust(ctx context.Context, conn *pgx.Conn, l *awa.Layout,
 	if len(old) > 0 {
 		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
 	}
-	if !known {
-		r.Notes = append(r.Notes, "awa.runtime_instances cannot be read: only the observation speaks for the marker")
-	} else {
-		r.Notes = append(r.Notes, "producers, command lines and psql do not register with awa: that none of an old version is left cannot be seen from here")
-	}
+	unseen := survey.Unseen(known)
+	r.Notes = append(r.Notes, unseen...)
 	if len(why) > 0 {
 		return pg.Refuse("stop the old writers, let awa's new leader prune, and run this again, or use awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil
+	}
+	for _, what := range unseen { // the report, which has them as well, comes afterwards
+		_, _ = fmt.Fprintf(w, "reconcile: %s\n", what)
 	}
 	if err := one.Trust(ctx); err != nil {
 		return nil, err

@@ -6,8 +6,8 @@ import (
 )
 
 var (
-	logged    = regexp.MustCompile(`^\S+ \S+ \S+ \[(\d+)\] (\w+):  (.*)`)
-	connected = regexp.MustCompile(`^connection authorized: .*application_name=(.*)`)
+	logged    = regexp.MustCompile(`^\S+ \S+ \S+ \[(\d+)\] (?:[^|]*\|)?(\w+):  (.*)`) // with "%m [%p] " or "%m [%p] %a|" before it
+	connected = regexp.MustCompile(`^(?:replication )?connection authorized: .*application_name=(.*)`)
 	partner   = regexp.MustCompile(`^\s*Process (\d+) waits`)
 )
 

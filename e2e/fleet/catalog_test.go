@@ -1,10 +1,10 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 // The tables that the sidecar, or a transaction that it watches, works on; and a leaf of each.
@@ -88,20 +89,23 @@ func unnumbered(lines []string) []string {
 	return out
 }
 
-// awa is the command of a published release; the test is skipped when it is not installed.
+// awa is the command of a published release. The test is skipped when it is not installed; with AWACD_WHEELS=install
+// only when it cannot be.
 func awa(t *testing.T, release string) string {
 	t.Helper()
-	dir := os.Getenv("AWA_VENVS")
-	if dir == "" {
-		home, err := os.UserHomeDir()
+	dir, err := wheels.Default()
+	require.NoError(t, err)
+	if os.Getenv("AWACD_WHEELS") == "install" {
+		err = dir.Obtain(t.Context(), release)
+		if absent, ok := errors.AsType[*wheels.AbsentError](err); ok {
+			t.Skip("SKIPPED:", absent)
+		}
 		require.NoError(t, err)
-		dir = filepath.Join(home, ".cache", "awa-counterd", "realawa")
 	}
-	path := filepath.Join(dir, release, "bin", "awa")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("awa %s is not installed at %s (AWA_VENVS): pip install awa-cli==%[1]s in a virtual environment there", release, path)
+	if !dir.Has(release) {
+		t.Skipf("SKIPPED: awa %s is not installed in %s (AWA_VENVS): make e2e-awa-catalogs installs what it compares with", release, dir)
 	}
-	return path
+	return dir.CLI(release)
 }
 
 // The imitation's tables are awa's, as its published releases migrate them.

@@ -137,6 +137,11 @@ func (d *daemon) command(ctx context.Context, args ...string) (code int, out, er
 	return cmd.ProcessState.ExitCode(), o.String(), e.String()
 }
 
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
+
 // status is what an operator reads: the next step, and the queues still written uncounted.
 func (d *daemon) status(ctx context.Context, quiet time.Duration) (next string, queues []string) {
 	code, out, errs := d.command(ctx, "status", "--json", "--quiet-period", quiet.String())

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 const (
@@ -23,7 +25,7 @@ var (
 
 // fleet is the workers of a play, of both releases.
 type fleet struct {
-	venvs venvs
+	venvs wheels.Dir
 	plan  *plan
 	url   string
 
@@ -52,6 +54,9 @@ func (f *fleet) conf(name string) conf {
 	if f.plan.Ring == turns { // every claim locks leaves, and a prune waits for a lock for some ms only: gaps let it through
 		// And a success without a row looks to an old leader like a job that waits.
 		c.PollMS, c.Batch, c.OperateMS, c.Tagged = 150, 40, 1000, 1
+	}
+	if c.Pace = max(1, f.plan.Pace); c.Pace > 1 {
+		c.OperateMS = int(float64(c.OperateMS) * c.Pace)
 	}
 	c.Bulk = !old(name) || f.plan.New == "0.6.0b2"
 	leads := f.plan.Leads
@@ -82,7 +87,7 @@ func (f *fleet) start(ctx context.Context, name string) error {
 	c.Seed = f.plan.Seed<<8 + f.starts
 	c.Migrate = c.Migrate && f.starts == 1
 	f.mu.Unlock()
-	w, err := startWorker(ctx, f.venvs.python(f.release(name)), name, c)
+	w, err := startWorker(ctx, f.venvs.Python(f.release(name)), name, c)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 type options struct {
@@ -23,6 +25,7 @@ type options struct {
 	patient bool
 	logs    string
 	times   int
+	pace    float64
 	skip    bool
 }
 
@@ -38,18 +41,19 @@ func main() {
 	flag.StringVar(&o.daemon, "daemon", "bin/awa-counterd", "the binary")
 	flag.StringVar(&o.results, "results", "tmp/realawa", "where finished cells are kept")
 	flag.StringVar(&o.report, "report", "", "the document to write, docs/reports/compatibility.md for example")
-	flag.StringVar(&o.only, "only", "", "play only this half of a cell: control, with")
+	flag.StringVar(&o.only, "only", "", "play only this half of a cell, or of the migrations: control, with")
 	flag.BoolVar(&o.again, "again", false, "play what is there already")
 	flag.BoolVar(&o.patient, "patient", false, "wait until awa itself takes the old runtimes for gone, instead of ageing their rows")
 	flag.StringVar(&o.logs, "logs", "", "keep the logs of servers and daemons in this directory")
 	flag.BoolVar(&o.skip, "may-skip", false, "when a release cannot be installed, say so and succeed")
+	flag.Float64Var(&o.pace, "pace", 20, "of -part migrate: how many times less often than elsewhere the workers do anything")
 	flag.IntVar(&o.times, "times", 20, "migrations of -part migrate")
 	flag.Parse()
 	o.old, o.new, o.leads, o.rings = list(old), list(release), list(leads), list(rings)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
 	stop()
-	if absent, ok := errors.AsType[*absentError](err); ok && o.skip {
+	if absent, ok := errors.AsType[*wheels.AbsentError](err); ok && o.skip {
 		fmt.Println("realawa: SKIPPED:", absent)
 		return
 	}
@@ -64,7 +68,7 @@ func list(text string) []string {
 }
 
 func run(ctx context.Context, o options) error {
-	v, err := venvDir()
+	v, err := wheels.Default()
 	if err != nil {
 		return err
 	}
@@ -98,7 +102,7 @@ func run(ctx context.Context, o options) error {
 }
 
 // play plays what is missing of a cell. A problem of a play is kept with it and said again every time.
-func (o *options) play(ctx context.Context, v venvs, p *plan) error {
+func (o *options) play(ctx context.Context, v wheels.Dir, p *plan) error {
 	s := store(o.results)
 	c := cell{}
 	if !o.again {
@@ -108,7 +112,7 @@ func (o *options) play(ctx context.Context, v venvs, p *plan) error {
 	}
 	c.Plan = *p
 	for _, release := range []string{p.Old, p.New} {
-		if err := v.obtain(ctx, release); err != nil {
+		if err := v.Obtain(ctx, release); err != nil {
 			return err
 		}
 	}
@@ -146,9 +150,9 @@ func (r *result) line(took time.Duration) string {
 	if r.Impossible != "" {
 		return r.Impossible
 	}
-	text := fmt.Sprintf("%s; migrate %d× %s; %d jobs, %d rows uncounted; quiet: %d of %d groups wrong by %d; laps %.1f, then %.1f: %d wrong; lying %.1f s; naive off by %d, doubled %d; errors %d, failed prunes %d+%d, folds %d, pending p95 %d",
+	text := fmt.Sprintf("%s; migrate %d× %s; %d jobs, %d rows uncounted; quiet: %d of %d groups wrong by %d; laps %.1f, then %.1f, operators on %d jobs: %d wrong; lying %.1f s; naive off by %d, doubled %d; errors %d, failed prunes %d+%d, folds %d, pending p95 %d",
 		took.Round(time.Second), r.Migrate.Attempts, r.Migrate.Fleet, r.jobs(), r.Stream.RowsUncounted, r.Stopped.Wrong, r.Stopped.Groups, r.Stopped.Jobs,
-		r.MixLaps, r.Laps, r.TwoLaps.Wrong, r.Watch.Lying, r.Naive, r.Doubled, r.failures(), r.Prunes.FailedOld, r.Prunes.FailedNew, r.Stream.Folds, r.Watch.Pending)
+		r.MixLaps, r.Laps, r.acted(), r.TwoLaps.Wrong, r.Watch.Lying, r.Naive, r.Doubled, r.failures(), r.Prunes.FailedOld, r.Prunes.FailedNew, r.Stream.Folds, r.Watch.Pending)
 	if s := r.Sidecar; s != nil {
 		text += fmt.Sprintf("; killed %d×, %d dishonest, %.1f s in windows, oldest %.2f s, finish %d", s.Kills, r.Watch.Dishonest, r.Watch.Excused, r.Watch.Oldest, s.Finish)
 	}

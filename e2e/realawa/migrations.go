@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"regexp"
@@ -12,20 +13,28 @@ import (
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 // attempts is a migration beside live workers, played without and with a sidecar that waits for it.
 type attempts struct {
+	Pace          float64     `json:"pace"`
 	Control, With []migration // one a migration
 }
 
 // migrateName is what the part is called, and kept under.
 const migrateName = "migrate"
 
-const gentle = 10 // jobs a second, where every call deadlocks under the load of the table
+// Under the load of the table each call deadlocks, with us and without, and nothing could make it worse. So the workers
+// do less here, and everything -pace times less often: some half of the first calls should go through without us, and
+// verdict complains where that is far from true.
+const (
+	calmJobs = 2  // a second and worker
+	calmRows = 20 // of done_entries, before the migration
+)
 
 // migrations plays -part migrate: only what happens up to the migration's end, time and again.
-func (o *options) migrations(ctx context.Context, v venvs) error {
+func (o *options) migrations(ctx context.Context, v wheels.Dir) error {
 	s := store(o.results)
 	var all attempts
 	if !o.again {
@@ -33,38 +42,40 @@ func (o *options) migrations(ctx context.Context, v venvs) error {
 			return err
 		}
 	}
+	if all.Pace != o.pace { // figures of another load are no part of these
+		all = attempts{Pace: o.pace}
+	}
 	p := basic(migrateName, "0.6.0b1", "0.6.9", "old", stands, o.seed) // where it is to turn, nothing comes in meanwhile
-	p.Rates = rates{Leader: gentle, Old: gentle}
+	p.Rates, p.Pace = rates{Leader: calmJobs, Old: calmJobs}, o.pace
 	for _, release := range []string{p.Old, p.New} {
-		if err := v.obtain(ctx, release); err != nil {
+		if err := v.Obtain(ctx, release); err != nil {
 			return err
 		}
 	}
-	for len(all.With) < o.times {
-		p.Seed = o.seed + uint64(len(all.With))
-		for _, h := range []struct {
-			binary string
-			into   *[]migration
-		}{{"", &all.Control}, {o.daemon, &all.With}} {
-			if h.binary == "" && len(all.Control) > len(all.With) {
-				continue // it was broken off between the two
-			}
-			m, err := migrateAlone(ctx, &p, v, h.binary, o)
-			if err != nil {
-				return fmt.Errorf("migration %d: %w", len(*h.into)+1, err)
-			}
-			*h.into = append(*h.into, m)
-			if err := s.save(migrateName, &all); err != nil {
-				return err
-			}
+	for {
+		binary, into := "", &all.Control
+		if len(all.Control) > len(all.With) && o.only != "control" || o.only == "with" { // in turns, as the machine's mood has it
+			binary, into = o.daemon, &all.With
+		}
+		if len(*into) >= o.times {
+			break
+		}
+		p.Seed = o.seed + uint64(len(*into))
+		m, err := migrateAlone(ctx, &p, v, binary, o)
+		if err != nil {
+			return fmt.Errorf("migration %d: %w", len(*into)+1, err)
+		}
+		*into = append(*into, m)
+		if err := s.save(migrateName, &all); err != nil {
+			return err
 		}
 	}
 	fmt.Println(strings.Join(all.lines(), "\n"))
-	return nil
+	return all.verdict()
 }
 
 // migrateAlone is the beginning of a play.
-func migrateAlone(ctx context.Context, p *plan, v venvs, binary string, o *options) (m migration, err error) {
+func migrateAlone(ctx context.Context, p *plan, v wheels.Dir, binary string, o *options) (m migration, err error) {
 	bin, err := cluster.Obtain(ctx, os.Stderr)
 	if err != nil {
 		return m, err
@@ -77,36 +88,90 @@ func migrateAlone(ctx context.Context, p *plan, v venvs, binary string, o *optio
 	if err := y.before(ctx); err != nil {
 		return m, err
 	}
-	return y.fleet.migrate(ctx)
+	m, err = y.fleet.migrate(ctx)
+	m.Ours = cluster.Deadlocks(y.cluster.Log(), "awa-counterd")
+	return m, err
+}
+
+// figures are what a half comes to.
+type figures struct {
+	migrations, calls, deadlocks, some, live, ours int
+	took                                           []float64 // seconds, sorted
+}
+
+func figuresOf(all []migration) (f figures) {
+	for _, m := range all {
+		f.migrations, f.calls, f.deadlocks, f.ours = f.migrations+1, f.calls+m.Attempts, f.deadlocks+m.Deadlocks, f.ours+len(m.Ours)
+		if m.Deadlocks > 0 {
+			f.some++
+		}
+		if m.Fleet == live {
+			f.live++
+		}
+		f.took = append(f.took, m.Seconds)
+	}
+	slices.Sort(f.took)
+	return f
 }
 
 // lines is the comparison.
 func (a *attempts) lines() []string {
-	out := []string{"| | migrations | calls that deadlocked | migrations with one at least | through beside live workers | seconds, median, worst |", "|---|---|---|---|---|---|"}
+	out := []string{"| | migrations | whose first call deadlocked | calls that deadlocked | through beside live workers | seconds, median, worst | deadlocks with a session of ours in the cycle |", "|---|---|---|---|---|---|---|"}
 	for _, h := range []struct {
 		name string
 		all  []migration
 	}{{"without us", a.Control}, {"with us", a.With}} {
-		var dead, some, alive int
-		var took []float64
-		for _, m := range h.all {
-			dead += m.Deadlocks
-			if m.Deadlocks > 0 {
-				some++
-			}
-			if m.Fleet == live {
-				alive++
-			}
-			took = append(took, m.Seconds)
-		}
-		if len(took) == 0 {
+		f := figuresOf(h.all)
+		if f.migrations == 0 {
 			continue
 		}
-		slices.Sort(took)
-		out = append(out, fmt.Sprintf("| %s | %d | %d of %d | %d | %d | %s, %s |", h.name, len(h.all), dead, dead+len(h.all), some, alive,
-			seconds(took[len(took)/2]), seconds(took[len(took)-1])))
+		out = append(out, fmt.Sprintf("| %s | %d | %d | %d of %d | %d | %s, %s | **%d** |", h.name, f.migrations, f.some, f.deadlocks, f.calls, f.live,
+			seconds(f.took[len(f.took)/2]), seconds(f.took[len(f.took)-1]), f.ours))
 	}
 	return out
+}
+
+// verdict is what speaks against us, or against the load.
+func (a *attempts) verdict() error {
+	without, with := figuresOf(a.Control), figuresOf(a.With)
+	var bad []error
+	for _, m := range a.With {
+		if len(m.Ours) > 0 {
+			bad = append(bad, fmt.Errorf("a session of ours was in %d deadlocks of a migration, the first: %s", with.ours, m.Ours[0]))
+			break
+		}
+	}
+	if without.migrations < fewMigrations || with.migrations < fewMigrations {
+		return errors.Join(bad...) // too few for a rate
+	}
+	if share := float64(without.some) / float64(without.migrations); share < 0.2 || share > 0.8 {
+		bad = append(bad, fmt.Errorf("%d of %d first calls deadlocked without us: under this load nothing is proved, try another -pace", without.some, without.migrations))
+	}
+	if p := byChance(without.some, without.migrations, with.some, with.migrations); p < 0.05 {
+		bad = append(bad, fmt.Errorf("first calls deadlocked %d times of %d without us and %d of %d with us: by chance in %.1f %% of cases", without.some, without.migrations, with.some, with.migrations, 100*p))
+	}
+	return errors.Join(bad...)
+}
+
+// fewMigrations are too few to speak of a rate.
+const fewMigrations = 10
+
+// byChance is the probability that b of m or more are hit when, of a + b hits in n + m tries, each try was as likely as
+// any other (Fisher's exact test, one-sided).
+func byChance(a, n, b, m int) (p float64) {
+	choose := func(n, k int) float64 {
+		x, _ := math.Lgamma(float64(n + 1))
+		y, _ := math.Lgamma(float64(k + 1))
+		z, _ := math.Lgamma(float64(n - k + 1))
+		return x - y - z
+	}
+	hits := a + b
+	for k := b; k <= min(m, hits); k++ {
+		if hits-k <= n {
+			p += math.Exp(choose(m, k) + choose(n, hits-k) - choose(n+m, hits))
+		}
+	}
+	return p
 }
 
 func seconds(s float64) string {
@@ -181,6 +246,6 @@ func (f *fleet) migrate(ctx context.Context) (m migration, err error) {
 func (f *fleet) migrateOnce(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, f.venvs.cli(f.plan.New), "--database-url", f.url+"&application_name=migrator", "migrate").CombinedOutput()
+	out, err := exec.CommandContext(ctx, f.venvs.CLI(f.plan.New), "--database-url", f.url+"&application_name=migrator", "migrate").CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }

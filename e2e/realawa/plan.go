@@ -23,12 +23,19 @@ type plan struct {
 	Limit time.Duration `json:"limit"` // side by side, at most
 	Every time.Duration `json:"every"` // between two kills, about
 	Rates rates         `json:"rates"`
+	Pace  float64       `json:"pace,omitempty"` // how many times less often than elsewhere the workers do anything; 0 for once
 }
 
 // rates are jobs a second.
 type rates struct {
 	Leader, Old, New float64
 }
+
+// These are the published releases that the table is made of.
+var (
+	oldReleases = []string{"0.6.0a9", "0.6.0b1"}
+	newReleases = []string{"0.6.0b2", "0.6.0", "0.6.5", "0.6.9"}
+)
 
 // pairedRuns are enough that an error that comes five times a run does not come half as often again by chance.
 const pairedRuns = 9

@@ -15,6 +15,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/report"
+	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 const (
@@ -42,7 +43,7 @@ type play struct {
 }
 
 // perform plays a plan once, in a cluster of its own.
-func perform(ctx context.Context, p *plan, v venvs, binary string, o *options) (res *result, err error) {
+func perform(ctx context.Context, p *plan, v wheels.Dir, binary string, o *options) (res *result, err error) {
 	bin, err := cluster.Obtain(ctx, os.Stderr)
 	if err != nil {
 		return nil, err
@@ -64,7 +65,7 @@ func perform(ctx context.Context, p *plan, v venvs, binary string, o *options) (
 	return &y.res, nil
 }
 
-func newPlay(ctx context.Context, bin string, p *plan, v venvs, binary string, o *options) (*play, error) {
+func newPlay(ctx context.Context, bin string, p *plan, v wheels.Dir, binary string, o *options) (*play, error) {
 	// Compiling the plans of awa's migration takes six times as long as running it on tables this small.
 	c, err := cluster.Start(ctx, cluster.Options{Bin: bin, Settings: map[string]string{
 		"log_line_prefix": linePrefix, "log_timezone": "UTC", "max_connections": "200", "jit": "off",
@@ -170,10 +171,14 @@ func (y *play) before(ctx context.Context) error {
 	if err := y.fleet.start(ctx, "old-second"); err != nil {
 		return err
 	}
-	if err := y.until(ctx, 20*time.Second, func() (bool, error) {
+	enough, within := int64(100), 20*time.Second
+	if y.plan.Pace > 1 {
+		enough, within = calmRows, time.Minute
+	}
+	if err := y.until(ctx, within, func() (bool, error) {
 		var n int64
 		err := y.conn.QueryRow(ctx, `select count(*) from awa.done_entries`).Scan(&n)
-		return n > 100, err
+		return n > enough, err
 	}); err != nil {
 		return fmt.Errorf("the old fleet writes no rows: %w", err)
 	}

@@ -156,6 +156,9 @@ func document(cells []cell, tries *attempts, before former) string {
 		p("%s", c.row())
 	}
 	b.WriteString("\n" + imitatedBegin + cmp.Or(before.imitated(), "| any | 0.7 | | | *imitated*: no wheel of it is published | | | | | | | | | |\n") + imitatedEnd)
+	if n, jobs := afterFinish(of("pairs")); n > 0 {
+		p("\nAfter `finish`, operators of the new fleet retried, discarded, moved to the DLQ and back, and deleted by SQL %s jobs that had failed, in %d of these cells, before the last look.", humanize.Comma(int64(jobs)), n)
+	}
 	openTable(p, cells)
 	prunesTable(p, of("pairs"))
 	naiveTable(p, of("pairs"))
@@ -175,13 +178,23 @@ func document(cells []cell, tries *attempts, before former) string {
 	} else if kept := before.section("Errors, in paired runs"); kept != "" {
 		p("%s", kept)
 	}
-	if kept := before.section("Migrations beside live workers"); len(tries.With) == 0 && kept != "" {
+	if kept := before.section("Migrations beside live workers"); (len(tries.With) == 0 || tries.Pace == 0) && kept != "" {
 		p("%s", kept)
 	} else if len(tries.With) > 0 {
-		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 at %d jobs a second a worker, the sidecar waiting beside; called again after a deadlock, and after the third without workers.\n", gentle)
+		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 beside two old workers that do everything %g times less often than in the table above, under whose load each\ncall deadlocks, with us and without. The sidecar waits beside. Called again after a deadlock, and after the third without workers. Whose\nsessions were in a deadlock's cycle is what the server's log says.\n", tries.Pace)
 		p("%s", strings.Join(tries.lines(), "\n"))
 	}
 	return b.String()
+}
+
+// afterFinish is in how many cells operators worked on failed jobs then, and on how many.
+func afterFinish(all []cell) (cells, jobs int) {
+	for _, c := range all {
+		if c.With != nil && c.With.acted() > 0 {
+			cells, jobs = cells+1, jobs+c.With.acted()
+		}
+	}
+	return cells, jobs
 }
 
 const fewErrors = 10

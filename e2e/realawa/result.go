@@ -35,12 +35,13 @@ type result struct {
 
 	Stopped  comparison `json:"stopped"` // the old ones gone and everybody quiet
 	TwoLaps  comparison `json:"two_laps"`
-	Laps     float64    `json:"laps"`       // after finish, made
-	MixLaps  float64    `json:"mix_laps"`   // of the ring, side by side
-	Turns    []int64    `json:"turns"`      // of the ring, side by side, twice a second
-	LedByOld float64    `json:"led_by_old"` // share of the looks at the leader side by side
-	Naive    int64      `json:"naive"`      // by how much +1/−1 was wrong when everybody was quiet
-	Doubled  int64      `json:"doubled"`    // the same on top of what awa counts
+	Laps     float64    `json:"laps"`            // after finish, made
+	Acted    *int       `json:"acted,omitempty"` // jobs that operators did something with after finish; nil: it was not tried
+	MixLaps  float64    `json:"mix_laps"`        // of the ring, side by side
+	Turns    []int64    `json:"turns"`           // of the ring, side by side, twice a second
+	LedByOld float64    `json:"led_by_old"`      // share of the looks at the leader side by side
+	Naive    int64      `json:"naive"`           // by how much +1/−1 was wrong when everybody was quiet
+	Doubled  int64      `json:"doubled"`         // the same on top of what awa counts
 
 	JobsOld  tally          `json:"jobs_old"`
 	JobsNew  tally          `json:"jobs_new"`
@@ -55,6 +56,8 @@ type migration struct {
 	Deadlocks int     `json:"deadlocks"` // of the migrator
 	Fleet     string  `json:"fleet"`     // what the old workers did in the end: live, paused, stopped
 	Seconds   float64 `json:"seconds"`
+
+	Ours []string `json:"ours,omitempty"` // deadlocks, of anybody's, that a session of ours was in
 }
 
 type comparison struct {
@@ -88,10 +91,18 @@ type sidecarResult struct {
 	Left       []string `json:"left,omitempty"`
 	Errors     []string `json:"errors,omitempty"` // what the daemon logged as errors, by kind
 	Audits     int      `json:"audits_disagreed"`
+	Deadlocks  []string `json:"deadlocks,omitempty"` // that a session of ours was in
 }
 
 // jobs is how many jobs were handled.
 func (r *result) jobs() int { return r.JobsOld.Made["handled"] + r.JobsNew.Made["handled"] }
+
+func (r *result) acted() int {
+	if r.Acted == nil {
+		return 0
+	}
+	return *r.Acted
+}
 
 // failures are the workers' errors without failed prunes, which are counted apart.
 func (r *result) failures() (n int) {
@@ -136,8 +147,10 @@ func (r *result) weigh(p *plan) {
 	}
 	say(r.Stopped.Wrong > 0, "%d groups wrong when everybody was quiet: %s", r.Stopped.Wrong, r.Stopped.First)
 	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
+	say(r.Acted != nil && *r.Acted == 0, "operators did nothing after finish")
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
 	say(r.Watch.Dishonest > 0, "%d dishonest looks, the first: %s", r.Watch.Dishonest, r.Watch.First)
+	say(len(r.Sidecar.Deadlocks) > 0, "a session of ours was in %d deadlocks: %s", len(r.Sidecar.Deadlocks), strings.Join(r.Sidecar.Deadlocks, "; "))
 	say(r.Prunes.WeBlocked > 0, "%d prunes of new leaders failed behind a session of ours", r.Prunes.WeBlocked)
 	// A finish that refuses changes nothing, and everything is still there.
 	refused := r.Sidecar.Finish != 0

@@ -86,6 +86,33 @@ func TestWeigh(t *testing.T) {
 	require.Len(t, bad.Problems, 6)
 }
 
+// Under a load at which each call deadlocks, or none, nothing could be worse with us.
+func TestVerdictOnMigrations(t *testing.T) {
+	of := func(bad, n int) (all []migration) {
+		for i := range n {
+			m := migration{Attempts: 1, Fleet: live}
+			if i < bad {
+				m.Attempts, m.Deadlocks = 2, 1
+			}
+			all = append(all, m)
+		}
+		return all
+	}
+	require.NoError(t, (&attempts{Control: of(10, 20), With: of(11, 20)}).verdict())
+	require.ErrorContains(t, (&attempts{Control: of(20, 20), With: of(20, 20)}).verdict(), "nothing is proved")
+	require.ErrorContains(t, (&attempts{Control: of(0, 20), With: of(0, 20)}).verdict(), "nothing is proved")
+	require.ErrorContains(t, (&attempts{Control: of(8, 20), With: of(16, 20)}).verdict(), "by chance in")
+	require.InDelta(t, 0.5, byChance(0, 1, 1, 1), 1e-9)
+	require.InDelta(t, 1, byChance(3, 5, 0, 5), 1e-9)
+
+	few := attempts{Control: of(2, 4), With: of(2, 4)}
+	require.NoError(t, few.verdict(), "too few to tell")
+	few.With[1].Ours = []string{"awa-counterd control: Process 7 waits"}
+	require.ErrorContains(t, few.verdict(), "a session of ours was in 1 deadlocks")
+	require.Contains(t, few.lines()[2], "| without us | 4 | 2 | 2 of 6 | 4 |")
+	require.Contains(t, few.lines()[3], "| **1** |")
+}
+
 func TestDocument(t *testing.T) {
 	p := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1)
 	half := func(wrong int) *result {

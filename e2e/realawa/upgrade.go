@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 )
 
 // upgrade is everything after the migration: side by side, the old ones leave, finish, two laps.
@@ -29,6 +31,10 @@ func (y *play) upgrade(ctx context.Context) error {
 	if err := y.finish(ctx); err != nil {
 		return fmt.Errorf("finish: %w", err)
 	}
+	// Nobody is left to mend anything now, and what failed long ago, some of it never counted but by us, is retried, discarded,
+	// moved to the DLQ and deleted; also where the ring turns, which an old leader would not have survived.
+	acted := y.acted()
+	y.fleet.tell("operate")
 	began := time.Now()
 	from, err := generation(ctx, y.conn)
 	if err != nil {
@@ -51,7 +57,22 @@ func (y *play) upgrade(ctx context.Context) error {
 		}
 		y.res.Laps = float64(now-from) / 16
 	}
-	return y.quiet(ctx, &y.res.TwoLaps)
+	y.fleet.tell("rest")
+	if err := y.quiet(ctx, &y.res.TwoLaps); err != nil {
+		return err
+	}
+	n := y.acted() - acted
+	y.res.Acted = &n
+	return nil
+}
+
+// acted is how many jobs that had failed operators did something with.
+func (y *play) acted() (n int) {
+	olds, news := y.fleet.tallies()
+	for _, what := range []string{"retry_one", "retry_queue", "to_dlq", "bulk_to_dlq", "from_dlq", "discard", "delete_rows"} {
+		n += olds.Made[what] + news.Made[what]
+	}
+	return n
 }
 
 // sideBySide is the mixed fleet. The sidecar is killed in its first part; in the rest it has to be
@@ -337,7 +358,11 @@ func (y *play) sumUp(ctx context.Context) error {
 		}
 	}
 	y.res.LedByOld = float64(led) / float64(max(1, len(y.rings)))
-	log := readLog(y.cluster.Log())
+	text := y.cluster.Log()
+	if y.daemon != nil {
+		y.res.Sidecar.Deadlocks = cluster.Deadlocks(text, "awa-counterd")
+	}
+	log := readLog(text)
 	y.res.Errors = make(map[string]int)
 	for i := range log {
 		c := &log[i]

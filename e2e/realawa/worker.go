@@ -41,6 +41,7 @@ type conf struct {
 	RollupMS   int      `json:"rollup_ms"`
 	Bulk       bool     `json:"bulk"` // jobs are written in bulk
 	PollMS     int      `json:"poll_ms"`
+	Pace       float64  `json:"pace"` // how many times longer all intervals of the worker's are than in the table
 }
 
 // tally is what a worker says of itself.

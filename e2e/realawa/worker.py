@@ -1,6 +1,6 @@
 """A small worker and operator for every published release of awa, told what to do by one JSON argument.
 
-It reads commands from standard input, one a line (pause, resume, stop), and writes one JSON object a line
+It reads commands from standard input, one a line (pause, resume, operate, rest, stop), and writes one JSON object a line
 to standard output: first {"ready": true}, then a tally a second and at its end. What a release does not
 know is left away: signatures are looked at, never version numbers.
 """
@@ -34,6 +34,7 @@ class Work:
 made = Counter()  # outcomes of handlers, jobs produced, operator actions that took effect
 wrong = Counter()  # errors that a caller of awa gets to see
 pausing = asyncio.Event()
+operating = asyncio.Event()  # no old leader is left that an operator's actions could stop
 ended = asyncio.Event()
 
 
@@ -117,12 +118,11 @@ async def operate(client, every):
     leader from pruning; where the ring is to turn, only cancellations are left."""
     quiet = [cancel_waiting]
     loud = [retry_one, retry_queue, to_dlq, bulk_to_dlq, from_dlq, discard, delete_rows]
-    actions = quiet + loud if STANDS else quiet
     while not ended.is_set():
-        await asyncio.sleep(every * RNG.uniform(0.5, 1.5))
-        if pausing.is_set():
+        await asyncio.sleep((min(every, 0.2) if operating.is_set() else every) * RNG.uniform(0.5, 1.5))
+        if pausing.is_set() and not operating.is_set():
             continue
-        act = RNG.choice(actions)
+        act = RNG.choice(loud if operating.is_set() else quiet + loud if STANDS else quiet)
         try:
             made[act.__name__] += await act(client)
         except Exception as e:
@@ -194,6 +194,10 @@ async def listen():
             pausing.set()
         elif line == "resume":
             pausing.clear()
+        elif line == "operate":
+            operating.set()
+        elif line == "rest":
+            operating.clear()
         else:
             break
     ended.set()
@@ -203,6 +207,11 @@ async def count():
     while not ended.is_set():
         await asyncio.sleep(1)
         say(made=made, errors=wrong)
+
+
+def slow(ms):
+    """An interval of a worker that does everything less often."""
+    return round(ms * CONF["pace"])
 
 
 def known(f, **settings):
@@ -220,12 +229,12 @@ async def main():
         # What a killed worker had claimed keeps its slot from being pruned until the deadline.
         queues = [{"name": q, "max_workers": CONF["max_workers"], "deadline_duration_ms": 3000} for q in CONF["queues"]]
         await client.start(queues, **known(
-            client.start, poll_interval_ms=CONF["poll_ms"], heartbeat_interval_ms=500, promote_interval_ms=100,
-            heartbeat_rescue_interval_ms=1000, heartbeat_staleness_ms=3000, deadline_rescue_interval_ms=500,
+            client.start, poll_interval_ms=slow(CONF["poll_ms"]), heartbeat_interval_ms=slow(500), promote_interval_ms=slow(100),
+            heartbeat_rescue_interval_ms=slow(1000), heartbeat_staleness_ms=slow(3000), deadline_rescue_interval_ms=slow(500),
             # The old ones would turn these rings twenty times a second, and everybody queues behind each try.
-            queue_storage_lease_rotate_interval_ms=500, queue_storage_claim_rotate_interval_ms=500,
-            queue_storage_queue_rotate_interval_ms=CONF["rotate_ms"], leader_election_interval_ms=CONF["election_ms"],
-            terminal_count_rollup_interval_ms=CONF["rollup_ms"]))
+            queue_storage_lease_rotate_interval_ms=slow(500), queue_storage_claim_rotate_interval_ms=slow(500),
+            queue_storage_queue_rotate_interval_ms=slow(CONF["rotate_ms"]), leader_election_interval_ms=CONF["election_ms"],
+            terminal_count_rollup_interval_ms=slow(CONF["rollup_ms"])))
     say(ready=True)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     jobs = [asyncio.create_task(listen()), asyncio.create_task(count())]

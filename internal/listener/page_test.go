@@ -74,7 +74,7 @@ func TestVerdicts(t *testing.T) {
 
 // The page holds what the database says is next, or why that is not known.
 func TestPageSaysWhatIsNext(t *testing.T) {
-	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The upgrade pre-#290 writers still active on queue email, billing")
+	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The upgrade pre-#290 writers still active on queue billing; last")
 	r := newRig(t, failing(time.Now(), "x"), func(c *Config) {
 		c.Survey = func(context.Context) (*survey.Status, error) { return nil, errors.New("connection refused") }
 	})

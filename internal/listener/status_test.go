@@ -44,7 +44,7 @@ func TestStatusIsLive(t *testing.T) {
 	require.InDelta(t, 60, *st.Audit, 2)
 	require.Equal(t, "billing", st.Queues[0].Queue)
 	require.Equal(t, "trusted", st.Leader.State)
-	require.Contains(t, st.Next, "pre-#290 writers still active on queue email, billing")
+	require.Contains(t, st.Next, "pre-#290 writers still active on queue billing; last", "email was pruned by an old leader, and not written")
 
 	r := newRig(t, untrustedView(time.Now(), applier.DoubtScanning, "scanning: 3 of 17 slots done"))
 	st = r.statusOf(t)

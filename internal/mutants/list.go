@@ -179,8 +179,12 @@ func All() []Mutant {
 			"./internal/sim", "TestMigrationsRunAgain",
 		},
 		{
-			"a fleet's clamps taken for old binaries, by finish", "internal/survey/next.go", "|| u.Kind == string(applier.KindCounter)", "|| u.Kind == string(applier.KindCounter) && false",
+			"a fleet's clamps taken for old binaries, by finish", "internal/survey/next.go", "|| u.Kind != string(applier.KindRows)", "|| u.Kind == string(applier.KindPrune)",
 			"./internal/survey", "TestClampsAreNoOldBinary",
+		},
+		{
+			"queues that an old leader pruned called written by old binaries", "internal/survey/next.go", "|| u.Kind != string(applier.KindRows)", "|| u.Kind == string(applier.KindCounter)",
+			"./internal/survey", "TestPrunesNameNoQueue",
 		},
 		{
 			"corrections of two slots in one transaction", "applier/chunk.go", "return c.Slot == o.Slot && ", "return ",

@@ -25,8 +25,8 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	if active, last := s.active(quiet); len(active) > 0 {
 		return fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(last))
 	}
-	if s.OldPrune != nil && *s.OldPrune < quiet.Seconds() {
-		return fmt.Sprintf("a pre-#290 binary still leads, or did: it emptied a slot %s ago", Ago(*s.OldPrune))
+	if ago, ok := s.oldPrune(); ok && ago < quiet.Seconds() {
+		return fmt.Sprintf("a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot %s ago", Ago(ago))
 	}
 	for _, r := range s.Runtimes {
 		if r.Old {
@@ -64,6 +64,14 @@ func (s *Status) afterDryRun() string {
 	return fmt.Sprintf("a dry run, which would correct a drift of %d now, on queue %s: %s", drift, strings.Join(queues, ", "), then)
 }
 
+// Unseen says what no look at the database can tell of old binaries. known is whether awa's runtimes could be read.
+func Unseen(known bool) (out []string) {
+	if !known {
+		out = append(out, "awa.runtime_instances is not there, or this role may not read it: whether pre-#290 runtimes are alive cannot be seen")
+	}
+	return append(out, "producers, command lines and psql do not register with awa: that none of an old version is left cannot be seen from here")
+}
+
 // NeedsFresh reports that nothing stands in the way of the next step but that the figures are not of this moment.
 func (s *Status) NeedsFresh(quiet time.Duration) bool {
 	fresh := *s
@@ -95,10 +103,11 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 }
 
 // active lists the queues that old binaries wrote within quiet, newest first, and how long ago the last was.
-// What drove counters wrong without a row is no sign of them: a fleet that counts may do it for ever.
+// Prunes by an old leader drive queues wrong that no old binary writes, and what drove counters wrong without a row
+// is no sign of one: a fleet that counts may do it for ever.
 func (s *Status) active(quiet time.Duration) (out []string, last float64) {
 	for _, u := range s.Uncounted {
-		if u.Last >= quiet.Seconds() || u.Kind == string(applier.KindCounter) {
+		if u.Last >= quiet.Seconds() || u.Kind != string(applier.KindRows) {
 			continue
 		}
 		if len(out) == 0 {
@@ -109,6 +118,19 @@ func (s *Status) active(quiet time.Duration) (out []string, last float64) {
 		}
 	}
 	return out, last
+}
+
+// oldPrune is how long ago an old leader emptied a slot last, in seconds.
+func (s *Status) oldPrune() (ago float64, ok bool) {
+	if s.OldPrune != nil {
+		ago, ok = *s.OldPrune, true
+	}
+	for _, u := range s.Uncounted {
+		if u.Kind == string(applier.KindPrune) && (!ok || u.Last < ago) {
+			ago, ok = u.Last, true
+		}
+	}
+	return ago, ok
 }
 
 // Ago renders an age in seconds for people.

@@ -20,13 +20,35 @@ func TestClampsAreNoOldBinary(t *testing.T) {
 	}
 	const quiet = time.Minute
 	require.Empty(t, of(applier.KindCounter, 1).Unfinished(quiet))
+	require.Contains(t, of(applier.KindRows, 1).Unfinished(quiet), "pre-#290 writers still active on queue q")
+	require.Contains(t, of(applier.KindPrune, 1).Unfinished(quiet), "a pre-#290 binary still leads")
 	for _, kind := range []applier.Kind{applier.KindRows, applier.KindPrune} {
-		require.Contains(t, of(kind, 1).Unfinished(quiet), "pre-#290 writers still active on queue q")
 		require.Empty(t, of(kind, 61).Unfinished(quiet))
 	}
 	led, ago := of(applier.KindCounter, 1), 1.0
 	led.OldPrune = &ago
 	require.Contains(t, led.Unfinished(quiet), "a pre-#290 binary still leads")
+}
+
+// A prune by an old leader drives queues wrong that no old binary writes. It is told of its leader, and of no queue.
+func TestPrunesNameNoQueue(t *testing.T) {
+	const quiet = time.Minute
+	ago := 2.0
+	s := &Status{
+		Leader: &Leader{Alive: true}, MarkerSet: true, Fresh: true, Observed: 3600, OldPrune: &ago,
+		Uncounted: []Uncounted{{Queue: "pruned", Kind: string(applier.KindPrune), Rows: 5, Last: 2}},
+	}
+	require.Equal(t, "a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot 2.0 s ago", s.NextStep(quiet))
+	s.Uncounted = append(s.Uncounted, Uncounted{Queue: "written", Kind: string(applier.KindRows), Rows: 1, Last: 7})
+	require.Equal(t, "pre-#290 writers still active on queue written; last 7.0 s ago", s.NextStep(quiet))
+}
+
+// Before the marker is set for good, people hear what cannot be known.
+func TestUnseenIsSaid(t *testing.T) {
+	require.Len(t, Unseen(true), 1)
+	require.Contains(t, Unseen(true)[0], "producers, command lines and psql do not register with awa")
+	require.Len(t, Unseen(false), 2)
+	require.Contains(t, Unseen(false)[0], "whether pre-#290 runtimes are alive cannot be seen")
 }
 
 // Old figures are no evidence: they say what was so at the last checkpoint.
