@@ -45,7 +45,7 @@ e2e-awa: PART ?= pairs
 e2e-awa: build
 	go run ./e2e/realawa -daemon bin/awa-counterd -part $(PART) $(if $(SEED),-seed $(SEED)) $(ARGS) -report '$(REPORT)'
 
-# Each line of internal/mutants/list.go breaks one invariant; a named test has to notice.
+# Each line of internal/mutants/list.go and list_rooms.go breaks one invariant; a named test has to notice.
 mutants:
 	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestEveryMutantIsKilled ./internal/mutants
 
