@@ -68,6 +68,14 @@ func (s *sampler) end() {
 	<-s.done
 }
 
+// honest ends the looks, and wants that none failed, and that none found the marker set over wrong counters.
+func (s *sampler) honest(t *testing.T) {
+	t.Helper()
+	s.end()
+	require.NoError(t, s.err)
+	require.Zero(t, s.Dishonest, "trusted, and off by what no recent write explains: %+v", s.First)
+}
+
 // A mixed fleet at full speed with rare prunes (which hide no error) and with frequent ones, rebuilds
 // and poisoned counters thrown in. While trusted, no drift is older than the bound; when the writers
 // have stopped, every group is right within 2 s.

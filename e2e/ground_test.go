@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -108,9 +107,7 @@ func TestSchemaIsRenamed(t *testing.T) {
 // Without --schema the daemon goes where awa goes, within seconds, and leaves nothing behind.
 func TestActiveSchemaSwitches(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	d := e.daemon("--checkpoint-interval", "200ms")
 	e.marker(true, 15*time.Second)
 	e.insertAt(1, "q", 7, false)

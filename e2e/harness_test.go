@@ -116,6 +116,15 @@ func newDatabase(t *testing.T, c *cluster.Cluster) *env {
 	return e
 }
 
+// connect is a connection to the test's database, a superuser's, for as long as the test takes.
+func (e *env) connect() *pgx.Conn {
+	e.t.Helper()
+	conn, err := e.server.Connect(e.t.Context(), e.db)
+	require.NoError(e.t, err)
+	e.t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
 // role makes a role that may log in, with further options, and removes it after the database.
 func (e *env) role(options string) string {
 	e.t.Helper()

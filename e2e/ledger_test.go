@@ -202,9 +202,7 @@ func TestCountingFleetIsLeftAlone(t *testing.T) {
 // What else drives counters wrong on the ledger is corrected, and told apart from old binaries.
 func TestKindsOfUncountedWrites(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	d := e.daemon("--checkpoint-interval", "100ms", "--audit-interval", "1s")
 	e.marker(true, 15*time.Second)
 	k := fleet.Key{Slot: 1, Queue: "q", Priority: 1}

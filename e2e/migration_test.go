@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -32,9 +31,7 @@ func TestShapeChangesUnderARunningDaemon(t *testing.T) {
 				c.from.Shape = fleet.Direct
 			}
 			e := newEnv(t, c.from)
-			conn, err := server.Connect(t.Context(), e.db)
-			require.NoError(t, err)
-			defer func() { _ = conn.Close(context.Background()) }()
+			conn := e.connect()
 			d := e.daemon("--checkpoint-interval", "300ms")
 			if c.waits != "" {
 				d.logged(c.waits, 10*time.Second)
@@ -55,9 +52,7 @@ func TestShapeChangesUnderARunningDaemon(t *testing.T) {
 			e.wait(3 * time.Second)
 			old.Stop()
 			mixed.Stop()
-			s.end()
-			require.NoError(t, s.err)
-			require.Zero(t, s.Dishonest, "%+v", s.First)
+			s.honest(t)
 			e.balanced(2 * time.Second)
 			e.noMismatch(d)
 			require.Zero(t, d.stop())
@@ -109,9 +104,7 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
 	d.logged("marker set", 15*time.Second)
 
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	to := fleet.Layout{Schema: "awa", Shape: fleet.Ledger, Slots: 4}
 	require.NoError(t, to.Migrate(t.Context(), conn))
 	e.layout = to
@@ -133,10 +126,8 @@ func TestMarkerIsKeptClearedDuringAMigration(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	d := e.daemon()
 	e.marker(true, 15*time.Second)
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
-	_, err = conn.Exec(t.Context(), `select pg_advisory_lock(x'4157415f4d494752'::int8)`)
+	conn := e.connect()
+	_, err := conn.Exec(t.Context(), `select pg_advisory_lock(x'4157415f4d494752'::int8)`)
 	require.NoError(t, err)
 	d.logged("waiting for awa's migrations to end", 10*time.Second)
 	e.marker(false, 2*time.Second)
@@ -161,10 +152,7 @@ func TestMarkerIsKeptClearedByADaemonThatStartsDuringAMigration(t *testing.T) {
 				e.marker(true, 15*time.Second)
 				d.kill()
 			}
-			conn, err := server.Connect(t.Context(), e.db)
-			require.NoError(t, err)
-			defer func() { _ = conn.Close(context.Background()) }()
-			_, err = conn.Exec(t.Context(), `select pg_advisory_lock(x'4157415f4d494752'::int8)`)
+			_, err := e.connect().Exec(t.Context(), `select pg_advisory_lock(x'4157415f4d494752'::int8)`)
 			require.NoError(t, err)
 			d := e.daemon()
 			d.logged("waiting for awa's migrations to end", 10*time.Second)
@@ -231,9 +219,7 @@ func TestTeardownWhateverBecameOfAwa(t *testing.T) {
 // Rings of 4 and 16 slots, a custom schema beside awa's own, a daemon each, in one database.
 func TestSubstratesOfTheLedger(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 16})
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	second := &env{t: t, server: e.server, db: e.db, layout: fleet.Layout{Schema: "qs_two", Shape: fleet.Ledger, Slots: 4}, pool: e.pool}
 	require.NoError(t, fleet.Install(t.Context(), conn, second.layout))
 	one, two := e.daemon("--schema", "awa"), e.daemon("--schema", "qs_two")

@@ -45,20 +45,26 @@ func operations(t *testing.T) []fleet.Op {
 	)
 }
 
+// oneByOne does each operation by itself: within that time the counters are right, and both of awa's reading paths agree.
+func (e *env) oneByOne(t *testing.T, counted bool, within time.Duration) {
+	t.Helper()
+	pick := fleet.Pick{Rand: rand.New(rand.NewPCG(1, 1)), Queues: queues, Slots: 4}
+	for _, op := range operations(t) {
+		t.Run(op.Name, func(t *testing.T) {
+			e.do(counted, func(tx pgx.Tx, w fleet.Writer) error { return op.Run(t.Context(), tx, w, pick) })
+			e.balanced(within)
+			e.readersAgree(queues...)
+		})
+	}
+}
+
 // Each of awa's operations alone, from a post-#290 binary: nothing is corrected, and nothing is
 // taken for an uncounted write.
 func TestEachOperationCounted(t *testing.T) {
 	e := seeded(t)
 	d := e.daemon()
 	e.marker(true, 10*time.Second)
-	pick := fleet.Pick{Rand: rand.New(rand.NewPCG(1, 1)), Queues: queues, Slots: 4}
-	for _, op := range operations(t) {
-		t.Run(op.Name, func(t *testing.T) {
-			e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return op.Run(t.Context(), tx, w, pick) })
-			e.balanced(0)
-			e.readersAgree(queues...)
-		})
-	}
+	e.oneByOne(t, true, 0)
 	require.Zero(t, d.stop())
 	require.Zero(t, e.scalar(`select count(*) from awa_counterd.uncounted_writes`), "a counted write passed for an uncounted one")
 	trusted, err := fleet.Trusted(t.Context(), e.pool, "awa")
@@ -72,14 +78,7 @@ func TestEachOperationUncounted(t *testing.T) {
 	e := seeded(t)
 	d := e.daemon()
 	e.marker(true, 10*time.Second)
-	pick := fleet.Pick{Rand: rand.New(rand.NewPCG(1, 2)), Queues: queues, Slots: 4}
-	for _, op := range operations(t) {
-		t.Run(op.Name, func(t *testing.T) {
-			e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return op.Run(t.Context(), tx, w, pick) })
-			e.balanced(2 * time.Second)
-			e.readersAgree(queues...)
-		})
-	}
+	e.oneByOne(t, false, 2*time.Second)
 	require.Zero(t, d.stop())
 	require.Positive(t, e.scalar(`select sum(rows_off)::bigint from awa_counterd.uncounted_writes`))
 	trusted, err := fleet.Trusted(t.Context(), e.pool, "awa")

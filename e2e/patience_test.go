@@ -88,9 +88,7 @@ func TestLongestHold(t *testing.T) {
 		}
 		done <- nil
 	}()
-	pruner, err := e.server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = pruner.Close(context.Background()) }()
+	pruner := e.connect()
 	tries, gaveUp, blocked, longest := 0, 0, 0, time.Duration(0)
 	for {
 		began := time.Now()
@@ -158,9 +156,7 @@ func TestScansAreBounded(t *testing.T) {
 func TestUncountedWritesAreForgotten(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	e.writer("one")
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	conn := e.connect()
 	store := checkpoint.NewStore(conn, "awa", "one", checkpoint.Identity{Slot: "s", Publications: []uint32{1}, Relations: []uint32{1}})
 	began := time.Now()
 	for i := range 6 {

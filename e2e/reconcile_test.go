@@ -179,9 +179,7 @@ func TestReconcileBesideADaemon(t *testing.T) {
 		e.command("reconcile")
 	}
 	f.Stop()
-	s.end()
-	require.NoError(t, s.err)
-	require.Zero(t, s.Dishonest, "%+v", s.First)
+	s.honest(t)
 	e.balanced(2 * time.Second)
 	e.noMismatch(d)
 }

@@ -116,9 +116,7 @@ func TestPrintedSQLRuns(t *testing.T) {
 // Two awa schemas in one database do not get in each other's way, nor does removing one.
 func TestTwoSchemas(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	require.NoError(t, fleet.Install(t.Context(), conn, fleet.Layout{Schema: "other", Slots: 4}))
 	one, two := e.daemon("--schema", "awa"), e.daemon("--schema", "other")
 	one.logged("marker set", 15*time.Second)
@@ -184,9 +182,7 @@ func TestStreamRightOnRDS(t *testing.T) {
 // What setup granted for two awa schemas is revoked with the second.
 func TestSharedGrants(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	require.NoError(t, fleet.Install(t.Context(), conn, fleet.Layout{Schema: "other", Slots: 4}))
 	role := e.role("replication")
 	for _, schema := range []string{"awa", "other"} {

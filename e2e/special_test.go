@@ -141,15 +141,11 @@ func TestWaitsForTheMigration(t *testing.T) {
 	d := e.daemon()
 	waiting := d.logged("waiting for awa's migration", 5*time.Second)
 	require.Contains(t, waiting["for"], "queue_terminal_live_counts")
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	require.NoError(t, e.layout.Migrate(t.Context(), conn))
 	d.logged("awa's counter table is there", 5*time.Second)
 	d.logged("marker set", 10*time.Second)
-	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
-		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 5, "", "")
-	})
+	e.insertAt(1, "q", 5, false)
 	e.balanced(2 * time.Second)
 	require.Zero(t, d.stop())
 }
@@ -158,9 +154,7 @@ func TestWaitsForTheMigration(t *testing.T) {
 // vouch for it, it is cleared again at once, and the log says whose it was.
 func TestForeignTrustIsCleared(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	require.NoError(t, e.layout.AutoTrust(t.Context(), conn))
 	e.marker(true, 0)
 
@@ -193,9 +187,7 @@ func TestTrustOff(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = '2026-01-01' where singleton`)
 	d := e.daemon("--trust", "off")
-	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
-		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 5, "", "")
-	})
+	e.insertAt(1, "q", 5, false)
 	e.balanced(5 * time.Second)
 	require.Zero(t, d.stop())
 	require.EqualValues(t, 1, e.scalar(`select count(*) from awa.queue_ring_state where terminal_counter_trusted_at = '2026-01-01'`))
@@ -206,9 +198,7 @@ func TestWithoutMarkerColumn(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4, NoMarker: true})
 	d := e.daemon()
 	d.logged("awa has no trust marker here", 10*time.Second)
-	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
-		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 5, "", "")
-	})
+	e.insertAt(1, "q", 5, false)
 	e.balanced(5 * time.Second)
 	require.Zero(t, d.stop())
 }

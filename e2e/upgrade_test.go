@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -24,9 +23,7 @@ func TestUpgrade(t *testing.T) {
 	d.logged("waiting for awa's migration", 10*time.Second)
 	e.wait(500 * time.Millisecond)
 
-	conn, err := server.Connect(t.Context(), e.db)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := e.connect()
 	require.NoError(t, e.layout.Migrate(t.Context(), conn))
 	before := strings.Replace(e.catalogs(), "marker true", "marker false", 1)
 	code, out, errs := e.command("setup")
@@ -54,9 +51,7 @@ func TestUpgrade(t *testing.T) {
 	e.wait(2500 * time.Millisecond)
 	require.Contains(t, e.status("--quiet-period", "2s").Next, "1 pre-#290 runtimes of version 0.6.0-beta.1 are live")
 	e.exec(`delete from awa.runtime_instances where instance_id = 'old'`)
-	s.end()
-	require.NoError(t, s.err)
-	require.Zero(t, s.Dishonest, "%+v", s.First)
+	s.honest(t)
 	require.Positive(t, s.Trusted)
 
 	code, out, errs = e.command("finish", "--quiet-period", "2s", "--timeout", "20s")

@@ -13,6 +13,11 @@ type Mutant struct {
 
 // All are the mutants of the rules of docs/design.md, and those that our own bugs have taught us.
 func All() []Mutant {
+	return append(ofProtocol(), ofRooms()...)
+}
+
+// ofProtocol are those of the rules that the whole daemon keeps.
+func ofProtocol() []Mutant {
 	return []Mutant{
 		{
 			"fence off", "applier/cells.go", "return l.open && l.snap.Sees(xid)", "return false",

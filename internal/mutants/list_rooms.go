@@ -1,0 +1,128 @@
+package mutants
+
+// ofRooms are the mutants of the rules of single rooms: the stream against a scripted server, and what is pure in the
+// rooms around it. A unit test of that room kills each.
+func ofRooms() []Mutant {
+	return []Mutant{
+		{
+			"a start past the server's end", "replication/stream.go", "if position > s.end {",
+			"if false {", "./replication", "TestStartIsNeverPastTheEnd",
+		},
+		{
+			"names of publications break out of their quotes", "replication/stream.go", `escape(strings.Join(names, ","))`,
+			`strings.Join(names, ",")`, "./replication", "TestStartSaysWhatItWants",
+		},
+		{
+			"a lock timeout ends the making of a slot", "replication/create.go", "case pg.IsLockTimeout(err):",
+			"case false:", "./replication", "TestSlotIsMadeInTheEnd",
+		},
+		{
+			"a keepalive inside a transaction taken for a position", "replication/stream.go", "if !s.decoder.InTransaction() {",
+			"if true {", "./replication", "TestKeepaliveInsideATransaction",
+		},
+		{
+			"a keepalive before a transaction taken for one after it", "replication/stream.go", "\t\t\tbatch.Idle = 0\n",
+			"", "./replication", "TestKeepaliveBetweenTransactions",
+		},
+		{
+			"a server that asks waits for the next status", "replication/stream.go", "if k.ReplyRequested {",
+			"if false {", "./replication", "TestAnswersAtOnceWhenAsked",
+		},
+		{
+			"what was read acknowledged as if it were stored", "replication/stream.go", "at := min(pglogrepl.LSN(s.acked.Load()), s.end)",
+			"at := s.end", "./replication", "TestOnlyWhatIsSaidIsAcknowledged",
+		},
+		{
+			"a position past the server's end acknowledged", "replication/stream.go", "at := min(pglogrepl.LSN(s.acked.Load()), s.end)",
+			"at := pglogrepl.LSN(s.acked.Load())", "./replication", "TestNothingPastTheEndIsAcknowledged",
+		},
+		{
+			"an acknowledgement taken back", "replication/stream.go", "if uint64(position) <= old || ",
+			"if uint64(position) == old || ", "./replication", "TestOnlyWhatIsSaidIsAcknowledged",
+		},
+		{
+			"what a read brought beyond the first message lost", "replication/conn.go", "c.rest = c.rest[n:]",
+			"c.rest = nil", "./replication", "TestManyMessagesInOneRead",
+		},
+		{
+			"batches without a bound", "replication/stream.go", " || len(batch.Txs) >= batchSize {",
+			" {", "./replication", "TestManyMessagesInOneRead",
+		},
+		{
+			"a server's error taken for a lost line", "replication/stream.go", `fmt.Errorf("%w of slot %s: %w", ErrStream, s.slot, pgconn.ErrorResponseToPgError(m))`,
+			`fmt.Errorf("stream of slot %s: %s", s.slot, m.Message)`, "./replication", "TestServerFailsInTheMiddle",
+		},
+		{
+			"a stream that the server ended waited for", "replication/stream.go", `return fmt.Errorf("stream of slot %s: %w", s.slot, errEnded)`,
+			"_ = errEnded", "./replication", "TestServerEndsTheCopy",
+		},
+		{
+			"what cannot be understood read again", "replication/stream.go", `fmt.Errorf("%w: stream of slot %s: %w", ErrUnreadable, s.slot, err)`,
+			`fmt.Errorf("stream of slot %s: %w", s.slot, err)`, "./replication", "TestWhatCannotBeUnderstood",
+		},
+		{
+			"a skipped publication overlooked", "replication/stream.go", `if m.Severity == "WARNING" && (`,
+			"if false && (", "./replication", "TestPublicationSkippedIsNoNotice",
+		},
+		{
+			"a stop does not say what is stored", "replication/stream.go", "if s.send(time.Now()) != nil {",
+			"if false {", "./replication", "TestFarewell",
+		},
+		{
+			"a stop leaves the slot in use", "replication/stream.go", "\ts.front.Send(&pgproto3.CopyDone{})\n",
+			"", "./replication", "TestFarewell",
+		},
+		{
+			"a farewell without an end", "replication/stream.go", "if s.front.Flush() != nil {\n\t\treturn\n\t}\n\t_ = s.net.SetDeadline(time.Now().Add(time.Second))",
+			"if s.front.Flush() != nil {\n\t\treturn\n\t}\n\t_ = s.net.SetDeadline(time.Time{})", "./replication", "TestFarewellIsBounded",
+		},
+		{
+			"a silent server not asked for a word", "replication/stream.go", "if now.Sub(s.heard) > askAfter {",
+			"if false {", "./replication", "TestSilentStreamIsGivenUp",
+		},
+		{
+			"a slow server given up, though it answers", "replication/stream.go", "\ts.heard = now\n",
+			"\t_ = now\n", "./replication", "TestSlowServerIsWaitedFor",
+		},
+		{
+			"slow books leave the server without a word", "replication/stream.go", "case now := <-tick.C:",
+			"case now := <-make(chan time.Time):", "./replication", "TestSlowBooksAreWaitedFor",
+		},
+		{
+			"a column that does not come overlooked", "internal/awa/catalog.go", "if *w.at = slices.Index(columns, w.column); *w.at < 0 {",
+			"if *w.at = slices.Index(columns, w.column); false {", "./internal/awa", "TestCatalogMissesNothing",
+		},
+		{
+			"tables made anew under their old names ignored", "internal/awa/catalog.go", "case name == countersTable, name == ringTable,",
+			"case name == ringTable,", "./internal/awa", "TestCatalogTellsStrangersFromNewTables",
+		},
+		{
+			"an unknown shape taken for #306", "internal/awa/shape.go", "slices.Equal(key, four) && !hasLedger:",
+			"slices.Equal(key, four):", "./internal/awa", "TestShapeIsKnownOrRefused",
+		},
+		{
+			"deletes without their key accepted", "internal/awa/layout.go", `if leaf.Identity == "n" || leaf.Identity == "i" {`,
+			"if false {", "./internal/awa", "TestLeavesThatCannotBeFollowed",
+		},
+		{
+			"the first beta taken for one that counts", "internal/awa/runtimes.go", "|| n < 2",
+			"|| n < 1", "./internal/awa", "TestVersionsBefore290",
+		},
+		{
+			"a leader with a long bound deposed while it works", "checkpoint/leader.go", "l.Heartbeat >= max(hungAfter, 5*l.Bound)",
+			"l.Heartbeat >= hungAfter", "./checkpoint", "TestSilenceIsMeasuredByTheLeadersBound",
+		},
+		{
+			"a statement that was canceled ends the session", "internal/pg/errors.go", "codeSerialization, codeQueryCanceled:",
+			"codeSerialization:", "./internal/pg", "TestErrorsAreToldApart",
+		},
+		{
+			"the drifts of two queues cancel out at a finish", "internal/survey/next.go", "drift += max(q.Drift, -q.Drift)",
+			"drift += q.Drift", "./internal/survey", "TestNextStep",
+		},
+		{
+			"a role's name not quoted", "internal/belongings/grants.go", `fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(r.n.Role))`,
+			`fmt.Sprintf("GRANT %s TO %s", n.Grant, r.n.Role)`, "./internal/belongings", "TestHostileRolesAreQuoted",
+		},
+	}
+}
