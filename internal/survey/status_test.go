@@ -29,7 +29,7 @@ func TestNextStep(t *testing.T) {
 		"pre-#290 writers still active on queue a, b; last 5": func(s *Status) {
 			s.Uncounted = []Uncounted{{Queue: "a", Kind: "rows", Last: 5}, {Queue: "b", Kind: "rows", Last: 6}, {Queue: "a", Kind: "prune", Last: 7}, {Queue: "c", Kind: "rows", Last: 60}}
 		},
-		"a pre-#290 binary still leads, or did: it emptied a slot 59 s": func(s *Status) { s.OldPrune = new(59.0) },
+		"a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot 59 s": func(s *Status) { s.OldPrune = new(59.0) },
 		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live":          func(s *Status) { s.Runtimes = append(s.Runtimes, Runtime{"0.6.0-beta.1", 2, true}) },
 		"wait until the counters can be trusted: slot 3 is not":         func(s *Status) { s.MarkerSet, s.Reason = false, "slot 3 is not audited" },
 		"the figures are infinitely old":                                func(s *Status) { s.Fresh = false },
