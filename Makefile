@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look image clean
 
 all: build
 
@@ -107,6 +107,10 @@ bench-reconcile: build
 bench-start: build
 	go run ./e2e/start -daemon bin/awa-counterd -report docs/reports/benchmark-start.md
 	cat docs/reports/benchmark-start.md
+
+# The image of deploy/Dockerfile as an OCI archive, without a container engine. ARCH=arm64 for another processor.
+image:
+	go run ./deploy/image -release $(RELEASE) -commit '$(COMMIT)' $(if $(ARCH),-arch $(ARCH)) -o dist/awa-counterd.oci.tar
 
 # Pictures of the daemon's page in each state, into tmp/look: two minutes, and Chromium.
 look: build

@@ -30,11 +30,11 @@ func TestNextStep(t *testing.T) {
 			s.Uncounted = []Uncounted{{Queue: "a", Kind: "rows", Last: 5}, {Queue: "b", Kind: "rows", Last: 6}, {Queue: "a", Kind: "prune", Last: 7}, {Queue: "c", Kind: "rows", Last: 60}}
 		},
 		"a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot 59 s": func(s *Status) { s.OldPrune = new(59.0) },
-		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live":          func(s *Status) { s.Runtimes = append(s.Runtimes, Runtime{"0.6.0-beta.1", 2, true}) },
-		"wait until the counters can be trusted: slot 3 is not":         func(s *Status) { s.MarkerSet, s.Reason = false, "slot 3 is not audited" },
-		"the figures are infinitely old":                                func(s *Status) { s.Fresh = false },
-		"the figures are 12 s old":                                      func(s *Status) { s.Fresh, s.Persisted = false, new(12.0) },
-		"nothing was written uncounted in the 30 s since the daemon":    func(s *Status) { s.Observed = 30 },
+		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live":                                      func(s *Status) { s.Runtimes = append(s.Runtimes, Runtime{"0.6.0-beta.1", 2, true}) },
+		"wait until the counters can be trusted: slot 3 is not":                                     func(s *Status) { s.MarkerSet, s.Reason = false, "slot 3 is not audited" },
+		"the figures are infinitely old":                                                            func(s *Status) { s.Fresh = false },
+		"the figures are 12 s old":                                                                  func(s *Status) { s.Fresh, s.Persisted = false, new(12.0) },
+		"nothing was written uncounted in the 30 s since the daemon":                                func(s *Status) { s.Observed = 30 },
 		"the last checkpoint still has a drift of 5": func(s *Status) {
 			s.Queues = []Queue{{Queue: "a", Drift: 3}, {Queue: "b", Drift: -2}} // they do not cancel out
 		},
