@@ -128,7 +128,7 @@ func version(ctx context.Context, bin string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ask the server's version: %w", err)
 	}
-	return strings.TrimPrefix(strings.TrimSpace(string(out)), "postgres "), nil
+	return strings.Replace(strings.TrimSpace(string(out)), "postgres (PostgreSQL)", "PostgreSQL", 1), nil
 }
 
 // play plays what is missing of a part.

@@ -36,7 +36,10 @@ type round func(ctx context.Context, n int, p *played) error
 
 // parts are all of them, in the order of the report.
 func parts() []part {
-	return []part{drainPart(), rowsPart(), cpuPart(), oneshotPart(), startPart(), sizePart(), memoryPart()}
+	return []part{
+		drainPart(), rowsPart(), cpuPart(), stalenessPart(), loadPart(), writersPart(),
+		oneshotPart(), startPart(), sizePart(), memoryPart(),
+	}
 }
 
 // lab is what all parts share.
