@@ -37,8 +37,8 @@ type round func(ctx context.Context, n int, p *played) error
 // parts are all of them, in the order of the report.
 func parts() []part {
 	return []part{
-		drainPart(), rowsPart(), cpuPart(), stalenessPart(), loadPart(), writersPart(),
-		oneshotPart(), startPart(), sizePart(), memoryPart(),
+		drainPart(), rowsPart(), cpuPart(), stalenessPart(), loadPart(), writersPart(), bloatPart(), locksPart(), walPart(),
+		oneshotPart(), startPart(), resumePart(), sizePart(), idlePart(), memoryPart(),
 	}
 }
 
