@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look image clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look image bench-all clean
 
 all: build
 
@@ -91,22 +91,27 @@ fuzz:
 	go test ./decoder -run xxx -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 	go test ./decoder -run xxx -fuzz FuzzStream -fuzztime $(FUZZTIME)
 
-# Drains a backlog of 1,000,000 row changes, the daemon against pg_recvlogical, on the ledger shape and on #306, in one
-# run; then what many groups cost.
+# Speed and cost, part by part (go run ./e2e/bench -help). Rounds are kept in tmp/bench: what was broken off goes on, and what is
+# kept is not measured again, but with ARGS=-again. ARGS="-scale 0.01" shows within minutes that the parts work, and writes no page.
+BENCH := go run ./e2e/bench -daemon bin/awa-counterd -pages docs/reports
+
+# Drains a backlog of 1,000,000 row changes, the daemon against pg_recvlogical and a plain Go loop, on the ledger shape and on
+# #306, in one run; then what many groups cost.
 bench: build
-	go run ./e2e/drain -daemon bin/awa-counterd -report docs/reports/benchmark.md
-	go run ./e2e/size -daemon bin/awa-counterd -report docs/reports/benchmark-size.md
-	cat docs/reports/benchmark.md docs/reports/benchmark-size.md
+	$(BENCH) -part drain,size $(ARGS)
+
+# All of it into docs/benchmarks.md: some hours, on a machine that does nothing else. PART=staleness,idle is some of it.
+bench-all: PART ?= all
+bench-all: build
+	$(BENCH) -part $(PART) -report docs/benchmarks.md $(ARGS)
 
 # The one-shot on 20,000,000 rows: time against a plain count, memory, and what writers wait for.
 bench-reconcile: build
-	go run ./e2e/oneshot -daemon bin/awa-counterd -report docs/reports/benchmark-reconcile.md
-	cat docs/reports/benchmark-reconcile.md
+	$(BENCH) -part oneshot $(ARGS)
 
 # A start beside a leaf of 20,000,000 rows and 5,000 transactions a second.
 bench-start: build
-	go run ./e2e/start -daemon bin/awa-counterd -report docs/reports/benchmark-start.md
-	cat docs/reports/benchmark-start.md
+	$(BENCH) -part start $(ARGS)
 
 # The image of deploy/Dockerfile as an OCI archive, without a container engine. ARCH=arm64 for another processor.
 image:

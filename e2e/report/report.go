@@ -1,4 +1,4 @@
-// Package report writes what the benchmarks found into docs/reports, with the command that made it.
+// Package report says where the figures of a report come from: which commit, which server, which machine.
 package report
 
 import (
@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -23,32 +22,44 @@ func Origin(ctx context.Context, q Querier) (commit, server string, err error) {
 	if err := q.QueryRow(ctx, `select 'PostgreSQL ' || current_setting('server_version')`).Scan(&server); err != nil {
 		return "", "", err
 	}
-	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		return "unknown", server, nil
-	}
-	return strings.TrimSpace(string(out)), server, nil
+	return Commit(), server, nil
 }
 
-// Head is the beginning of every report: what, when, by which command, from which commit, on what.
-func Head(ctx context.Context, q Querier, title, target string) (string, error) {
-	var server string
-	if err := q.QueryRow(ctx, `select version()`).Scan(&server); err != nil {
-		return "", err
-	}
-	commit, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
+// Commit of the working tree, with what says that something in it is not committed; "unknown" without one.
+func Commit() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty").Output()
 	if err != nil {
-		commit = []byte("unknown")
+		return "unknown"
 	}
-	return fmt.Sprintf("# %s\n\nMade by `make %s` on %s, commit %s, %d cores, %s.\n%s\n\n", title, target,
-		time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), runtime.NumCPU(), runtime.Version(), server), nil
+	return strings.TrimSpace(string(out))
 }
 
-// Write writes a report to a file, or to standard output when there is none.
-func Write(file, text string) error {
-	if file == "" {
-		_, err := fmt.Print(text)
-		return err
+// Machine is the processor, the memory and the kernel, as far as /proc tells.
+func Machine() string {
+	text := fmt.Sprintf("%d cores", runtime.NumCPU())
+	if model := field("/proc/cpuinfo", "model name"); model != "" {
+		text += " of " + model
 	}
-	return os.WriteFile(file, []byte(text), 0o644)
+	var kilobytes float64
+	if _, err := fmt.Sscan(field("/proc/meminfo", "MemTotal"), &kilobytes); err == nil {
+		text += fmt.Sprintf(", %.1f GiB of memory", kilobytes/(1<<20))
+	}
+	if kernel, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		text += ", Linux " + strings.TrimSpace(string(kernel))
+	}
+	return text
+}
+
+// field is the value behind the first line of a file that has this name before a colon.
+func field(file, name string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// fixture is a lab with a binary that is none, and a part that only counts how often it is played.
+func fixture(t *testing.T) (*lab, part, *[]int) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "daemon")
+	require.NoError(t, os.WriteFile(binary, []byte("one"), 0o600))
+	var rounds []int
+	p := part{
+		name: "drain", rounds: 3,
+		begin: func(context.Context, *bed) (round, error) {
+			return func(_ context.Context, n int, p *played) error {
+				rounds = append(rounds, n)
+				p.note("", theDaemon, "n", float64(n))
+				return nil
+			}, nil
+		},
+	}
+	return &lab{daemon: binary, results: t.TempDir(), scale: 1, server: "15"}, p, &rounds
+}
+
+// A run that was broken off goes on with the round that is missing.
+func TestRoundsGoOn(t *testing.T) {
+	l, p, rounds := fixture(t)
+	require.NoError(t, orders{rounds: 2}.play(t.Context(), l, p))
+	require.NoError(t, orders{rounds: -1}.play(t.Context(), l, p))
+	require.Equal(t, []int{0, 1, 2}, *rounds)
+	require.NoError(t, orders{rounds: -1}.play(t.Context(), l, p))
+	require.Len(t, *rounds, 3, "all of them are kept")
+	kept, err := recall(l.results, p.name)
+	require.NoError(t, err)
+	require.Equal(t, []float64{0, 1, 2}, kept.values("", theDaemon, "n"))
+}
+
+// Rounds of another binary, or of another size, are not mixed with those of this one.
+func TestRoundsAreNotMixed(t *testing.T) {
+	l, p, rounds := fixture(t)
+	require.NoError(t, orders{rounds: 2}.play(t.Context(), l, p))
+	require.NoError(t, os.WriteFile(l.daemon, []byte("another"), 0o600))
+	require.NoError(t, orders{rounds: 2}.play(t.Context(), l, p))
+	require.Equal(t, []int{0, 1, 0, 1}, *rounds)
+	l.scale = 0.5
+	require.NoError(t, orders{rounds: 2}.play(t.Context(), l, p))
+	require.Equal(t, []int{0, 1, 0, 1, 0, 1}, *rounds)
+	kept, err := recall(l.results, p.name)
+	require.NoError(t, err)
+	require.Len(t, kept.Rounds, 2)
+}
+
+// A small run writes no file of docs, whatever it was told.
+func TestSmallRunsWriteNoPages(t *testing.T) {
+	l, p, _ := fixture(t)
+	p.page, p.print = "page.md", func(*taken) string { return "" }
+	dir := t.TempDir()
+	o := orders{rounds: 1, report: filepath.Join(dir, "report.md"), pages: dir}
+	l.scale = 0.5
+	require.NoError(t, o.play(t.Context(), l, p))
+	require.NoError(t, o.write(l, []part{p}))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	l.scale = 1
+	require.NoError(t, o.write(l, []part{p}))
+	require.NoFileExists(t, filepath.Join(dir, p.page), "what is kept is of another size")
+	require.NoError(t, o.play(t.Context(), l, p))
+	require.NoError(t, o.write(l, []part{p}))
+	require.FileExists(t, filepath.Join(dir, p.page))
+	require.FileExists(t, o.report)
+}
+
+// The report names what was not measured, and has no figures of it.
+func TestReportWithoutFigures(t *testing.T) {
+	l, _, _ := fixture(t)
+	text, pictures, err := whole(l, parts())
+	require.NoError(t, err)
+	require.Empty(t, pictures)
+	for _, p := range parts() {
+		require.Contains(t, text, "`"+p.name+"`")
+	}
+	require.Equal(t, 1, strings.Count(text, "\n## "))
+}
+
+// Every part can be shown with nothing but holes in it.
+func TestEveryPartCanBeShown(t *testing.T) {
+	for _, p := range parts() {
+		s := &section{pictures: make(map[string]string)}
+		tk := &taken{Part: p.name, Rounds: []played{{}}, Origin: origin{Scale: 1}}
+		require.NotPanics(t, func() { p.show(s, tk) }, p.name)
+		require.NotEmpty(t, p.title)
+		if p.page != "" {
+			require.NotPanics(t, func() { p.print(tk) }, p.name)
+		}
+		for _, from := range p.sources() {
+			require.NotNil(t, named(from).begin, p.name)
+		}
+	}
+}
