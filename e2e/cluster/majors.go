@@ -70,10 +70,10 @@ func Version(ctx context.Context, dir string) (string, error) {
 // ErrNoProgram says that a program is not among a server's binaries.
 var ErrNoProgram = errors.New("not among the programs that this server was brought with")
 
-// Program is the path of one of the programs beside the server: pg_resetwal, pg_recvlogical. Those that
-// Fetch brings lack it.
-func (c *Cluster) Program(name string) (string, error) {
-	path := filepath.Join(c.bin, name)
+// Program is the path of one of the programs beside the server in a directory: pg_resetwal, pg_recvlogical. What
+// Fetch brings lacks it.
+func Program(dir, name string) (string, error) {
+	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("%s: %w", name, ErrNoProgram)
 	}

@@ -71,7 +71,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(bin + "/pg_recvlogical"); err != nil {
+	if _, err := cluster.Program(bin, "pg_recvlogical"); err != nil {
 		return fmt.Errorf("the peer is missing: %w (the distribution's client package brings it)", err)
 	}
 	if b.cluster, err = cluster.Start(ctx, cluster.Options{Bin: bin, Settings: map[string]string{"max_wal_size": "8GB"}}); err != nil {
