@@ -162,7 +162,7 @@ func (o *options) chaotic(ctx context.Context, r *result) error {
 	return nil
 }
 
-// gently has an interrupt go to go itself and to what it runs, so that no server is left behind.
+// gently has an interrupt go to what the go command runs as well: a chaos run takes its server along then.
 func gently(cmd *exec.Cmd) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
