@@ -148,6 +148,9 @@ func TestAnotherDatabaseUnderTheURL(t *testing.T) {
 
 // Transaction ids wrap around under the daemon: the stream's 32 bits go to 3 while snapshots go on.
 func TestTransactionIDsWrapAround(t *testing.T) {
+	if _, err := cluster.Program(pgBin, "pg_resetwal"); err != nil {
+		t.Skip(err)
+	}
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,9 +16,17 @@ import (
 // Every supported major version other than the one that the rest of the suite runs on: a mixed
 // fleet, a kill, a prune, a streamed transaction with a rolled back savepoint, a resume.
 func TestVersions(t *testing.T) {
-	for _, version := range []string{"14.18.0", "16.9.0", "17.5.0", "18.3.0"} {
-		t.Run(version, func(t *testing.T) {
-			bin, err := cluster.Fetch(version)
+	if major := os.Getenv(cluster.MajorVariable); major != "" {
+		t.Skipf("the whole suite runs on PostgreSQL %s; each version has its own turn in make matrix", major)
+	}
+	mine, err := cluster.Version(t.Context(), pgBin)
+	require.NoError(t, err)
+	for _, major := range cluster.Majors() {
+		if strings.HasPrefix(mine, major+".") {
+			continue
+		}
+		t.Run(major, func(t *testing.T) {
+			bin, err := cluster.OfMajor(t.Context(), major, os.Stderr)
 			require.NoError(t, err)
 			c, err := cluster.Start(t.Context(), cluster.Options{Bin: bin, Settings: map[string]string{"logical_decoding_work_mem": "64kB"}})
 			require.NoError(t, err)
@@ -52,11 +62,11 @@ func TestVersions(t *testing.T) {
 }
 
 func TestRefusesOldServer(t *testing.T) {
-	bin, err := cluster.Fetch("13.16.0")
+	bin, err := cluster.OfMajor(t.Context(), "13", os.Stderr)
 	require.NoError(t, err)
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: bin})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
-	refuses(t, refused, e.url(), nil, "PostgreSQL 13.16 is too old", "upgrade the server")
+	refuses(t, refused, e.url(), nil, "PostgreSQL 13.", " is too old", "upgrade the server")
 }

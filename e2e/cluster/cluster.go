@@ -135,44 +135,6 @@ func (c *Cluster) Close() error {
 	return errors.Join(err, os.RemoveAll(c.Dir))
 }
 
-// Copy makes a cluster of its own from a base backup of this one, not started yet. As a standby it
-// follows this one; otherwise it is what a restored backup is.
-func (c *Cluster) Copy(ctx context.Context, standby bool) (*Cluster, error) {
-	dir, err := os.MkdirTemp("", "awacd")
-	if err != nil {
-		return nil, fmt.Errorf("copy a cluster: %w", err)
-	}
-	o := &Cluster{Dir: dir, bin: c.bin, cred: c.cred}
-	if err := o.copyFrom(ctx, c, standby); err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, fmt.Errorf("copy a cluster: %w", err)
-	}
-	return o, nil
-}
-
-func (c *Cluster) copyFrom(ctx context.Context, from *Cluster, standby bool) error {
-	if c.cred != nil {
-		if err := os.Chown(c.Dir, int(c.cred.Uid), int(c.cred.Gid)); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(c.Dir, 0o755); err != nil {
-		return err
-	}
-	var err error
-	if c.Port, err = freePort(); err != nil {
-		return err
-	}
-	args := []string{"-h", from.Dir, "-p", strconv.Itoa(from.Port), "-U", Superuser, "-D", c.data(), "-c", "fast", "-X", "stream"}
-	if standby {
-		args = append(args, "-R")
-	}
-	if err := c.run(ctx, "pg_basebackup", args...); err != nil {
-		return err
-	}
-	return c.append("postgresql.conf", fmt.Sprintf("port = '%d'\nunix_socket_directories = '%s'\n", c.Port, c.Dir))
-}
-
 // Promote makes a standby the primary, on a timeline of its own.
 func (c *Cluster) Promote(ctx context.Context) error {
 	return c.run(ctx, "pg_ctl", "-D", c.data(), "-w", "promote")

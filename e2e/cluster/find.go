@@ -17,13 +17,21 @@ import (
 
 // Find returns the directory of the server binaries: PG_BIN, pg_config, PATH, Debian's layout.
 func Find() (string, error) {
-	var candidates []string
 	if dir := os.Getenv("PG_BIN"); dir != "" {
 		if !complete(dir) {
 			return "", fmt.Errorf("PG_BIN=%s has no initdb, postgres and pg_ctl", dir)
 		}
 		return dir, nil
 	}
+	if dirs := installed(); len(dirs) > 0 {
+		return dirs[0], nil
+	}
+	return "", ErrNotFound
+}
+
+// installed lists the directories of server binaries on this machine, the likeliest first.
+func installed() []string {
+	var candidates []string
 	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
 		candidates = append(candidates, strings.TrimSpace(string(out)))
 	}
@@ -33,12 +41,7 @@ func Find() (string, error) {
 	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	slices.Sort(debian)
 	slices.Reverse(debian)
-	for _, dir := range append(candidates, debian...) {
-		if complete(dir) {
-			return dir, nil
-		}
-	}
-	return "", ErrNotFound
+	return slices.DeleteFunc(append(candidates, debian...), func(dir string) bool { return !complete(dir) })
 }
 
 // ErrNotFound says that no server binaries are on this machine.
@@ -57,8 +60,12 @@ func complete(dir string) bool {
 var installScript string
 
 // Obtain finds server binaries, or gets them: the distribution's package as root or with sudo, else
-// the build that fergusstrange/embedded-postgres brings. What it does is told to log.
+// the build that fergusstrange/embedded-postgres brings. What it does is told to log. AWACD_PG, a major
+// version, asks for that one.
 func Obtain(ctx context.Context, log io.Writer) (string, error) {
+	if major := os.Getenv(MajorVariable); major != "" {
+		return OfMajor(ctx, major, log)
+	}
 	dir, err := Find()
 	if !errors.Is(err, ErrNotFound) {
 		return dir, err
@@ -69,7 +76,7 @@ func Obtain(ctx context.Context, log io.Writer) (string, error) {
 		return "", fmt.Errorf("install PostgreSQL from the distribution's packages: %w", aptErr)
 	}
 	fmt.Fprintln(log, "getting PostgreSQL binaries for a normal user")
-	return Fetch(string(embeddedpostgres.V17))
+	return Fetch(builds()["17"])
 }
 
 func install(ctx context.Context, log io.Writer) error {

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
+)
+
+type options struct {
+	majors   []string
+	run      string
+	packages string
+	parallel int
+	chaos    bool
+	only     string
+	seed     uint64
+	daemon   string
+	results  string
+	report   string
+	again    bool
+}
+
+func main() {
+	var o options
+	var majors string
+	flag.StringVar(&majors, "majors", strings.Join(cluster.Majors(), ","), "the major versions, comma-separated")
+	flag.StringVar(&o.run, "run", "", "only the tests that this matches, as in go test; a report says so")
+	flag.StringVar(&o.packages, "packages", "./e2e/...", "the packages to test")
+	flag.IntVar(&o.parallel, "parallel", 6, "as in go test")
+	flag.BoolVar(&o.chaos, "chaos", true, "the short chaos run as well")
+	flag.StringVar(&o.only, "only", "", "inject only faults whose name contains this")
+	flag.Uint64Var(&o.seed, "seed", 4, "of the chaos run")
+	flag.StringVar(&o.daemon, "daemon", "bin/awa-counterd-failpoints", "the binary of the chaos run, built with -tags failpoints")
+	flag.StringVar(&o.results, "results", "tmp/majors", "where results are kept, and what tests and daemons said")
+	flag.StringVar(&o.report, "report", "", "the document to write, docs/reports/postgres.md for example; standard output if empty")
+	flag.BoolVar(&o.again, "again", false, "play what is kept already")
+	flag.Parse()
+	o.majors = strings.FieldsFunc(majors, func(r rune) bool { return r == ',' || r == ' ' })
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := o.play(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "majors: FAILED:", err)
+		os.Exit(1)
+	}
+}
+
+// play goes on with the next major when one fails.
+func (o *options) play(ctx context.Context) error {
+	for _, major := range o.majors {
+		if !slices.Contains(cluster.Majors(), major) {
+			return fmt.Errorf("PostgreSQL %s is none of those supported: %s", major, strings.Join(cluster.Majors(), ", "))
+		}
+	}
+	if err := os.MkdirAll(o.results, 0o755); err != nil {
+		return err
+	}
+	var bad []error
+	for _, major := range o.majors {
+		if kept, err := o.load(major); err == nil && kept.green() && !o.again {
+			fmt.Printf("majors: PostgreSQL %s is kept from %s, commit %s\n", major, kept.At.Format(time.DateOnly), kept.Commit)
+			continue
+		}
+		r, err := o.one(ctx, major)
+		if err != nil {
+			return fmt.Errorf("PostgreSQL %s: %w", major, err) // it could not be tried, or was broken off
+		}
+		fmt.Println("majors:", r.line())
+		if !r.green() {
+			bad = append(bad, errors.New(r.line()))
+		}
+		if err := o.save(r); err != nil {
+			return err
+		}
+	}
+	return errors.Join(append(bad, o.write())...)
+}
+
+// one plays everything on one major.
+func (o *options) one(ctx context.Context, major string) (*result, error) {
+	bin, err := cluster.OfMajor(ctx, major, os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	r := &result{Major: major, Only: o.run, Packages: o.packages, Command: o.command(), At: time.Now().UTC(), Commit: "unknown"}
+	if r.Server, err = cluster.Version(ctx, bin); err != nil {
+		return nil, err
+	}
+	if out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output(); err == nil {
+		r.Commit = strings.TrimSpace(string(out))
+	}
+	began := time.Now()
+	if err := o.suite(ctx, r); err != nil {
+		return nil, err
+	}
+	r.SuiteTook = time.Since(began)
+	if !o.chaos {
+		return r, nil
+	}
+	began = time.Now()
+	if err := o.chaotic(ctx, r); err != nil {
+		return nil, err
+	}
+	r.ChaosTook = time.Since(began)
+	return r, nil
+}
+
+// command is what does the same again.
+func (o *options) command() string {
+	parts := []string{"go run ./e2e/majors"}
+	add := func(yes bool, format string, args ...any) {
+		if yes {
+			parts = append(parts, fmt.Sprintf(format, args...))
+		}
+	}
+	add(o.run != "", "-run '%s'", o.run)
+	add(o.packages != "./e2e/...", "-packages %s", o.packages)
+	add(!o.chaos, "-chaos=false")
+	add(o.only != "", "-only '%s'", o.only)
+	add(o.seed != 4, "-seed %d", o.seed)
+	if len(parts) == 1 {
+		return "make matrix"
+	}
+	return strings.Join(parts, " ")
+}
+
+// environ asks everything below us for a server of that major.
+func environ(major string) []string {
+	return append(os.Environ(), cluster.MajorVariable+"="+major)
+}
+
+func (o *options) file(major, kind string) string {
+	return filepath.Join(o.results, major+kind)
+}
