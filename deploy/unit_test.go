@@ -23,7 +23,7 @@ func installed(t *testing.T, change func(string) string) (root string) {
 		require.NoError(t, os.MkdirAll(dir, 0o755))
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(units, unitFile), []byte(change(string(text))), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(programs, "awa-counterd"), []byte("#!/bin/sh\n"), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(filepath.Join(programs, "awa-counterd"), []byte("#!/bin/sh\n"), 0o700))
 	return root
 }
 

@@ -364,7 +364,7 @@ func commit(end pglogrepl.LSN) *pgproto3.CopyData {
 func transactions(from pglogrepl.LSN, n int) []pgproto3.BackendMessage {
 	var out []pgproto3.BackendMessage
 	for i := range n {
-		out = append(out, begin(uint32(700+i)), commit(from+0x10*pglogrepl.LSN(i+1))) //nolint:gosec // few
+		out = append(out, begin(uint32(700+i)), commit(from+0x10*pglogrepl.LSN(i+1)))
 	}
 	return out
 }

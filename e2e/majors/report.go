@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
-	"github.com/awa-counterd/awa-counterd/e2e/report"
 )
 
 // result is what came of one major.

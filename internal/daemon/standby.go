@@ -29,7 +29,7 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		if err != nil {
 			return err
 		}
-		if d.opts.DryRun && !leader.Leaving && !(leader.DryRun && leader.Instance == d.last) {
+		if d.outdone(leader) {
 			return errOutdone
 		}
 		d.started = true
@@ -54,17 +54,26 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		if !silent {
 			cleared = false
 		}
-		// Jitter keeps several standbys from asking in step.
-		wait := 300*time.Millisecond + rand.N(200*time.Millisecond) //nolint:gosec // no secret
-		if deposed {                                                // who was may come back at once
-			wait = 20 * time.Millisecond
-		}
 		select {
 		case <-ctx.Done():
 			return errStopped
-		case <-time.After(wait):
+		case <-time.After(untilNextTry(deposed)):
 		}
 	}
+}
+
+// outdone tells a dry run that somebody else leads, who does more.
+func (d *Daemon) outdone(leader checkpoint.Leader) bool {
+	own := leader.DryRun && leader.Instance == d.last
+	return d.opts.DryRun && !leader.Leaving && !own
+}
+
+// untilNextTry has jitter, so that several standbys do not ask in step. Who was deposed may come back at once.
+func untilNextTry(deposed bool) time.Duration {
+	if deposed {
+		return 20 * time.Millisecond
+	}
+	return 300*time.Millisecond + rand.N(200*time.Millisecond) //nolint:gosec // no secret
 }
 
 // depose ends the session of a leader that hangs, or of our own last session, whose connection the

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
@@ -159,14 +158,14 @@ func (r *reading) page(st *survey.Status, unread error, samples []sample) *page 
 	p.Facts = r.facts(st)
 	p.Past = "not known yet"
 	if st != nil {
-		p.Past, p.Before = survey.Cleared(st.Changes), changed(st.Changes)
+		p.Past, p.Before = survey.Cleared(st.Changes), changed(st)
 	}
 	return p
 }
 
 // changed lists the last changes of the marker.
-func changed(changes []checkpoint.MarkerChange) (out []change) {
-	for _, m := range changes[:min(len(changes), mostChanges)] {
+func changed(st *survey.Status) (out []change) {
+	for _, m := range st.Changes[:min(len(st.Changes), mostChanges)] {
 		what := "cleared"
 		if m.Set {
 			what = "set"
