@@ -100,7 +100,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return pg.Refuse("run this without --dry-run to have a second one stand by; awa-counterd status and the leader's page tell what a dry run would", "%s", err)
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
 			d.log.Info("stopped")
-			return nil //nolint:nilerr // asked to stop, and did
+			return nil
 		case d.refused(err):
 			return err
 		}

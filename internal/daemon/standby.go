@@ -29,7 +29,7 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		if err != nil {
 			return err
 		}
-		if d.opts.DryRun && !leader.Leaving && !(leader.DryRun && leader.Instance == d.last) {
+		if d.outdone(leader) {
 			return errOutdone
 		}
 		d.started = true
@@ -65,6 +65,12 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// outdone reports that this is a dry run, and somebody else leads.
+func (d *Daemon) outdone(leader checkpoint.Leader) bool {
+	own := leader.DryRun && leader.Instance == d.last // our last session, in which the server still believes
+	return d.opts.DryRun && !leader.Leaving && !own
 }
 
 // depose ends the session of a leader that hangs, or of our own last session, whose connection the

@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
@@ -165,7 +164,7 @@ func (r *reading) page(st *survey.Status, unread error, samples []sample) *page 
 }
 
 // changed lists the last changes of the marker.
-func changed(changes []checkpoint.MarkerChange) (out []change) {
+func changed(changes []survey.MarkerChange) (out []change) {
 	for _, m := range changes[:min(len(changes), mostChanges)] {
 		what := "cleared"
 		if m.Set {
