@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
@@ -173,9 +172,9 @@ func BenchmarkPage(b *testing.B) {
 func TestPageLooksBack(t *testing.T) {
 	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The trust marker: not cleared in the last 7 days when what for why no change is known")
 	st := someSurvey()
-	st.Changes = []checkpoint.MarkerChange{{Set: true, Ago: 600, Lasted: 600}, {Ago: 720, Lasted: 120, Reason: "the stream is <b>1.2s</b> behind"}}
+	st.Changes = []survey.MarkerChange{{Set: true, Ago: 600, Lasted: 600}, {Ago: 720, Lasted: 120, Reason: "the stream is <b>1.2s</b> behind"}}
 	for range 20 {
-		st.Changes = append(st.Changes, checkpoint.MarkerChange{Set: true, Ago: 9000, Lasted: 10})
+		st.Changes = append(st.Changes, survey.MarkerChange{Set: true, Ago: 9000, Lasted: 10})
 	}
 	r := newRig(t, leads(time.Now()), func(c *Config) {
 		c.Survey = func(context.Context) (*survey.Status, error) { return st, nil }

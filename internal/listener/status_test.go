@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/survey"
 )
 
@@ -90,9 +89,9 @@ func TestStandbyDoesNotDecide(t *testing.T) {
 // What was read stays as it is: each answer is a copy, some seconds older.
 func TestAged(t *testing.T) {
 	st := someSurvey()
-	st.Changes = []checkpoint.MarkerChange{{Set: true, Ago: 5, Lasted: 5}, {Ago: 8, Lasted: 3}}
+	st.Changes = []survey.MarkerChange{{Set: true, Ago: 5, Lasted: 5}, {Ago: 8, Lasted: 3}}
 	out := aged(st, time.Minute)
-	require.Equal(t, []checkpoint.MarkerChange{{Set: true, Ago: 65, Lasted: 65}, {Ago: 68, Lasted: 3}}, out.Changes)
+	require.Equal(t, []survey.MarkerChange{{Set: true, Ago: 65, Lasted: 65}, {Ago: 68, Lasted: 3}}, out.Changes)
 	st.Changes = nil
 	require.Equal(t, someSurvey(), st)
 	require.InDelta(t, 64, *out.Persisted, 0.01)

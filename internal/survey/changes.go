@@ -6,8 +6,11 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 )
 
+// MarkerChange is one time that the trust marker was set or cleared.
+type MarkerChange = checkpoint.MarkerChange
+
 // ChangeText says of a change of the marker when it was and for how long it lasted, and why.
-func ChangeText(m checkpoint.MarkerChange) string {
+func ChangeText(m MarkerChange) string {
 	text := fmt.Sprintf("cleared %s ago, for %s", Ago(m.Ago), Ago(m.Lasted))
 	if m.Set {
 		text = fmt.Sprintf("set %s ago, for %s", Ago(m.Ago), Ago(m.Lasted))
@@ -20,7 +23,7 @@ func ChangeText(m checkpoint.MarkerChange) string {
 
 // Cleared sums up how often the marker was cleared in the last checkpoint.ToldFor days, and for how long it was not set, as far as
 // that is told.
-func Cleared(changes []checkpoint.MarkerChange) string {
+func Cleared(changes []MarkerChange) string {
 	times, seconds := 0, 0.0
 	for _, m := range changes {
 		if !m.Set {

@@ -35,8 +35,8 @@ type Status struct {
 	Runtimes  []Runtime   `json:"runtimes"`
 	Known     bool        `json:"runtimes_known"`
 	// Changes of the marker in the last checkpoint.ToldFor days, newest first, at most checkpoint.MostTold.
-	Changes []checkpoint.MarkerChange `json:"marker_changes"`
-	Next    string                    `json:"next_step"`
+	Changes []MarkerChange `json:"marker_changes"`
+	Next    string         `json:"next_step"`
 }
 
 // Leader is the daemon that keeps the counters, or kept them last.
@@ -107,7 +107,7 @@ func Look(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 }
 
 func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration, ask bool) (*Status, error) {
-	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}, Changes: []checkpoint.MarkerChange{}}
+	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}, Changes: []MarkerChange{}}
 	there, err := checkpoint.Exists(ctx, c)
 	if err != nil {
 		return nil, err
