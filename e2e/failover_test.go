@@ -133,10 +133,9 @@ func TestStreamWaitsForAStandby(t *testing.T) {
 	e.failover()
 	e.exec(`select pg_create_physical_replication_slot('standby', true)`)
 	d = e.daemon("--checkpoint-interval", "200ms")
-	e.marker(true, 15*time.Second)
+	d.logged("marker set", 15*time.Second) // by this one: a stop can leave it set
 	e.exec(`alter system set synchronized_standby_slots = 'standby'`)
 	e.exec(`select pg_reload_conf()`)
-	e.wait(300 * time.Millisecond)
 	e.insert(7)
 	e.marker(false, 5*time.Second)
 	for line := range strings.Lines(d.text()) {

@@ -87,6 +87,7 @@ func TestSetupAndTeardown(t *testing.T) {
 	for _, what := range []string{"drop replication slot", "drop publication", "drop schema", "clear the trust marker", "revoke USAGE"} {
 		require.Contains(t, out, "removed: "+what)
 	}
+	e.disconnected() // the server notices a moment later that the command has gone, with its locks
 	require.Equal(t, before, e.catalogs(), "a trace is left")
 	code, out, _ = e.command("teardown", "--role", role)
 	require.Zero(t, code)
@@ -161,6 +162,7 @@ func TestTeardownRevokesWhatWasGranted(t *testing.T) {
 				named = []string{"--role", role}
 			}
 			e.says(append([]string{"teardown"}, named...)...)
+			e.disconnected()
 			require.Equal(t, before, e.catalogs(), "a trace is left, or something is missing")
 		})
 	}

@@ -96,12 +96,17 @@ func install(ctx context.Context, log io.Writer) error {
 	return cmd.Run()
 }
 
+// fetched is where Fetch keeps the binaries of a version: not below the home directory, for the server runs as another
+// user when we are root.
+func fetched(version string) string {
+	return filepath.Join(os.TempDir(), "awa-counterd-postgres", version, "bin")
+}
+
 // Fetch gets the binaries of one PostgreSQL version that fergusstrange/embedded-postgres brings, and
 // keeps them for the next time. They are the server only: no psql, no pg_recvlogical.
 func Fetch(version string) (string, error) {
-	// Not below the home directory: the server runs as another user when we are root.
-	dir := filepath.Join(os.TempDir(), "awa-counterd-postgres", version)
-	bin := filepath.Join(dir, "bin")
+	bin := fetched(version)
+	dir := filepath.Dir(bin)
 	if complete(bin) {
 		return bin, nil
 	}

@@ -49,7 +49,9 @@ func OfMajor(ctx context.Context, major string, log io.Writer) (string, error) {
 			return dir, nil
 		}
 	}
-	fmt.Fprintf(log, "getting the server binaries of PostgreSQL %s\n", build)
+	if !complete(fetched(build)) {
+		fmt.Fprintf(log, "getting the server binaries of PostgreSQL %s\n", build)
+	}
 	return Fetch(build)
 }
 

@@ -59,10 +59,21 @@ func TestReport(t *testing.T) {
 	require.True(t, good.green())
 	require.False(t, bad.green())
 	require.False(t, (&result{}).green(), "nothing ran")
+	all := &options{packages: "./e2e/...", chaos: true, seed: 4}
+	part := &options{packages: "./e2e/...", chaos: true, seed: 4, run: "A|B"}
+	require.True(t, all.keeps(good) && part.keeps(good))
+	good.Command = part.command()
+	require.False(t, all.keeps(good), "a part is not all")
+	require.True(t, part.keeps(good))
+	require.False(t, part.keeps(bad), "it failed")
+	part.again = true
+	require.False(t, part.keeps(good))
+	good.Command = whole
 	text := document([]*result{good, bad})
-	require.Contains(t, text, "| 14.18 | 8 | 7 | 1 | **0** | 1m0s | 3 faults, 5 kills, 9 trusted samples of which 0 lied, 0 groups wrong | 1s | 2026-11-26, abc, `make matrix` |")
-	require.Contains(t, text, "| 17.5 | 2 | 0 | 1 | **1** | 0s | not run |  | 2026-11-26, abc, `go run ./e2e/majors -run 'A\\|B'` |")
-	require.Contains(t, text, "Not played: 15, 16, 18.")
+	require.Contains(t, text, "| 14.18 | 8 | 7 | 1 | **0** | 1m0s | 3 faults, 5 kills, 9 trusted samples of which 0 lied, 0 groups wrong | 1s | 2026-11-26, abc |")
+	require.Contains(t, text, "| 17.5 | 2 | 0 | 1 | **1** | 0s | not run |  | 2026-11-26, abc |")
+	require.Contains(t, text, "**A part only**, on 17: `go run ./e2e/majors -run 'A|B'`.")
+	require.Contains(t, text, "**Not played**: 15, 16, 18.")
 	require.Contains(t, text, "- 17: `TestBad`")
 	require.Contains(t, text, "| `TestVersions` | 14, 17 | the suite runs on PostgreSQL … |")
 }

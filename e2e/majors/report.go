@@ -92,20 +92,26 @@ func document(all []*result) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("# On each PostgreSQL\n")
-	p("Made by `make matrix`, %d cores, %s: the whole e2e suite, which is all of `./e2e/...`, and the short chaos run with the", runtime.NumCPU(), runtime.Version())
-	p("same seed on each, on servers of that major version. What is skipped is named below, with the reason.\n")
+	p("Made by `make matrix`, %d cores, %s: the e2e suite (`./e2e/...`) and the short chaos run, with the same seed on each, on", runtime.NumCPU(), runtime.Version())
+	p("servers of that major version. What is skipped is named below, with the reason.\n")
 	p("| PostgreSQL | tests | passed | skipped | failed | took | chaos | took | made |\n|---|---|---|---|---|---|---|---|---|")
+	parts := make(map[string][]string) // majors of which a part was played, by the command
 	for _, r := range all {
 		chaos, took := "not run", ""
 		if r.Chaos != nil {
 			chaos, took = r.Chaos.String(), r.ChaosTook.Round(time.Second).String()
 		}
-		made := fmt.Sprintf("%s, %s, `%s`", r.At.Format(time.DateOnly), r.Commit, r.Command)
-		p("| %s | %d | %d | %d | **%d** | %s | %s | %s | %s |", r.Server, r.Tests.run(), r.Tests.Passed, r.Tests.skipped(), r.Tests.Failed,
-			r.SuiteTook.Round(time.Second), cell(chaos), took, cell(made))
+		p("| %s | %d | %d | %d | **%d** | %s | %s | %s | %s, %s |", r.Server, r.Tests.run(), r.Tests.Passed, r.Tests.skipped(), r.Tests.Failed,
+			r.SuiteTook.Round(time.Second), cell(chaos), took, r.At.Format(time.DateOnly), r.Commit)
+		if r.Command != whole {
+			parts[r.Command] = append(parts[r.Command], r.Major)
+		}
 	}
 	if absent := missing(all); len(absent) > 0 {
-		p("\nNot played: %s.", strings.Join(absent, ", "))
+		p("\n**Not played**: %s.", strings.Join(absent, ", "))
+	}
+	for _, command := range slices.Sorted(maps.Keys(parts)) {
+		p("\n**A part only**, on %s: `%s`.", strings.Join(parts[command], ", "), command)
 	}
 	failures(p, all)
 	skips(p, all)
