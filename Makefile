@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look image bench-all matrix clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look image deploy-check bench-all matrix clean
 
 all: build
 
@@ -21,7 +21,7 @@ demo: build
 	go run ./e2e/demo -daemon bin/awa-counterd -shape $(SHAPE) $(ARGS)
 
 # Everything that decides whether a change is right. PostgreSQL is installed when it is missing.
-test: unit mutants e2e
+test: unit deploy-check mutants e2e
 
 unit:
 	go test ./applier/... ./checkpoint/... ./cmd/... ./decoder/... ./internal/... ./reconcile/... ./replication/...
@@ -123,6 +123,11 @@ bench-start: build
 # The image of deploy/Dockerfile as an OCI archive, without a container engine. ARCH=arm64 for another processor.
 image:
 	go run ./deploy/image -release $(RELEASE) -commit '$(COMMIT)' $(if $(ARCH),-arch $(ARCH)) -o dist/awa-counterd.oci.tar
+
+# Each file of deploy/ by its own tool. The manifests' types are in a module of their own.
+deploy-check:
+	go test ./deploy/...
+	cd deploy/check && go test ./...
 
 # Pictures of the daemon's page in each state, into tmp/look: two minutes, and Chromium.
 look: build

@@ -97,7 +97,7 @@ func commands(p *handbook.Page) []string {
 
 // notOurs are long flags of other programs that the pages name.
 func notOurs() map[string]bool {
-	return map[string]bool{"pre": true}
+	return map[string]bool{"pre": true, "build": true, "build-arg": true, "for": true, "from-literal": true, "now": true}
 }
 
 // Every command, flag, variable and make target that the pages name is there.
@@ -134,7 +134,7 @@ func TestHandbookCommands(t *testing.T) {
 }
 
 var (
-	sourceFile = regexp.MustCompile(`^[\w./-]+\.(go|service|sh|yml)$`)
+	sourceFile = regexp.MustCompile(`^[\w./-]+\.(go|service|sh|ya?ml)$`)
 	folder     = regexp.MustCompile(`^(\.ci|\.github|applier|checkpoint|cmd|decoder|deploy|docs|e2e|internal|reconcile|replication)(/[\w.-]+)*/?$`)
 	testName   = regexp.MustCompile(`^(Test|Fuzz)[A-Z]\w+$`)
 	testFunc   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
