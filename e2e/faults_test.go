@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"syscall"
 	"testing"
@@ -83,6 +84,9 @@ func TestGroundChangesWhileRunning(t *testing.T) {
 			do $$ begin if to_regclass('awa.queue_terminal_count_deltas') is not null then
 				create table awa.queue_terminal_count_deltas_77 partition of awa.queue_terminal_count_deltas for values in (77);
 			end if; end $$`, "awa's tables", "",
+		},
+		"leaf without a replica identity": {
+			"alter table awa.done_entries_3 replica identity nothing", "has a replica identity of its own", "alter table awa.done_entries_3 replica identity default",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,6 +255,7 @@ func TestSlotCreationWaits(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	tx, err := e.pool.Begin(t.Context())
 	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }() // a test that fails first would wait for it for ever
 	_, err = tx.Exec(t.Context(), `create table held as select 'hunter2' as secret`)
 	require.NoError(t, err)
 	d := e.daemon()

@@ -199,6 +199,13 @@ func TestRefusesShapes(t *testing.T) {
 		"alpha without shard": {
 			`alter table awa.done_entries drop column enqueue_shard cascade`, []string{"has no column enqueue_shard"},
 		},
+		"a leaf of two slots": {
+			`create table awa.both partition of awa.done_entries for values in (8, 9)`, []string{"leaf both holds FOR VALUES IN (8, 9), not one slot"},
+		},
+		"a leaf of all other slots": {`create table awa.rest partition of awa.done_entries default`, []string{"leaf rest holds DEFAULT, not one slot"}},
+		"a leaf that is partitioned": {
+			`create table awa.parts partition of awa.done_entries for values in (8) partition by list (queue)`, []string{"awa.parts is no plain table (relkind p)"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})

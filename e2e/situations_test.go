@@ -26,6 +26,22 @@ var situations = []situation{
 		second.logged("standing by", 10*time.Second)
 		return []*daemon{first, second}, func() {}
 	}},
+	{name: "it makes its slot", prepare: func(e *env) ([]*daemon, func()) {
+		tx, err := e.pool.Begin(context.Background())
+		require.NoError(e.t, err)
+		e.t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+		_, err = tx.Exec(context.Background(), `select pg_current_xact_id()`) // the making waits for whoever writes
+		require.NoError(e.t, err)
+		d := e.daemon("--checkpoint-interval", "200ms")
+		d.logged("making the slot waits for a transaction to end", 20*time.Second)
+		return []*daemon{d}, func() { require.NoError(e.t, tx.Rollback(context.Background())) }
+	}},
+	{name: "it waits for awa's migration", prepare: func(e *env) ([]*daemon, func()) {
+		e.exec(`alter table awa.queue_terminal_live_counts rename to not_yet`)
+		d := e.daemon("--checkpoint-interval", "200ms")
+		d.logged("waiting for awa's migration", 20*time.Second)
+		return []*daemon{d}, func() { e.exec(`alter table awa.not_yet rename to queue_terminal_live_counts`) }
+	}},
 	{name: "it was stopped", prepare: func(e *env) ([]*daemon, func()) {
 		d := e.trusted()
 		require.Zero(e.t, d.stop())

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -92,6 +93,7 @@ func TestRetainedWALIsBounded(t *testing.T) {
 	e.marker(true, 10*time.Second)
 	holder, err := e.pool.Begin(t.Context())
 	require.NoError(t, err)
+	defer func() { _ = holder.Rollback(context.Background()) }()
 	_, err = holder.Exec(t.Context(), `create table held (i int)`)
 	require.NoError(t, err)
 	most := int64(0)
@@ -144,6 +146,7 @@ func TestFirstSlotInAStall(t *testing.T) {
 	begin := func(table string) pgx.Tx {
 		tx, err := e.pool.Begin(t.Context())
 		require.NoError(t, err)
+		t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 		_, err = tx.Exec(t.Context(), `create table `+table+` (i int)`)
 		require.NoError(t, err)
 		return tx

@@ -117,6 +117,7 @@ func TestLockedCorrectionsAreDeferred(t *testing.T) {
 	e.exec(`insert into awa.queue_terminal_live_counts values (0, 'q', 1, 0, 5), (1, 'q', 1, 0, 5)`)
 	tx, err := e.pool.Begin(t.Context())
 	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
 	_, err = tx.Exec(t.Context(), `select 1 from awa.queue_terminal_live_counts where ready_slot = 0 for update`)
 	require.NoError(t, err)
 	began := time.Now()

@@ -362,6 +362,22 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
+			"the term of a command to set the marker is not sent", "applier/writer.go", "append(args, orNull(cmd.Until))", "append(args, orNull(time.Time{}))",
+			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+		},
+		{
+			"a command to set the marker is good for the whole bound", "applier/trust.go", "c.serverNow(c.tokens.provenAt).Add(c.cfg.doubtAfter())", "c.serverNow(c.tokens.provenAt).Add(c.cfg.MaxStaleness)",
+			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+		},
+		{
+			"a deposed leader may set the marker", "internal/awa/sql.go", `l.SetMarker(true, guard+" and (`, `l.SetMarker(true, "true and (`,
+			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+		},
+		{
+			"a deposed leader may correct", "internal/awa/shape.go", "l.Shape.ownKey(), corrections, guard)", `l.Shape.ownKey(), corrections, "true")`,
+			"./internal/sim", "TestWorlds/a_flush_that_comes_late",
+		},
+		{
 			"a leader judged by the standby's own bound", "internal/daemon/standby.go", "leader.Heartbeat > leader.Silent() //", "leader.Heartbeat > 2*d.opts.MaxStaleness //",
 			"./e2e", "TestStandbyGoesByTheLeadersBound",
 		},
@@ -424,6 +440,34 @@ func ofProtocol() []Mutant {
 		{
 			"a checkpoint acknowledged that is not on disk", "checkpoint/store.go", "'synchronous_commit', 'local'", "'synchronous_commit', 'off'",
 			"./e2e", "TestCheckpointIsDurable",
+		},
+		{
+			"queues that came and went kept for ever", "applier/uncounted.go", "if len(u.sources) <= mostSources {", "if true {",
+			"./applier", "TestMapsShrink",
+		},
+		{
+			"what a savepoint took back is kept", "decoder/stream.go", "if s.gone > 64 && s.gone > len(s.parts)/4 {", "if s.gone < 0 {",
+			"./decoder", "TestManySavepoints",
+		},
+		{
+			"other users' SQL in the log", "replication/create.go", "coalesce(a.usename::text, '')", "left(a.query, 80)",
+			"./e2e", "TestSlotCreationWaits",
+		},
+		{
+			"a lowered wal_level overlooked", "internal/survey/reach.go", `*next != "logical"`, `*next == "nothing"`,
+			"./e2e", "TestLoweredLevelIsSaid",
+		},
+		{
+			"a publication that is too wide overlooked", "internal/survey/reach.go", `d.ask("other publications", err, len(found) == 0,`, `d.ask("other publications", err, true,`,
+			"./e2e", "TestWidePublicationsAreNamed",
+		},
+		{
+			"triggers overlooked by doctor", "internal/survey/hazards.go", `d.ask("triggers and rules", err, len(found) == 0,`, `d.ask("triggers and rules", err, true,`,
+			"./e2e", "TestCorrectionsWithoutEffect",
+		},
+		{
+			"row level security overlooked by doctor", "internal/survey/hazards.go", `d.ask("row level security", err, len(tables) == 0,`, `d.ask("row level security", err, true,`,
+			"./e2e", "TestRowLevelSecurity",
 		},
 		{
 			"the same thing said over and over", "internal/daemon/notices.go", "s.times++; s.times > sayMost", "s.times++; false",

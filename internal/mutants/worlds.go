@@ -43,6 +43,12 @@ func FoundByWorlds() map[string]string {
 		"carried rows ignored by the audit":                             "a leader that carries rows on",
 		"a correction settled because it was written":                   "a trigger",
 		"the marker is set without a term":                              "start",
+		"a command to set the marker never comes too late":              "a marker that comes late",
+		"the term of a command to set the marker is not sent":           "a marker that comes late",
+		"a command to set the marker is good for the whole bound":       "a marker that comes late",
+		"a deposed leader may set the marker":                           "a marker that comes late",
+		"a deposed leader may correct":                                  "a flush that comes late",
+		"deposed leader writes on":                                      "a flush that comes late",
 		"a scan's journal cut to what the newest snapshot does not see": "start",
 	}
 }

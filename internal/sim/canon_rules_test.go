@@ -56,7 +56,6 @@ func rules() map[string]rule {
 		"applier.persists.groups":  {while: "busy"},
 		"applier.persists.sources": skip, // given back to what operators read
 
-		"applier.scans.failed":    skip, // when to say a word
 		"applier.scans.lastAudit": past, // was there one; the next is an hour off
 		"applier.scans.retryAt":   past,
 
@@ -107,6 +106,7 @@ func rules() map[string]rule {
 		"applier.Checkpoint.LastAudit": skip,
 
 		"sim.markerFlight.err": {as: late},
+		"sim.ghost.instance":   skip, // not the one that leads
 
 		"sim.tables.pending": skip, // follow from the rest
 		"sim.tables.drifts":  skip,

@@ -31,6 +31,8 @@ const (
 	hearsScan    = 'S'
 	timePasses   = 't'
 	timeLeaps    = 'T' // past where trust ends
+	byGhost      = 'g' // the next statement of what a dead session had sent for the counters
+	marksByGhost = 'h' // and for the marker
 	crashes      = 'c'
 	rises        = 'r'
 )
@@ -93,6 +95,8 @@ func (s *small) choices() []choice {
 		}
 		out = append(out, choice{what, int8(i)})
 	}
+	may(byGhost, s.ghost.write != nil)
+	may(marksByGhost, s.ghost.marker != nil)
 	may(rises, !alive && s.mayRise())
 	for i := range s.plan.actors {
 		steps := s.plan.actors[i].steps
@@ -102,8 +106,13 @@ func (s *small) choices() []choice {
 	}
 	may(crashes, alive && s.left.crashes > 0)
 	may(timePasses, s.left.ticks > 0)
-	may(timeLeaps, s.left.leaps > 0)
+	may(timeLeaps, s.left.leaps > 0 && !s.unheard())
 	return out
+}
+
+// unheard says that the Core is about to hear of the marker: the server has half of the bound for the statement, and a leap is more.
+func (s *small) unheard() bool {
+	return s.core != nil && s.flight.marker != nil && s.flight.marker.done
 }
 
 // step lets one thing happen, and the Core do what follows from it.
@@ -146,6 +155,10 @@ func (s *small) perform(c choice) {
 		s.advanceScan(int(c.arg))
 	case hearsScan:
 		s.hearScan(int(c.arg))
+	case byGhost:
+		s.haunt()
+	case marksByGhost:
+		s.hauntMarker()
 	case rises:
 		s.rise()
 	case crashes:
@@ -203,6 +216,10 @@ func (s *small) tell(c choice) string {
 		return "time passes"
 	case timeLeaps:
 		return "so much time passes that trust ends"
+	case byGhost:
+		return "what the dead daemon had sent for the counters comes to the server"
+	case marksByGhost:
+		return "what the dead daemon had sent for the marker comes to the server"
 	case crashes:
 		return "the daemon dies"
 	case rises:

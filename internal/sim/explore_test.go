@@ -16,6 +16,7 @@ type explorer struct {
 	visited map[[16]byte]struct{}
 	rested  map[[16]byte]struct{}
 	path    []choice
+	began   time.Time
 	figures
 }
 
@@ -50,9 +51,9 @@ type finding struct {
 // explore visits the whole world, or stops at the first violation.
 func explore(p *plan) (f figures, found *finding) {
 	x := &explorer{plan: p, visited: make(map[[16]byte]struct{}), rested: make(map[[16]byte]struct{})}
-	began := time.Now()
+	x.began = time.Now()
 	found = x.attempt()
-	x.took = time.Since(began)
+	x.took = time.Since(x.began)
 	return x.figures, found
 }
 
@@ -83,8 +84,7 @@ func (x *explorer) visit(s *small) {
 		x.rest(s)
 	}
 	for _, c := range all {
-		if *simMost > 0 && x.transitions >= *simMost {
-			x.cut = true
+		if x.cut = x.cut || x.enough(); x.cut {
 			return
 		}
 		next := s.clone()
@@ -100,6 +100,11 @@ func (x *explorer) visit(s *small) {
 		}
 		x.path = x.path[:len(x.path)-1]
 	}
+}
+
+// enough reports that as much was visited as was asked for.
+func (x *explorer) enough() bool {
+	return (*simMost > 0 && x.transitions >= *simMost) || (*simFor > 0 && x.transitions%1000 == 0 && time.Since(x.began) > *simFor)
 }
 
 // rest: where nothing is left to happen but that time passes, the daemon comes to rest, and everything is right then. What the

@@ -50,18 +50,20 @@ func (f flight) empty() bool {
 	return f.write == nil && f.marker == nil && f.persist == nil && len(f.scans) == 0
 }
 
-func (s *small) statements() *applier.Writer {
-	return applier.NewWriter(server{s.sim}, s.shape.statements(), "awa", s.cfg.Instance)
+func (s *small) writerOf(instance string) *applier.Writer {
+	return applier.NewWriter(server{s.sim}, s.sql.Statements, "awa", instance)
 }
 
 // advanceWrite has the server carry out the next statement of a write. What is under way is never changed but replaced: other
 // states have it, too.
-func (s *small) advanceWrite() {
-	f := *s.flight.write
-	s.flight.write = &f
+func (s *small) advanceWrite() { s.flight.write = s.written(s.flight.write, s.cfg.Instance) }
+
+// written is what becomes of a write; nil for one that nobody will hear of.
+func (s *small) written(old *writeFlight, instance string) *writeFlight {
+	f := *old
 	if f.at < len(f.cmd.Chunks) {
 		chunk := f.cmd.Chunks[f.at]
-		switch err := s.statements().Correct(context.Background(), chunk); {
+		switch err := s.writerOf(instance).Correct(context.Background(), chunk); {
 		case pg.IsBusy(err):
 			f.result.Deferred = slices.Clone(f.result.Deferred)
 			for _, c := range chunk.Corrections {
@@ -69,8 +71,7 @@ func (s *small) advanceWrite() {
 			}
 		case err != nil:
 			require.ErrorIs(s.t, err, applier.ErrNotLeading)
-			s.flight.write = nil
-			return
+			return nil
 		default:
 			f.result.Written += len(chunk.Corrections)
 		}
@@ -78,16 +79,16 @@ func (s *small) advanceWrite() {
 			s.now = s.now.Add(1)
 		}
 		f.sent = s.now
-		return
+		return &f
 	}
-	r, err := s.statements().Write(context.Background(), applier.Write{Seq: f.cmd.Seq, Holds: f.cmd.Holds}, "")
+	r, err := s.writerOf(instance).Write(context.Background(), applier.Write{Seq: f.cmd.Seq, Holds: f.cmd.Holds}, "")
 	if err != nil {
 		require.ErrorIs(s.t, err, applier.ErrNotLeading)
-		s.flight.write = nil
-		return
+		return nil
 	}
 	r.Sent, r.Deferred, r.Written = f.sent, f.result.Deferred, f.result.Written
 	f.done, f.result = true, r
+	return &f
 }
 
 // hearWrite hands the Core the answer, or that there is none.
@@ -104,8 +105,7 @@ func (s *small) hearWrite(lost bool) {
 
 func (s *small) advanceMarker() {
 	f := *s.flight.marker
-	err := s.statements().SetMarker(context.Background(), f.cmd)
-	f.done, f.err = true, err
+	f.done, f.err = true, s.marked(f.cmd, s.cfg.Instance)
 	s.flight.marker = &f
 }
 

@@ -15,55 +15,49 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
-// statements are those that the server below knows. As in awa.Layout, there is nothing to sweep where no
-// counter rows are ours.
-func (s shape) statements() applier.Statements {
-	out := applier.Statements{
-		Raise: "raise", Lower: "lower", Guard: "guard", Beat: "beat", SetMarker: "set marker", ClearMarker: "clear marker",
-	}
-	if s.HasBuckets() {
-		out.Lower, out.Sweep = out.Raise, "sweep"
-	}
-	return out
-}
-
 // server carries out what applier.Writer sends, each batch as one transaction of the world. It is one
-// of the two that understand upsert and update; the other is PostgreSQL, in e2e.
+// of the two that understand upsert and update; the other is PostgreSQL, in e2e. Each statement is judged by the conditions
+// in its own text (dialect_test.go).
 type server struct{ *sim }
 
 // SendBatch implements applier.Batcher.
 func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
-	first := b.QueuedQueries[0]
-	if first.Arguments[1].(string) != s.leader {
-		return &results{rows: [][]any{nil}}
-	}
 	t := s.begin()
-	t.tokens = []decoder.Token{{Content: first.Arguments[5].(string)}}
-	answer := [][]any{{true}}
+	var answer [][]any
 	holds := false
-	for _, q := range b.QueuedQueries[1:] {
-		switch q.SQL {
-		case "raise", "lower":
-			s.correct(t, q)
-		case "sweep":
-			s.sweep(t, q)
-		case "set marker":
-			until, _ := q.Arguments[2].(*time.Time)
-			inTime := until == nil || s.now.Add(s.skew).Before(*until)
-			if inTime && !s.mark {
+	for _, q := range b.QueuedQueries {
+		var row []any
+		k := s.sql.read(q)
+		leads := s.mayRun(k, q)
+		switch {
+		case k.kind == setsMarker:
+			set := leads && s.inTime(k, q) && !s.mark
+			if set {
 				t.mark = new(true)
 			}
-			answer = append(answer, []any{inTime || s.mark})
-		case "clear marker":
+			row = []any{set || s.mark}
+		case !leads:
+		case k.kind == announces:
+			require.Equal(s.t, applier.MessagePrefix, q.Arguments[4], s.at("no statement of ours: %q", q.SQL))
+			t.tokens = []decoder.Token{{Content: q.Arguments[5].(string)}}
+			row = []any{true}
+		case k.kind == raises, k.kind == lowers:
+			s.correct(t, q, k.kind)
+		case k.kind == sweeps:
+			s.sweep(t, q)
+		case k.kind == clearsMarker:
 			if s.mark {
 				t.mark = new(false)
 			}
-		case "beat":
+		case k.kind == beats:
 			holds = q.Arguments[3].(bool)
-			answer = append(answer, []any{s.now.Add(s.skew), s.snapshot().String(), s.mark, s.lsn.String()})
-		default:
-			s.t.Fatalf("%s", s.at("no statement of ours: %q", q.SQL))
+			row = []any{s.now.Add(s.skew), s.snapshot().String(), s.mark, s.lsn.String()}
 		}
+		answer = append(answer, row)
+	}
+	if len(t.tokens)+len(t.counters) == 0 && t.mark == nil { // who writes nothing has no id
+		s.xid--
+		return &results{rows: answer}
 	}
 	busy := len(t.counters) > 0 && s.rng.IntN(10) == 0
 	if busy || !s.admit(t) {
@@ -92,21 +86,21 @@ func (s server) groups(q *pgx.QueuedQuery, each func(k key, delta int64)) {
 }
 
 // correct raises and lowers. Rows of ours may be below 0; awa's may not, and are made by raising only.
-func (s server) correct(t *worldTx, q *pgx.QueuedQuery) {
+func (s server) correct(t *worldTx, q *pgx.QueuedQuery, k kind) {
 	require.False(s.t, s.held, s.at("a correction while they are held back"))
 	if s.eaten {
 		return
 	}
-	s.groups(q, func(k key, delta int64) {
-		v, ok := s.counters[k]
+	s.groups(q, func(row key, delta int64) {
+		v, ok := s.counters[row]
 		switch {
 		case s.shape.HasBuckets():
-			t.counters[k] = new(v + delta)
-		case q.SQL == "raise":
-			require.True(s.t, ok || delta > 0, s.at("a negative correction made a row of %s", k))
-			t.counters[k] = new(v + delta)
+			t.counters[row] = new(v + delta)
+		case k == raises:
+			require.True(s.t, ok || delta > 0, s.at("a negative correction made a row of %s", row))
+			t.counters[row] = new(v + delta)
 		case ok:
-			t.counters[k] = new(max(0, v+delta))
+			t.counters[row] = new(max(0, v+delta))
 		}
 	})
 }
@@ -159,6 +153,9 @@ func (r *results) Tx() pgx.Tx               { return nil }
 
 func (r *results) QueryRow() pgx.Row {
 	row, err := r.next()
+	if err == nil && row == nil {
+		err = pgx.ErrNoRows
+	}
 	return answerRow{row, err}
 }
 

@@ -35,7 +35,10 @@ func (s *sim) claim() bool {
 	s.leader = fmt.Sprint("i", s.session)
 	s.core, s.pending, s.writes, s.scans = nil, nil, nil, 0
 	s.looked = s.now
-	s.writer = applier.NewWriter(server{s}, s.shape.statements(), "awa", s.leader)
+	if s.sql.of != s.shape { // awa has migrated
+		s.sql = newDialect(s.shape)
+	}
+	s.writer = applier.NewWriter(server{s}, s.sql.Statements, "awa", s.leader)
 	if s.mark { // the first statement of a session
 		_ = s.writer.SetMarker(context.Background(), applier.SetMarker{})
 	}

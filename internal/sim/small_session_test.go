@@ -37,7 +37,7 @@ func (s *small) mayStop() bool {
 
 // die ends the session. What it has asked for may be carried out until the next one takes the lead.
 func (s *small) die() {
-	s.core, s.phase = nil, down
+	s.core, s.phase, s.died = nil, down, s.now
 	s.flight.scans, s.scans = nil, 0
 	if f := s.flight.write; f != nil && f.done {
 		s.flight.write = nil
@@ -66,6 +66,9 @@ func (s *small) mayRise() bool {
 func (s *small) rise() {
 	switch s.phase {
 	case down:
+		if s.plan.late {
+			s.ghost = ghost{s.leader, s.flight.write, s.flight.marker}
+		}
 		s.flight = flight{} // fenced from here on
 		require.True(s.t, s.claim(), s.at("refused"))
 		if s.resumed {

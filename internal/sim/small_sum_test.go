@@ -41,6 +41,10 @@ func (s *small) sum() [16]byte {
 		c.time(latest(s.markerAt, s.now.Add(-2*quantum)))
 	}
 	write(c, &s.flight)
+	if s.plan.late {
+		write(c, &s.ghost)
+		c.time(latest(s.died, s.now.Add(-bound)))
+	}
 	return c.sum()
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -40,8 +41,10 @@ type plan struct {
 	// ticking: the clock moves on, by a nanosecond, while corrections are written. Elsewhere all that happens between two steps
 	// of time happens at one instant, and where that leaves a doubt the Core waits for the next one.
 	ticking bool
-	always  func(s *small) // holds in every state
-	rest    func(s *small) // and this at rest
+	// late: what a session had sent when it died may arrive when another one leads.
+	late   bool
+	always func(s *small) // holds in every state
+	rest   func(s *small) // and this at rest
 }
 
 // budget bounds a world. Time ends, so the space does.
@@ -65,6 +68,8 @@ type small struct {
 	stop   stop
 	waits  []uint64 // transactions that the making of a replication slot waits for
 	flight flight
+	ghost  ghost
+	died   time.Time    // the last session that did
 	sent   []decoder.Tx // the WAL as the decoder reads it
 
 	told func(string) // nil: nobody wants to know

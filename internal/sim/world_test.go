@@ -23,6 +23,7 @@ type world struct {
 	tables // as readers see them
 
 	shape      shape
+	sql        *dialect
 	rng        *rand.Rand
 	now        time.Time
 	xid        uint64
@@ -99,7 +100,7 @@ const orphanSlot = 9
 
 func newWorld(seed uint64, s shape) *world {
 	w := &world{
-		tables: newTables(), shape: s,
+		tables: newTables(), shape: s, sql: newDialect(s),
 		rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_000_000, 0), xid: 100, ended: 100, lsn: 1000,
 		generation: make(map[int32]int64), driftAt: make(map[terminal.Group]time.Time),
 		done: tally{bare: make(map[string]int64)},

@@ -15,6 +15,7 @@ import (
 var (
 	simWorlds = flag.String("sim.worlds", "small", "which worlds are explored as a whole: small, large (these take long), none")
 	simMost   = flag.Int("sim.most", 0, "stop after so many transitions, and fail; 0 for no bound")
+	simFor    = flag.Duration("sim.for", 0, "stop a world after so long, and fail; 0 for no bound")
 	simPath   = flag.String("sim.path", "", "with -run TestWorlds/…: make these choices instead of all")
 )
 
@@ -56,7 +57,7 @@ func trusted(s *small) {
 	s.checkRest()
 }
 
-func worlds() []*plan { return append(smallWorlds(), largeWorlds()...) }
+func worlds() []*plan { return slices.Concat(smallWorlds(), lateWorlds(), largeWorlds()) }
 
 // largeWorlds leave nothing to be heard at once, and go on for longer.
 func largeWorlds() []*plan {
