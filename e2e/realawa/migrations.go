@@ -86,7 +86,7 @@ func (a *attempts) lines() []string {
 	for _, h := range []struct {
 		name string
 		all  []migration
-	}{{"without us", a.Control}, {"with us", a.With}} {
+	}{{"without awa-counterd", a.Control}, {"with awa-counterd", a.With}} {
 		var dead, some, alive int
 		var took []float64
 		for _, m := range h.all {
