@@ -14,7 +14,7 @@ all: build
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/awa-counterd ./cmd/awa-counterd
 
-# A throwaway PostgreSQL, a mixed fleet, the daemon, its death and return, a verdict. About a minute.
+# A throwaway PostgreSQL, old and new workers, the daemon, its death and return, a picture and a verdict. About a minute.
 # SHAPE=306, striped or ledger is the shape of awa's counter, here and below; ARGS="-length 5s" is a short one.
 SHAPE ?= ledger
 demo: build
@@ -29,7 +29,7 @@ unit:
 e2e:
 	go test -count=1 -parallel 6 -timeout 25m ./e2e/...
 
-# Every command in every state, killed at every word that it says to the server: half an hour. make e2e kills each pair once.
+# Every command in every state, killed at every statement that it sends: half an hour. make e2e kills each pair once.
 e2e-matrix:
 	AWACD_MATRIX=all go test -v -count=1 -parallel 6 -timeout 90m -run TestCommandsInEveryState ./e2e
 
@@ -37,9 +37,9 @@ e2e-matrix:
 e2e-ledger:
 	AWACD_SHAPE=ledger go test -count=1 -timeout 20m ./e2e
 
-# With awa itself: published releases, old and new, in one database, each pair without us and with us. It goes
-# on where it was broken off (tmp/realawa), two minutes a cell; PART=short is one cell, PART=pairs,errors,migrate
-# and the like are others, ARGS="-old 0.6.0b1 -leads new" leaves some, ARGS=-again plays all anew.
+# With awa itself: published releases, old and new, in one database, each pair without awa-counterd and with it. It goes
+# on where it was interrupted (tmp/realawa), two minutes a cell; PART=short is one cell, PART=pairs,errors,migrate
+# and the like are others, ARGS="-old 0.6.0b1 -leads new" selects some, ARGS=-again runs all of them again.
 e2e-awa: REPORT ?= docs/reports/compatibility.md
 e2e-awa: PART ?= pairs
 e2e-awa: build
@@ -54,7 +54,7 @@ e2e-awa-catalogs:
 mutants:
 	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestEveryMutantIsKilled ./internal/mutants
 
-# Those that the small worlds find: each in the world that docs/testing.md names, without luck.
+# Those that the small worlds find: each in the world that docs/reports/mutants.md names, every time.
 mutants-worlds:
 	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestWorldsFindMutants ./internal/mutants
 

@@ -25,7 +25,7 @@ var (
 	quoted   = regexp.MustCompile("`(\\w+)`")
 )
 
-// Whatever our SQL reads of the server's catalogs has a line in docs/testing.md that says what happens when it changes, and no
+// Whatever our SQL reads of the server's catalogs has a line in docs/inputs.md that says what happens when it changes, and no
 // line is about what nobody reads.
 func TestEveryCatalogColumnIsListed(t *testing.T) {
 	known := catalogs(t)
@@ -38,7 +38,7 @@ func TestEveryCatalogColumnIsListed(t *testing.T) {
 			return err
 		}))
 	}
-	doc, err := os.ReadFile("../docs/testing.md")
+	doc, err := os.ReadFile("../docs/inputs.md")
 	require.NoError(t, err)
 	listed := make(map[string][]string)
 	for line := range strings.Lines(string(doc)) {
@@ -57,12 +57,12 @@ func TestEveryCatalogColumnIsListed(t *testing.T) {
 					is, used[r+"."+column] = true, true
 				}
 			}
-			require.True(t, is, "%s reads %s of %s, and docs/testing.md does not list it", path, column, relations)
+			require.True(t, is, "%s reads %s of %s, and docs/inputs.md does not list it", path, column, relations)
 		}
 	}
 	for r, columns := range listed {
 		for _, column := range columns {
-			require.True(t, used[r+"."+column], "docs/testing.md lists %s of %s, and nobody reads it", column, r)
+			require.True(t, used[r+"."+column], "docs/inputs.md lists %s of %s, and nobody reads it", column, r)
 		}
 	}
 }

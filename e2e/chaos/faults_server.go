@@ -15,7 +15,7 @@ func serverFaults() []fault {
 		{"server crashes and recovers", 1, true, func(ctx context.Context, a *arena) error { return restarted(ctx, a, "immediate") }},
 		{"server restarts", 1, true, func(ctx context.Context, a *arena) error { return restarted(ctx, a, "fast") }},
 		{"walsender terminated", 4, false, func(ctx context.Context, a *arena) error { return a.terminate(ctx, "stream") }},
-		{"every session of ours terminated", 3, false, func(ctx context.Context, a *arena) error {
+		{"every session of the daemon's terminated", 3, false, func(ctx context.Context, a *arena) error {
 			defer a.eye.silence("sessions terminated")()
 			return a.terminate(ctx, "%")
 		}},
@@ -23,7 +23,7 @@ func serverFaults() []fault {
 		{"counter rows held by somebody", 3, false, held},
 		{"role has hostile settings", 2, false, hostile},
 		{"connection limit reached", 1, false, crowded},
-		{"synchronous standby that nobody is", 2, true, unseen},
+		{"synchronous standby that does not exist", 2, true, unseen},
 		{"prepared transaction left open", 2, false, prepared},
 	}
 }

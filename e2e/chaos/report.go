@@ -114,29 +114,29 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 	p("`%s` on %s, commit %s, %s, %s.\n", command, time.Now().UTC().Format(time.DateOnly), commit, server, time.Since(t.began).Round(time.Second))
 	p("| measured | |\n|---|---|")
 	p("| daemons killed with SIGKILL | %d |", t.kills.Load())
-	p("| samples in one snapshot each; trusted | %s; %s |", humanize.Comma(int64(w.Samples)), humanize.Comma(int64(w.Trusted)))
-	p("| samples more than 250ms after the one before, the server's own outages among them | %s |", humanize.Comma(int64(w.Sparse)))
-	p("| trusted samples with a drift older than %s | **%d** |", maxStaleness, w.Dishonest)
-	p("| the same while nobody could clear the marker: crash windows, or its row locked by a stalled transaction of awa's own | %d |", w.Excused)
-	p("| longest that a drift can have stood in the other trusted samples | %s |", w.Oldest.Round(time.Millisecond))
-	p("| writers stopped and every counter compared with a scan | %d times, %s groups |", t.verdicts, humanize.Comma(int64(t.groups)))
-	p("| groups wrong then | **%d**; all right %s after the writers' end at the latest |", t.wrong, t.slowest.Round(10*time.Millisecond))
-	p("| writers' transactions; prunes; rows inserted in the last schema | %s; %s; %s |", humanize.Comma(t.operations), humanize.Comma(t.prunes), humanize.Comma(rows))
+	p("| samples, each of one snapshot; with the marker set | %s; %s |", humanize.Comma(int64(w.Samples)), humanize.Comma(int64(w.Trusted)))
+	p("| samples more than 250ms after the one before (outages of the server are among them) | %s |", humanize.Comma(int64(w.Sparse)))
+	p("| samples with the marker set and a drift older than %s | **%d** |", maxStaleness, w.Dishonest)
+	p("| the same while nobody could clear the marker: in a crash window, or while a stalled transaction of awa's locked its row | %d |", w.Excused)
+	p("| longest time that a drift can have lasted in the other samples with the marker set | %s |", w.Oldest.Round(time.Millisecond))
+	p("| the writers stopped, and every counter was compared with a scan | %d times, %s groups |", t.verdicts, humanize.Comma(int64(t.groups)))
+	p("| groups that were wrong then | **%d**; every counter was right %s after the last write at the latest |", t.wrong, t.slowest.Round(10*time.Millisecond))
+	p("| transactions of the writers; prunes; rows inserted since awa's schema was last created | %s; %s; %s |", humanize.Comma(t.operations), humanize.Comma(t.prunes), humanize.Comma(rows))
 	if a.o.shape == fleet.Ledger {
-		p("| slots folded; ticks at which folding stood down; prunes that failed on a locked counter row | %s; %s; %d |", humanize.Comma(t.folds), humanize.Comma(t.stoodDown), t.starved)
+		p("| ring slots folded; times that a fold gave way to a snapshot; prunes that failed on a locked counter row | %s; %s; %d |", humanize.Comma(t.folds), humanize.Comma(t.stoodDown), t.starved)
 	}
-	p("| errors of writers; those that a fault at the server explains | **0**; %s |", humanize.Comma(t.tolerated))
+	p("| errors of writers that no fault explains; errors that a fault at the server explains | **0**; %s |", humanize.Comma(t.tolerated))
 	if len(t.handovers) > 0 {
-		p("| leader killed to standby leading: median, worst of %d | %s, %s |", len(t.handovers), median(t.handovers), slices.Max(t.handovers).Round(10*time.Millisecond))
+		p("| from a leader's death until a standby leads: median, worst of %d | %s, %s |", len(t.handovers), median(t.handovers), slices.Max(t.handovers).Round(10*time.Millisecond))
 	}
-	p("| fault over to marker set again: median, worst of %d | %s, %s |", len(t.recovery), median(t.recovery), slices.Max(t.recovery).Round(10*time.Millisecond))
+	p("| from the end of a fault until the marker is set again: median, worst of %d | %s, %s |", len(t.recovery), median(t.recovery), slices.Max(t.recovery).Round(10*time.Millisecond))
 	p("| left behind after `teardown`: slots, connections, locks, temporary objects, schema | **0** |")
 	if n := len(t.calm); n >= 6 {
-		p("| memory of an undisturbed daemon: first and last third of %d s, median | %s, %s |", n,
+		p("| memory of a daemon left in peace, median in the first and in the last third of %d s | %s, %s |", n,
 			size(t.calm[:n/3]), size(t.calm[2*n/3:]))
 	}
-	p("| memory of any daemon at any time | %s at most |", humanize.IBytes(uint64(a.highest())))
-	p("\nHow long a marker stood that nobody could clear:\n\n| crash window | times | mean | worst |\n|---|---|---|---|")
+	p("| most memory of any daemon | %s |", humanize.IBytes(uint64(a.highest())))
+	p("\nHow long the marker stayed set while nobody could clear it:\n\n| crash window | times | mean | worst |\n|---|---|---|---|")
 	for _, kind := range sortedKeys(a.eye.closed) {
 		s := a.eye.closed[kind]
 		p("| %s | %d | %s | %s |", kind, s.n, (s.total / time.Duration(s.n)).Round(10*time.Millisecond), s.worst.Round(10*time.Millisecond))

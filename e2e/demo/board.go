@@ -1,236 +1,235 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
 
+// columns is what every line fits into.
+const columns = 80
+
 // board shows what happens: redrawn in place on a terminal, a line now and then elsewhere.
 type board struct {
 	out    io.Writer
 	live   bool
-	pool   *pgxpool.Pool
-	schema string
-	actor  *actor
-	fleet  *fleet.Fleet
-
-	began  time.Time
-	act    string // what the play is at
-	watch  fleet.Watch
-	last   map[string]int64
-	lastAt time.Time
-	rates  map[string]float64
+	period time.Duration
+	scene  string
+	headed bool // the header of the lines was written
 }
 
-func newBoard(out *os.File, pool *pgxpool.Pool, schema string, a *actor, f *fleet.Fleet) *board {
-	return &board{
-		out: out, live: term.IsTerminal(int(out.Fd())),
-		pool: pool, schema: schema, watch: fleet.Watch{Schema: schema, Bound: maxStaleness}, actor: a, fleet: f, began: time.Now(),
-		last: make(map[string]int64), rates: make(map[string]float64),
+func newBoard(out *os.File) *board {
+	b := &board{out: out, live: term.IsTerminal(int(out.Fd())), period: 2 * time.Second}
+	if b.live {
+		b.period = 500 * time.Millisecond
 	}
+	return b
 }
 
-// run plays for a while: SIGKILL at the half, a new start a second later.
-func (b *board) run(ctx context.Context, length time.Duration) error {
-	b.act = "pre-#290 and post-#290 writers at work"
-	half, again := time.After(length/2), (<-chan time.Time)(nil)
-	end := time.After(length)
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	period := 500 * time.Millisecond
+// view is what a board shows at one moment.
+type view struct {
+	at, of time.Duration
+	queues []fleet.Sum
+	set    bool // the trust marker
+	alive  bool // the daemon
+	status map[string]any
+	news   []string
+}
+
+// tell begins a scene.
+func (b *board) tell(at time.Duration, scene string) {
+	b.scene = scene
 	if !b.live {
-		period = 2 * time.Second
-	}
-	draw := time.NewTicker(period)
-	defer draw.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-look.C:
-			if err := b.sample(ctx); err != nil {
-				return err
-			}
-		case <-draw.C:
-			if err := b.draw(ctx); err != nil {
-				return err
-			}
-		case <-half:
-			b.act = "the daemon was killed with SIGKILL; the writers go on"
-			b.say(b.act)
-			b.actor.kill()
-			again = time.After(time.Second)
-		case <-again:
-			b.act = "the daemon was started again and resumes from its checkpoint"
-			b.say(b.act)
-			if err := b.actor.start(); err != nil {
-				return err
-			}
-		case <-end:
-			return nil
-		}
+		fmt.Fprintln(b.out, wrap(fmt.Sprintf("%6s  -- %s", seconds(at), scene), 12))
 	}
 }
 
-func (b *board) say(text string) {
-	if !b.live {
-		fmt.Fprintf(b.out, "%5.1fs  %s\n", time.Since(b.began).Seconds(), text)
+func (b *board) draw(v view) error {
+	out := ""
+	switch {
+	case b.live:
+		out = "\x1b[H\x1b[2J" + b.screen(v) // home, clear
+	case !b.headed:
+		b.headed = true
+		out = header(v.queues) + row(v)
+	default:
+		out = row(v)
 	}
-}
-
-func (b *board) sample(ctx context.Context) error {
-	return b.watch.Look(ctx, b.pool)
-}
-
-type line struct {
-	queue         string
-	rows, counter int64
-}
-
-// queues reads rows and counter of each queue in one snapshot, and the daemon's count of uncounted
-// writes from its checkpoint.
-func (b *board) queues(ctx context.Context) ([]line, bool, error) {
-	sums, err := fleet.CompareQueues(ctx, b.pool, b.schema)
-	if err != nil {
-		return nil, false, err
-	}
-	var out []line
-	for _, s := range sums {
-		out = append(out, line{s.Queue, s.Rows, s.Counter})
-	}
-	set, err := fleet.Trusted(ctx, b.pool, b.schema)
-	if err != nil {
-		return nil, false, err
-	}
-	return out, set, b.uncounted(ctx)
-}
-
-func (b *board) uncounted(ctx context.Context) error {
-	var there bool
-	if err := b.pool.QueryRow(ctx, `select to_regclass('awa_counterd.uncounted_writes') is not null`).Scan(&there); err != nil || !there {
-		return err
-	}
-	rows, err := b.pool.Query(ctx, `select queue, sum(rows_off)::int8 from awa_counterd.uncounted_writes where kind in ('rows', 'prune') group by 1`)
-	if err != nil {
-		return err
-	}
-	now := make(map[string]int64)
-	var queue string
-	var n int64
-	if _, err := pgx.ForEachRow(rows, []any{&queue, &n}, func() error { now[queue] = n; return nil }); err != nil {
-		return err
-	}
-	if since := time.Since(b.lastAt); since > 1900*time.Millisecond {
-		for q, n := range now {
-			if !b.lastAt.IsZero() {
-				b.rates[q] = float64(n-b.last[q]) / since.Seconds()
-			}
-		}
-		b.last, b.lastAt = now, time.Now()
-	}
-	return nil
-}
-
-func (b *board) draw(ctx context.Context) error {
-	lines, set, err := b.queues(ctx)
-	if err != nil {
-		return err
-	}
-	status, news, alive := b.actor.read()
-	if !b.live {
-		b.plain(lines, set, status, alive)
-		return nil
-	}
-	t := table.NewWriter()
-	t.SetStyle(table.StyleRounded)
-	t.AppendHeader(table.Row{"queue", "rows", "counter", "drift", "uncounted/s"})
-	for _, l := range lines {
-		t.AppendRow(table.Row{l.queue, l.rows, l.counter, l.rows - l.counter, fmt.Sprintf("%.0f", b.rates[l.queue])})
-	}
-	var s strings.Builder
-	s.WriteString("\x1b[H\x1b[2J") // home, clear
-	fmt.Fprintf(&s, "awa-counterd demo  %4.0fs  %s\n\n%s\n\n", time.Since(b.began).Seconds(), b.act, t.Render())
-	fmt.Fprintf(&s, "marker   %s\ntrust    %v\nlag      %v\nwritten  %v corrections; fleet: %d transactions, %d prunes, %d folds\nsamples  %d, %d of them trusted, oldest drift while trusted %s\n\n",
-		markerWord(set, alive), field(status, "trust"), field(status, "lag"), field(status, "corrections"), b.fleet.Ops.Load(), b.fleet.Prunes.Load(), b.fleet.Folds.Load(),
-		b.watch.Samples, b.watch.Trusted, b.watch.Oldest.Round(time.Millisecond))
-	for _, n := range news {
-		fmt.Fprintf(&s, "  %s\n", n)
-	}
-	_, err = io.WriteString(b.out, s.String())
+	_, err := io.WriteString(b.out, out)
 	return err
 }
 
-func markerWord(set, alive bool) string {
-	word := "not set: readers scan"
-	if set {
-		word = "set: readers use the counters"
+// screen is the whole board, for a terminal.
+func (b *board) screen(v view) string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleRounded)
+	t.AppendHeader(table.Row{"queue", "finished jobs", "counter says", "drift"})
+	for _, q := range v.queues {
+		t.AppendRow(table.Row{shorten(q.Queue, 24), humanize.Comma(q.Rows), humanize.Comma(q.Counter), signed(q.Rows - q.Counter)})
 	}
-	if !alive {
-		word += " (the daemon is dead)"
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}, {Number: 3, Align: text.AlignRight}, {Number: 4, Align: text.AlignRight}})
+	var s strings.Builder
+	p := func(indent int, format string, args ...any) {
+		s.WriteString(wrap(fmt.Sprintf(format, args...), indent) + "\n")
 	}
-	return word
+	p(0, "awa-counterd demo, %s of %s", seconds(v.at), seconds(v.of))
+	p(5, "Now: %s.\n", b.scene)
+	s.WriteString(t.Render() + "\n")
+	p(0, "drift = finished jobs - what the counter says\n")
+	p(20, "%-20s%s", "awa-counterd", running(v))
+	p(20, "%-20s%s", "readers are given", readers(v))
+	if on, ok := v.status["uncounted_on"]; ok {
+		p(20, "%-20s%v", "uncounted jobs", on)
+	}
+	if len(v.news) > 0 {
+		p(0, "\nThe last lines of its log:")
+	}
+	for _, n := range v.news {
+		p(4, "  %s", n)
+	}
+	return s.String()
 }
 
-func field(status map[string]any, name string) any {
-	if v, ok := status[name]; ok {
-		return v
+func running(v view) string {
+	switch {
+	case !v.alive:
+		return "not running"
+	case v.status == nil:
+		return "starting"
 	}
-	return "–"
+	return fmt.Sprintf("running; %s corrections written so far", corrections(v.status))
 }
 
-func (b *board) plain(lines []line, set bool, status map[string]any, alive bool) {
-	var parts []string
-	for _, l := range lines {
-		parts = append(parts, fmt.Sprintf("%s %d/%d drift %d uncounted %.0f/s", l.queue, l.rows, l.counter, l.rows-l.counter, b.rates[l.queue]))
-	}
-	fmt.Fprintf(b.out, "%5.1fs  %s | marker %s | trust %v | lag %v | corrections %v\n", time.Since(b.began).Seconds(),
-		strings.Join(parts, ", "), markerWord(set, alive), field(status, "trust"), field(status, "lag"), field(status, "corrections"))
+func corrections(status map[string]any) string {
+	n, _ := status["corrections"].(float64) // JSON has no integers
+	return humanize.Comma(int64(n))
 }
 
-// verdict waits as long as the product promises, and judges by one scan.
-func (b *board) verdict(ctx context.Context) (int, error) {
-	b.say("the writers have stopped")
-	late := time.After(maxStaleness)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	stopped := time.Now()
-	for {
-		groups, wrong, err := fleet.Compare(ctx, b.pool, b.schema)
-		if err != nil {
-			return 0, err
-		}
-		waited := time.Since(stopped)
-		timeUp := false
-		if len(wrong) > 0 {
-			select {
-			case <-late:
-				timeUp = true
-			case <-tick.C:
-				continue
+// readers says what programs that ask awa for a count are given.
+func readers(v view) string {
+	if v.set {
+		return "the counters, which is fast: the trust marker is set"
+	}
+	said := "a scan of all rows, slow and right: the trust marker is not set"
+	if why, ok := strings.CutPrefix(fmt.Sprint(v.status["trust"]), "no: "); ok && v.alive && why != "" {
+		said += ", since awa-counterd is not sure yet (" + why + ")"
+	}
+	return said
+}
+
+// header explains the lines of a board that is no terminal.
+func header(queues []fleet.Sum) string {
+	return "\n" + wrap("A line says how many finished jobs the counter of each queue lacks (with a minus: has too many), and what"+
+		" programs that ask awa for the count of a queue are given at that moment: the counter, if the trust marker is set; a scan of all rows, if not.", 0) +
+		"\n\n" + line("time", names(queues), "readers get", "awa-counterd")
+}
+
+func row(v view) string {
+	drifts := make([]string, len(v.queues))
+	for i, q := range v.queues {
+		drifts[i] = signed(q.Rows - q.Counter)
+	}
+	get, state := "a scan", "not running"
+	if v.set {
+		get = "the counter"
+	}
+	if v.alive {
+		state = "running"
+	}
+	return line(seconds(v.at), drifts, get, state)
+}
+
+func names(queues []fleet.Sum) []string {
+	all := make([]string, len(queues))
+	for i, q := range queues {
+		all[i] = shorten(q.Queue, 9)
+	}
+	return all
+}
+
+func line(at string, cells []string, get, state string) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%6s ", at)
+	for _, c := range cells {
+		fmt.Fprintf(&s, " %9s", c)
+	}
+	fmt.Fprintf(&s, "   %-11s  %s\n", get, state)
+	return s.String()
+}
+
+// outcome is what the scan at the end found.
+type outcome struct {
+	waited time.Duration // since the workers stopped
+	groups int
+	wrong  []fleet.Wrong
+	errors map[string]int // of workers
+}
+
+// end writes the picture, what it shows, and the verdict.
+func (b *board) end(s *series, w *fleet.Watch, o outcome) error {
+	var out strings.Builder
+	p := func(indent int, format string, args ...any) {
+		out.WriteString(wrap(fmt.Sprintf(format, args...), indent) + "\n")
+	}
+	p(0, "\nDrift over time: by how many jobs the counters of all queues were wrong, added up (a column is the mean of %s)", seconds(s.step()))
+	out.WriteString("\n" + s.picture() + "\n\n")
+	for _, l := range s.told() {
+		p(2, "- %s", l)
+	}
+	used := s.used()
+	mean, _ := wrong(used)
+	p(2, "- With awa-counterd, while readers used the counters: they were wrong by %s jobs on average, and none for longer than %s. It promises at most %s (--max-staleness); of %d samples, %d were over that.",
+		humanize.Comma(mean), rounded(w.Oldest), maxStaleness, len(used), w.Dishonest)
+	p(9, "\nVerdict: %s after the last job, a scan of all rows was compared with all %d counters: %d wrong", rounded(o.waited), o.groups, len(o.wrong))
+	for _, g := range o.wrong[:min(3, len(o.wrong))] {
+		p(2, "wrong: queue %s, ring slot %d, priority %d, shard %d: %d jobs, the counter says %d", g.Queue, g.Slot, g.Priority, g.Shard, g.Rows, g.Counter)
+	}
+	for message, n := range o.errors {
+		p(2, "a worker failed %d times: %s", n, message)
+	}
+	_, err := io.WriteString(b.out, out.String())
+	return err
+}
+
+// wrap breaks a text into lines that fit; all but the first of a paragraph are indented.
+func wrap(s string, indent int) string {
+	var lines []string
+	for paragraph := range strings.SplitSeq(s, "\n") {
+		limit, margin := columns, ""
+		for text.StringWidthWithoutEscSequences(paragraph) > limit {
+			cut := len(text.Trim(paragraph, limit+1))
+			if space := strings.LastIndexByte(paragraph[:cut], ' '); strings.TrimSpace(paragraph[:max(space, 0)]) != "" {
+				cut = space
+			} else {
+				cut = len(text.Trim(paragraph, limit))
 			}
+			lines = append(lines, margin+strings.TrimRight(paragraph[:cut], " "))
+			paragraph = strings.TrimLeft(paragraph[cut:], " ")
+			limit, margin = columns-indent, strings.Repeat(" ", indent)
 		}
-		fmt.Fprintf(b.out, "\nverdict, by one scan %s after the last write: %d groups compared, %d wrong\n", waited.Round(time.Millisecond), groups, len(wrong))
-		fmt.Fprintf(b.out, "%d samples, %d trusted, %d of those with a drift older than %s; oldest drift seen while trusted: %s\n",
-			b.watch.Samples, b.watch.Trusted, b.watch.Dishonest, maxStaleness, b.watch.Oldest.Round(time.Millisecond))
-		if timeUp {
-			for _, w := range wrong[:min(3, len(wrong))] {
-				fmt.Fprintf(b.out, "wrong: %+v\n", w)
-			}
-		}
-		for text, n := range b.fleet.Errors() {
-			fmt.Fprintf(b.out, "a writer failed %d times: %s\n", n, text)
-		}
-		return len(wrong), nil
+		lines = append(lines, margin+paragraph)
 	}
+	return strings.Join(lines, "\n")
 }
+
+func shorten(s string, most int) string { return text.Snip(s, most, "…") }
+
+func signed(n int64) string {
+	if n > 0 {
+		return "+" + humanize.Comma(n)
+	}
+	return humanize.Comma(n)
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
+
+func rounded(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }

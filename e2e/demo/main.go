@@ -1,9 +1,10 @@
-// Command demo shows awa-counterd at work: a throwaway PostgreSQL, a mixed fleet of pre-#290 and
-// post-#290 writers, the daemon beside them, killed and started again half-way, and a verdict from
-// one scan at the end. `make demo` runs it; it exits with 1 when one group is wrong.
+// Command demo shows awa-counterd at work: a throwaway PostgreSQL, workers of an old and a new release of awa, the daemon
+// started beside them, killed and started again, and at the end a picture of the drift and a verdict from one scan.
+// `make demo` runs it; it exits with 1 when one counter is wrong.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -14,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
@@ -43,14 +43,12 @@ func main() {
 	}
 }
 
-const maxStaleness = 2 * time.Second
-
 func show(ctx context.Context, layout fleet.Layout, binary string, length time.Duration) (wrong int, err error) {
 	bin, err := cluster.Obtain(ctx, os.Stderr)
 	if err != nil {
 		return 0, err
 	}
-	fmt.Printf("demo: starting a throwaway PostgreSQL from %s, with awa's tables of the shape %s\n", bin, layout.Shape)
+	fmt.Println(preface(newSchedule(length), layout, bin) + "\n")
 	c, err := cluster.Start(ctx, cluster.Options{Bin: bin, Settings: map[string]string{"track_commit_timestamp": "on"}})
 	if err != nil {
 		return 0, err
@@ -69,50 +67,50 @@ func show(ctx context.Context, layout fleet.Layout, binary string, length time.D
 		return 0, err
 	}
 	defer pool.Close()
-	if err := backlog(ctx, pool, layout); err != nil {
+	if err := trust(ctx, pool, layout.Schema); err != nil {
 		return 0, err
 	}
 	return play(ctx, c, pool, layout, binary, length)
 }
 
-var queues = []string{"billing", "email", "reports", "webhooks"}
-
-// backlog leaves rows that nobody counted, as a cluster has them before the upgrade.
-func backlog(ctx context.Context, pool *pgxpool.Pool, l fleet.Layout) error {
-	old := l.Writer(false)
-	old.Silent = true
-	for i, q := range queues {
-		err := fleet.Do(ctx, pool, func(tx pgx.Tx) error {
-			return old.Insert(ctx, tx, fleet.Key{Slot: int32(i), Queue: q, Priority: 1}, 5000, "failed", "")
-		})
-		if err != nil {
-			return err
-		}
+// preface says what is going to be seen, to somebody who never heard of awa.
+func preface(plan schedule, l fleet.Layout, bin string) string {
+	like := "awa " + cmp.Or(l.Release, fleet.Latest)
+	if l.Shape != fleet.Ledger {
+		like = "a development version of awa (counters of the form " + l.Shape + ")"
 	}
-	return nil
+	return wrap(fmt.Sprintf("awa is a job queue in PostgreSQL. It keeps a counter of the finished jobs of each queue. In this demo, six workers"+
+		" finish jobs in the queues %s and %s: three workers of an old release, which do not count them, and three of a new one, which do."+
+		" So the counters are wrong, and awa has already told its readers to use them. awa-counterd starts after %s and corrects them; after %s it is killed, and after %s started again.\n\n"+
+		"PostgreSQL: a temporary server, run from %s\nTables: as %s makes them; the workers are imitated",
+		strings.Join(queues()[:3], ", "), queues()[3], seconds(plan.start), seconds(plan.kill), seconds(plan.back), bin, like), 0)
 }
 
-// play is the show itself: writers, the daemon, its death and return, the verdict.
+func queues() []string { return []string{"billing", "email", "reports", "webhooks"} }
+
+// trust sets the marker, as awa's migration does when it has counted everything: from then on readers use the counters.
+func trust(ctx context.Context, pool *pgxpool.Pool, schema string) error {
+	_, err := pool.Exec(ctx, "update "+schema+".queue_ring_state set terminal_counter_trusted_at = now()")
+	return err
+}
+
+// play is the demo itself: workers, the daemon, its death and return, the verdict.
 func play(ctx context.Context, c *cluster.Cluster, pool *pgxpool.Pool, l fleet.Layout, binary string, length time.Duration) (int, error) {
 	f, err := fleet.Start(ctx, c.Socket("postgres"), fleet.Config{
-		Schema: l.Schema, Shape: l.Shape, Release: l.Release, Slots: l.Slots, Queues: queues, Seed: uint64(time.Now().UnixNano()),
+		Schema: l.Schema, Shape: l.Shape, Release: l.Release, Slots: l.Slots, Queues: queues(), Seed: uint64(time.Now().UnixNano()),
 		Pre: 3, Post: 3, Pause: 45 * time.Millisecond, Prune: time.Second,
 		Fold: 700 * time.Millisecond, Retain: 5 * time.Second,
 	})
 	if err != nil {
 		return 0, err
 	}
-	a := &actor{binary: binary, url: c.URL(cluster.Superuser, "", "postgres")}
-	defer a.kill()
-	if err := a.start(); err != nil {
-		f.Stop()
-		return 0, err
-	}
-	b := newBoard(os.Stdout, pool, l.Schema, a, f)
-	err = b.run(ctx, length)
+	d := &daemon{binary: binary, url: c.URL(cluster.Superuser, "", "postgres")}
+	defer d.kill()
+	r := newRun(pool, l.Schema, d, f, newBoard(os.Stdout), newSchedule(length))
+	err = r.play(ctx)
 	f.Stop()
 	if err != nil {
 		return 0, err
 	}
-	return b.verdict(ctx)
+	return r.verdict(ctx)
 }

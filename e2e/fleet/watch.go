@@ -35,6 +35,7 @@ type Watch struct {
 	Excused          int           // dishonest ones while nobody could have cleared the marker
 	First            *Wrong        // the first of the dishonest
 	Set              bool          // the marker, at the last look
+	Off              int64         // jobs by which the counters of all queues were wrong, added up, at the last look
 	Oldest           time.Duration // the longest that a drift can have stood while trusted
 
 	since map[Key]standing
@@ -136,7 +137,7 @@ func (w *Watch) judge(now time.Time, trusted bool, seen []drift) {
 		}
 	}
 	w.since, w.last = since, now
-	w.Set = trusted
+	w.Set, w.Off = trusted, off(seen)
 	if !trusted {
 		return
 	}
@@ -151,6 +152,18 @@ func (w *Watch) judge(now time.Time, trusted bool, seen []drift) {
 			w.First = late
 		}
 	}
+}
+
+// off is how wrong the counters of queues are, as their readers add groups up.
+func off(seen []drift) (total int64) {
+	queues := make(map[string]int64)
+	for _, d := range seen {
+		queues[d.Queue] += d.Rows - d.Counter
+	}
+	for _, n := range queues {
+		total += max(n, -n)
+	}
+	return total
 }
 
 // late: an old drift stands for longer than allowed, and was not right within the bound.

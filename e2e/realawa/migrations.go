@@ -120,7 +120,7 @@ func (a *attempts) lines() []string {
 	for _, h := range []struct {
 		name string
 		all  []migration
-	}{{"without us", a.Control}, {"with us", a.With}} {
+	}{{"without awa-counterd", a.Control}, {"with awa-counterd", a.With}} {
 		f := figuresOf(h.all)
 		if f.migrations == 0 {
 			continue

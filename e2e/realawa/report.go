@@ -139,18 +139,19 @@ func document(cells []cell, tries *attempts, before former) string {
 	if len(cells) > 0 {
 		server = cells[0].Control.Server
 	}
-	p("Made by `make e2e-awa`, %d cores, %s, %s. Each row was played twice with the same seed and schedule: without", runtime.NumCPU(), runtime.Version(), server)
-	p("us, and with us. An old fleet at work, `doctor`, `run`, the new release's `awa migrate`, new workers beside the old ones")
-	p("(one of each killed on the way), the daemon killed with SIGKILL again and again, the old ones gone, everybody quiet,")
-	p("`status`, `finish`, the new fleet alone for two laps of the ring or 15 s. *Wrong* is what a scan says: rows − counter − pending.\n")
+	p("Made by `make e2e-awa`, %d cores, %s, %s.", runtime.NumCPU(), runtime.Version(), server)
+	p("Each row is one upgrade, run twice with the same seed and schedule: without awa-counterd, and with it. An old fleet is at work;")
+	p("`doctor` and `run` are started; the new release's `awa migrate` runs; new workers join the old ones, and one of each is killed;")
+	p("the daemon is killed with SIGKILL again and again; the old workers leave, and all is quiet; `status`, then `finish`; the new fleet")
+	p("works alone for two turns of the ring or 15 s. *Wrong* is what a scan finds: rows − counter − pending.\n")
 	p("| column | meaning |\n|---|---|")
-	p("| awa itself | errors of awa's workers in the control per 1,000 jobs, failed prunes aside; `runs` below %d, else with the most frequent kind |", fewErrors)
-	p("| wrong | groups wrong of all, and the jobs they are wrong by, when the old ones had gone and everybody was quiet; `then` two laps later |")
-	p("| lying | seconds for which the marker was set and a group had been wrong for longer than %s, looked at five times a second |", bound+follow)
-	p("| dishonest | looks, outside of the times when the daemon was dead or not yet back, at which the marker was set and a drift was older than that |")
-	p("| errors | of awa's workers per 1,000 jobs: without, with us; failed prunes are in the second table |")
-	p("| uncounted | rows of `done_entries` written beside the new schema without a ledger row, as a logical slot of the test's own shows them |")
-	p("\n| old | new | leads | ring | awa itself | without us: wrong, then | lying | with us: wrong, then | lying | dishonest | errors | kills | uncounted | made |")
+	p("| awa itself | errors of awa's workers per 1,000 jobs without awa-counterd, failed prunes left out: `runs` below %d, otherwise the most frequent kind |", fewErrors)
+	p("| wrong | how many groups were wrong, of how many, and by how many jobs, when the old workers had left and all was quiet; `then`: two turns of the ring later |")
+	p("| lying | seconds for which the marker was set although a group had been wrong for longer than %s, sampled five times a second |", bound+follow)
+	p("| dishonest | samples, while the daemon was not dead or just coming back, in which the marker was set although a drift was older than that |")
+	p("| errors | of awa's workers per 1,000 jobs: without awa-counterd, with it; failed prunes are in the second table |")
+	p("| uncounted | rows of `done_entries` written beside the new schema without a ledger row, as a logical replication slot of the test shows them |")
+	p("\n| old | new | leads | ring | awa itself | without: wrong, then | lying | with: wrong, then | lying | dishonest | errors | kills | uncounted | made |")
 	p("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, c := range of("pairs") {
 		p("%s", c.row())
@@ -169,8 +170,8 @@ func document(cells []cell, tries *attempts, before former) string {
 			humanize.Comma(c.With.Stream.RowsUncounted), c.Control.wrong(), c.With.wrong(), c.With.Watch.Dishonest, c.With.Watch.Trusted, c.With.Took.Round(time.Second), c.made()))
 	}
 	if longer = among(before.rows("Longer"), longer); len(longer) > 0 {
-		p("\n## Longer\n\nThe lead is taken from whoever has it every few seconds.\n")
-		p("| old | new | jobs | kills | uncounted | without us: wrong, then | with us: wrong, then | dishonest looks | took | made |\n|---|---|---|---|---|---|---|---|---|---|")
+		p("\n## Longer\n\nEvery few seconds the test takes awa's lead away from the worker that has it.\n")
+		p("| old | new | jobs | kills | uncounted | without: wrong, then | with: wrong, then | dishonest samples | took | made |\n|---|---|---|---|---|---|---|---|---|---|")
 		p("%s", strings.Join(longer, "\n"))
 	}
 	if some := of("errors"); len(some) > 0 {

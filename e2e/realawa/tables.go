@@ -54,9 +54,9 @@ func openTable(p printer, cells []cell) {
 }
 
 func prunesTable(p printer, cells []cell) {
-	p("\n## Prunes, folds and the ledger, without and with us\n\nSums over the cells of a pair. *In the way*: failed prunes of a new leader during which a session of ours was seen to block it, and looks (one in %s)", waitsEvery)
-	p("at which anybody of awa's waited for us. *Snapshot*: looks at which a session of ours held one; a fold that finds one stands down, up to 0.6.9.\n")
-	p("| old | new | prunes that failed: old leaders | new leaders | prunes made | in the way | folds made | laps of the ring side by side | pending ledger rows (p95, worst cell) | snapshot |\n|---|---|---|---|---|---|---|---|---|---|")
+	p("\n## Prunes, folds and the ledger, without awa-counterd and with it\n\nSums over the rows of a pair above. *In the way*: failed prunes by a new leader while a session of the daemon's was seen to block it, and samples (one in %s)", waitsEvery)
+	p("in which any session of awa's waited for one of the daemon's. *Snapshot*: samples in which a session of the daemon's held one; up to 0.6.9, a fold that finds one gives way.\n")
+	p("| old | new | prunes that failed: old leaders | new leaders | prunes made | in the way | folds made | turns of the ring with old and new workers | pending ledger rows (p95, worst cell) | snapshot |\n|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range pairs(cells) {
 		fo, fow := r.add(func(x *result) int64 { return int64(x.Prunes.FailedOld) })
 		fn, fnw := r.add(func(x *result) int64 { return int64(x.Prunes.FailedNew) })
@@ -78,9 +78,9 @@ func prunesTable(p printer, cells []cell) {
 }
 
 func naiveTable(p printer, cells []cell) {
-	p("\n## What +1 and −1 would have come to\n\nA consumer of the same stream that adds 1 for a row inserted and takes 1 away for a row deleted, begun at a right count: the sum over")
-	p("queues of what it is wrong by when everybody is quiet, and of what awa's counters are wrong by when the same is put on top of them (without us).")
-	p("The worst cell of each pair.\n")
+	p("\n## What +1 and −1 would have come to\n\nA simpler consumer of the same stream begins with a right count, adds 1 for each row inserted, and takes 1 away for each row deleted. *Wrong by,")
+	p("alone*: the sum over all queues of its errors when all is quiet. *On top of awa's*: the same, if it added its counts to awa's counters.")
+	p("The worst row of each pair.\n")
 	p("| old | new | prunes that it cannot see | wrong by, alone | wrong by, on top of awa's |\n|---|---|---|---|---|")
 	for _, r := range pairs(cells) {
 		var made, alone, onTop int64
@@ -94,7 +94,7 @@ func naiveTable(p printer, cells []cell) {
 
 // kindsTable names awa's own troubles, so that nobody blames them on us.
 func kindsTable(p printer, cells []cell) {
-	p("\n## Errors of awa's workers by kind\n\nAs the server's log has them, failed prunes aside, over the cells of a pair: without us, with us. What differs from one to the next is N.\n")
+	p("\n## Errors of awa's workers by kind\n\nFrom the server's log, failed prunes left out, summed over the rows of a pair: without awa-counterd, with it. N stands for what differs from one message to the next.\n")
 	p("| old | new | jobs | kind | without | with |\n|---|---|---|---|---|---|")
 	for _, r := range pairs(cells) {
 		jobs, jobsW := r.add(func(x *result) int64 { return int64(x.jobs()) })
@@ -113,7 +113,7 @@ func kindsTable(p printer, cells []cell) {
 
 // errorsTable is -part errors: the medians of paired runs.
 func errorsTable(p printer, cells []cell) {
-	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs; and what the ledger and its folds come to.\n", len(cells))
+	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs, and figures of the ledger and its folds.\n", len(cells))
 	p("| kind | without | with | times, without | with |\n|---|---|---|---|---|")
 	all := make(map[string]int)
 	for _, c := range cells {
@@ -147,7 +147,7 @@ func errorsTable(p printer, cells []cell) {
 	}
 	figure("jobs handled", "%.0f", func(r *result) float64 { return float64(r.jobs()) })
 	line("folds made", func(r *result) int { return int(r.Stream.Folds) })
-	figure("looks at which a fold would be skipped because of somebody's snapshot", "%.1f %%", func(r *result) float64 {
+	figure("samples in which a fold would be skipped because of somebody's snapshot", "%.1f %%", func(r *result) float64 {
 		return 100 * float64(r.Prunes.Horizon) / float64(max(1, r.Prunes.Looks))
 	})
 	figure("ledger rows pending, p95", "%.0f", func(r *result) float64 { return float64(r.Watch.Pending) })
