@@ -17,9 +17,9 @@ func ran(plan schedule) (s series) {
 		x := sample{at: at, off: 3, set: true, alive: true}
 		switch {
 		case at < plan.start:
-			x = sample{at: at, off: int64(at.Seconds() * 100), set: true}
+			x = sample{at: at, off: at.Milliseconds() / 10, set: true}
 		case at >= plan.kill && at < plan.back:
-			x = sample{at: at, off: int64((at - plan.kill).Seconds() * 100)}
+			x = sample{at: at, off: (at - plan.kill).Milliseconds() / 10}
 		}
 		s.add(x)
 	}

@@ -109,7 +109,7 @@ func TestVerdictOnMigrations(t *testing.T) {
 	require.NoError(t, few.verdict(), "too few to tell")
 	few.With[1].Ours = []string{"awa-counterd control: Process 7 waits"}
 	require.ErrorContains(t, few.verdict(), "a session of ours was in 1 deadlocks")
-	require.Contains(t, few.lines()[2], "| without us | 4 | 2 | 2 of 6 | 4 |")
+	require.Contains(t, few.lines()[2], "| without awa-counterd | 4 | 2 | 2 of 6 | 4 |")
 	require.Contains(t, few.lines()[3], "| **1** |")
 }
 
