@@ -54,7 +54,7 @@ func (b *board) tell(at time.Duration, scene string) {
 }
 
 func (b *board) draw(v view) error {
-	out := ""
+	var out string
 	switch {
 	case b.live:
 		out = "\x1b[H\x1b[2J" + b.screen(v) // home, clear

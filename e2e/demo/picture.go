@@ -128,8 +128,8 @@ func (s *series) labels(margin int, until time.Duration) []string {
 		lines[free] = append(lines[free], label...)
 	}
 	out := make([]string, 0, len(lines))
-	for i := len(lines) - 1; i >= 0; i-- { // the first line is nearest to what it points at
-		out = append(out, string(lines[i]))
+	for _, line := range slices.Backward(lines) { // the first line is nearest to what it points at
+		out = append(out, string(line))
 	}
 	return out
 }

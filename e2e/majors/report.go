@@ -58,11 +58,11 @@ func (o *options) load(major string) (*result, error) {
 		return nil, err
 	}
 	r := &result{}
-	return r, json.Unmarshal(b, r)
+	return r, json.Unmarshal(b, r) //nolint:musttag // only we read it
 }
 
 func (o *options) save(r *result) error {
-	b, err := json.MarshalIndent(r, "", "\t")
+	b, err := json.MarshalIndent(r, "", "\t") //nolint:musttag // only we read it
 	if err != nil {
 		return err
 	}
