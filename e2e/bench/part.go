@@ -125,13 +125,6 @@ func (b *bed) url(database string) string {
 	return b.cluster.Socket(database)
 }
 
-func (l *lab) transport() string {
-	if l.tcp {
-		return "loopback TCP"
-	}
-	return "Unix socket"
-}
-
 // base is a database with awa's tables in it.
 type base struct {
 	*bed

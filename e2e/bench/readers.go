@@ -107,7 +107,7 @@ func (d *base) settled(ctx context.Context, end string) (used, error) {
 	return u, err
 }
 
-// beside runs a peer until it is ended.
+// besides is a peer that reads until it is ended.
 type besides struct {
 	cmd  *exec.Cmd
 	said bytes.Buffer
@@ -211,14 +211,7 @@ func (l *lag) take(now time.Time, sent, end pglogrepl.LSN, err error) {
 	}
 }
 
-// forget leaves out what was before.
-func (l *lag) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.worst = 0
-}
-
-// end returns the worst lag since forget.
+// end returns the worst lag.
 func (l *lag) end() (time.Duration, error) {
 	l.cancel()
 	l.wg.Wait()
