@@ -107,7 +107,7 @@ func (d *base) settled(ctx context.Context, end string) (used, error) {
 	return u, err
 }
 
-// beside runs a peer until it is ended.
+// besides is a peer that reads until it is ended.
 type besides struct {
 	cmd  *exec.Cmd
 	said bytes.Buffer

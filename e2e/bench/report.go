@@ -105,7 +105,7 @@ func whole(l *lab, all []part) (text string, pictures map[string]string, err err
 	pictures = make(map[string]string)
 	fmt.Fprintf(&b, "# Benchmarks\n\nMade by `make bench-all`.\n\n%s", manner)
 	if l.scale != 1 {
-		fmt.Fprintf(&b, "\n**A run at %g of the real size: it shows that the parts work, and measures nothing.**\n", l.scale)
+		b.WriteString("\n" + small(l.scale))
 	}
 	var missing []part
 	for _, p := range all {
@@ -125,6 +125,11 @@ func whole(l *lab, all []part) (text string, pictures map[string]string, err err
 		b.WriteString(unmeasured(missing))
 	}
 	return b.String(), pictures, nil
+}
+
+// small is what has to be said of a run at another size.
+func small(scale float64) string {
+	return fmt.Sprintf("**A run at %g of the real size: it shows that the parts work, and measures nothing.**\n\n", scale)
 }
 
 // unmeasured lists parts without figures; some have older ones in a report of their own.
@@ -174,13 +179,21 @@ func provenance(p part, t *taken) string {
 	for _, r := range t.Rounds {
 		took += r.Took
 	}
-	text := fmt.Sprintf("\nPart `%s`, %d rounds (%s in all) on %s, commit %s: %s; %s; %s. ", p.name, len(t.Rounds),
+	rounds := fmt.Sprintf("%d rounds", len(t.Rounds))
+	if len(t.Rounds) == 1 {
+		rounds = "one round"
+	}
+	text := fmt.Sprintf("\nPart `%s`, %s (%s in all) on %s, commit %s: %s; %s; %s. ", p.name, rounds,
 		(time.Duration(took) * time.Second).String(), at, t.Origin.Commit, t.Origin.Machine, t.Origin.Server, t.Origin.Go)
 	return text + fmt.Sprintf("The highest load average that a round began with: %.1f.", t.busiest())
 }
 
 // head is the beginning of a report of one part.
 func head(t *taken, title, target string) string {
-	return fmt.Sprintf("# %s\n\nMade by `make %s` on %s, commit %s, %s.\n%s\n%s\n\n", title, target,
+	text := fmt.Sprintf("# %s\n\nMade by `make %s` on %s, commit %s, %s.\n%s\n%s\n\n", title, target,
 		t.Rounds[len(t.Rounds)-1].At.Format(time.DateOnly), t.Origin.Commit, t.Origin.Go, t.Origin.Machine, t.Origin.Server)
+	if t.Origin.Scale != 1 {
+		text += small(t.Origin.Scale)
+	}
+	return text
 }

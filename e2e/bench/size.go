@@ -124,7 +124,8 @@ func (d *base) populate(ctx context.Context, w world) error {
 		select s, s, row_number() over (), 'job', 'queue-' || q, 'failed', p, row_number() over () from `+groups,
 		fmt.Sprintf(`insert into awa.queue_terminal_live_counts (ready_slot, queue, priority, enqueue_shard, counter_bucket, live_terminal_count)
 		select s, 'queue-' || q, p, 0, b, case when %[2]d = 1 then 3 when b %% 2 = 0 then 1 else -1 end from %[1]s, generate_series(0, %[3]d) b
-		order by 1, 2, 3, 4, 5`, groups, w.buckets, w.buckets-1), `vacuum analyze`)
+		order by 1, 2, 3, 4, 5`, groups, w.buckets, w.buckets-1),
+		`select setval('awa.lane_seq', max(lane_seq)) from awa.done_entries`, `vacuum analyze`)
 }
 
 // live starts a daemon, waits until it trusts, and has it end: its checkpoint of all of it, which a graceful end

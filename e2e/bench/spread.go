@@ -64,11 +64,9 @@ func (s spread) in(unit string) string {
 func number(v float64) string {
 	a := math.Abs(v)
 	switch {
-	case v == 0:
-		return "0"
 	case a >= 10_000:
 		return thousands(int64(math.Round(v)))
-	case a >= 100:
+	case a >= 100 || v == math.Trunc(v):
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case a >= 10:
 		return strconv.FormatFloat(v, 'f', 1, 64)

@@ -44,7 +44,7 @@ func TestQuantiles(t *testing.T) {
 }
 
 func TestNumbers(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 0.0042: "0.0042", 0.97: "0.97", 12.34: "12.3", 686: "686", 246893: "246,893", -1234567: "-1,234,567"} {
+	for v, want := range map[float64]string{0: "0", 1: "1", 0.0042: "0.0042", 0.97: "0.97", 12.34: "12.3", 686: "686", 246893: "246,893", -1234567: "-1,234,567"} {
 		require.Equal(t, want, number(v))
 	}
 }
