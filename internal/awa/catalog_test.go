@@ -9,19 +9,18 @@ import (
 	"github.com/awa-counterd/awa-counterd/decoder"
 )
 
-// described are the tables of a layout with all features, with columns in no order that a table of awa's would have.
-func described() map[uint32]struct {
+// description is a Relation message, and what it means.
+type description struct {
 	name    string
 	columns []string
 	want    decoder.Table
-} {
+}
+
+// described are the tables of a layout with all features, with columns in no order that a table of awa's would have.
+func described() map[uint32]description {
 	leaf := []string{"payload", "enqueue_shard", "priority", "queue", "finalized_at", "ready_slot"}
 	pending := []string{"terminal_delta", "queue", "enqueue_shard", "priority", "ready_slot"}
-	return map[uint32]struct {
-		name    string
-		columns []string
-		want    decoder.Table
-	}{
+	return map[uint32]description{
 		11: {"done_entries_0", leaf, decoder.Table{Kind: decoder.Rows, LeafSlot: 0, Slot: -1, Queue: 3, Priority: 2, Shard: 1, Bucket: -1, Value: -1, Failed: -1}},
 		12: {"whatever", leaf, decoder.Table{Kind: decoder.Rows, LeafSlot: 7, Slot: -1, Queue: 3, Priority: 2, Shard: 1, Bucket: -1, Value: -1, Failed: -1}},
 		52: {"Odd ledger", pending, decoder.Table{Kind: decoder.Ledger, LeafSlot: 7, Slot: -1, Queue: 1, Priority: 3, Shard: 2, Bucket: -1, Value: 0, Failed: -1}},
