@@ -27,7 +27,9 @@ func wide() view {
 		at: 3599 * time.Second, of: time.Hour, set: false, alive: true,
 		queues: []fleet.Sum{
 			{Queue: "billing", Rows: 123_456_789, Counter: -123_456_789},
-			{Queue: strings.Repeat("a-queue-with-a-long-name-", 5), Rows: 1, Counter: 2_345_678}, {Queue: "reports"}, {Queue: "webhooks"},
+			{Queue: strings.Repeat("a-queue-with-a-long-name-", 5), Rows: 1, Counter: 2_345_678},
+			{Queue: "reports"},
+			{Queue: "webhooks"},
 		},
 		status: map[string]any{
 			"corrections": 123_456_789.0, "trust": "no: commits have been streamed but not visible for 1m12.5s; does synchronous replication wait?",
