@@ -28,6 +28,25 @@ type Table struct {
 	Failed   int   // Rollups, RollupDeltas: failed jobs, where they are folded by themselves
 }
 
+// unidentified is the ordinal of a column that tells whose row it is and that the replica identity leaves out; −1 when there is
+// none. An UPDATE of such a column comes without the row as it was, and passes for one that leaves the group alone. keys tells of
+// each column whether the identity has it.
+func (t Table) unidentified(keys []bool) int {
+	var group []int
+	switch t.Kind {
+	case Rows:
+		group = []int{t.Queue, t.Priority, t.Shard}
+	case Counters:
+		group = []int{t.Slot, t.Queue, t.Priority, t.Shard, t.Bucket}
+	}
+	for _, i := range group {
+		if i >= 0 && i < len(keys) && !keys[i] {
+			return i
+		}
+	}
+	return -1
+}
+
 // Catalog knows which relation is which. It is asked once for every Relation message; an error
 // (a leaf nobody knew of, a column that is missing) ends the stream.
 type Catalog interface {

@@ -1,6 +1,9 @@
 package decoder
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // relation is a Table with what the walk over its tuples needs.
 type relation struct {
@@ -32,8 +35,9 @@ func (d *Decoder) relation(r *reader) error {
 		return &MessageError{Type: 'R', Reason: "negative number of columns"}
 	}
 	var columns []string
+	var keys []bool
 	for range n {
-		r.uint8() // part of the key
+		keys = append(keys, r.uint8()&1 != 0)
 		columns = append(columns, string(r.cstring()))
 		r.uint32() // type
 		r.uint32() // type modifier
@@ -47,6 +51,9 @@ func (d *Decoder) relation(r *reader) error {
 	table, err := d.catalog.Table(oid, namespace, name, columns)
 	if err != nil {
 		return err
+	}
+	if i := table.unidentified(keys); i >= 0 {
+		return fmt.Errorf("%s.%s, column %s: %w", namespace, name, columns[i], ErrIdentity)
 	}
 	rel := &relation{Table: table}
 	rel.want(slotField, table.Slot)

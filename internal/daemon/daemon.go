@@ -13,6 +13,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
@@ -141,6 +142,7 @@ func (d *Daemon) refused(err error) bool {
 func unreadable(err error) bool {
 	return errors.Is(err, replication.ErrUnreadable) || errors.Is(err, replication.ErrPublicationSkipped) || errors.Is(err, replication.ErrRetained) ||
 		errors.Is(err, awa.ErrLayoutChanged) ||
+		errors.Is(err, decoder.ErrIdentity) ||
 		(errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))
 }
 

@@ -274,6 +274,10 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
+			"a replica identity without the group accepted", "decoder/row.go", "i := table.unidentified(keys); i >= 0", "i := table.unidentified(keys); i > 99",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
 			"logged again taken for never unlogged", "internal/awa/state.go", "c.reltoastrelid, ", "",
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},

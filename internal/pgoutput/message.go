@@ -55,7 +55,7 @@ func (m *Message) Tuple(columns ...any) *Message {
 func (m *Message) Relation(oid uint32, namespace, name string, columns ...string) *Message {
 	m.U32(oid).Str(namespace).Str(name).U8('d').U16(uint16(len(columns))) //nolint:gosec // see Tuple
 	for _, c := range columns {
-		m.U8(0).Str(c).U32(25).U32(0xffffffff)
+		m.U8(1).Str(c).U32(25).U32(0xffffffff)
 	}
 	return m
 }
