@@ -274,6 +274,10 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
+			"two leaves that swap names overlooked", "internal/awa/state.go", "c.oid, c.relname, c.relnamespace", "c.oid, c.relnamespace",
+			"./e2e", "TestLeavesSwapNames",
+		},
+		{
 			"logged again taken for never unlogged", "internal/awa/state.go", "c.reltoastrelid, ", "",
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
