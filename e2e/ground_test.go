@@ -57,6 +57,23 @@ func TestTablesChangeBetweenTwoLooks(t *testing.T) {
 	}
 }
 
+// Scans go by the names of leaves. Where two swap theirs, neither is scanned for the other.
+func TestLeavesSwapNames(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon("--checkpoint-interval", "200ms", "--audit-interval", "1s")
+	e.marker(true, 15*time.Second)
+	e.insertAt(1, "q", 5, true)
+	e.insertAt(2, "q", 3, false)
+	e.balanced(2 * time.Second)
+	e.exec(`alter table awa.done_entries_1 rename to aside; alter table awa.done_entries_2 rename to done_entries_1; alter table awa.aside rename to done_entries_2`)
+	d.logged("session ended", 10*time.Second)
+	e.marker(true, 20*time.Second)
+	d.statuses(3)
+	e.balanced(0)
+	e.noMismatch(d)
+	require.Zero(t, d.stop())
+}
+
 // Changes of an unlogged table are never streamed: such a table is refused at start, and ends trust while running.
 func TestRefusesUnloggedTables(t *testing.T) {
 	for _, table := range []string{"awa.done_entries_1", "awa.queue_terminal_count_deltas_1"} {

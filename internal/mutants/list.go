@@ -276,6 +276,8 @@ func ofProtocol() []Mutant {
 		{
 			"a replica identity without the group accepted", "decoder/row.go", "i := table.unidentified(keys); i >= 0", "i := table.unidentified(keys); i > 99",
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
+			"two leaves that swap names overlooked", "internal/awa/state.go", "c.oid, c.relname, c.relnamespace", "c.oid, c.relnamespace",
+			"./e2e", "TestLeavesSwapNames",
 		},
 		{
 			"logged again taken for never unlogged", "internal/awa/state.go", "c.reltoastrelid, ", "",
