@@ -25,8 +25,9 @@ var ErrNotLeading = errors.New("this instance does not lead any more")
 // ErrTooLate says that a command to set the marker came when what it rests on was old; nothing was set.
 var ErrTooLate = errors.New("the marker was to be set too late")
 
-// limits bound a transaction of ours: wait is for one row lock, within for a whole statement.
-type limits struct{ wait, within time.Duration }
+// limits bound a transaction of ours: wait is for one row lock, within for a whole statement, overdue for its answer
+// after that.
+type limits struct{ wait, within, overdue time.Duration }
 
 // A plain chunk holds other rows while it waits for one, and from 0.6.0 on awa's pruner gives up a whole
 // prune when it waits 10 ms for a counter row. So a chunk is one statement, bounded as a whole; a second one
@@ -36,16 +37,20 @@ type limits struct{ wait, within time.Duration }
 func correctionLimits(patient, ends bool) limits {
 	switch {
 	case patient:
-		return limits{250 * time.Millisecond, 260 * time.Millisecond}
+		return limits{250 * time.Millisecond, 260 * time.Millisecond, patience}
 	case ends:
-		return limits{3 * time.Millisecond, 4 * time.Millisecond}
+		return limits{3 * time.Millisecond, 4 * time.Millisecond, patience}
 	}
-	return limits{3 * time.Millisecond, 7 * time.Millisecond}
+	return limits{3 * time.Millisecond, 7 * time.Millisecond, patience}
 }
 
-func tokenLimits() limits { return limits{250 * time.Millisecond, 5 * time.Second} }
+func tokenLimits() limits { return limits{250 * time.Millisecond, 5 * time.Second, patience} }
 
-func markerLimits() limits { return limits{300 * time.Millisecond, time.Second} }
+// While an answer about the marker is awaited nobody clears it, and the heartbeat, on another connection, keeps every standby
+// from doing so. So one that is overdue soon ends the session, which clears it on a connection that lives.
+func markerLimits() limits {
+	return limits{300 * time.Millisecond, time.Second, 500 * time.Millisecond}
+}
 
 // Statements is the SQL of a Writer. $1 to $5 of Raise, Lower and Sweep are arrays of slot, queue,
 // priority, shard and delta; $6 and $7 of Raise and Lower are the awa schema and the instance. Sweep deletes
@@ -165,14 +170,14 @@ func (w *Writer) announce(b *pgx.Batch, seq uint64, l limits, durability string)
 		w.awaSchema, w.instance, fmt.Sprint(l.wait.Milliseconds()), durability, MessagePrefix, Token(w.instance, seq), fmt.Sprint(l.within.Milliseconds()))
 }
 
-// patience is how long an answer may be overdue. Behind a half-open connection no timeout of the
+// patience is how long most answers may be overdue. Behind a half-open connection no timeout of the
 // server's is ever heard of; the connection is closed then, and the session with it.
 const patience = 10 * time.Second
 
 // send runs a batch that begins with announce, as one transaction. answer reads the row of the second statement;
 // nil where there is none.
 func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(pgx.Row) error) error {
-	ctx, cancel := context.WithTimeout(ctx, l.within+patience)
+	ctx, cancel := context.WithTimeout(ctx, l.within+l.overdue)
 	defer cancel()
 	br := w.conn.SendBatch(ctx, b)
 	tag, err := br.Exec()
@@ -234,7 +239,7 @@ func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
 // note remembers a change of the marker by itself.
 func (w *Writer) note(ctx context.Context, reason string) error {
 	l := markerLimits()
-	ctx, cancel := context.WithTimeout(ctx, l.within+patience)
+	ctx, cancel := context.WithTimeout(ctx, l.within+l.overdue)
 	defer cancel()
 	b := &pgx.Batch{}
 	b.Queue(`select set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)`, fmt.Sprint(l.wait.Milliseconds()), fmt.Sprint(l.within.Milliseconds()))

@@ -384,6 +384,10 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestWorlds/a_flush_that_comes_late",
 		},
 		{
+			"patience with the marker's connection", "applier/writer.go", "time.Second, 500 * time.Millisecond}", "time.Second, patience}",
+			"./e2e", "TestMarkerConnectionHangs",
+		},
+		{
 			"a leader judged by the standby's own bound", "internal/daemon/standby.go", "leader.Heartbeat > leader.Silent() //", "leader.Heartbeat > 2*d.opts.MaxStaleness //",
 			"./e2e", "TestStandbyGoesByTheLeadersBound",
 		},
