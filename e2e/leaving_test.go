@@ -170,3 +170,14 @@ func TestSchemaIsDroppedByHand(t *testing.T) {
 	e.marker(false, 0)
 	require.Zero(t, e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`))
 }
+
+// The leader's row is deleted by hand, and nothing else. No finish was that, so the marker does not stay.
+func TestLeadersRowIsDeletedByHand(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 10*time.Second)
+	e.exec(`delete from awa_counterd.leader`)
+	require.Zero(t, d.wait(15*time.Second))
+	d.logged("leaving for good", 0)
+	e.marker(false, 0)
+}

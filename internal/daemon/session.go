@@ -86,7 +86,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	if d.opts.DryRun {
 		s.reportDryRun(time.Now())
 	}
-	if !intended(err) && !isDeposed(err) {
+	if !intended(err) && (!isDeposed(err) || s.unclaimed()) { //nolint:contextcheck // has to work after ctx has ended
 		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
 	}
 	return err
@@ -120,9 +120,9 @@ func (s *session) abandon(reason error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err := s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason.Error()})
-	if err != nil && !errors.Is(err, applier.ErrNotLeading) {
-		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, and the guard
-		// with it. As long as this one lives the lead is ours, so it was no finish.
+	if err != nil && (!errors.Is(err, applier.ErrNotLeading) || s.unclaimed()) {
+		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, or deleted the
+		// leader's row, and the guard with it. As long as this one lives the lead is ours, so it was no finish.
 		again, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		var cleared bool
@@ -135,6 +135,14 @@ func (s *session) abandon(reason error) {
 		return
 	}
 	s.log.Warn("trust: marker cleared", zap.String("reason", reason.Error()))
+}
+
+// unclaimed reports that nobody is known to lead, though this session holds the lock: a hand has deleted the leader's row.
+func (s *session) unclaimed() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, known, err := checkpoint.LastLeader(ctx, s.control, string(s.layout.Schema))
+	return err == nil && !known
 }
 
 // disown looks after what there is when a session cannot begin: what keeps it from that may take a person to

@@ -360,6 +360,10 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestSchemaIsDroppedByHand",
 		},
 		{
+			"the leader's row deleted by hand taken for a finish", "internal/daemon/session.go", "(!isDeposed(err) || s.unclaimed())", "!isDeposed(err)",
+			"./e2e", "TestLeadersRowIsDeletedByHand",
+		},
+		{
 			"a command to set the marker never comes too late", "internal/awa/sql.go", "or clock_timestamp() < $3)", "or true)",
 			"./e2e", "TestMarkerCommandThatComesTooLate",
 		},
