@@ -40,10 +40,10 @@ func extreme(name, kind, normal, low, high string, values []string, up bool) str
 }
 
 // notOurs are settings that are left as they are: what they do is to the server and to everybody's log, or no session of anybody
-// can begin with them. exit_on_error is one that we do not pin yet: with it each error ends a session of ours.
+// can begin with them.
 var notOurs = regexp.MustCompile(`^(log_|trace_|debug_(print|pretty|deadlocks|assertions)|transaction_(isolation|read_only|deferrable)$|` +
 	`max_stack_depth$|post_auth_delay$|ssl_|wal_debug$|ignore_|zero_damaged|allow_system|session_authorization$|role$|seed$|is_superuser$|` +
-	`debug_discard_caches$|commit_delay$|exit_on_error$|backtrace)`)
+	`debug_discard_caches$|commit_delay$|backtrace)`)
 
 // Whatever a role can set, one end and then the other of every setting at once: the daemon works as ever. A counter row is held
 // by somebody for a while, so that errors of which it makes nothing come as well.

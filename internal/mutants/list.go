@@ -254,6 +254,10 @@ func ofProtocol() []Mutant {
 			"./internal/daemon", "TestTablesThatMovedEndTheSlot",
 		},
 		{
+			"the first error ends a session", "internal/pg/connect.go", `"exit_on_error": off,`, "",
+			"./e2e", "TestEverySettingOfARole",
+		},
+		{
 			"policies may hide rows", "internal/pg/connect.go", "\"row_security\": off, ", "",
 			"./e2e", "TestRowLevelSecurity",
 		},

@@ -105,14 +105,15 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	return c
 }
 
-// pinned are settings that change what we read, or how it comes, and that a role or a database may have otherwise.
+// pinned are settings that change what we read, or how it comes, or that make an end of each session of which a statement
+// fails (a lock timeout, say), and that a role or a database may have otherwise.
 // Under row_security = off a table that would show us a part of its rows is an error instead.
 func pinned() map[string]string {
 	return map[string]string{
 		"row_security": off, "client_encoding": "UTF8", "client_min_messages": "warning", "datestyle": "ISO, YMD",
 		"intervalstyle": "postgres", "bytea_output": "hex", "extra_float_digits": "1", "standard_conforming_strings": "on",
 		"quote_all_identifiers": off, "array_nulls": "on", "enable_partition_pruning": "on", "plan_cache_mode": "auto",
-		"default_transaction_deferrable": off,
+		"default_transaction_deferrable": off, "exit_on_error": off,
 	}
 }
 
