@@ -13,8 +13,9 @@ type coalesce struct {
 	buf   []byte
 	rest  []byte
 	pause time.Duration
-	least bool // the last read brought little
-	on    bool // off during the handshake, where every message is answered
+	least bool      // the last read brought little
+	on    bool      // off during the handshake, where every message is answered
+	heard time.Time // when bytes came last, whether a whole message or not; or when somebody began to read
 }
 
 const (
@@ -37,6 +38,7 @@ func (c *coalesce) start() {
 	}
 	c.Conn = newDirect(c.Conn)
 	c.on = true
+	c.heard = time.Now()
 }
 
 func (c *coalesce) Read(p []byte) (int, error) {
@@ -51,7 +53,7 @@ func (c *coalesce) Read(p []byte) (int, error) {
 		if n == 0 {
 			return 0, err
 		}
-		c.rest, c.least = c.buf[:n], n < little
+		c.rest, c.least, c.heard = c.buf[:n], n < little, time.Now()
 	}
 	n := copy(p, c.rest)
 	c.rest = c.rest[n:]

@@ -46,7 +46,6 @@ type Stream struct {
 	end      pglogrepl.LSN // the newest end of WAL heard of
 	acked    atomic.Uint64
 	reported time.Time
-	heard    time.Time // when the server last said something
 }
 
 const (
@@ -163,8 +162,7 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 	}()
 	s.wire.start()
 	var batch Batch
-	s.heard = time.Now()
-	if err := s.report(s.heard); err != nil {
+	if err := s.report(time.Now()); err != nil {
 		return s.lost(ctx, err)
 	}
 	for {
@@ -174,7 +172,7 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if silent := now.Sub(s.heard); silent > giveUpAfter {
+			if silent := now.Sub(s.wire.heard); silent > giveUpAfter {
 				return s.lost(ctx, fmt.Errorf("%w for %s", ErrSilent, silent.Round(time.Second)))
 			}
 			if err := s.report(now); err != nil {
@@ -184,7 +182,6 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 		case err != nil:
 			return s.lost(ctx, err)
 		}
-		s.heard = now
 		if err := s.take(msg, &batch); err != nil {
 			return err
 		}
@@ -215,6 +212,7 @@ func (s *Stream) deliver(ctx context.Context, out chan<- Batch, b Batch) error {
 	for {
 		select {
 		case out <- b:
+			s.wire.heard = time.Now() // nobody listened meanwhile: that was no silence of the server's
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -302,7 +300,7 @@ func (s *Stream) send(now time.Time) error {
 	const pgEpoch = 946684800                                                                 // 2000-01-01 in Unix seconds
 	status = binary.BigEndian.AppendUint64(status, uint64(now.UnixMicro()-pgEpoch*1_000_000)) //nolint:gosec // after 2000
 	ask := byte(0)
-	if now.Sub(s.heard) > askAfter {
+	if now.Sub(s.wire.heard) > askAfter {
 		ask = 1
 	}
 	status = append(status, ask)

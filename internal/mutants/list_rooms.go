@@ -77,12 +77,16 @@ func ofRooms() []Mutant {
 			"if s.front.Flush() != nil {\n\t\treturn\n\t}\n\t_ = s.net.SetDeadline(time.Time{})", "./replication", "TestFarewellIsBounded",
 		},
 		{
-			"a silent server not asked for a word", "replication/stream.go", "if now.Sub(s.heard) > askAfter {",
+			"a silent server not asked for a word", "replication/stream.go", "if now.Sub(s.wire.heard) > askAfter {",
 			"if false {", "./replication", "TestSilentStreamIsGivenUp",
 		},
 		{
-			"a slow server given up, though it answers", "replication/stream.go", "\ts.heard = now\n",
-			"\t_ = now\n", "./replication", "TestSlowServerIsWaitedFor",
+			"time in which nobody reads taken for silence", "replication/stream.go", "s.wire.heard = time.Now() // nobody",
+			"// nobody", "./replication", "TestNotListeningIsNoSilence",
+		},
+		{
+			"a slow server given up, though it answers", "replication/conn.go", "n < little, time.Now()",
+			"n < little, c.heard", "./replication", "TestSlowServerIsWaitedFor",
 		},
 		{
 			"slow books leave the server without a word", "replication/stream.go", "case now := <-tick.C:",
