@@ -183,12 +183,13 @@ func showWriters(s *section, t *taken) {
 	s.table("beside", "written, rows/s", "until read, rows/s", "**until read ÷ beside pg_recvlogical**", "median, ms", "95th, ms", "**95th ÷ beside pg_recvlogical**", "untrusted, ms")
 	rates := dots{title: "Writers' throughput ÷ that beside pg_recvlogical", axis: "ratio; more is better", mark: 1}
 	waits := dots{title: "Writers' 95th percentile ÷ that beside pg_recvlogical", axis: "ratio, logarithmic; less is better", mark: 1, log: true}
-	for i, who := range companies() {
+	for _, who := range companies() {
+		tone := map[string]int{nobody: 0, receiver: 0, theDaemon: 3, inBand: 1, perStmt: 1, perRow: 1}[who]
 		v := func(at, what string) string { return t.spread(at, who, what).in("") }
 		rate, wait := t.ratio("saturation", who, receiver, "read rows/s"), t.ratio("half", who, receiver, "p95 ms")
 		s.row(who, v("saturation", "rows/s"), v("saturation", "read rows/s"), bold(rate), v("half", "p50 ms"), v("half", "p95 ms"), bold(wait), t.spread("half", who, "untrusted ms").times())
-		rates.add(who, rate, i/2)
-		waits.add(who, wait, i/2)
+		rates.add(who, rate, tone)
+		waits.add(who, wait, tone)
 	}
 	s.picture("writers-throughput", "Writers' throughput beside each", rates.svg())
 	s.picture("writers-p95", "Writers' 95th percentile beside each", waits.svg())

@@ -11,7 +11,7 @@ import (
 
 const (
 	picWidth   = 760
-	picLeft    = 260 // where the labels of rows end
+	picLeft    = 300 // where the labels of rows end
 	picRight   = 24
 	rowHeight  = 24
 	plotTop    = 40
