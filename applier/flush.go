@@ -26,6 +26,7 @@ type tokens struct {
 	lastFlush time.Time
 	lastSent  time.Time
 	pause     time.Time // after a failed write
+	again     bool      // the last write failed
 
 	locked locked // counter rows that were found so
 }
@@ -200,9 +201,15 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 		// books hold whatever happened. Until then no correction is written.
 		t.open, t.first, t.awaited, t.prompt = false, false, 0, 0
 		t.pause = now.Add(retryPause)
-		c.warn("writing a token failed; trying again", "error", r.Err.Error())
+		say := c.info // once is nothing: awa's migrations lock what a token reads
+		if t.again {
+			say = c.warn
+		}
+		say("writing a token failed; trying again", "error", r.Err.Error())
+		t.again = true
 		return
 	}
+	t.again = false
 	c.snapshot, c.insert = r.Snapshot, r.Insert
 	c.serverAt = moment{server: r.Server, local: r.Sent}
 	c.unseenAt = c.journal.oldestUnseen(r.Snapshot)

@@ -102,6 +102,11 @@ func (s *session) migrated(err error) error {
 	defer cancel()
 	pid, e := awa.Migrator(ctx, s.control)
 	if e != nil {
+		// That connection went with the session. What the stream says of awa's tables is as good; whether it can be read on
+		// with another layout is not known, so err stays to be told.
+		if errors.Is(err, awa.ErrLayoutChanged) {
+			return fmt.Errorf("%w (%w)", errMigrated, err)
+		}
 		return err
 	}
 	layout, e := awa.Discover(ctx, s.control, s.layout.Schema)

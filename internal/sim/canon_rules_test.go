@@ -38,6 +38,7 @@ func rules() map[string]rule {
 		"applier.tokens.failed":    {while: "open"},
 		"applier.tokens.roundTrip": {while: "open"},
 		"applier.tokens.seen":      skip, // a figure for operators
+		"applier.tokens.again":     skip, // decides how loud a line of the log is
 		"applier.tokens.provenAt":  {as: noOlder(doubtful)},
 		"applier.tokens.prompt":    {as: noMore(prompt)},
 		"applier.tokens.lastFlush": {as: noOlder(quantum)},
