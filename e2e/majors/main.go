@@ -34,7 +34,7 @@ type options struct {
 func main() {
 	var o options
 	var majors string
-	flag.StringVar(&majors, "majors", strings.Join(cluster.Majors(), ","), "the major versions, comma-separated")
+	flag.StringVar(&majors, "majors", strings.Join(cluster.Majors(), ","), "the major versions, comma-separated; an empty list only writes the report")
 	flag.StringVar(&o.run, "run", "", "only the tests that this matches, as in go test; a report says so")
 	flag.StringVar(&o.packages, "packages", "./e2e/...", "the packages to test")
 	flag.IntVar(&o.parallel, "parallel", 6, "as in go test")
@@ -98,7 +98,7 @@ func (o *options) one(ctx context.Context, major string) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &result{Major: major, Only: o.run, Packages: o.packages, Command: o.command(), At: time.Now().UTC(), Commit: "unknown"}
+	r := &result{Major: major, Command: o.command(), At: time.Now().UTC(), Commit: "unknown"}
 	if r.Server, err = cluster.Version(ctx, bin); err != nil {
 		return nil, err
 	}

@@ -17,14 +17,15 @@ import (
 
 // result is what came of one major.
 type result struct {
-	Major, Server        string
-	Command, Only        string // Only: the tests that were asked for, all if empty
-	Packages             string
-	Commit               string
-	At                   time.Time
-	Tests                tests
-	Chaos                *chaos // nil: not asked for
-	SuiteTook, ChaosTook time.Duration
+	Major     string        `json:"major"`
+	Server    string        `json:"server"`
+	Command   string        `json:"command"` // what does the same again
+	Commit    string        `json:"commit"`
+	At        time.Time     `json:"at"`
+	Tests     tests         `json:"tests"`
+	Chaos     *chaos        `json:"chaos"` // nil: not asked for
+	SuiteTook time.Duration `json:"suiteTook"`
+	ChaosTook time.Duration `json:"chaosTook"`
 }
 
 func (r *result) green() bool {

@@ -18,17 +18,18 @@ import (
 
 // event is a line of go test -json; `go doc test2json` describes it.
 type event struct {
-	Action  string
-	Package string
-	Test    string
-	Output  string
+	Action  string `json:"Action"`
+	Package string `json:"Package"`
+	Test    string `json:"Test"`
+	Output  string `json:"Output"`
 }
 
 // tests is what became of a suite: of the tests that are functions, and every skip, subtests included.
 type tests struct {
-	Passed, Failed int
-	Skips          map[string]string // the reason of each test that was skipped, by its name
-	Failures       []string          // tests that failed, subtests included; and packages that failed without one
+	Passed   int               `json:"passed"`
+	Failed   int               `json:"failed"`
+	Skips    map[string]string `json:"skips"`    // the reason of each test that was skipped, by its name
+	Failures []string          `json:"failures"` // tests that failed, subtests included; and packages that failed without one
 }
 
 func (t *tests) run() int { return t.Passed + t.Failed + t.skipped() }
@@ -172,9 +173,12 @@ func gently(cmd *exec.Cmd) *exec.Cmd {
 
 // chaos is what the report of a chaos run says, as it says it.
 type chaos struct {
-	Kills, Trusted, Dishonest, Wrong string
-	Faults                           int    // injected
-	Failed                           string // what it failed of
+	Kills     string `json:"kills"`
+	Trusted   string `json:"trusted"` // samples
+	Dishonest string `json:"dishonest"`
+	Wrong     string `json:"wrong"`
+	Faults    int    `json:"faults"` // injected
+	Failed    string `json:"failed"` // what it failed of
 }
 
 // figures reads the report of a chaos run, and what it says when it fails.
