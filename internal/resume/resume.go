@@ -35,10 +35,9 @@ func FreshReason(f Found) string {
 		return fmt.Sprintf("replication slot %s is gone", id.Slot)
 	case s.Slot != id.Slot:
 		return fmt.Sprintf("the checkpoint belongs to slot %s", s.Slot)
-	case f.Slot.Lost() && f.Slot.Invalidation != "":
-		return fmt.Sprintf("replication slot %s was invalidated (%s); raise max_slot_wal_keep_size if this happens again", id.Slot, f.Slot.Invalidation)
 	case f.Slot.Lost():
-		return fmt.Sprintf("replication slot %s has lost its WAL; raise max_slot_wal_keep_size if this happens again", id.Slot)
+		what, remedy := f.Slot.Loss()
+		return fmt.Sprintf("replication slot %s %s; %s if this happens again", id.Slot, what, remedy)
 	case f.Fleeting:
 		return fmt.Sprintf("replication slot %s outlives its session, and a temporary one is wanted", id.Slot)
 	case f.Slot.Temporary:
