@@ -119,6 +119,10 @@ func All() []Mutant {
 			"./internal/sim", "TestStalledVisibility",
 		},
 		{
+			"a promotion resumed past where it branched off", "internal/resume/resume.go", "f.Stored.Position <= f.Left }", "f.Left > 0 }",
+			"./internal/resume", "TestFreshReason",
+		},
+		{
 			"altered publication resumed from", "internal/resume/resume.go", "case s.PublicationState != id.PublicationState:", "case false:",
 			"./internal/sim", "TestPublicationViaRoot",
 		},
