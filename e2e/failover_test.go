@@ -169,6 +169,8 @@ func TestStreamWaitsForAStandby(t *testing.T) {
 	e.balanced(20 * time.Second)
 	e.marker(true, 20*time.Second)
 	e.noMismatch(d)
+	require.NotContains(t, d.text(), "session ended", "that the stream waits is no reason to make everything anew")
+	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where failover and slot_type = 'logical'`))
 	require.Zero(t, d.stop())
 }
 
