@@ -76,9 +76,9 @@ func (e *env) synchronized(replica *cluster.Cluster) {
 	}, func() string { return "the slot does not come to the standby: " + replica.Log() })
 }
 
-// Somebody made a failover slot of the daemon's, a standby has it, and is promoted: the slot is there, on another
-// timeline than the checkpoint. It is not trusted blindly.
-func TestStandbyWithTheSlotIsPromoted(t *testing.T) {
+// --slot-lifetime failover: the slot comes along to a standby that is promoted, and the daemon goes on from its
+// checkpoint on the other timeline. What was written uncounted before and after is counted, and nothing is scanned.
+func TestPromotionIsResumed(t *testing.T) {
 	primary, err := cluster.Start(t.Context(), cluster.Options{Bin: since(t, 17, "a failover slot")})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = primary.Close() })
@@ -86,15 +86,17 @@ func TestStandbyWithTheSlotIsPromoted(t *testing.T) {
 	p, err := proxy.New(primary.Address())
 	require.NoError(t, err)
 	t.Cleanup(p.Close)
-	url := "postgres://postgres@" + p.Addr() + "/" + e.db + "?sslmode=disable"
-	d := start(t, nil, "run", "--database-url", url, "--checkpoint-interval", "200ms")
+	run := func(lifetime string) *daemon {
+		return start(t, nil, "run", "--database-url", "postgres://postgres@"+p.Addr()+"/"+e.db+"?sslmode=disable",
+			"--checkpoint-interval", "200ms", "--audit-interval", "1s", "--slot-lifetime", lifetime)
+	}
+	d := run("permanent")
 	d.logged("marker set", 15*time.Second)
 	require.Zero(t, d.stop())
-	e.failover()
 	replica := followed(t, primary, e)
 
 	f := e.fleet(steady)
-	d = start(t, nil, "run", "--database-url", url, "--checkpoint-interval", "200ms")
+	d = run("failover") // out of the slot that is there
 	d.logged("resuming from the checkpoint", 10*time.Second)
 	e.marker(true, 20*time.Second)
 	e.synchronized(replica)
@@ -102,22 +104,41 @@ func TestStandbyWithTheSlotIsPromoted(t *testing.T) {
 	require.NoError(t, primary.Down(t.Context(), "immediate"))
 	f.Stop()
 	require.NoError(t, replica.Promote(t.Context()))
+	n := e.on(replica)
+	g := n.fleet(steady)
 	p.Retarget(replica.Address())
 	p.Cut()
 	p.Heal()
 
-	n := e.on(replica)
-	require.EqualValues(t, 1, n.scalar(`select count(*) from pg_replication_slots where synced`))
-	g := n.fleet(steady)
-	require.Contains(t, d.logged("scanning afresh", 20*time.Second)["reason"], "there was a failover or a restore")
-	d.logged("replication slot made", 20*time.Second)
+	ctx, cancel := contextWithin(30 * time.Second)
+	defer cancel()
+	n.until(ctx, func() bool { return strings.Count(d.text(), "resuming from the checkpoint") == 2 }, func() string { return "not resumed: " + d.text() })
 	n.marker(true, 20*time.Second)
-	n.wait(time.Second)
+	n.wait(2 * time.Second) // an audit
 	g.Stop()
 	n.balanced(2 * time.Second)
 	n.noMismatch(d)
+	require.NotContains(t, d.text(), "scanning afresh")
 	require.Empty(t, g.Errors())
+	require.EqualValues(t, 1, n.scalar(`select count(*) from pg_replication_slots where failover and active`))
 	require.Zero(t, d.stop())
+
+	// Made anew it is one for standbys as well.
+	n.exec(`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`)
+	d = run("failover")
+	require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "is gone")
+	d.logged("marker set", 20*time.Second)
+	require.EqualValues(t, 1, n.scalar(`select count(*) from pg_replication_slots where failover and not synced`))
+	require.Zero(t, d.stop())
+}
+
+// Where there are no failover slots, asking for one is refused.
+func TestFailoverNeedsItsServer(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	if e.scalar(`select current_setting('server_version_num')::int8`) >= 170000 {
+		t.Skip("this server has failover slots")
+	}
+	refuses(t, refused, e.url(), []string{"--slot-lifetime", "failover"}, "has no failover slots", "leave --slot-lifetime=failover out")
 }
 
 // A failover slot is not streamed past what the standbys have that synchronized_standby_slots names. With such a
@@ -148,6 +169,8 @@ func TestStreamWaitsForAStandby(t *testing.T) {
 	e.balanced(20 * time.Second)
 	e.marker(true, 20*time.Second)
 	e.noMismatch(d)
+	require.NotContains(t, d.text(), "session ended", "that the stream waits is no reason to make everything anew")
+	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where failover and slot_type = 'logical'`))
 	require.Zero(t, d.stop())
 }
 
@@ -175,7 +198,8 @@ func TestIdleSlotIsInvalidated(t *testing.T) {
 		return e.scalar(`select count(*) from pg_replication_slots where invalidation_reason = 'idle_timeout' and wal_status = 'lost'`) == 1
 	}, func() string { return "the slot is not invalidated" })
 	d = e.daemon()
-	require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "idle_timeout")
+	require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"],
+		"was read by nobody for longer than idle_replication_slot_timeout; raise idle_replication_slot_timeout")
 	d.logged("marker set", 15*time.Second)
 	e.balanced(2 * time.Second)
 	e.noMismatch(d)

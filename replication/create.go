@@ -30,6 +30,8 @@ type Creation struct {
 	PID      uint32 // of the backend that makes it
 	// Waiting is called every two seconds with whom it waits for; an error gives the creation up.
 	Waiting func([]Blocker) error
+	// Failover has standbys that synchronize slots get it; the server is 17 or later.
+	Failover bool
 	// MostRetained bounds the WAL, in bytes, that the half-made slot may keep; 0 for no bound.
 	MostRetained int64
 }
@@ -40,7 +42,11 @@ var ErrRetained = errors.New("--max-retained-wal is reached")
 // Permanent makes a slot that outlives every session, through a session c of its own.
 func (m Creation) Permanent(ctx context.Context, c Conn) (pglogrepl.LSN, error) {
 	return m.make(ctx, func(ctx context.Context) (lsn string, err error) {
-		err = c.QueryRow(ctx, `select lsn::text from pg_create_logical_replication_slot($1, $2)`, m.Name, Plugin).Scan(&lsn)
+		options := ""
+		if m.Failover {
+			options = ", failover => true"
+		}
+		err = c.QueryRow(ctx, `select lsn::text from pg_create_logical_replication_slot($1, $2`+options+`)`, m.Name, Plugin).Scan(&lsn)
 		return lsn, err
 	})
 }

@@ -144,12 +144,12 @@ func TestWhatCannotBeUnderstood(t *testing.T) {
 func TestPublicationSkippedIsNoNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := streaming(t)
-		r.send(t, &pgproto3.NoticeResponse{Severity: "WARNING", Code: "01000", Message: "something else"},
-			&pgproto3.NoticeResponse{Severity: "LOG", Code: "55000", Message: "publication p"},
+		r.send(t, &pgproto3.NoticeResponse{Severity: "WARNING", SeverityUnlocalized: "WARNING", Code: "01000", Message: "something else"},
+			&pgproto3.NoticeResponse{Severity: "LOG", SeverityUnlocalized: "LOG", Code: "55000", Message: "publication p"},
 			&pgproto3.ParameterStatus{Name: "is_superuser", Value: "off"})
 		r.send(t, transactions(0x2000, 1)...)
 		require.Equal(t, lsns(0x2010), ends(r.batches()))
-		r.send(t, &pgproto3.NoticeResponse{Severity: "WARNING", Code: "55000", Message: `skipped loading publication "p"`})
+		r.send(t, &pgproto3.NoticeResponse{Severity: "WARNING", SeverityUnlocalized: "WARNING", Code: "55000", Message: `skipped loading publication "p"`})
 		require.ErrorIs(t, r.end(), ErrPublicationSkipped)
 	})
 }

@@ -49,6 +49,8 @@ type Slot struct {
 	Retained     int64         // bytes of WAL that the slot keeps on disk
 	CatalogAge   int64         // transactions since the slot's catalog_xmin: dead catalog rows younger than that are kept, in every database
 	Temporary    bool          // goes with the session that made it
+	Failover     bool          // 17 and later: standbys that synchronize slots get it
+	Synced       bool          // 17 and later: it came to this server while that was a standby
 }
 
 // ErrNoSlot says that there is none of that name.
@@ -62,10 +64,10 @@ func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
 		select coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.active, coalesce(s.active_pid, 0),
 		       coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status, 'lost'),
 		       coalesce(to_jsonb(s) ->> 'invalidation_reason', ''),
-		       s.temporary, coalesce(age(s.catalog_xmin), 0)::int8,
+		       s.temporary, coalesce((to_jsonb(s) ->> 'failover')::bool, false), coalesce((to_jsonb(s) ->> 'synced')::bool, false), coalesce(age(s.catalog_xmin), 0)::int8,
 		       coalesce(case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) end, 0)::int8
 		from pg_replication_slots s where s.slot_name = $1`, name).
-		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Temporary, &s.CatalogAge, &s.Retained)
+		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Temporary, &s.Failover, &s.Synced, &s.CatalogAge, &s.Retained)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Slot{}, fmt.Errorf("slot %s: %w", name, ErrNoSlot)
@@ -88,9 +90,24 @@ func (s Slot) CheckOurs(database string) error {
 	return nil
 }
 
-// Lost reports a slot whose WAL is gone. It keeps its row, and its place in
-// max_replication_slots, until it is dropped.
+// Lost reports a slot that cannot be read any more, its WAL gone most often; Loss says why. It keeps its
+// row, and its place in max_replication_slots, until it is dropped.
 func (s Slot) Lost() bool { return s.Status == "lost" }
+
+// Loss says in words what became of a slot that is lost, and what keeps it from happening again.
+func (s Slot) Loss() (what, remedy string) {
+	switch s.Invalidation {
+	case "", "wal_removed": // before 17 the server does not say; there it can have been nothing else
+		return "has lost its WAL", "raise max_slot_wal_keep_size"
+	case "idle_timeout":
+		return "was read by nobody for longer than idle_replication_slot_timeout", "raise idle_replication_slot_timeout above the time for which the daemon may be away"
+	case "rows_removed":
+		return "lost rows of the catalog that it needs while this server was a standby", "set hot_standby_feedback = on and primary_slot_name there"
+	case "wal_level_insufficient":
+		return "was invalidated because wal_level was lowered", "keep wal_level = logical, on standbys as well"
+	}
+	return "was invalidated (" + s.Invalidation + ")", "look into the server's log"
+}
 
 // HalfMade reports a slot whose creation never came to its end: its backend still waits for old
 // transactions, though whoever asked for it is gone.

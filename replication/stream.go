@@ -231,13 +231,23 @@ func (s *Stream) take(msg pgproto3.BackendMessage, batch *Batch) error {
 	case *pgproto3.ErrorResponse:
 		return fmt.Errorf("%w of slot %s: %w", ErrStream, s.slot, pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.NoticeResponse:
-		if m.Severity == "WARNING" && (m.Code == "55000" || strings.Contains(m.Message, "publication")) {
+		if skips(m) {
 			return fmt.Errorf("stream of slot %s: %s: %w", s.slot, m.Message, ErrPublicationSkipped)
 		}
 	case *pgproto3.CopyDone:
 		return fmt.Errorf("stream of slot %s: %w", s.slot, errEnded)
 	}
 	return nil
+}
+
+// skips reports a warning that changes are left out (ErrPublicationSkipped). A failover slot's walsender warns with the same
+// code that it waits for a standby (synchronized_standby_slots): there nothing is left out. The fields that are
+// looked at are the same in every language of the server's.
+func skips(m *pgproto3.NoticeResponse) bool {
+	if m.SeverityUnlocalized != "WARNING" || m.Routine == "StandbySlotsHaveCaughtup" {
+		return false
+	}
+	return m.Code == "55000" || strings.Contains(m.Message, "publication")
 }
 
 // ErrUnreadable marks a message that could not be understood: reading it again will not help.

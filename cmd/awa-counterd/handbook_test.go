@@ -242,10 +242,12 @@ func messages(t *testing.T) (all []message) {
 					}
 				case *ast.FuncDecl: // functions that return nothing but reasons
 					switch n.Name.Name {
-					case "FreshReason", "next", "begun":
+					case "FreshReason", "next", "begun", "Loss":
 						ast.Inspect(n, func(r ast.Node) bool {
-							if ret, ok := r.(*ast.ReturnStmt); ok && len(ret.Results) == 1 {
-								add(ret.Results[0])
+							if ret, ok := r.(*ast.ReturnStmt); ok {
+								for _, text := range ret.Results {
+									add(text)
+								}
 							}
 							return true
 						})

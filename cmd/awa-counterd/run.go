@@ -26,7 +26,7 @@ type runCmd struct {
 	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
 	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
 
-	SlotLifetime   string `enum:"permanent,temporary" default:"permanent" help:"permanent: the replication slot survives restarts, and WAL is retained while nobody reads it. temporary: it goes with the daemon, nothing is retained, and every start scans afresh."`
+	SlotLifetime   string `enum:"permanent,temporary,failover" default:"permanent" help:"permanent: the replication slot survives restarts, and WAL is retained while nobody reads it. temporary: it goes with the daemon, nothing is retained, and every start scans afresh. failover: permanent, and carried to standbys that synchronize slots (PostgreSQL 17 or later), so that after a promotion nothing is scanned."`
 	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" help:"How much WAL the replication slot may keep. Past half of it the marker is cleared, past it the slot is dropped and everything scanned afresh. 0: no bound."`
 
 	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Make neither publication nor schema; work with what a DBA has made (awa-counterd setup --print-sql)."`
@@ -121,7 +121,7 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 	log.Info("awa-counterd " + version() + " on " + source.Target())
 	opts := daemon.Options{
 		Source: source, Schema: r.Schema, Slot: r.Slot, Publication: r.Publication, NoSetup: r.NoSetup,
-		Temporary: r.SlotLifetime == "temporary", MaxRetained: retained,
+		Temporary: r.SlotLifetime == "temporary", Failover: r.SlotLifetime == "failover", MaxRetained: retained,
 		DryRun: r.DryRun, Trust: applier.TrustMode(r.Trust), QuietPeriod: r.QuietPeriod, MaxStaleness: r.MaxStaleness,
 		FlushInterval: r.FlushInterval, CheckpointInterval: r.CheckpointInterval, AuditInterval: r.AuditInterval,
 		StatusInterval: r.StatusInterval, Version: version(), Log: log,

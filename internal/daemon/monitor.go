@@ -145,7 +145,8 @@ func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
 	case err != nil:
 		return slot, fmt.Errorf("%w: %w", ErrGroundLost, err)
 	case slot.Lost():
-		return slot, fmt.Errorf("%w: slot %s has lost its WAL", ErrGroundLost, s.slot)
+		what, _ := slot.Loss()
+		return slot, fmt.Errorf("%w: slot %s %s", ErrGroundLost, s.slot, what)
 	}
 	return slot, nil
 }

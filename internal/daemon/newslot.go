@@ -31,12 +31,12 @@ func (s *session) remake(ctx context.Context, old bool) (pglogrepl.LSN, error) {
 	}
 	failpoint.Reach(failpoint.SlotMade)
 	s.d.broken = ""
-	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary))
+	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary), zap.Bool("failover", s.d.opts.Failover))
 	return position, nil
 }
 
 func (s *session) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
-	m := replication.Creation{Name: s.slot, Observer: s.control, MostRetained: s.d.opts.MaxRetained, Waiting: s.waiting(ctx)}
+	m := replication.Creation{Name: s.slot, Observer: s.control, Failover: s.d.opts.Failover, MostRetained: s.d.opts.MaxRetained, Waiting: s.waiting(ctx)}
 	if s.d.opts.Temporary {
 		m.PID = s.stream.PID()
 		return m.Temporary(ctx, s.stream)

@@ -16,8 +16,11 @@ import (
 // oldestServer is the first version whose pgoutput sends messages and streams transactions.
 const oldestServer = 140000
 
+// oldestFailover is the first version that synchronizes slots to standbys.
+const oldestFailover = 170000
+
 // checkServer refuses a server that logical replication cannot run on, or a role that may not.
-func checkServer(ctx context.Context, c *pgx.Conn) error {
+func checkServer(ctx context.Context, c *pgx.Conn, failover bool) error {
 	var version int
 	var text, level, user string
 	var recovery bool
@@ -29,6 +32,10 @@ func checkServer(ctx context.Context, c *pgx.Conn) error {
 	right, err := pg.ReadStreamRight(ctx, c, user)
 	if err != nil {
 		return err
+	}
+	if failover && version < oldestFailover {
+		return pg.Refuse("upgrade the server, or leave --slot-lifetime=failover out",
+			"PostgreSQL %s has no failover slots: these need 17 or later", text)
 	}
 	return serverVerdict(version, text, level, recovery, right)
 }

@@ -175,7 +175,7 @@ func (s *session) connect(ctx context.Context) error {
 		return s.d.opts.Source.ExplainConnect(err)
 	}
 	user := s.d.opts.Source.User()
-	if err := checkServer(ctx, s.control); err != nil {
+	if err := checkServer(ctx, s.control, s.d.opts.Failover); err != nil {
 		return err
 	}
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {

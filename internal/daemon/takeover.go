@@ -184,6 +184,11 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 		}
 	} else {
 		position = f.Stored.Position
+		if s.d.opts.Failover && !f.Slot.Failover {
+			if err := s.stream.CarryToStandbys(ctx, s.slot); err != nil {
+				return 0, nil, err
+			}
+		}
 		s.log.Info("resuming from the checkpoint", zap.Stringer("position", position),
 			zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Groups)))
 	}
@@ -241,6 +246,11 @@ func (s *session) look(ctx context.Context) (resume.Found, error) {
 	}
 	f.End, f.Broken, f.Most = system.End, s.d.broken, s.d.opts.MaxRetained
 	f.Fleeting = s.d.opts.Temporary
+	if f.Stored != nil && f.Slot != nil && f.Slot.Synced && f.Stored.SystemIdentifier == system.ID && f.Stored.Timeline != system.Timeline {
+		if f.Left, err = s.stream.Left(ctx, system.Timeline, f.Stored.Timeline); err != nil {
+			return f, err
+		}
+	}
 	f.Identity = checkpoint.Identity{
 		Slot: s.slot, Publications: published.OIDs, PublicationState: s.state(published.State), SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(), Shape: s.layout.Fingerprint(),
 	}

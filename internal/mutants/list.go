@@ -132,6 +132,10 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestStalledVisibility",
 		},
 		{
+			"a promotion resumed past where it branched off", "internal/resume/resume.go", "f.Stored.Position <= f.Left }", "f.Left > 0 }",
+			"./internal/resume", "TestFreshReason",
+		},
+		{
 			"altered publication resumed from", "internal/resume/resume.go", "case s.PublicationState != id.PublicationState:", "case false:",
 			"./internal/sim", "TestPublicationViaRoot",
 		},

@@ -22,6 +22,7 @@ type Found struct {
 	Rows     int64         // the planner's idea of how many rows there are to scan
 	Most     int64         // WAL, in bytes, that the slot may keep; 0 for no bound
 	Fleeting bool          // the slot is to be a temporary one
+	Left     pglogrepl.LSN // where the server's history left the checkpoint's timeline; 0 when it never was on it
 }
 
 // FreshReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
@@ -35,10 +36,9 @@ func FreshReason(f Found) string {
 		return fmt.Sprintf("replication slot %s is gone", id.Slot)
 	case s.Slot != id.Slot:
 		return fmt.Sprintf("the checkpoint belongs to slot %s", s.Slot)
-	case f.Slot.Lost() && f.Slot.Invalidation != "":
-		return fmt.Sprintf("replication slot %s was invalidated (%s); raise max_slot_wal_keep_size if this happens again", id.Slot, f.Slot.Invalidation)
 	case f.Slot.Lost():
-		return fmt.Sprintf("replication slot %s has lost its WAL; raise max_slot_wal_keep_size if this happens again", id.Slot)
+		what, remedy := f.Slot.Loss()
+		return fmt.Sprintf("replication slot %s %s; %s if this happens again", id.Slot, what, remedy)
 	case f.Fleeting:
 		return fmt.Sprintf("replication slot %s outlives its session, and a temporary one is wanted", id.Slot)
 	case f.Slot.Temporary:
@@ -54,7 +54,7 @@ func FreshReason(f Found) string {
 		return fmt.Sprintf("somebody else moved slot %s to %s, past the checkpoint at %s", id.Slot, f.Slot.Confirmed, s.Position)
 	case s.SystemIdentifier != id.SystemIdentifier:
 		return "this is another database cluster than the checkpoint was made in"
-	case s.Timeline != id.Timeline:
+	case s.Timeline != id.Timeline && !f.followed():
 		return fmt.Sprintf("the server is on timeline %d, the checkpoint on %d: there was a failover or a restore", id.Timeline, s.Timeline)
 	case s.Position > f.End:
 		return fmt.Sprintf("the server's WAL ends at %s, before the checkpoint at %s: a backup was restored", f.End, s.Position)
@@ -72,6 +72,10 @@ func FreshReason(f Found) string {
 	}
 	return ""
 }
+
+// followed reports a promotion that the slot has come through: it was synchronized to the standby that was promoted, and
+// the checkpoint is from before the promotion. It is part of the standby's own WAL then, as is all that it was made of.
+func (f Found) followed() bool { return f.Slot.Synced && f.Stored.Position <= f.Left }
 
 // Rates of a small machine: what matters is their ratio.
 const (

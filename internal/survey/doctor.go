@@ -266,7 +266,8 @@ func (d *doctor) slots(ctx context.Context) {
 	case err != nil:
 		d.add("replication slot", Unknown, err.Error(), "")
 	case s.Lost():
-		d.add("replication slot", Wanting, d.Names.Slot+" has lost its WAL", "start awa-counterd run, which makes it anew, and raise max_slot_wal_keep_size")
+		what, remedy := s.Loss()
+		d.add("replication slot", Wanting, d.Names.Slot+" "+what, "start awa-counterd run, which makes it anew, and "+remedy)
 	default:
 		d.add("replication slot", Fine, d.Names.Slot+" is "+s.Status, "")
 	}
