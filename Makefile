@@ -131,7 +131,7 @@ deploy-check:
 
 # Pictures of the daemon's page in each state, into tmp/look: two minutes, and Chromium.
 look: build
-	go run ./e2e/look -daemon bin/awa-counterd
+	go run ./e2e/screenshots -daemon bin/awa-counterd
 
 clean:
 	rm -rf bin dist

@@ -11,9 +11,9 @@ import (
 func TestSettledMeansSeen(t *testing.T) {
 	now := time.Unix(1000, 0)
 	at := func(s int) time.Time { return now.Add(time.Duration(s) * time.Second) }
-	var a ages
-	a.arose(moment{server: at(0), local: at(0)})
-	a.flushing(at(1), moment{})
+	var a staleness
+	a.noteDrift(clocks{server: at(0), local: at(0)})
+	a.flushing(at(1), clocks{})
 	a.flushed(true)
 	require.Equal(t, 2*time.Second, a.oldest(at(2), at(2)))
 	a.confirm(at(1), time.Time{})
@@ -27,9 +27,9 @@ func TestSettledMeansSeen(t *testing.T) {
 // When a clock has jumped, the age is the larger one of both clocks.
 func TestAgeSurvivesClockJumps(t *testing.T) {
 	now := time.Unix(10_000, 0)
-	var a ages
-	a.arose(moment{server: now, local: now})
-	a.arose(moment{server: now.Add(-time.Hour), local: now.Add(3 * time.Second)}) // the server's clock went back
+	var a staleness
+	a.noteDrift(clocks{server: now, local: now})
+	a.noteDrift(clocks{server: now.Add(-time.Hour), local: now.Add(3 * time.Second)}) // the server's clock went back
 	require.Equal(t, 4*time.Second, a.oldest(now.Add(4*time.Second), now.Add(4*time.Second-time.Hour)))
 	require.GreaterOrEqual(t, a.oldest(now.Add(4*time.Second), now.Add(-2*time.Hour)), 4*time.Second, "by our own clock")
 }

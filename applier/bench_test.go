@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // BenchmarkTransactions is what the books make of a transaction that the decoder has folded: 100 rows of one group, none
@@ -35,7 +35,7 @@ func benchmarkTransactions(b *testing.B, rows int64) {
 	}
 	effects := make([]decoder.Effect, 96)
 	for i := range effects {
-		effects[i].Rows = []decoder.Change{{Group: terminal.Group{Slot: 0, Queue: fmt.Sprint("queue ", i/2), Priority: int16(1 + i%2)}, N: rows}}
+		effects[i].Rows = []decoder.Change{{Group: counter.Group{Slot: 0, Queue: fmt.Sprint("queue ", i/2), Priority: int16(1 + i%2)}, N: rows}}
 	}
 	txs := make([]decoder.Tx, 1)
 	b.ReportAllocs()
@@ -43,7 +43,7 @@ func benchmarkTransactions(b *testing.B, rows int64) {
 	runtime.ReadMemStats(&before)
 	for i := 0; b.Loop(); i++ {
 		if i%500 == 0 { // a token has come back: the journal lets go of what everybody sees by then
-			core.journal.entries, core.journal.bytes, core.journal.fresh = make([]journaled, 0, 16), 0, 0
+			core.journal.entries, core.journal.bytes, core.journal.fresh = make([]journalEntry, 0, 16), 0, 0
 		}
 		txs[0] = decoder.Tx{XID: uint32(1000 + i%1_000_000), CommitTime: now, End: pglogrepl.LSN(2000 + 10*i), Effect: effects[i%len(effects)]}
 		core.Transactions(now, txs)

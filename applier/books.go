@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // Books holds rows and counter of every group at one position.
@@ -16,33 +16,33 @@ type Books struct {
 	units    map[int32]*unit
 	order    []int32 // units in the order of their scans
 	position pglogrepl.LSN
-	touched  []*entry // by the transaction being applied
+	touched  []*viewEntry // by the transaction being applied
 	rollups  rollups
 }
 
 type unit struct {
-	main     *layer           // nil until filled
-	shadow   *layer           // while an audit is under way
-	drifting map[*entry]int64 // by how much each is wrong
-	off      int64            // the sum of that
-	dirty    []*entry         // changed since the last checkpoint; each once
+	main     *unitView            // nil until filled
+	shadow   *unitView            // while an audit is under way
+	drifting map[*viewEntry]int64 // by how much each is wrong
+	off      int64                // the sum of that
+	dirty    []*viewEntry         // changed since the last checkpoint; each once
 }
 
 // settled reports whether the unit is filled and its fence passed: what it says can be acted on.
 func (u *unit) settled() bool { return u.main != nil && !u.main.open }
 
-// account notes that an entry has changed, and files it under what it is now.
-func (u *unit) account(e *entry) {
+// updateDrift notes that an entry has changed, and files it under what it is now.
+func (u *unit) updateDrift(e *viewEntry) {
 	if !e.dirty {
 		e.dirty = true
 		u.dirty = append(u.dirty, e)
 	}
-	u.file(e)
+	u.indexDrift(e)
 }
 
-// file puts an entry to those that are wrong, or takes it away. The sum is kept beside them, since whoever looks on must not
+// indexDrift puts an entry to those that are wrong, or takes it away. The sum is kept beside them, since whoever looks on must not
 // have a million of them walked.
-func (u *unit) file(e *entry) {
+func (u *unit) indexDrift(e *viewEntry) {
 	was, wrong := u.drifting[e]
 	by := abs(e.Drift())
 	u.off += by - was
@@ -57,7 +57,7 @@ func (u *unit) file(e *entry) {
 func newBooks(leaves []int32) *Books {
 	b := &Books{units: make(map[int32]*unit), rollups: make(rollups)}
 	for _, slot := range append(slices.Clone(leaves), NoLeaf) {
-		b.units[slot] = &unit{drifting: make(map[*entry]int64)}
+		b.units[slot] = &unit{drifting: make(map[*viewEntry]int64)}
 		b.order = append(b.order, slot)
 	}
 	return b
@@ -74,7 +74,7 @@ func (b *Books) unitOf(slot int32) int32 {
 }
 
 // touch remembers how an entry was before the transaction that now changes it.
-func (b *Books) touch(e *entry) {
+func (b *Books) touch(e *viewEntry) {
 	if !e.touched {
 		e.touched, e.before = true, e.Drift()
 		b.touched = append(b.touched, e)
@@ -83,7 +83,7 @@ func (b *Books) touch(e *entry) {
 
 // change is a group that a transaction touched.
 type change struct {
-	terminal.Group
+	counter.Group
 	before, after int64 // its drift
 	broken        bool  // rows fell below 0 though no fence is open: the books are wrong
 }
@@ -102,10 +102,10 @@ func drifts(changes []change) []drift {
 // apply puts one transaction on top of the books and of every shadow, and returns the groups whose
 // drift it changed, in no particular order.
 func (b *Books) apply(xid uint64, e *decoder.Effect, end pglogrepl.LSN) []change {
-	for _, slot := range b.concerned(e) {
+	for _, slot := range b.affectedUnits(e) {
 		u := b.units[slot]
-		for _, l := range []*layer{u.main, u.shadow} {
-			if l != nil && !l.skips(xid) {
+		for _, l := range []*unitView{u.main, u.shadow} {
+			if l != nil && !l.fenceSees(xid) {
 				b.fold(l, slot, e)
 			}
 		}
@@ -114,8 +114,8 @@ func (b *Books) apply(xid uint64, e *decoder.Effect, end pglogrepl.LSN) []change
 	return b.settle()
 }
 
-// concerned lists the units that an effect falls into.
-func (b *Books) concerned(e *decoder.Effect) []int32 {
+// affectedUnits lists the units that an effect falls into.
+func (b *Books) affectedUnits(e *decoder.Effect) []int32 {
 	if e.CountersReset {
 		return b.order
 	}
@@ -144,7 +144,7 @@ func (b *Books) concerned(e *decoder.Effect) []int32 {
 }
 
 // fold applies the part of an effect that falls into one unit.
-func (b *Books) fold(l *layer, slot int32, e *decoder.Effect) {
+func (b *Books) fold(l *unitView, slot int32, e *decoder.Effect) {
 	u := b.units[slot]
 	for _, s := range e.Truncated {
 		if b.unit(s) == u {
@@ -182,7 +182,7 @@ func (b *Books) settle() []change {
 	for _, e := range b.touched {
 		e.touched = false
 		u := b.unit(e.Slot)
-		u.account(e)
+		u.updateDrift(e)
 		after := e.Drift()
 		broken := e.Rows < 0 && !u.main.open
 		if after != e.before || broken {
@@ -194,56 +194,56 @@ func (b *Books) settle() []change {
 }
 
 // cell is what the books hold for g. It is the books' own.
-func (b *Books) cell(g terminal.Group) terminal.Cell {
+func (b *Books) cell(g counter.Group) counter.Cell {
 	if u := b.unit(g.Slot); u.main != nil {
 		if e, ok := u.main.cells[g]; ok {
 			return e.Cell
 		}
 	}
-	return terminal.Cell{}
+	return counter.Cell{}
 }
 
 // load fills all units without a scan: from a checkpoint at the books' position, which it takes over.
-func (b *Books) load(groups []terminal.Held) {
-	slices.SortFunc(groups, func(x, y terminal.Held) int { return cmp.Compare(b.unitOf(x.Slot), b.unitOf(y.Slot)) })
+func (b *Books) load(groups []counter.GroupCell) {
+	slices.SortFunc(groups, func(x, y counter.GroupCell) int { return cmp.Compare(b.unitOf(x.Slot), b.unitOf(y.Slot)) })
 	for slot, u := range b.units {
-		from, _ := slices.BinarySearchFunc(groups, slot, func(h terminal.Held, slot int32) int { return cmp.Compare(b.unitOf(h.Slot), slot) })
+		from, _ := slices.BinarySearchFunc(groups, slot, func(h counter.GroupCell, slot int32) int { return cmp.Compare(b.unitOf(h.Slot), slot) })
 		to := from
 		for to < len(groups) && b.unitOf(groups[to].Slot) == slot {
 			to++
 		}
-		u.main = newLayer(groups[from:to])
+		u.main = newUnitView(groups[from:to])
 		u.main.touch = b.touch
 		for _, e := range u.main.cells {
-			u.file(e)
+			u.indexDrift(e)
 		}
 	}
 }
 
 // replace puts a new view in the place of a unit's books. The checkpoint must not keep what is gone.
-func (b *Books) replace(slot int32, l *layer) {
+func (b *Books) replace(slot int32, l *unitView) {
 	u := b.units[slot]
 	u.stored(l)
 	l.touch = b.touch
-	u.main, u.drifting, u.off, u.dirty = l, make(map[*entry]int64), 0, nil
+	u.main, u.drifting, u.off, u.dirty = l, make(map[*viewEntry]int64), 0, nil
 	for _, e := range l.cells {
-		u.account(e)
+		u.updateDrift(e)
 	}
 }
 
 // empty makes a unit unknown again. What is left of it is what the next checkpoint has to take away.
 func (b *Books) empty(slot int32) {
 	u := b.units[slot]
-	gone := newLayer(nil)
+	gone := newUnitView(nil)
 	u.stored(gone)
-	u.main, u.shadow, u.drifting, u.off, u.dirty = nil, nil, make(map[*entry]int64), 0, nil
+	u.main, u.shadow, u.drifting, u.off, u.dirty = nil, nil, make(map[*viewEntry]int64), 0, nil
 	for _, e := range gone.cells {
-		u.account(e)
+		u.updateDrift(e)
 	}
 }
 
 // stored gives l an entry, be it an empty one, for each group that a checkpoint may have.
-func (u *unit) stored(l *layer) {
+func (u *unit) stored(l *unitView) {
 	if u.main != nil {
 		for g := range u.main.cells {
 			l.entry(g)
@@ -254,27 +254,27 @@ func (u *unit) stored(l *layer) {
 	}
 }
 
-// soil hands a group to the next checkpoint once more.
-func (b *Books) soil(g terminal.Group) {
+// markDirty hands a group to the next checkpoint once more.
+func (b *Books) markDirty(g counter.Group) {
 	u := b.unit(g.Slot)
 	if u.main == nil {
-		u.account(&entry{Held: terminal.Held{Group: g}})
+		u.updateDrift(&viewEntry{GroupCell: counter.GroupCell{Group: g}})
 		return
 	}
-	u.account(u.main.entry(g))
+	u.updateDrift(u.main.entry(g))
 }
 
-// wash returns what a checkpoint has to store, a copy each, and forgets that it was to be stored.
-func (b *Books) wash() terminal.Packed {
+// takeDirty returns what a checkpoint has to store, a copy each, and forgets that it was to be stored.
+func (b *Books) takeDirty() counter.Packed {
 	n := 0
 	for _, u := range b.units {
 		n += len(u.dirty)
 	}
-	out := terminal.Pack(n)
+	out := counter.Pack(n)
 	for _, slot := range b.order {
 		u := b.units[slot]
 		for _, e := range u.dirty {
-			out.Add(&e.Held)
+			out.Add(&e.GroupCell)
 			e.dirty = false
 			if e.Empty() && u.main != nil && u.main.cells[e.Group] == e {
 				delete(u.main.cells, e.Group)
@@ -286,8 +286,8 @@ func (b *Books) wash() terminal.Packed {
 }
 
 // due yields what is to be corrected and can be, from one unit on and then round.
-func (b *Books) due(turn int) iter.Seq[*entry] {
-	return func(yield func(*entry) bool) {
+func (b *Books) due(turn int) iter.Seq[*viewEntry] {
+	return func(yield func(*viewEntry) bool) {
 		for i := range b.order {
 			u := b.units[b.order[(turn+i)%len(b.order)]]
 			if !u.settled() {
@@ -319,8 +319,8 @@ func (b *Books) drifting() (n int) {
 	return n
 }
 
-// off is by how much all counters are wrong.
-func (b *Books) off() (n int64) {
+// totalDrift is by how much all counters are wrong.
+func (b *Books) totalDrift() (n int64) {
 	for _, u := range b.units {
 		n += u.off
 	}

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 func filled(t *testing.T, leaves ...int32) *Books {
@@ -18,7 +18,7 @@ func filled(t *testing.T, leaves ...int32) *Books {
 	return b
 }
 
-func driftOf(b *Books, g terminal.Group) int64 {
+func driftOf(b *Books, g counter.Group) int64 {
 	c := b.cell(g)
 	return c.Drift()
 }
@@ -84,8 +84,8 @@ func TestFence(t *testing.T) {
 	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.Change{{Group: g0, N: n}}} }
 	early := add(1) // streamed before the scan's result, not yet visible to it
 	b.apply(11, &early, 10)
-	j.add(journaled{xid: 11, effect: early})
-	require.True(t, b.take(Scan{Unit: 0, Groups: []terminal.Held{{Group: g0, Cell: terminal.NewCell(100, 0)}}, Snapshot: snap(t, "11:20:11,15"), Bound: 50}, j))
+	j.add(journalEntry{xid: 11, effect: early})
+	require.True(t, b.completeScan(Scan{Unit: 0, Groups: []counter.GroupCell{{Group: g0, Cell: counter.NewCell(100, 0)}}, Snapshot: snap(t, "11:20:11,15"), Bound: 50}, j))
 	require.EqualValues(t, 101, b.cell(g0).Rows)
 	seen, unseen := add(10), add(1000)
 	b.apply(12, &seen, 20)
@@ -102,11 +102,11 @@ func TestScanIsRefusedWhenTheJournalHasAGap(t *testing.T) {
 	b := newBooks([]int32{0})
 	j := newJournal(1, []uint64{7})
 	scan := Scan{Unit: 0, Snapshot: snap(t, "7:20:7"), Bound: 50}
-	require.False(t, b.take(scan, j), "a transaction of the session before may be missing")
+	require.False(t, b.completeScan(scan, j), "a transaction of the session before may be missing")
 	j.forget(snap(t, "8:20:"))
-	require.True(t, b.take(scan, j))
-	j.add(journaled{xid: 30})
-	j.add(journaled{xid: 31}) // pushes 30 out
+	require.True(t, b.completeScan(scan, j))
+	j.add(journalEntry{xid: 30})
+	j.add(journalEntry{xid: 31}) // pushes 30 out
 	require.Equal(t, 1, j.missing(snap(t, "30:40:30")))
 	require.Zero(t, j.missing(snap(t, "31:40:")))
 }
@@ -143,7 +143,7 @@ func TestPruneAudit(t *testing.T) {
 	require.Empty(t, wrong, "4 folded, 3 carried")
 	_, wrong = b.auditPrune(carry(fold(107, false), 3), true)
 	require.Equal(t, []PruneMismatch{{Queue: "q", Priority: 1, Books: 7, Folded: 6}}, wrong)
-	whole := &decoder.Effect{Truncated: []int32{0}, LedgerEmptied: []int32{0}, Whole: []int32{0}}
+	whole := &decoder.Effect{Truncated: []int32{0}, LedgerEmptied: []int32{0}, CountingPrunes: []int32{0}}
 	_, wrong = b.auditPrune(whole, true)
 	require.Equal(t, []PruneMismatch{{Queue: "q", Priority: 1, Books: 5}}, wrong, "nothing folded at all")
 	_, wrong = b.auditPrune(carry(whole, 5), true)
@@ -152,11 +152,11 @@ func TestPruneAudit(t *testing.T) {
 	// awa 0.7 appends what it folds, instead of changing the total.
 	fill(6)
 	_, wrong = b.auditPrune(&decoder.Effect{
-		Truncated: []int32{0}, Whole: []int32{0}, Folded: []decoder.RollupChange{{Queue: "q", Priority: 1, Completed: 2, Failed: 3}},
+		Truncated: []int32{0}, CountingPrunes: []int32{0}, Folded: []decoder.RollupChange{{Queue: "q", Priority: 1, Completed: 2, Failed: 3}},
 	}, true)
 	require.Equal(t, []PruneMismatch{{Queue: "q", Priority: 1, Books: 6, Folded: 5}}, wrong)
 	// A reset folds nothing, and is no prune.
-	checked, wrong = b.auditPrune(&decoder.Effect{Truncated: []int32{0, 1}, Whole: []int32{0, 1}, RollupsReset: true}, true)
+	checked, wrong = b.auditPrune(&decoder.Effect{Truncated: []int32{0, 1}, CountingPrunes: []int32{0, 1}, RollupsReset: true}, true)
 	require.Zero(t, checked)
 	require.Empty(t, wrong)
 }
@@ -192,8 +192,8 @@ func TestLedgerShape(t *testing.T) {
 }
 
 // washed is what a checkpoint gets.
-func washed(b *Books) []terminal.Held {
-	p := b.wash()
+func washed(b *Books) []counter.GroupCell {
+	p := b.takeDirty()
 	return slices.Collect(p.All())
 }
 
@@ -209,8 +209,8 @@ func TestWashAndSoil(t *testing.T) {
 	v, _ := held[0].Bucket(7)
 	require.EqualValues(t, 4, v)
 	b.empty(0)
-	b.soil(g0)
-	b.replace(0, newLayer(nil))
+	b.markDirty(g0)
+	b.replace(0, newUnitView(nil))
 	held = washed(b)
 	require.Len(t, held, 1)
 	require.True(t, held[0].Empty(), "the checkpoint has it; the scan did not")
@@ -222,7 +222,7 @@ func TestPlan(t *testing.T) {
 	b.core.books = filled(t, 0, 1)
 	var e decoder.Effect
 	for i := range 150 {
-		g := terminal.Group{Slot: int32(i % 2), Queue: string(rune('a' + (i*7)%26)), Priority: int16(i)}
+		g := counter.Group{Slot: int32(i % 2), Queue: string(rune('a' + (i*7)%26)), Priority: int16(i)}
 		n := decoder.Change{Group: g, N: int64(i + 1)}
 		if i%3 == 0 && i != 3 {
 			e.Counters = append(e.Counters, decoder.CounterChange{Group: g, Value: n.N})
@@ -231,10 +231,10 @@ func TestPlan(t *testing.T) {
 		e.Rows = append(e.Rows, n)
 	}
 	b.core.books.apply(1, &e, 10)
-	b.core.tokens.locked.groups = map[terminal.Group]struct{}{e.Rows[3].Group: {}}
+	b.core.tokens.locked.groups = map[counter.Group]struct{}{e.Rows[3].Group: {}}
 	chunks, _, all := b.core.plan()
 	require.True(t, all)
-	total, last := 0, terminal.Group{}
+	total, last := 0, counter.Group{}
 	for _, c := range chunks {
 		require.LessOrEqual(t, len(c.Corrections), ChunkSize)
 		require.Equal(t, c.Patient, c.Corrections[0].Group == e.Rows[3].Group)
@@ -256,7 +256,7 @@ func TestSumOfDriftsIsKept(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := filled(t, 0, 1)
 		for xid := range rapid.IntRange(1, 40).Draw(rt, "steps") {
-			g := terminal.Group{
+			g := counter.Group{
 				Slot: rapid.Int32Range(0, 2).Draw(rt, "slot"), Queue: "q", Priority: rapid.Int16Range(1, 3).Draw(rt, "priority"),
 			}
 			n := rapid.Int64Range(-9, 9).Draw(rt, "n")
@@ -269,10 +269,10 @@ func TestSumOfDriftsIsKept(t *testing.T) {
 			case 4:
 				b.apply(uint64(xid), &decoder.Effect{Truncated: []int32{g.Slot}, CountersReset: n > 5}, 10)
 			case 5:
-				b.replace(unit, newLayer([]terminal.Held{{Group: terminal.Group{Slot: unit, Queue: "r"}, Cell: terminal.NewCell(n, 0)}}))
+				b.replace(unit, newUnitView([]counter.GroupCell{{Group: counter.Group{Slot: unit, Queue: "r"}, Cell: counter.NewCell(n, 0)}}))
 			case 6:
 				b.empty(unit)
-				b.replace(unit, newLayer(nil))
+				b.replace(unit, newUnitView(nil))
 			}
 			want := int64(0)
 			for _, u := range b.units {
@@ -280,7 +280,7 @@ func TestSumOfDriftsIsKept(t *testing.T) {
 					want += abs(e.Drift())
 				}
 			}
-			require.Equal(t, want, b.off())
+			require.Equal(t, want, b.totalDrift())
 		}
 	})
 }

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // Chunk is a set of corrections of one slot and one sign, in key order, to be written in one small transaction.
@@ -18,7 +18,7 @@ type Chunk struct {
 }
 
 // groups appends the groups of a chunk.
-func (c *Chunk) groups(to []terminal.Group) []terminal.Group {
+func (c *Chunk) groups(to []counter.Group) []counter.Group {
 	for _, d := range c.Corrections {
 		to = append(to, d.Group)
 	}
@@ -27,7 +27,7 @@ func (c *Chunk) groups(to []terminal.Group) []terminal.Group {
 
 // Correction is the change to one counter.
 type Correction struct {
-	terminal.Group
+	counter.Group
 	Delta int64 // never 0
 	Ends  bool  // it brings our own counter row to 0, which is then deleted
 }
@@ -44,14 +44,14 @@ func (c Correction) compare(o Correction) int {
 	return c.Compare(o.Group)
 }
 
-// together reports that two corrections may be written by one statement.
-func (c Correction) together(o Correction) bool {
+// sameStatement reports that two corrections may be written by one statement.
+func (c Correction) sameStatement(o Correction) bool {
 	return c.Slot == o.Slot && c.Delta < 0 == (o.Delta < 0)
 }
 
-// Cut makes transactions of corrections: small, of one slot and one sign each, in key order, and what is to
+// SplitIntoChunks makes transactions of corrections: small, of one slot and one sign each, in key order, and what is to
 // be written alone by itself. It sorts due.
-func Cut(due []Correction, alone func(terminal.Group) bool) (chunks []Chunk) {
+func SplitIntoChunks(due []Correction, alone func(counter.Group) bool) (chunks []Chunk) {
 	slices.SortFunc(due, Correction.compare)
 	var chunk []Correction
 	end := func() {
@@ -65,7 +65,7 @@ func Cut(due []Correction, alone func(terminal.Group) bool) (chunks []Chunk) {
 			chunks = append(chunks, Chunk{Corrections: []Correction{d}, Alone: true, Patient: true})
 			continue
 		}
-		if len(chunk) == ChunkSize || (len(chunk) > 0 && !chunk[0].together(d)) {
+		if len(chunk) == ChunkSize || (len(chunk) > 0 && !chunk[0].sameStatement(d)) {
 			end()
 		}
 		chunk = append(chunk, d)

@@ -5,8 +5,8 @@ import (
 
 	"github.com/jackc/pglogrepl"
 
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // Command is something the Core wants done. Of each kind but Scan at most one is under way; each is
@@ -35,7 +35,7 @@ type Persist struct {
 type Checkpoint struct {
 	Before    pglogrepl.LSN // the position stored last; 0 for the first
 	Position  pglogrepl.LSN
-	Groups    terminal.Packed // those that changed since; an empty cell removes the group
+	Groups    counter.Packed // those that changed since; an empty cell removes the group
 	Unseen    []uint64
 	Uncounted map[Source]Uncounted // what changed since
 	Pruned    time.Time            // when a leaf was emptied last by a binary that does not count; zero for never
@@ -73,9 +73,9 @@ type WriteResult struct {
 	Insert   pglogrepl.LSN   // WAL insert position in that transaction
 	Marker   bool            // the marker is set, as that transaction saw it
 	Written  int             // corrections that were committed
-	Deferred []terminal.Group
-	Passed   []terminal.Group // those of them that were not even tried
-	Err      error            // the token may not have been written
+	Deferred []counter.Group
+	Passed   []counter.Group // those of them that were not even tried
+	Err      error           // the token may not have been written
 }
 
 // Notice is something an operator should read once.

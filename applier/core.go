@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // Core is the protocol: events in, commands out. It is not safe for concurrent use.
@@ -18,17 +18,17 @@ type Core struct {
 	books     *Books
 	journal   *journal
 	uncounted *uncounted
-	ages      ages
+	ages      staleness
 	effects   effects
 	tokens    tokens
 	scans     scans
-	persists  persists
+	persists  checkpointing
 	marker    marker
 	totals    Totals
 	notices   []Notice
 	snapshot  pgsnap.Snapshot // the newest known
 	insert    pglogrepl.LSN   // the server's WAL insert position at the last token
-	serverAt  moment          // a reading of the server's clock
+	serverAt  clocks          // a reading of the server's clock
 	whole     bool            // every unit is settled
 	turn      int             // which unit a flush begins with that cannot take all
 	prunes    []prune         // that folded another number of jobs than the books held; not told yet
@@ -63,7 +63,7 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 		c.persists.position, c.persists.last, c.whole = start.Position, now, true
 		c.persists.pruned = start.Pruned
 		if c.books.drifting() > 0 {
-			c.ages.arose(unknownAge())
+			c.ages.noteDrift(unknownAge())
 		}
 	}
 	return c, nil
@@ -87,7 +87,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 	if tx.End <= c.books.position {
 		return // the server does send acknowledged transactions again after a restart
 	}
-	own, mine := c.takeTokens(now, tx)
+	own, mine := c.readTokens(now, tx)
 	c.totals.Transactions++
 	if tx.Effect.Empty() {
 		c.books.position = tx.End
@@ -101,25 +101,25 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 		c.prunes = append(c.prunes, prune{m, tx.End, now})
 	}
 	changes := c.books.apply(xid, &tx.Effect, tx.End)
-	at := moment{server: tx.CommitTime, local: now}
-	c.journal.add(journaled{xid: xid, effect: tx.Effect, at: at, drifts: drifts(changes), partial: !c.whole})
+	at := clocks{server: tx.CommitTime, local: now}
+	c.journal.add(journalEntry{xid: xid, effect: tx.Effect, at: at, drifts: drifts(changes), partial: !c.whole})
 	for _, ch := range changes {
 		if ch.broken {
 			c.rescan(ch)
 			continue
 		}
 		if ch.after != 0 {
-			c.ages.arose(at)
+			c.ages.noteDrift(at)
 		}
 	}
 	if mine {
-		c.effects.saw(changes)
+		c.effects.observe(changes)
 	}
 	if !own {
 		c.uncounted.note(tx, changes, c.cfg.Shape)
 	}
 	if c.books.drifting() == 0 {
-		c.ages.balanced(now)
+		c.ages.noteNoDrift(now)
 	}
 	c.takeMarker(now, tx, own)
 }
@@ -140,10 +140,10 @@ func (c *Core) rescan(ch change) {
 	c.totals.Rescans++
 }
 
-// takeTokens reads the messages of an awa-counterd in tx and reports whether there were any: then
+// readTokens reads the messages of an awa-counterd in tx and reports whether there were any: then
 // the transaction was a correction, ours or another instance's, and no awa binary wrote it. mine is one of this
 // very instance.
-func (c *Core) takeTokens(now time.Time, tx *decoder.Tx) (own, mine bool) {
+func (c *Core) readTokens(now time.Time, tx *decoder.Tx) (own, mine bool) {
 	for _, t := range tx.Tokens {
 		instance, seq, ok := ParseToken(t.Content)
 		if !ok || instance != c.cfg.Instance {
@@ -182,7 +182,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 			c.totals.Rescans++
 		case v.filled:
 			if c.books.drifting() > 0 {
-				c.ages.arose(unknownAge())
+				c.ages.noteDrift(unknownAge())
 			}
 		case v.audited:
 			c.scans.passed(v.unit)
@@ -192,7 +192,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 			c.totals.AuditMismatches += int64(len(v.mismatches))
 			c.scans.distrust(v.unit)
 			if c.books.drifting() > 0 {
-				c.ages.arose(unknownAge())
+				c.ages.noteDrift(unknownAge())
 			}
 			m := v.mismatches[0]
 			c.warn("audit: the books disagreed with a scan; the scan was taken over",
@@ -228,8 +228,8 @@ func (c *Core) Deadline(now time.Time) time.Time {
 	return d
 }
 
-// Suspect tells the Core of a doubt that it cannot have by itself; "" takes it back.
-func (c *Core) Suspect(why string) { c.suspicion = why }
+// SetOutsideDoubt tells the Core of a doubt that it cannot have by itself; "" takes it back.
+func (c *Core) SetOutsideDoubt(why string) { c.suspicion = why }
 
 // prune is one that disagreed with the books.
 type prune struct {
@@ -238,10 +238,10 @@ type prune struct {
 	heard time.Time
 }
 
-// SameTables says that a look at awa's tables, begun at that time, found them as they were when the session
+// TablesUnchanged says that a look at awa's tables, begun at that time, found them as they were when the session
 // began. Only then can a prune before it be told to have folded wrong: awa's migrations change what prunes
 // fold and where, and are noticed a moment later than what new binaries do then.
-func (c *Core) SameTables(looked time.Time) {
+func (c *Core) TablesUnchanged(looked time.Time) {
 	for len(c.prunes) > 0 && c.prunes[0].heard.Before(looked) {
 		m := c.prunes[0]
 		c.prunes = c.prunes[1:]
@@ -251,9 +251,9 @@ func (c *Core) SameTables(looked time.Time) {
 	}
 }
 
-// Hold keeps corrections back while somebody else moves counters about (awa-counterd finish), or lets go
+// HoldCorrections keeps corrections back while somebody else moves counters about (awa-counterd finish), or lets go
 // again. Drift ages meanwhile, and ends trust as ever.
-func (c *Core) Hold(on bool) { c.holding = on || c.cfg.DryRun }
+func (c *Core) HoldCorrections(on bool) { c.holding = on || c.cfg.DryRun }
 
 // Stop begins a graceful end: the flush under way and one more are finished, the marker is cleared
 // if uncounted writes are recent, and the last position is persisted and acknowledged.
@@ -278,7 +278,7 @@ func (c *Core) heardSinceStop() bool { return !c.tokens.provenAt.Before(c.stopSi
 func (c *Core) Position() pglogrepl.LSN { return c.books.position }
 
 // Cell is what the books hold for a group; false while they cannot be acted on.
-func (c *Core) Cell(g terminal.Group) (terminal.Cell, bool) {
+func (c *Core) Cell(g counter.Group) (counter.Cell, bool) {
 	cell := c.books.cell(g)
 	return cell.Clone(), c.books.unit(g.Slot).settled()
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // bench is a Core with one leaf, driven by hand.
@@ -42,7 +42,7 @@ func snap(t *testing.T, text string) pgsnap.Snapshot {
 	return s
 }
 
-var g0 = terminal.Group{Slot: 0, Queue: "q", Priority: 1}
+var g0 = counter.Group{Slot: 0, Queue: "q", Priority: 1}
 
 func (b *bench) tx(xid uint32, e decoder.Effect, tokens ...string) decoder.Tx {
 	b.lsn += 10
@@ -128,10 +128,10 @@ func TestALockedSlotIsScannedLast(t *testing.T) {
 // The age of a drift never hides behind a server clock that was set back.
 func TestAgesSurviveClockJumps(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
-	var a ages
-	a.arose(moment{server: now.Add(time.Hour), local: now})
+	var a staleness
+	a.noteDrift(clocks{server: now.Add(time.Hour), local: now})
 	require.Equal(t, 3*time.Second, a.oldest(now.Add(3*time.Second), now.Add(3*time.Second)))
-	a.arose(moment{server: now.Add(-time.Minute), local: now})
+	a.noteDrift(clocks{server: now.Add(-time.Minute), local: now})
 	require.Equal(t, time.Minute, a.oldest(now, now))
 }
 
@@ -208,7 +208,7 @@ func TestAgesEndWithoutATransaction(t *testing.T) {
 	b.core.tokens.first = true
 	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.Change{{Group: g0, N: n}}} }
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, add(5)), b.tx(102, add(-5))})
-	answer := func(seen string, deferred ...terminal.Group) {
+	answer := func(seen string, deferred ...counter.Group) {
 		w, ok := b.core.Next(b.now)[0].(Write)
 		require.True(t, ok)
 		b.now = b.now.Add(200 * time.Millisecond)
@@ -232,7 +232,7 @@ func TestOldPrunesAreAnOldBinary(t *testing.T) {
 	b := newBench(t)
 	b.core.books = filled(t, 0)
 	b.core.cfg.Shape.Ledger = true
-	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{Truncated: []int32{0}, LedgerEmptied: []int32{0}, Whole: []int32{0}})})
+	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{Truncated: []int32{0}, LedgerEmptied: []int32{0}, CountingPrunes: []int32{0}})})
 	require.False(t, b.core.uncountedSince(b.now, time.Minute), "a leader that counts")
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(102, decoder.Effect{Truncated: []int32{0}})})
 	require.True(t, b.core.uncountedSince(b.now, time.Minute))
@@ -262,7 +262,7 @@ func TestDoubtsHaveKinds(t *testing.T) {
 	st := b.core.Status(b.now)
 	require.Equal(t, DoubtScanning, st.Doubt)
 	require.Contains(t, st.Reason, "scanning: 0 of 2")
-	b.core.Suspect("the slot keeps a lot")
+	b.core.SetOutsideDoubt("the slot keeps a lot")
 	st = b.core.Status(b.now)
 	require.Equal(t, DoubtRetained, st.Doubt)
 	require.Equal(t, "the slot keeps a lot", st.Reason)
@@ -283,8 +283,8 @@ func TestDryRunAsksForNothing(t *testing.T) {
 	b.core.marker.set = true
 	b.core.tokens.first, b.core.tokens.provenAt = true, b.now
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{Rows: []decoder.Change{{Group: g0, N: 9}}})})
-	b.core.Hold(true)
-	b.core.Hold(false)
+	b.core.HoldCorrections(true)
+	b.core.HoldCorrections(false)
 	tokens := 0
 	for i := range 100 {
 		if i == 80 {

@@ -3,8 +3,8 @@ package applier
 import (
 	"time"
 
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // tokens follows the one write that may be under way (docs/design.md §5).
@@ -28,7 +28,7 @@ type tokens struct {
 	pause     time.Time // after a failed write
 	again     bool      // the last write failed
 
-	locked locked // counter rows that were found so
+	locked lockedGroups // counter rows that were found so
 }
 
 func (t *tokens) busy() bool { return t.writing || t.awaited != 0 }
@@ -105,13 +105,13 @@ func (c *Core) wantsToken(now time.Time) bool {
 	if !t.first || now.Sub(t.lastSent) >= c.cfg.tokenInterval() || t.lastSent.Before(c.persists.asked) {
 		return true
 	}
-	return c.hurries() && now.Sub(t.lastSent) >= c.cfg.FlushInterval
+	return c.needsPromptToken() && now.Sub(t.lastSent) >= c.cfg.FlushInterval
 }
 
-// hurries reports that something waits for tokens: a fence for the position, scans for a snapshot that
+// needsPromptToken reports that something waits for tokens: a fence for the position, scans for a snapshot that
 // sees what the journal lacks, trust for enough of them in a row, or the end for one that covers
 // everything before it.
-func (c *Core) hurries() bool {
+func (c *Core) needsPromptToken() bool {
 	return c.fencesOpen() || len(c.journal.lost) > 0 || c.tokens.prompt < promptTokens || (c.stopping && !c.heardSinceStop())
 }
 
@@ -136,7 +136,7 @@ func (c *Core) writeDeadline(now time.Time) time.Time {
 	if d := t.lastFlush.Add(c.cfg.FlushInterval); d.After(now) && (c.wantsFlush() || c.stalled()) {
 		return d
 	}
-	if c.wantsFlush() || c.stalled() || c.hurries() {
+	if c.wantsFlush() || c.stalled() || c.needsPromptToken() {
 		return t.lastSent.Add(c.cfg.FlushInterval)
 	}
 	return t.lastSent.Add(c.cfg.tokenInterval())
@@ -148,16 +148,16 @@ func (c *Core) writeDeadline(now time.Time) time.Time {
 //
 // Of a great many it takes a part, from the unit next in turn: what drifts is not sorted as a whole for
 // each part of it.
-func (c *Core) plan() (chunks []Chunk, rest moment, all bool) {
+func (c *Core) plan() (chunks []Chunk, rest clocks, all bool) {
 	var due []Correction
-	v := c.journal.veil(c.snapshot)
+	v := c.journal.invisible(c.snapshot)
 	all = true
-	take := func(g terminal.Group, drift int64) {
-		behind, known := v.behind(g)
+	take := func(g counter.Group, drift int64) {
+		behind, known := v.partOf(g)
 		if !known {
 			all = false
 		} else if delta := drift - behind; delta != 0 {
-			due = append(due, Correction{Group: g, Delta: delta, Ends: c.ends(g, delta)})
+			due = append(due, Correction{Group: g, Delta: delta, Ends: c.zeroesOwnRow(g, delta)})
 		}
 	}
 	for g := range v.drifts { // right in the books, but not for readers
@@ -172,11 +172,11 @@ func (c *Core) plan() (chunks []Chunk, rest moment, all bool) {
 		}
 		take(e.Group, e.Drift())
 	}
-	return c.tokens.locked.ration(Cut(due, c.tokens.locked.alone)), v.oldest, all
+	return c.tokens.locked.orderByPatience(SplitIntoChunks(due, c.tokens.locked.contains)), v.oldest, all
 }
 
-// ends reports a correction that brings our own counter row to 0.
-func (c *Core) ends(g terminal.Group, delta int64) bool {
+// zeroesOwnRow reports a correction that brings our own counter row to 0.
+func (c *Core) zeroesOwnRow(g counter.Group, delta int64) bool {
 	if c.cfg.Shape.OwnBucket == 0 {
 		return false
 	}
@@ -190,11 +190,11 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 	t := &c.tokens
 	t.writing = false
 	c.totals.Corrections += int64(r.Written)
-	c.effects.put(r.Deferred)
+	c.effects.takeBack(r.Deferred)
 	if t.flushing {
 		t.failed = len(r.Deferred) > 0
 		c.totals.Deferred += int64(len(r.Deferred))
-		t.locked.tried(r.Deferred, r.Passed)
+		t.locked.record(r.Deferred, r.Passed)
 	}
 	if r.Err != nil {
 		// The outcome is unknown. No inquiry is needed: the next token, when it is back, has the
@@ -211,7 +211,7 @@ func (c *Core) Written(now time.Time, r WriteResult) {
 	}
 	t.again = false
 	c.snapshot, c.insert = r.Snapshot, r.Insert
-	c.serverAt = moment{server: r.Server, local: r.Sent}
+	c.serverAt = clocks{server: r.Server, local: r.Sent}
 	c.unseenAt = c.journal.oldestUnseen(r.Snapshot)
 	c.readMarker(now, r)
 	c.scans.latest = r.Snapshot
@@ -236,7 +236,7 @@ func (c *Core) endWrite(now time.Time) {
 		c.ages.flushed(t.all && !t.failed && effective)
 	}
 	if c.books.drifting() == 0 { // also when what the flush was to correct has been undone meanwhile
-		c.ages.balanced(now)
+		c.ages.noteNoDrift(now)
 	}
 	c.ages.confirm(c.serverAt.local, c.unseenAt)
 }

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // journalSize bounds the journal's memory. What it needs is the transactions on awa's tables during the longest
@@ -18,8 +18,8 @@ const journalSize = 256 << 20
 // still to come might not see them: the server streams a commit a moment before it is visible, and
 // much longer before under synchronous replication (docs/design.md §4).
 type journal struct {
-	entries []journaled // in commit order
-	fresh   int         // those before it are seen by the newest snapshot known, and kept for scans
+	entries []journalEntry // in commit order
+	fresh   int            // those before it are seen by the newest snapshot known, and kept for scans
 	bytes   int
 	// lost has the transactions whose effect is gone though they may not be visible yet: pushed
 	// out of a full journal, or streamed by the process before this one.
@@ -29,10 +29,10 @@ type journal struct {
 	size   int
 }
 
-type journaled struct {
+type journalEntry struct {
 	xid    uint64
 	effect decoder.Effect
-	at     moment  // its commit on the server's clock, its arrival on ours
+	at     clocks  // its commit on the server's clock, its arrival on ours
 	drifts []drift // what it did to the drifts
 	// partial: some unit had no books yet, so that not all it did is in drifts.
 	partial bool
@@ -40,7 +40,7 @@ type journaled struct {
 
 // drift is a change of one group's drift.
 type drift struct {
-	terminal.Group
+	counter.Group
 	by int64
 }
 
@@ -53,14 +53,14 @@ func newJournal(size int, unseen []uint64) *journal {
 }
 
 // weight is about what an entry takes of memory.
-func (e *journaled) weight() int {
+func (e *journalEntry) weight() int {
 	const group = int(unsafe.Sizeof(decoder.CounterChange{}))
 	f := &e.effect
 	n := len(f.Rows) + len(f.Pruned) + len(f.Counters) + len(f.Pending) + len(f.Rollups) + len(f.Folded) + len(e.drifts)
-	return int(unsafe.Sizeof(*e)) + n*group + 8*(len(f.Truncated)+len(f.LedgerEmptied)+len(f.Whole))
+	return int(unsafe.Sizeof(*e)) + n*group + 8*(len(f.Truncated)+len(f.LedgerEmptied)+len(f.CountingPrunes))
 }
 
-func (j *journal) add(e journaled) {
+func (j *journal) add(e journalEntry) {
 	delete(j.lost, e.xid) // streamed after all
 	if j.seen.Sees(e.xid) {
 		return
@@ -68,24 +68,24 @@ func (j *journal) add(e journaled) {
 	j.entries = append(j.entries, e)
 	j.bytes += e.weight()
 	for j.bytes > j.size && len(j.entries) > 1 {
-		j.push()
+		j.dropOldest()
 	}
 }
 
-// push lets go of the oldest entry.
-func (j *journal) push() {
+// dropOldest lets go of the oldest entry.
+func (j *journal) dropOldest() {
 	e := &j.entries[0]
 	j.bytes -= e.weight()
 	if !j.seen.Sees(e.xid) {
 		j.lost[e.xid] = struct{}{}
 		j.pushed++
 	}
-	*e = journaled{}
+	*e = journalEntry{}
 	j.entries, j.fresh = j.entries[1:], max(j.fresh-1, 0)
 }
 
-// look takes in the newest snapshot: what it did to the drifts is asked of those only that it does not see.
-func (j *journal) look(snap pgsnap.Snapshot) {
+// observe takes in the newest snapshot: what it did to the drifts is asked of those only that it does not see.
+func (j *journal) observe(snap pgsnap.Snapshot) {
 	for ; j.fresh < len(j.entries) && snap.Sees(j.entries[j.fresh].xid); j.fresh++ {
 		e := &j.entries[j.fresh]
 		j.bytes -= e.weight()
@@ -95,14 +95,14 @@ func (j *journal) look(snap pgsnap.Snapshot) {
 }
 
 // after yields those that snap does not see, in commit order. It must be no older than the one looked at last.
-func (j *journal) after(snap pgsnap.Snapshot) iter.Seq[*journaled] {
+func (j *journal) after(snap pgsnap.Snapshot) iter.Seq[*journalEntry] {
 	return unseenBy(snap, j.entries[j.fresh:])
 }
 
 // oldestUnseen returns when the oldest transaction that snap does not see was streamed; zero when
 // snap sees them all.
 func (j *journal) oldestUnseen(snap pgsnap.Snapshot) time.Time {
-	j.look(snap)
+	j.observe(snap)
 	for e := range j.after(snap) {
 		return e.at.local
 	}
@@ -113,7 +113,7 @@ func (j *journal) oldestUnseen(snap pgsnap.Snapshot) time.Time {
 // must be older than the snapshot of any scan that is still to be taken in.
 func (j *journal) forget(snap pgsnap.Snapshot) {
 	j.seen = snap
-	kept := make([]journaled, 0, min(len(j.entries), 16)) // what a long scan has piled up is given back
+	kept := make([]journalEntry, 0, min(len(j.entries), 16)) // what a long scan has piled up is given back
 	j.bytes, j.fresh = 0, 0
 	for e := range unseenBy(snap, j.entries) {
 		kept = append(kept, *e)
@@ -143,10 +143,12 @@ func (j *journal) missing(snap pgsnap.Snapshot) int {
 }
 
 // unseen yields those that snap does not see, in commit order.
-func (j *journal) unseen(snap pgsnap.Snapshot) iter.Seq[*journaled] { return unseenBy(snap, j.entries) }
+func (j *journal) unseen(snap pgsnap.Snapshot) iter.Seq[*journalEntry] {
+	return unseenBy(snap, j.entries)
+}
 
-func unseenBy(snap pgsnap.Snapshot, entries []journaled) iter.Seq[*journaled] {
-	return func(yield func(*journaled) bool) {
+func unseenBy(snap pgsnap.Snapshot, entries []journalEntry) iter.Seq[*journalEntry] {
+	return func(yield func(*journalEntry) bool) {
 		for i := range entries {
 			if !snap.Sees(entries[i].xid) && !yield(&entries[i]) {
 				return
@@ -155,9 +157,9 @@ func unseenBy(snap pgsnap.Snapshot, entries []journaled) iter.Seq[*journaled] {
 	}
 }
 
-// ids lists the transactions that may not be visible yet, for the checkpoint: the process that
+// unseenIDs lists the transactions that may not be visible yet, for the checkpoint: the process that
 // resumes from it has no journal of them.
-func (j *journal) ids() []uint64 {
+func (j *journal) unseenIDs() []uint64 {
 	out := make([]uint64, 0, len(j.entries)-j.fresh+len(j.lost))
 	for i := range j.entries[j.fresh:] {
 		out = append(out, j.entries[j.fresh+i].xid)

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // A leaf's scan may outlast a great many transactions: the journal is as long as it takes, and short again when
@@ -23,12 +23,12 @@ func TestScanOutlastsManyTransactions(t *testing.T) {
 	for i := range uint32(n) {
 		b.core.Transactions(b.now, []decoder.Tx{b.tx(101+i, decoder.Effect{Rows: []decoder.Change{{Group: g0, N: 1}}})})
 	}
-	ids := len(b.core.journal.ids())
+	ids := len(b.core.journal.unseenIDs())
 	b.core.Written(b.now, WriteResult{Snapshot: snap(t, "100101:100101:"), Sent: b.now, Server: b.now})
 	require.Equal(t, n, ids)
-	require.Empty(t, b.core.journal.ids(), "what everybody sees is no business of the checkpoint's")
+	require.Empty(t, b.core.journal.unseenIDs(), "what everybody sees is no business of the checkpoint's")
 	b.core.Scanned(b.now, 0, Scan{
-		Unit: 0, Groups: []terminal.Held{{Group: g0, Cell: terminal.NewCell(7, 0)}}, Snapshot: snap(t, "101:101:"), Bound: pglogrepl.LSN(b.lsn),
+		Unit: 0, Groups: []counter.GroupCell{{Group: g0, Cell: counter.NewCell(7, 0)}}, Snapshot: snap(t, "101:101:"), Bound: pglogrepl.LSN(b.lsn),
 	}, nil)
 	cell, settled := b.core.Cell(g0)
 	require.True(t, settled, "the scan was refused")
@@ -60,7 +60,7 @@ func TestScanThatOutlastsTheJournal(t *testing.T) {
 func TestJournalGoesOn(t *testing.T) {
 	j := newJournal(1<<20, nil)
 	for xid := range uint64(10) {
-		j.add(journaled{xid: 10 - xid, drifts: []drift{{Group: g0, by: 1}}})
+		j.add(journalEntry{xid: 10 - xid, drifts: []drift{{Group: g0, by: 1}}})
 	}
 	list := func(text string) (out []uint64) {
 		for e := range j.unseen(snap(t, text)) {
@@ -69,11 +69,11 @@ func TestJournalGoesOn(t *testing.T) {
 		return out
 	}
 	require.True(t, j.oldestUnseen(snap(t, "3:11:3,8")).IsZero())
-	v := j.veil(snap(t, "3:11:3,8"))
+	v := j.invisible(snap(t, "3:11:3,8"))
 	require.EqualValues(t, 2, v.drifts[g0])
 	require.Equal(t, []uint64{8, 3}, list("3:11:3,8"))
 	require.Equal(t, []uint64{10, 9, 8, 7, 6}, list("6:6:"), "an older scan needs more")
-	v = j.veil(snap(t, "3:11:3"))
+	v = j.invisible(snap(t, "3:11:3"))
 	require.EqualValues(t, 1, v.drifts[g0])
 	j.forget(snap(t, "3:11:3"))
 	require.Equal(t, []uint64{3}, list("1:1:"))
@@ -89,7 +89,7 @@ func TestMapsShrink(t *testing.T) {
 		g.Queue = fmt.Sprint(i)
 		tx := decoder.Tx{CommitTime: at.Add(time.Duration(i)), Effect: decoder.Effect{Rows: []decoder.Change{{Group: g, N: 1}}}}
 		u.note(&tx, []change{{Group: g, after: 1}}, Shape{})
-		u.changed(at)
+		u.takeChanged(at)
 		b.folded(&decoder.Effect{Rollups: []decoder.RollupChange{{Queue: g.Queue, Fresh: true}}})
 	}
 	require.LessOrEqual(t, len(u.sources), mostSources)

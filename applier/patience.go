@@ -3,26 +3,26 @@ package applier
 import (
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
-// locked are the groups whose counter row was found locked. Each is written alone; but somebody may hold
+// lockedGroups are the groups whose counter row was found locked. Each is written alone; but somebody may hold
 // a great many rows for long, and what is free must not wait for that. So a write tries each of them for a
 // moment, as long as it has not lost much time in all, and has patience with a few, others every time.
-type locked struct {
-	groups map[terminal.Group]struct{}
-	next   terminal.Group // from here on they have their turn
-	after  terminal.Group // of the write under way: the last that it has patience with
+type lockedGroups struct {
+	groups map[counter.Group]struct{}
+	next   counter.Group // from here on they have their turn
+	after  counter.Group // of the write under way: the last that it has patience with
 }
 
-// alone reports a group whose counter row was found locked.
-func (l *locked) alone(g terminal.Group) bool {
+// contains reports a group whose counter row was found locked.
+func (l *lockedGroups) contains(g counter.Group) bool {
 	_, is := l.groups[g]
 	return is
 }
 
-// ration puts those that are written alone behind the others, and those with which there is patience last.
-func (l *locked) ration(chunks []Chunk) []Chunk {
+// orderByPatience puts those that are written alone behind the others, and those with which there is patience last.
+func (l *lockedGroups) orderByPatience(chunks []Chunk) []Chunk {
 	var out, alone []Chunk
 	for _, c := range chunks {
 		if c.Alone {
@@ -52,11 +52,11 @@ func (l *locked) ration(chunks []Chunk) []Chunk {
 	return append(append(out, alone[few:]...), alone[:few]...)
 }
 
-// tried takes in what became of a write's corrections.
-func (l *locked) tried(deferred, passed []terminal.Group) {
+// record takes in what became of a write's corrections.
+func (l *lockedGroups) record(deferred, passed []counter.Group) {
 	l.groups = nil
 	if len(deferred) > 0 {
-		l.groups = make(map[terminal.Group]struct{}, len(deferred))
+		l.groups = make(map[counter.Group]struct{}, len(deferred))
 		for _, g := range deferred {
 			l.groups[g] = struct{}{}
 		}
@@ -65,14 +65,14 @@ func (l *locked) tried(deferred, passed []terminal.Group) {
 	case len(passed) > 0:
 		l.next = passed[0]
 	case len(deferred) > 0:
-		l.next = l.following(deferred)
+		l.next = l.nextWithPatience(deferred)
 	}
 }
 
-// following is the first group behind those that have had patience.
-func (l *locked) following(deferred []terminal.Group) terminal.Group {
-	order := slices.SortedFunc(slices.Values(deferred), terminal.Group.Compare)
-	i, found := slices.BinarySearchFunc(order, l.after, terminal.Group.Compare)
+// nextWithPatience is the first group behind those that have had patience.
+func (l *lockedGroups) nextWithPatience(deferred []counter.Group) counter.Group {
+	order := slices.SortedFunc(slices.Values(deferred), counter.Group.Compare)
+	i, found := slices.BinarySearchFunc(order, l.after, counter.Group.Compare)
 	if found {
 		i++
 	}

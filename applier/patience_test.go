@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // However many rows are locked, a write has patience with a few of them only, after all else; and every one of
@@ -15,18 +15,18 @@ import (
 func TestPatienceIsRationed(t *testing.T) {
 	var due []Correction
 	for i := range 300 {
-		due = append(due, Correction{Group: terminal.Group{Queue: fmt.Sprintf("q%03d", i)}, Delta: 1})
+		due = append(due, Correction{Group: counter.Group{Queue: fmt.Sprintf("q%03d", i)}, Delta: 1})
 	}
-	free := Correction{Group: terminal.Group{Queue: "r"}, Delta: 1}
-	var l locked
+	free := Correction{Group: counter.Group{Queue: "r"}, Delta: 1}
+	var l lockedGroups
 	deferred := Chunk{Corrections: due}
-	l.tried(deferred.groups(nil), nil)
-	waited := make(map[terminal.Group]int)
+	l.record(deferred.groups(nil), nil)
+	waited := make(map[counter.Group]int)
 	for round := range 300 {
-		chunks := l.ration(Cut(append(slices.Clip(due), free), l.alone))
+		chunks := l.orderByPatience(SplitIntoChunks(append(slices.Clip(due), free), l.contains))
 		require.Len(t, chunks, 301)
 		require.False(t, chunks[0].Alone, "what is free goes first")
-		var passed []terminal.Group
+		var passed []counter.Group
 		for i, c := range chunks[1:] {
 			require.Len(t, c.Corrections, 1)
 			require.Equal(t, i >= 298, c.Patient, "round %d, %d", round, i)
@@ -36,9 +36,9 @@ func TestPatienceIsRationed(t *testing.T) {
 				passed = c.groups(passed)
 			}
 		}
-		l.tried(deferred.groups(nil), passed)
+		l.record(deferred.groups(nil), passed)
 	}
 	require.Len(t, waited, 300, "some had no turn")
-	l.tried(nil, nil)
-	require.Len(t, l.ration(Cut(due, l.alone)), 5)
+	l.record(nil, nil)
+	require.Len(t, l.orderByPatience(SplitIntoChunks(due, l.contains)), 5)
 }

@@ -5,20 +5,20 @@ import (
 
 	"github.com/jackc/pglogrepl"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
-// persists follows the checkpoint (docs/design.md §6).
-type persists struct {
+// checkpointing follows the checkpoint (docs/design.md §6).
+type checkpointing struct {
 	busy     bool
 	position pglogrepl.LSN // persisted
 	pending  pglogrepl.LSN // of the one under way
 	last     time.Time
 	pruned   time.Time // the last prune of an old leader that was handed out
 	retryAt  time.Time
-	asked    time.Time       // somebody reads the checkpoint, and wants what was committed by then; zero for nobody
-	answers  time.Time       // what the one under way answers of that
-	groups   terminal.Packed // handed out with the one under way, to be given back if it fails
+	asked    time.Time      // somebody reads the checkpoint, and wants what was committed by then; zero for nobody
+	answers  time.Time      // what the one under way answers of that
+	groups   counter.Packed // handed out with the one under way, to be given back if it fails
 	sources  map[Source]Uncounted
 }
 
@@ -30,9 +30,9 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 	cp := Checkpoint{
 		Before:    p.position,
 		Position:  c.books.position,
-		Groups:    c.books.wash(),
-		Unseen:    c.journal.ids(),
-		Uncounted: c.uncounted.changed(now),
+		Groups:    c.books.takeDirty(),
+		Unseen:    c.journal.unseenIDs(),
+		Uncounted: c.uncounted.takeChanged(now),
 		Pruned:    c.uncounted.pruned,
 		Token:     c.tokens.seen,
 		Trusted:   c.marker.set && c.doubt(now) == "",
@@ -40,7 +40,7 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 		LastAudit: c.scans.lastAudit,
 	}
 	p.busy, p.pending, p.pruned, p.answers = true, cp.Position, cp.Pruned, time.Time{}
-	if c.canReport() {
+	if c.canAnswerRequest() {
 		p.answers = p.asked
 	}
 	p.groups, p.sources = cp.Groups, cp.Uncounted
@@ -57,7 +57,7 @@ func (c *Core) wantsPersist(now time.Time) bool {
 	if c.stopping {
 		return c.wantsFinalPersist() && !c.tokens.busy() && !c.wantsFlush()
 	}
-	if c.canReport() {
+	if c.canAnswerRequest() {
 		return true
 	}
 	since := now.Sub(p.last)
@@ -70,12 +70,12 @@ func (c *Core) wantsPersist(now time.Time) bool {
 	return since >= max(idlePersist, c.cfg.CheckpointInterval) && c.books.position-p.position > idlePersistMove
 }
 
-// Report asks for a checkpoint at once that has everything committed before now, for somebody who reads it: a token
+// RequestCheckpoint asks for a checkpoint at once that has everything committed before now, for somebody who reads it: a token
 // proves that it has.
-func (c *Core) Report(now time.Time) { c.persists.asked = now }
+func (c *Core) RequestCheckpoint(now time.Time) { c.persists.asked = now }
 
-// canReport reports that a checkpoint now would be what somebody has asked for.
-func (c *Core) canReport() bool {
+// canAnswerRequest reports that a checkpoint now would be what somebody has asked for.
+func (c *Core) canAnswerRequest() bool {
 	return !c.persists.asked.IsZero() && !c.tokens.provenAt.Before(c.persists.asked)
 }
 
@@ -108,16 +108,16 @@ func (c *Core) Persisted(now time.Time, err error) []Command {
 	p.busy = false
 	if err != nil {
 		for h := range p.groups.All() {
-			c.books.soil(h.Group)
+			c.books.markDirty(h.Group)
 		}
-		p.groups, p.pruned = terminal.Packed{}, time.Time{}
+		p.groups, p.pruned = counter.Packed{}, time.Time{}
 		c.uncounted.restore(p.sources)
 		p.retryAt = now.Add(time.Second)
 		c.warn("writing the checkpoint failed; trying again", "error", err.Error())
 		return nil
 	}
 	p.position, p.last = p.pending, now
-	p.groups, p.sources = terminal.Packed{}, nil
+	p.groups, p.sources = counter.Packed{}, nil
 	if p.answers.Equal(p.asked) {
 		p.asked = time.Time{}
 	}

@@ -31,10 +31,10 @@ func (b *Books) auditPrune(e *decoder.Effect, receipts bool) (checked int, out [
 		clear(b.rollups)
 	}
 	folded, blind := b.folded(e)
-	if e.RollupsReset || (len(folded) == 0 && len(e.Whole) == 0) {
+	if e.RollupsReset || (len(folded) == 0 && len(e.CountingPrunes) == 0) {
 		return 0, nil // no prune
 	}
-	held, known := b.held(e)
+	held, known := b.rowsInEmptiedLeaves(e)
 	if !known {
 		return 0, nil
 	}
@@ -83,9 +83,9 @@ func (b *Books) folded(e *decoder.Effect) (jobs map[rollupKey]int64, blind map[r
 	return jobs, blind
 }
 
-// held sums what the books have for the leaves that e empties, with what e itself put there first.
+// rowsInEmptiedLeaves sums what the books have for the leaves that e empties, with what e itself put there first.
 // It reports false when e empties none, or when one of them is not settled.
-func (b *Books) held(e *decoder.Effect) (map[rollupKey]int64, bool) {
+func (b *Books) rowsInEmptiedLeaves(e *decoder.Effect) (map[rollupKey]int64, bool) {
 	if len(e.Truncated) == 0 {
 		return nil, false
 	}

@@ -91,13 +91,13 @@ type Status struct {
 // OldestDrift is the age of the oldest write that readers may not see corrected; 0 when there is none.
 func (c *Core) OldestDrift(now time.Time) time.Duration { return c.ages.oldest(now, c.serverNow(now)) }
 
-// MostDivided is how many groups Drifts walks at most: about a millisecond's worth.
-const MostDivided = 10_000
+// MaxGroupsByQueue is how many groups Drifts walks at most: about a millisecond's worth.
+const MaxGroupsByQueue = 10_000
 
 // Drifts sums the absolute drifts by queue; a queue that is right is left out. It is false, and nil, when more than MostDivided
 // groups are wrong: whoever looks on must not hold up what sets them right.
 func (c *Core) Drifts() (map[string]int64, bool) {
-	if c.books.drifting() > MostDivided {
+	if c.books.drifting() > MaxGroupsByQueue {
 		return nil, false
 	}
 	out := make(map[string]int64)
@@ -129,7 +129,7 @@ func (c *Core) Status(now time.Time) Status {
 	s := Status{
 		Totals: c.totals, Position: c.books.position, Persisted: c.persists.position,
 		Lag: c.Lag(now), RoundTrip: c.tokens.roundTrip,
-		Groups: c.books.groups(), DriftGroups: c.books.drifting(), Drift: c.books.off(),
+		Groups: c.books.groups(), DriftGroups: c.books.drifting(), Drift: c.books.totalDrift(),
 		OldestDrift: c.OldestDrift(now),
 		Settled:     c.books.settled(), Units: len(c.books.order),
 		Journal:   len(c.journal.entries),

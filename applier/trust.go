@@ -28,8 +28,8 @@ func (m *marker) returned(seq uint64) {
 	}
 }
 
-// mayStand reports whether the marker can be left as it is when nobody watches over it.
-func (c *Core) mayStand() bool {
+// markerMayStay reports whether the marker can be left as it is when nobody watches over it.
+func (c *Core) markerMayStay() bool {
 	return !c.touchesMarker() || !c.stopping || !c.uncountedSince(c.stopSince, c.cfg.QuietPeriod)
 }
 
@@ -39,7 +39,7 @@ func (c *Core) touchesMarker() bool {
 
 // uncountedSince reports whether an uncounted write was seen within d before now.
 func (c *Core) uncountedSince(now time.Time, d time.Duration) bool {
-	last := c.uncounted.newest()
+	last := c.uncounted.lastOldBinary()
 	return !last.IsZero() && c.serverNow(now).Sub(last) < d
 }
 
@@ -90,7 +90,7 @@ func (c *Core) why(now time.Time) Doubt {
 		}
 		return doubt(DoubtDrift, "an uncounted write is not corrected after %s", round(age))
 	}
-	if hidden := c.hidden(now); hidden > c.cfg.doubtAfter() {
+	if hidden := c.longestInvisible(now); hidden > c.cfg.doubtAfter() {
 		return doubt(DoubtHidden, "commits have been streamed but not visible for %s; does synchronous replication wait?", round(hidden))
 	}
 	if c.tokens.prompt < promptTokens {
@@ -100,17 +100,17 @@ func (c *Core) why(now time.Time) Doubt {
 		return doubt(DoubtTokens, "%d of %d tokens back in time", c.tokens.prompt, promptTokens)
 	}
 	if c.cfg.Trust == TrustQuiet && c.uncountedSince(now, c.cfg.QuietPeriod) {
-		return doubt(DoubtUncounted, "%s, less than %s ago", c.uncounted.who(), c.cfg.QuietPeriod)
+		return doubt(DoubtUncounted, "%s, less than %s ago", c.uncounted.describe(), c.cfg.QuietPeriod)
 	}
-	if !c.mayStand() {
+	if !c.markerMayStay() {
 		return Doubt{DoubtStopping, "stopping, and uncounted writes are recent"}
 	}
 	return Doubt{}
 }
 
-// hidden is how long the oldest streamed transaction has been invisible to readers. Its rows are in
+// longestInvisible is how long the oldest streamed transaction has been invisible to readers. Its rows are in
 // the books, and corrections for them are written, before anyone can see the rows.
-func (c *Core) hidden(now time.Time) time.Duration {
+func (c *Core) longestInvisible(now time.Time) time.Duration {
 	if c.unseenAt.IsZero() {
 		return 0
 	}
@@ -181,7 +181,7 @@ func (c *Core) MarkerWritten(now time.Time, err error) {
 func (c *Core) takeMarker(now time.Time, tx *decoder.Tx, own bool) {
 	m := &c.marker
 	if tx.Effect.Marker.Seen && !own && !m.busy && !m.behind {
-		c.foundMarker(now, tx.Effect.Marker.Set)
+		c.compareMarker(now, tx.Effect.Marker.Set)
 	}
 }
 
@@ -190,12 +190,12 @@ func (c *Core) takeMarker(now time.Time, tx *decoder.Tx, own bool) {
 // and not yet have been visible when this one looked.
 func (c *Core) readMarker(now time.Time, r WriteResult) {
 	if m := &c.marker; !m.busy && r.Sent.After(m.since) {
-		c.foundMarker(now, r.Marker)
+		c.compareMarker(now, r.Marker)
 	}
 }
 
-// foundMarker compares the marker with what we left in it.
-func (c *Core) foundMarker(now time.Time, set bool) {
+// compareMarker compares the marker with what we left in it.
+func (c *Core) compareMarker(now time.Time, set bool) {
 	m := &c.marker
 	if set == m.set || !c.cfg.HasMarker {
 		return

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // Kind is how a transaction came to leave a counter wrong (docs/design.md §12).
@@ -49,9 +49,9 @@ type uncounted struct {
 	beforeAt time.Time
 }
 
-// changed hands out what a checkpoint has to store: what was written since the last one, and once
+// takeChanged hands out what a checkpoint has to store: what was written since the last one, and once
 // more what has gone quiet, so that no rate stands that is over.
-func (u *uncounted) changed(now time.Time) map[Source]Uncounted {
+func (u *uncounted) takeChanged(now time.Time) map[Source]Uncounted {
 	out := make(map[Source]Uncounted, len(u.dirty))
 	next := make(map[Source]struct{})
 	for s := range u.dirty {
@@ -87,13 +87,13 @@ func newUncounted(known map[Source]Uncounted, pruned time.Time) *uncounted {
 			u.dirty[s] = struct{}{} // an old rate
 		}
 		u.sources[s], u.before[s] = n, n.Rows
-		u.heard(s, n.Rows, n.LastAt)
+		u.noteOldBinary(s, n.Rows, n.LastAt)
 	}
 	return u
 }
 
-// shrink forgets the older half of the sources when they are too many: queues come and go.
-func (u *uncounted) shrink() {
+// forgetOldest forgets the older half of the sources when they are too many: queues come and go.
+func (u *uncounted) forgetOldest() {
 	if len(u.sources) <= mostSources {
 		return
 	}
@@ -109,8 +109,8 @@ func (u *uncounted) shrink() {
 	u.sources, u.before = keep, before
 }
 
-// heard keeps what tells of old binaries.
-func (u *uncounted) heard(s Source, rows int64, at time.Time) {
+// noteOldBinary keeps what tells of old binaries.
+func (u *uncounted) noteOldBinary(s Source, rows int64, at time.Time) {
 	if s.Kind == KindCounter {
 		return
 	}
@@ -120,16 +120,16 @@ func (u *uncounted) heard(s Source, rows int64, at time.Time) {
 	}
 }
 
-// newest is when old binaries were at work last: wrote rows uncounted, or emptied a leaf.
-func (u *uncounted) newest() time.Time {
+// lastOldBinary is when old binaries were at work last: wrote rows uncounted, or emptied a leaf.
+func (u *uncounted) lastOldBinary() time.Time {
 	if u.pruned.After(u.last) {
 		return u.pruned
 	}
 	return u.last
 }
 
-// who says what they did.
-func (u *uncounted) who() string {
+// describe says what they did.
+func (u *uncounted) describe() string {
 	if u.pruned.After(u.last) {
 		return "a leader that does not count emptied a slot"
 	}
@@ -141,7 +141,7 @@ func (u *uncounted) who() string {
 func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 	if shape.Ledger {
 		for _, slot := range tx.Effect.Truncated {
-			if !slices.Contains(tx.Effect.Whole, slot) && tx.CommitTime.After(u.pruned) {
+			if !slices.Contains(tx.Effect.CountingPrunes, slot) && tx.CommitTime.After(u.pruned) {
 				u.pruned = tx.CommitTime
 			}
 		}
@@ -164,8 +164,8 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 		n.LastAt, n.LastLSN = tx.CommitTime, tx.End
 		u.sources[s] = n
 		u.dirty[s] = struct{}{}
-		u.shrink()
-		u.heard(s, rows, tx.CommitTime)
+		u.forgetOldest()
+		u.noteOldBinary(s, rows, tx.CommitTime)
 	}
 }
 
@@ -174,7 +174,7 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 type kinds struct {
 	e        *decoder.Effect
 	shape    Shape
-	rows     map[terminal.Group]struct{}
+	rows     map[counter.Group]struct{}
 	counting map[int32]bool
 }
 
@@ -183,7 +183,7 @@ func (k *kinds) of(c change) Kind {
 		return KindPrune
 	}
 	if k.rows == nil {
-		k.rows = make(map[terminal.Group]struct{}, len(k.e.Rows))
+		k.rows = make(map[counter.Group]struct{}, len(k.e.Rows))
 		for _, r := range k.e.Rows {
 			k.rows[r.Group] = struct{}{}
 		}
@@ -199,7 +199,7 @@ func (k *kinds) of(c change) Kind {
 // statement; where there is none, they take counter rows of the slot away.
 func (k *kinds) countingPrune(slot int32) bool {
 	if k.shape.Ledger {
-		return slices.Contains(k.e.Whole, slot)
+		return slices.Contains(k.e.CountingPrunes, slot)
 	}
 	if !slices.Contains(k.e.Truncated, slot) {
 		return false

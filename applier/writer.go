@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // MessagePrefix is the prefix of our messages in the WAL.
@@ -154,7 +154,7 @@ func (w *Writer) Correct(ctx context.Context, chunk Chunk) error {
 	}
 	b := &pgx.Batch{}
 	l := correctionLimits(chunk.Patient, len(ended.slots) > 0)
-	w.announce(b, noAnswer, l, "off")
+	w.beginTransaction(b, noAnswer, l, "off")
 	b.Queue(sql, all.slots, all.queues, all.priorities, all.shards, all.deltas, w.awaSchema, w.instance)
 	if len(ended.slots) > 0 && w.sql.Sweep != "" {
 		b.Queue(w.sql.Sweep, ended.slots, ended.queues, ended.priorities, ended.shards, ended.deltas)
@@ -162,9 +162,9 @@ func (w *Writer) Correct(ctx context.Context, chunk Chunk) error {
 	return w.send(ctx, b, l, nil)
 }
 
-// announce queues what every transaction of ours begins with: the guard, the token's message, and
+// beginTransaction queues what every transaction of ours begins with: the guard, the token's message, and
 // the limits of this transaction.
-func (w *Writer) announce(b *pgx.Batch, seq uint64, l limits, durability string) {
+func (w *Writer) beginTransaction(b *pgx.Batch, seq uint64, l limits, durability string) {
 	b.Queue(`select set_config('lock_timeout', $3, true), set_config('synchronous_commit', $4, true),
 		set_config('statement_timeout', $7, true), pg_logical_emit_message(true, $5, $6) where `+w.sql.Guard,
 		w.awaSchema, w.instance, fmt.Sprint(l.wait.Milliseconds()), durability, MessagePrefix, Token(w.instance, seq), fmt.Sprint(l.within.Milliseconds()))
@@ -198,7 +198,7 @@ func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(p
 // "local" it does not wait for a synchronous standby, which might never answer.
 func (w *Writer) token(ctx context.Context, cmd Write, state string, r *WriteResult) error {
 	b := &pgx.Batch{}
-	w.announce(b, cmd.Seq, tokenLimits(), "local")
+	w.beginTransaction(b, cmd.Seq, tokenLimits(), "local")
 	b.Queue(w.sql.Beat, w.awaSchema, w.instance, state, cmd.Holds)
 	var snapshot, insert string
 	err := w.send(ctx, b, tokenLimits(), func(row pgx.Row) error { return row.Scan(&r.Server, &snapshot, &r.Marker, &insert) })
@@ -250,7 +250,7 @@ func (w *Writer) note(ctx context.Context, reason string) error {
 func (w *Writer) mark(ctx context.Context, cmd SetMarker, noted bool) error {
 	b := &pgx.Batch{}
 	l := markerLimits()
-	w.announce(b, cmd.Seq, l, "local")
+	w.beginTransaction(b, cmd.Seq, l, "local")
 	statement, args := w.sql.ClearMarker, []any{w.awaSchema, w.instance}
 	if noted {
 		statement = w.sql.NoteClear
@@ -291,7 +291,7 @@ type arrays struct {
 	deltas     []int64
 }
 
-func (a *arrays) add(g terminal.Group, delta int64) {
+func (a *arrays) add(g counter.Group, delta int64) {
 	a.slots, a.queues = append(a.slots, g.Slot), append(a.queues, g.Queue)
 	a.priorities, a.shards = append(a.priorities, g.Priority), append(a.shards, g.Shard)
 	a.deltas = append(a.deltas, delta)

@@ -7,25 +7,25 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
-func loadBooks(ctx context.Context, c Conn, awaSchema string) ([]terminal.Held, error) {
+func loadBooks(ctx context.Context, c Conn, awaSchema string) ([]counter.GroupCell, error) {
 	rows, err := c.Query(ctx, `select ready_slot, queue, priority, enqueue_shard, rows, pending, buckets, counts
 		from awa_counterd.books where awa_schema = $1`, awaSchema)
 	if err != nil {
 		return nil, fmt.Errorf("load the books: %w", err)
 	}
-	var out []terminal.Held
-	var g terminal.Group
+	var out []counter.GroupCell
+	var g counter.Group
 	var n, pending int64
 	var ids []int16
 	var counts []int64
-	names := make(terminal.Names)
+	names := make(counter.Interner)
 	_, err = pgx.ForEachRow(rows, []any{&g.Slot, &g.Queue, &g.Priority, &g.Shard, &n, &pending, &ids, &counts}, func() error {
-		buckets, err := terminal.Buckets(ids, counts)
-		g.Queue = names.One(g.Queue)
-		out = append(out, terminal.Held{Group: g, Cell: terminal.NewCell(n, pending, buckets...)})
+		buckets, err := counter.Buckets(ids, counts)
+		g.Queue = names.Intern(g.Queue)
+		out = append(out, counter.GroupCell{Group: g, Cell: counter.NewCell(n, pending, buckets...)})
 		return err
 	})
 	if err != nil {
@@ -34,10 +34,10 @@ func loadBooks(ctx context.Context, c Conn, awaSchema string) ([]terminal.Held, 
 	return out, nil
 }
 
-// atOnce bounds the groups of one statement, and with them what it takes to send it.
-const atOnce = 512
+// groupsPerStatement bounds the groups of one statement, and with them what it takes to send it.
+const groupsPerStatement = 512
 
-func (s *Store) books(ctx context.Context, tx pgx.Tx, groups terminal.Packed) error {
+func (s *Store) books(ctx context.Context, tx pgx.Tx, groups counter.Packed) error {
 	var kept, gone columns
 	flush := func() error {
 		if err := s.keep(ctx, tx, &kept); err != nil {
@@ -53,7 +53,7 @@ func (s *Store) books(ctx context.Context, tx pgx.Tx, groups terminal.Packed) er
 		} else {
 			kept.add(&h)
 		}
-		if len(kept.slots)+len(gone.slots) == atOnce {
+		if len(kept.slots)+len(gone.slots) == groupsPerStatement {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -99,7 +99,7 @@ type columns struct {
 	buckets, counts    []string
 }
 
-func (c *columns) add(h *terminal.Held) {
+func (c *columns) add(h *counter.GroupCell) {
 	c.slots, c.queues = append(c.slots, h.Slot), append(c.queues, h.Queue)
 	c.priorities, c.shards = append(c.priorities, h.Priority), append(c.shards, h.Shard)
 	c.rows, c.counters, c.pending = append(c.rows, h.Rows), append(c.counters, h.Counter), append(c.pending, h.Pending)

@@ -7,15 +7,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // Groups go as columns, each in its own array; a group's counter rows as two texts of one length.
 func TestGroupsAsColumns(t *testing.T) {
 	var c columns
-	for i, h := range []terminal.Held{
-		{Group: terminal.Group{Slot: 3, Queue: `it's "q", {x}`, Priority: -1, Shard: 2}, Cell: terminal.NewCell(7, -2)},
-		{Group: terminal.Group{Slot: 4, Queue: "email", Priority: 1}, Cell: terminal.NewCell(9, 1, terminal.Bucket{ID: 0, Value: 5}, terminal.Bucket{ID: 300, Value: -6})},
+	for i, h := range []counter.GroupCell{
+		{Group: counter.Group{Slot: 3, Queue: `it's "q", {x}`, Priority: -1, Shard: 2}, Cell: counter.NewCell(7, -2)},
+		{Group: counter.Group{Slot: 4, Queue: "email", Priority: 1}, Cell: counter.NewCell(9, 1, counter.Bucket{ID: 0, Value: 5}, counter.Bucket{ID: 300, Value: -6})},
 	} {
 		c.add(&h)
 		require.Len(t, c.slots, i+1)

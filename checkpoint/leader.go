@@ -74,8 +74,8 @@ func TryLead(ctx context.Context, c Conn, awaSchema string) (bool, error) {
 	return got, nil
 }
 
-// StopLeading lets go of what TryLead took.
-func StopLeading(ctx context.Context, c Conn, awaSchema string) error {
+// ReleaseLead lets go of what TryLead took.
+func ReleaseLead(ctx context.Context, c Conn, awaSchema string) error {
 	if _, err := c.Exec(ctx, `select pg_advisory_unlock(hashtextextended($1, 0))`, LockKey(awaSchema)); err != nil {
 		return fmt.Errorf("let go of the leader lock: %w", err)
 	}
@@ -129,8 +129,8 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	return l, true, nil
 }
 
-// LastLeader is ReadLeader where our tables may not be there, or be removed meanwhile: then nobody leads.
-func LastLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
+// ReadLeaderIfAny is ReadLeader where our tables may not be there, or be removed meanwhile: then nobody leads.
+func ReadLeaderIfAny(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
 	there, err := Exists(ctx, c)
 	if err != nil || !there {
 		return Leader{}, false, err
@@ -160,8 +160,8 @@ func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, erro
 	return tag.RowsAffected() > 0, nil
 }
 
-// Beat stamps the leader's row outside of tokens: while a slot is being made there are none.
-func Beat(ctx context.Context, c Conn, awaSchema, instance, state string) error {
+// StampHeartbeat stamps the leader's row outside of tokens: while a slot is being made there are none.
+func StampHeartbeat(ctx context.Context, c Conn, awaSchema, instance, state string) error {
 	tag, err := c.Exec(ctx, `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3 where awa_schema = $1 and instance = $2`,
 		awaSchema, instance, state)
 	if err != nil {

@@ -36,8 +36,8 @@ func Orphans(ctx context.Context, c Conn, current string, relations []uint32, le
 	return out, nil
 }
 
-// Remove takes away all that is stored of an awa schema.
-func Remove(ctx context.Context, c Conn, awaSchema string) error {
+// RemoveSchema takes away all that is stored of an awa schema.
+func RemoveSchema(ctx context.Context, c Conn, awaSchema string) error {
 	tx, err := c.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("remove what is stored of schema %s: %w", awaSchema, err)

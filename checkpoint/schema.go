@@ -152,7 +152,7 @@ func ensure(ctx context.Context, c Conn, awaSchema string) error {
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('awa_counterd.setup', 0))`); err != nil {
 		return fmt.Errorf("make schema %s: %w", SchemaName, err)
 	}
-	ddl, err := Make(ctx, tx, awaSchema)
+	ddl, err := SchemaScript(ctx, tx, awaSchema)
 	if err != nil {
 		return err
 	}
@@ -191,12 +191,12 @@ func CheckOwner(ctx context.Context, c Conn, rows uint32) error {
 
 // Exists reports whether our tables are there, in the form that this build needs.
 func Exists(ctx context.Context, c Conn) (bool, error) {
-	there, _, err := look(ctx, c)
+	there, _, err := existsInAnyForm(ctx, c)
 	return there, err
 }
 
-// look also reports that there are tables of ours in another form.
-func look(ctx context.Context, c Conn) (there, others bool, err error) {
+// existsInAnyForm also reports that there are tables of ours in another form.
+func existsInAnyForm(ctx context.Context, c Conn) (there, others bool, err error) {
 	err = c.QueryRow(ctx, `select
 		(select count(*) = 5 from (values ('leader', 'max_staleness'), ('checkpoint', 'shape'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)
 		 where exists (select 1 from pg_attribute where attrelid = to_regclass('awa_counterd.' || w.t) and attname = w.a)),
@@ -232,23 +232,23 @@ func Remembers(ctx context.Context, c Conn) (may bool, err error) {
 	return may, nil
 }
 
-// Make is the script that makes our tables, on behalf of one awa schema. Those of an older build go: all that they
+// SchemaScript is the script that makes our tables, on behalf of one awa schema. Those of an older build go: all that they
 // hold can be derived again, and what was observed then is not what this build would have. But they are every
 // schema's, so not while a daemon of that build works with them, or had one a moment ago for another schema.
-func Make(ctx context.Context, c Conn, awaSchema string) (string, error) {
-	_, others, err := look(ctx, c)
+func SchemaScript(ctx context.Context, c Conn, awaSchema string) (string, error) {
+	_, others, err := existsInAnyForm(ctx, c)
 	if err != nil || !others {
 		return DDL, err
 	}
-	if err := unused(ctx, c, awaSchema); err != nil {
+	if err := refuseIfInUse(ctx, c, awaSchema); err != nil {
 		return "", err
 	}
 	return "drop table if exists awa_counterd.leader, awa_counterd.checkpoint, awa_counterd.books, awa_counterd.uncounted_writes, awa_counterd.marker_changes, awa_counterd.grants;\n" + DDL, nil
 }
 
-// unused refuses tables that a daemon works with. Of their form only this much is taken for granted: who leads is in
+// refuseIfInUse refuses tables that a daemon works with. Of their form only this much is taken for granted: who leads is in
 // the table leader, under these names.
-func unused(ctx context.Context, c Conn, awaSchema string) error {
+func refuseIfInUse(ctx context.Context, c Conn, awaSchema string) error {
 	var readable bool
 	err := c.QueryRow(ctx, `select count(*) = 5 from pg_attribute
 		where attrelid = to_regclass('awa_counterd.leader') and attname in ('awa_schema', 'host', 'pid', 'version', 'heartbeat_at')`).Scan(&readable)

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // Identity is what a checkpoint was made against. Any difference means that the stream it belongs
@@ -30,7 +30,7 @@ type Identity struct {
 type Stored struct {
 	Identity
 	Position  pglogrepl.LSN
-	Groups    []terminal.Held
+	Groups    []counter.GroupCell
 	Unseen    []uint64
 	Uncounted map[applier.Source]applier.Uncounted
 	Pruned    time.Time // when a leader that does not count emptied a slot last; zero for never
@@ -46,12 +46,12 @@ type Store struct {
 	noted     int // uncounted writes stored since the oldest were taken away
 }
 
-// mostKept is how many queues and kinds of a schema are remembered across sessions. Queues come and go for months.
-const mostKept = 5000
+// maxUncountedKept is how many queues and kinds of a schema are remembered across sessions. Queues come and go for months.
+const maxUncountedKept = 5000
 
 // NewStore makes a store that writes checkpoints under this identity.
 func NewStore(c Conn, awaSchema, instance string, id Identity) *Store {
-	return &Store{conn: c, awaSchema: awaSchema, instance: instance, identity: id, noted: mostKept} // the first one looks
+	return &Store{conn: c, awaSchema: awaSchema, instance: instance, identity: id, noted: maxUncountedKept} // the first one looks
 }
 
 // Load returns the checkpoint of a schema, or nil when there is none. Uncounted writes are kept
@@ -90,9 +90,9 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	return &s, nil
 }
 
-// SlotOf is the replication slot that the checkpoint of a schema belongs to: from there a daemon goes on. "" when there
+// SlotOfCheckpoint is the replication slot that the checkpoint of a schema belongs to: from there a daemon goes on. "" when there
 // is no checkpoint.
-func SlotOf(ctx context.Context, c Conn, awaSchema string) (slot string, err error) {
+func SlotOfCheckpoint(ctx context.Context, c Conn, awaSchema string) (slot string, err error) {
 	there, err := Exists(ctx, c)
 	if err != nil || !there {
 		return "", err
@@ -107,7 +107,7 @@ func SlotOf(ctx context.Context, c Conn, awaSchema string) (slot string, err err
 // LoadUncounted returns the uncounted writes known of each queue.
 func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[applier.Source]applier.Uncounted, error) {
 	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, last_at, last_lsn::text
-		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc limit $2`, awaSchema, mostKept)
+		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc limit $2`, awaSchema, maxUncountedKept)
 	if err != nil {
 		return nil, fmt.Errorf("load the uncounted writes: %w", err)
 	}
@@ -221,12 +221,12 @@ func (s *Store) uncounted(ctx context.Context, tx pgx.Tx, sources map[applier.So
 				last_at = excluded.last_at, last_lsn = excluded.last_lsn, per_second = excluded.per_second`,
 			s.awaSchema, source.Queue, u.Rows, u.Transactions, u.LastAt, u.LastLSN.String(), u.PerSecond, string(source.Kind))
 	}
-	if s.noted += len(sources); s.noted > mostKept {
+	if s.noted += len(sources); s.noted > maxUncountedKept {
 		s.noted = 0
 		b.Queue(`
 			delete from awa_counterd.uncounted_writes u using (
 				select queue, kind from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc offset $2) old
-			where u.awa_schema = $1 and u.queue = old.queue and u.kind = old.kind`, s.awaSchema, mostKept)
+			where u.awa_schema = $1 and u.queue = old.queue and u.kind = old.kind`, s.awaSchema, maxUncountedKept)
 	}
 	if b.Len() == 0 {
 		return nil

@@ -138,7 +138,7 @@ func (d *Decoder) applyRollup(rel *relation, c rowChange) error {
 		}
 	}
 	if rel.Kind == RollupDeltas {
-		c.f.foldAway(change)
+		c.f.addFolded(change)
 		return nil
 	}
 	c.f.setRollup(change)

@@ -4,12 +4,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/internal/pgoutput"
+	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
 )
 
-func msg(kind byte) *pgoutput.Message { return pgoutput.New(kind) }
+func msg(kind byte) *pgoutputtest.Message { return pgoutputtest.New(kind) }
 
-var unchanged = pgoutput.Unchanged
+var unchanged = pgoutputtest.Unchanged
 
 const (
 	leafOID     = 100 // slot 3
@@ -34,7 +34,7 @@ func begin(xid uint32) []byte {
 
 func commit(end uint64) []byte { return msg('C').U8(0).U64(end - 5).U64(end).U64(1_000_000).B }
 
-func relationOf(prefix *pgoutput.Message, oid uint32, name string, columns ...string) []byte {
+func relationOf(prefix *pgoutputtest.Message, oid uint32, name string, columns ...string) []byte {
 	return prefix.Relation(oid, "awa", name, columns...).B
 }
 

@@ -122,7 +122,7 @@ func (d *Decoder) commitPlain(r *reader) (Tx, bool, error) {
 	}
 	r.uint8() // flags, unused
 	tx := Tx{XID: d.xid, Commit: r.lsn(), End: r.lsn(), CommitTime: r.time()}
-	tx.Effect, tx.Tokens = d.plain.effect(), clip(d.plain.tokens)
+	tx.Effect, tx.Tokens = d.plain.effect(), cloneOrNil(d.plain.tokens)
 	d.open = false
 	return tx, !r.failed, nil
 }
@@ -170,7 +170,7 @@ func (d *Decoder) truncate(r *reader, f *fold) error {
 	}
 	for _, slot := range leaves {
 		if slices.Contains(ledgers, slot) {
-			f.whole(slot)
+			f.countingPrune(slot)
 		}
 	}
 	return nil

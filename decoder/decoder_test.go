@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // feed decodes messages after all relations were described and returns the transactions.
@@ -27,8 +27,8 @@ func feedTo(t *testing.T, d *Decoder, messages ...[]byte) (out []Tx) {
 	return out
 }
 
-func group(queue string, priority, shard int16) terminal.Group {
-	return terminal.Group{Slot: 3, Queue: queue, Priority: priority, Shard: shard}
+func group(queue string, priority, shard int16) counter.Group {
+	return counter.Group{Slot: 3, Queue: queue, Priority: priority, Shard: shard}
 }
 
 func TestPlainTransaction(t *testing.T) {
@@ -54,7 +54,7 @@ func TestPlainTransaction(t *testing.T) {
 	require.Equal(t, []Change{{group("a", 1, 0), 2}, {group("b", 2, -1), 1}, {group("b", 2, 1), -1}}, tx.Effect.Rows)
 	require.Equal(t, []CounterChange{
 		{Group: group("a", 1, 0), Value: 12},
-		{Group: terminal.Group{Slot: 9, Queue: "c", Priority: -1}, Value: -4},
+		{Group: counter.Group{Slot: 9, Queue: "c", Priority: -1}, Value: -4},
 		{Group: group("z", 1, 0), Gone: true},
 	}, tx.Effect.Counters)
 }
@@ -138,11 +138,11 @@ func TestLedger(t *testing.T) {
 	e = txs[1].Effect
 	require.Equal(t, []int32{3}, e.LedgerEmptied)
 	require.Equal(t, []int32{3}, e.Truncated)
-	require.Equal(t, []int32{3}, e.Whole)
+	require.Equal(t, []int32{3}, e.CountingPrunes)
 	require.Equal(t, []Change{{group("a", 1, 0), 7}}, e.Pending)
 	e = txs[2].Effect
 	require.Equal(t, []int32{3}, e.LedgerEmptied)
-	require.Empty(t, e.Whole, "two statements")
+	require.Empty(t, e.CountingPrunes, "two statements")
 
 	d := newTestDecoder()
 	feedTo(t, d, append(describeAll(), begin(1))...)

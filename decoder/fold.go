@@ -3,7 +3,7 @@ package decoder
 import (
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // fold gathers changes into an Effect. The zero value is ready; reset makes it ready again and
@@ -44,41 +44,41 @@ func (r *rollups) of(c RollupChange) (*RollupChange, bool) {
 	return &r.list[i], ok
 }
 
-func (r *rollups) reset() { r.list, r.at = emptySlice(r.list), emptied(r.at) }
+func (r *rollups) reset() { r.list, r.at = truncateOrDrop(r.list), clearOrDrop(r.at) }
 
 // counterRow names one row of the counter table.
 type counterRow struct {
-	terminal.Group
+	counter.Group
 	bucket int16
 }
 
 func (f *fold) reset() {
 	f.e = Effect{
-		Truncated: f.e.Truncated[:0], Pruned: emptySlice(f.e.Pruned), Counters: emptySlice(f.e.Counters),
-		LedgerEmptied: f.e.LedgerEmptied[:0], Whole: f.e.Whole[:0],
+		Truncated: f.e.Truncated[:0], Pruned: truncateOrDrop(f.e.Pruned), Counters: truncateOrDrop(f.e.Counters),
+		LedgerEmptied: f.e.LedgerEmptied[:0], CountingPrunes: f.e.CountingPrunes[:0],
 	}
 	f.rows.reset()
 	f.pending.reset()
 	f.rollups.reset()
 	f.folded.reset()
 	f.tokens = f.tokens[:0]
-	f.countsAt = emptied(f.countsAt)
+	f.countsAt = clearOrDrop(f.countsAt)
 }
 
-// large is from where on memory is not kept for the next transaction, nor copied for the journal: a rebuild
+// keepAtMost is from where on memory is not kept for the next transaction, nor copied for the journal: a rebuild
 // writes every counter row in one.
-const large = 4096
+const keepAtMost = 4096
 
-func emptySlice[T any](s []T) []T {
-	if cap(s) > large {
+func truncateOrDrop[T any](s []T) []T {
+	if cap(s) > keepAtMost {
 		return nil
 	}
 	return s[:0]
 }
 
-// emptied clears a map, or drops it when it once held much: clearing costs the capacity, and one bulk
+// clearOrDrop clears a map, or drops it when it once held much: clearing costs the capacity, and one bulk
 // transaction must not slow down every small one after it.
-func emptied[K comparable](m map[K]int) map[K]int {
+func clearOrDrop[K comparable](m map[K]int) map[K]int {
 	if len(m) > 256 {
 		return nil
 	}
@@ -88,17 +88,17 @@ func emptied[K comparable](m map[K]int) map[K]int {
 
 func (f *fold) truncate(slot int32) {
 	f.e.Pruned = append(f.e.Pruned, f.rows.drain(slot)...)
-	f.e.Truncated = with(f.e.Truncated, slot)
+	f.e.Truncated = addOnce(f.e.Truncated, slot)
 }
 
 func (f *fold) emptyLedger(slot int32) {
 	f.pending.drain(slot)
-	f.e.LedgerEmptied = with(f.e.LedgerEmptied, slot)
+	f.e.LedgerEmptied = addOnce(f.e.LedgerEmptied, slot)
 }
 
-func (f *fold) whole(slot int32) { f.e.Whole = with(f.e.Whole, slot) }
+func (f *fold) countingPrune(slot int32) { f.e.CountingPrunes = addOnce(f.e.CountingPrunes, slot) }
 
-func with(slots []int32, slot int32) []int32 {
+func addOnce(slots []int32, slot int32) []int32 {
 	if slices.Contains(slots, slot) {
 		return slots
 	}
@@ -121,7 +121,7 @@ func (f *fold) setCounter(c CounterChange) {
 func (f *fold) resetCounters() {
 	f.e.CountersReset = true
 	f.e.Counters = f.e.Counters[:0]
-	f.countsAt = emptied(f.countsAt)
+	f.countsAt = clearOrDrop(f.countsAt)
 }
 
 func (f *fold) setRollup(c RollupChange) {
@@ -131,7 +131,7 @@ func (f *fold) setRollup(c RollupChange) {
 	}
 }
 
-func (f *fold) foldAway(c RollupChange) {
+func (f *fold) addFolded(c RollupChange) {
 	if o, there := f.folded.of(c); there {
 		o.Completed += c.Completed
 		o.Failed += c.Failed
@@ -143,8 +143,8 @@ func (f *fold) resetRollups() {
 	f.rollups.reset()
 }
 
-// then puts a later effect of the same transaction on top of this one.
-func (f *fold) then(o *fold) {
+// append puts a later effect of the same transaction on top of this one.
+func (f *fold) append(o *fold) {
 	for _, c := range o.e.Pruned {
 		f.rows.addGroup(c.Group, c.N)
 	}
@@ -154,8 +154,8 @@ func (f *fold) then(o *fold) {
 	for _, slot := range o.e.LedgerEmptied {
 		f.emptyLedger(slot)
 	}
-	for _, slot := range o.e.Whole {
-		f.whole(slot)
+	for _, slot := range o.e.CountingPrunes {
+		f.countingPrune(slot)
 	}
 	for _, c := range o.rows.list {
 		f.rows.addGroup(c.Group, c.N)
@@ -176,7 +176,7 @@ func (f *fold) then(o *fold) {
 		f.setRollup(c)
 	}
 	for _, c := range o.folded.list {
-		f.foldAway(c)
+		f.addFolded(c)
 	}
 	if o.e.Marker.Seen {
 		f.e.Marker = o.e.Marker
@@ -187,29 +187,29 @@ func (f *fold) then(o *fold) {
 // effect copies the result out, at its exact size: it outlives the fold in the journal.
 func (f *fold) effect() Effect {
 	e := f.e
-	e.Truncated = clip(f.e.Truncated)
+	e.Truncated = cloneOrNil(f.e.Truncated)
 	e.Rows = f.rows.nonzero()
-	e.Pruned = handOver(&f.e.Pruned)
-	e.Counters = handOver(&f.e.Counters)
-	e.LedgerEmptied = clip(f.e.LedgerEmptied)
+	e.Pruned = moveOut(&f.e.Pruned)
+	e.Counters = moveOut(&f.e.Counters)
+	e.LedgerEmptied = cloneOrNil(f.e.LedgerEmptied)
 	e.Pending = f.pending.nonzero()
-	e.Whole = clip(f.e.Whole)
-	e.Rollups = handOver(&f.rollups.list)
-	e.Folded = handOver(&f.folded.list)
+	e.CountingPrunes = cloneOrNil(f.e.CountingPrunes)
+	e.Rollups = moveOut(&f.rollups.list)
+	e.Folded = moveOut(&f.folded.list)
 	return e
 }
 
-func clip[T any](s []T) []T {
+func cloneOrNil[T any](s []T) []T {
 	if len(s) == 0 {
 		return nil
 	}
 	return slices.Clone(s)
 }
 
-// handOver is clip, but gives a large slice away instead of copying it.
-func handOver[T any](s *[]T) []T {
-	if len(*s) <= large {
-		return clip(*s)
+// moveOut is clip, but gives a large slice away instead of copying it.
+func moveOut[T any](s *[]T) []T {
+	if len(*s) <= keepAtMost {
+		return cloneOrNil(*s)
 	}
 	out := *s
 	*s = nil

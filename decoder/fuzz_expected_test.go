@@ -7,12 +7,12 @@ import (
 
 	"github.com/jackc/pglogrepl"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // expectation is what one message does, by pglogrepl.Parse.
 type expectation struct {
-	rows, pending               map[terminal.Group]int64
+	rows, pending               map[counter.Group]int64
 	counters                    []CounterChange
 	rollups, folded             []RollupChange
 	truncated, emptied          []int32
@@ -30,8 +30,8 @@ func (e *expectation) whole() (out []int32) {
 	return out
 }
 
-func sum(changes []Change) map[terminal.Group]int64 {
-	out := map[terminal.Group]int64{}
+func sum(changes []Change) map[counter.Group]int64 {
+	out := map[counter.Group]int64{}
 	for _, c := range changes {
 		out[c.Group] = c.N
 	}
@@ -49,7 +49,7 @@ func expected(data []byte) (e expectation, known bool) {
 			known = false
 		}
 	}()
-	e.rows, e.pending = map[terminal.Group]int64{}, map[terminal.Group]int64{}
+	e.rows, e.pending = map[counter.Group]int64{}, map[counter.Group]int64{}
 	if !honest(data) {
 		return e, false
 	}
@@ -203,8 +203,8 @@ func (e *expectation) delta(kind byte, slot int32, after *pglogrepl.TupleData) {
 	}
 }
 
-func groupIn(t *pglogrepl.TupleData, slot int32, queue, priority, shard int) terminal.Group {
-	return terminal.Group{Slot: slot, Queue: text(t, queue), Priority: int16(number(t, priority)), Shard: int16(number(t, shard))}
+func groupIn(t *pglogrepl.TupleData, slot int32, queue, priority, shard int) counter.Group {
+	return counter.Group{Slot: slot, Queue: text(t, queue), Priority: int16(number(t, priority)), Shard: int16(number(t, shard))}
 }
 
 func text(t *pglogrepl.TupleData, column int) string { return string(t.Columns[column].Data) }

@@ -68,7 +68,7 @@ func FuzzDecode(f *testing.F) {
 		require.Equal(t, want.folded, got.Folded)
 		require.Equal(t, want.truncated, got.Truncated)
 		require.Equal(t, want.emptied, got.LedgerEmptied)
-		require.Equal(t, want.whole(), got.Whole)
+		require.Equal(t, want.whole(), got.CountingPrunes)
 		require.Equal(t, want.countersReset, got.CountersReset)
 		require.Equal(t, want.rollupsReset, got.RollupsReset)
 	})
@@ -136,10 +136,10 @@ func checkNormal(t *testing.T, e *Effect) {
 	folds := func(c RollupChange) any { return []any{c.Queue, c.Priority} }
 	once(t, e.Rollups, folds)
 	once(t, e.Folded, folds)
-	for _, slots := range [][]int32{e.Truncated, e.LedgerEmptied, e.Whole} {
+	for _, slots := range [][]int32{e.Truncated, e.LedgerEmptied, e.CountingPrunes} {
 		once(t, slots, func(s int32) any { return s })
 	}
-	for _, s := range e.Whole {
+	for _, s := range e.CountingPrunes {
 		require.True(t, slices.Contains(e.Truncated, s) && slices.Contains(e.LedgerEmptied, s), "slot %d", s)
 	}
 }

@@ -114,10 +114,10 @@ func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
 	var whole fold
 	for _, p := range s.parts {
 		if p.fold != nil {
-			whole.then(p.fold)
+			whole.append(p.fold)
 		}
 	}
-	tx.Effect, tx.Tokens = whole.effect(), clip(whole.tokens)
+	tx.Effect, tx.Tokens = whole.effect(), cloneOrNil(whole.tokens)
 	return tx, true, nil
 }
 

@@ -1,16 +1,16 @@
 package decoder
 
-import "github.com/awa-counterd/awa-counterd/internal/terminal"
+import "github.com/awa-counterd/awa-counterd/internal/counter"
 
 // sums adds numbers up by group. The zero value is ready.
 type sums struct {
 	list []Change
-	at   map[terminal.Group]int
+	at   map[counter.Group]int
 	last int // index+1 into list of the group that changed last
 }
 
 func (s *sums) reset() {
-	s.list, s.at, s.last = emptySlice(s.list), emptied(s.at), 0
+	s.list, s.at, s.last = truncateOrDrop(s.list), clearOrDrop(s.at), 0
 }
 
 // key is a group as it stands in a message: the queue name still points into the buffer.
@@ -20,7 +20,7 @@ type key struct {
 	priority, shard int16
 }
 
-func (k key) is(g *terminal.Group) bool {
+func (k key) equals(g *counter.Group) bool {
 	return g.Slot == k.slot && g.Priority == k.priority && g.Shard == k.shard && g.Queue == string(k.queue)
 }
 
@@ -28,12 +28,12 @@ func (k key) is(g *terminal.Group) bool {
 // before, and a map look-up by converted bytes does not copy them.
 func (s *sums) add(k key, n int64, names *names) {
 	if s.last > 0 {
-		if c := &s.list[s.last-1]; k.is(&c.Group) {
+		if c := &s.list[s.last-1]; k.equals(&c.Group) {
 			c.N += n
 			return
 		}
 	}
-	i, ok := s.at[terminal.Group{Queue: string(k.queue), Slot: k.slot, Priority: k.priority, Shard: k.shard}]
+	i, ok := s.at[counter.Group{Queue: string(k.queue), Slot: k.slot, Priority: k.priority, Shard: k.shard}]
 	if !ok {
 		i = s.append(names.group(k))
 	}
@@ -41,7 +41,7 @@ func (s *sums) add(k key, n int64, names *names) {
 	s.last = i + 1
 }
 
-func (s *sums) addGroup(g terminal.Group, n int64) {
+func (s *sums) addGroup(g counter.Group, n int64) {
 	i, ok := s.at[g]
 	if !ok {
 		i = s.append(g)
@@ -49,9 +49,9 @@ func (s *sums) addGroup(g terminal.Group, n int64) {
 	s.list[i].N += n
 }
 
-func (s *sums) append(g terminal.Group) int {
+func (s *sums) append(g counter.Group) int {
 	if s.at == nil {
-		s.at = make(map[terminal.Group]int)
+		s.at = make(map[counter.Group]int)
 	}
 	i := len(s.list)
 	s.list = append(s.list, Change{Group: g})
@@ -110,6 +110,6 @@ func (n *names) name(b []byte) string {
 	return s
 }
 
-func (n *names) group(k key) terminal.Group {
-	return terminal.Group{Queue: n.name(k.queue), Slot: k.slot, Priority: k.priority, Shard: k.shard}
+func (n *names) group(k key) counter.Group {
+	return counter.Group{Queue: n.name(k.queue), Slot: k.slot, Priority: k.priority, Shard: k.shard}
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/jackc/pglogrepl"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // Tx is one committed transaction.
@@ -34,24 +34,24 @@ type Effect struct {
 	Counters      []CounterChange // newest value; one entry a counter row
 	LedgerEmptied []int32         // slots whose leaf of the ledger was emptied; what is pending starts from 0
 	Pending       []Change        // net of what came after that; one entry a group
-	// Whole are slots of which one TRUNCATE listed both leaves, as the pruners of binaries that know
+	// CountingPrunes are slots of which one TRUNCATE listed both leaves, as the pruners of binaries that know
 	// the ledger do.
-	Whole        []int32
-	Rollups      []RollupChange // newest value; one entry a (queue, priority)
-	Folded       []RollupChange // changes that are not in a rollup yet; one entry a (queue, priority)
-	RollupsReset bool           // the rollup table was truncated
-	Marker       MarkerChange
+	CountingPrunes []int32
+	Rollups        []RollupChange // newest value; one entry a (queue, priority)
+	Folded         []RollupChange // changes that are not in a rollup yet; one entry a (queue, priority)
+	RollupsReset   bool           // the rollup table was truncated
+	Marker         MarkerChange
 }
 
 // Change adds N rows, or N that are pending (or takes −N away), to a group.
 type Change struct {
-	terminal.Group
+	counter.Group
 	N int64
 }
 
 // CounterChange gives a counter row its new value, or removes it.
 type CounterChange struct {
-	terminal.Group
+	counter.Group
 	Bucket int16 // 0 where a group has one row
 	Gone   bool
 	Value  int64

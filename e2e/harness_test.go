@@ -19,7 +19,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
-	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // What all tests of this package share: one server and one binary.
@@ -222,10 +222,10 @@ func (e *env) scalar(sql string, args ...any) (n int64) {
 
 // daemon is a running awa-counterd.
 type daemon struct {
-	*sidecar.Sidecar
+	*process.Sidecar
 	t    *testing.T
 	mu   sync.Mutex
-	log  []sidecar.Entry
+	log  []process.Entry
 	raw  strings.Builder
 	more chan struct{} // closed and replaced at every line
 }
@@ -246,7 +246,7 @@ func startBinary(t *testing.T, binary string, environ []string, args ...string) 
 	t.Helper()
 	d := &daemon{t: t, more: make(chan struct{})}
 	var err error
-	d.Sidecar, err = sidecar.Start(binary, environ, args, d.hear)
+	d.Sidecar, err = process.Start(binary, environ, args, d.hear)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		d.kill()
@@ -257,7 +257,7 @@ func startBinary(t *testing.T, binary string, environ []string, args ...string) 
 	return d
 }
 
-func (d *daemon) hear(line string, e sidecar.Entry) {
+func (d *daemon) hear(line string, e process.Entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.log = append(d.log, e)
@@ -273,7 +273,7 @@ func (d *daemon) text() string {
 }
 
 // find returns the first log entry whose message contains text.
-func (d *daemon) find(text string) (sidecar.Entry, <-chan struct{}) {
+func (d *daemon) find(text string) (process.Entry, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range d.log {
@@ -285,7 +285,7 @@ func (d *daemon) find(text string) (sidecar.Entry, <-chan struct{}) {
 }
 
 // logged waits for a log line.
-func (d *daemon) logged(text string, within time.Duration) sidecar.Entry {
+func (d *daemon) logged(text string, within time.Duration) process.Entry {
 	d.t.Helper()
 	late := time.After(within)
 	for {
@@ -329,8 +329,8 @@ func (d *daemon) wait(within time.Duration) int {
 	return d.ExitCode()
 }
 
-// ctx shortens the signatures of operations that a test makes up.
-type ctx = context.Context
+// testContext shortens the signatures of operations that a test makes up.
+type testContext = context.Context
 
 func contextWithin(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)

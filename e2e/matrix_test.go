@@ -62,7 +62,7 @@ func TestCommandsInEveryState(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", s.name, a), func(t *testing.T) {
 				t.Parallel()
 				if choice == "all" {
-					everyWord(t, s, a, &kills)
+					everyStatement(t, s, a, &kills)
 					return
 				}
 				h := fnv.New32a()
@@ -74,7 +74,7 @@ func TestCommandsInEveryState(t *testing.T) {
 	}
 }
 
-func everyWord(t *testing.T, s situation, a action, kills *atomic.Int64) {
+func everyStatement(t *testing.T, s situation, a action, kills *atomic.Int64) {
 	ended := false
 	for n := 1; !ended && n <= 3*a.steps; n++ {
 		for _, heard := range []bool{false, true} {
@@ -105,7 +105,7 @@ func (c *crossing) play(t *testing.T) {
 	e.insertAt(0, "q", 5, true)
 	e.insertAt(1, "q", 4, false)
 	daemons, undo := c.prepare(e)
-	liars := e.watchForLies()
+	liars := e.watchFalseTrust()
 	if c.mute {
 		liars.excuse(true)
 	}
@@ -114,7 +114,7 @@ func (c *crossing) play(t *testing.T) {
 	said := c.kill(e)
 	undo()
 	if was && !e.ours() {
-		e.goOn(daemons)
+		e.daemonsGoOn(daemons)
 	}
 
 	next := e.daemon("--checkpoint-interval", "200ms")
@@ -130,7 +130,7 @@ func (c *crossing) play(t *testing.T) {
 		}
 	}
 	e.balanced(0)
-	liars.none()
+	liars.require()
 	t.Log(said)
 	require.NotContains(t, said, "panic:")
 	require.Equal(t, strings.ReplaceAll(before, "marker false", "marker true"), e.catalogs(), "after %s: a trace is left", said)
@@ -179,8 +179,8 @@ func (e *env) ours() bool {
 	return e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`) > 0
 }
 
-// goOn waits until what is left of a removal is done: where our schema is gone the daemons leave.
-func (e *env) goOn(daemons []*daemon) {
+// daemonsGoOn waits until what is left of a removal is done: where our schema is gone the daemons leave.
+func (e *env) daemonsGoOn(daemons []*daemon) {
 	e.t.Helper()
 	for _, d := range daemons {
 		if !d.wasKilled() {
@@ -189,8 +189,8 @@ func (e *env) goOn(daemons []*daemon) {
 	}
 }
 
-// lies is what a look in one snapshot, again and again, has against the marker.
-type lies struct {
+// falseTrust is what a look in one snapshot, again and again, has against the marker.
+type falseTrust struct {
 	e       *env
 	cancel  context.CancelFunc
 	done    chan struct{}
@@ -200,17 +200,17 @@ type lies struct {
 	said    atomic.Value
 }
 
-func (e *env) watchForLies() *lies {
+func (e *env) watchFalseTrust() *falseTrust {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &lies{e: e, cancel: cancel, done: make(chan struct{})}
+	l := &falseTrust{e: e, cancel: cancel, done: make(chan struct{})}
 	e.t.Cleanup(func() { cancel(); <-l.done })
 	go l.watch(ctx)
 	return l
 }
 
-func (l *lies) excuse(yes bool) { l.excused.Store(yes) }
+func (l *falseTrust) excuse(yes bool) { l.excused.Store(yes) }
 
-func (l *lies) watch(ctx context.Context) {
+func (l *falseTrust) watch(ctx context.Context) {
 	defer close(l.done)
 	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
@@ -248,8 +248,8 @@ func (l *lies) watch(ctx context.Context) {
 	}
 }
 
-// none fails when the marker stood over the same wrong counters for longer than the default bound, and a little.
-func (l *lies) none() {
+// require fails when the marker stood over the same wrong counters for longer than the default bound, and a little.
+func (l *falseTrust) require() {
 	l.e.t.Helper()
 	l.cancel()
 	<-l.done

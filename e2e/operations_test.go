@@ -34,14 +34,14 @@ func operations(t *testing.T) []fleet.Op {
 	t.Helper()
 	ops := fleet.Ops()
 	for slot := range int32(4) {
-		ops = append(ops, fleet.Op{Name: "prune", Run: func(ctx ctx, tx pgx.Tx, w fleet.Writer, _ fleet.Pick) error {
+		ops = append(ops, fleet.Op{Name: "prune", Run: func(ctx testContext, tx pgx.Tx, w fleet.Writer, _ fleet.Pick) error {
 			return w.Prune(ctx, tx, slot)
 		}})
 	}
 	return append(ops,
-		fleet.Op{Name: "rotate", Run: func(ctx ctx, tx pgx.Tx, w fleet.Writer, _ fleet.Pick) error { return w.Rotate(ctx, tx) }},
-		fleet.Op{Name: "rebuild", Run: func(ctx ctx, tx pgx.Tx, w fleet.Writer, _ fleet.Pick) error { return w.Rebuild(ctx, tx) }},
-		fleet.Op{Name: "reset", Run: func(ctx ctx, tx pgx.Tx, w fleet.Writer, _ fleet.Pick) error { return w.Reset(ctx, tx) }},
+		fleet.Op{Name: "rotate", Run: func(ctx testContext, tx pgx.Tx, w fleet.Writer, _ fleet.Pick) error { return w.Rotate(ctx, tx) }},
+		fleet.Op{Name: "rebuild", Run: func(ctx testContext, tx pgx.Tx, w fleet.Writer, _ fleet.Pick) error { return w.Rebuild(ctx, tx) }},
+		fleet.Op{Name: "reset", Run: func(ctx testContext, tx pgx.Tx, w fleet.Writer, _ fleet.Pick) error { return w.Reset(ctx, tx) }},
 	)
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/e2e/proxy"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
@@ -74,12 +74,12 @@ func TestLongestHold(t *testing.T) {
 	require.NoError(t, err)
 	var due []applier.Correction
 	for i := range 128 {
-		due = append(due, applier.Correction{Group: terminal.Group{Queue: fmt.Sprintf("q%03d", i), Priority: 1}, Delta: 1 - 2*int64(i%2)})
+		due = append(due, applier.Correction{Group: counter.Group{Queue: fmt.Sprintf("q%03d", i), Priority: 1}, Delta: 1 - 2*int64(i%2)})
 	}
 	done := make(chan error, 1)
 	go func() {
 		for range 300 {
-			for _, c := range applier.Cut(due, func(terminal.Group) bool { return false }) {
+			for _, c := range applier.SplitIntoChunks(due, func(counter.Group) bool { return false }) {
 				if err := w.Correct(context.Background(), c); !pg.IsBusy(err) {
 					done <- fmt.Errorf("not put off: %w", err)
 					return

@@ -13,8 +13,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // writer is an applier.Writer over a real server, for one instance that leads.
@@ -30,9 +30,9 @@ func (e *env) writer(instance string) *applier.Writer {
 	require.NoError(e.t, err)
 	require.NoError(e.t, checkpoint.Claim(e.t.Context(), conn, "awa", checkpoint.Leader{Instance: instance}))
 	return applier.NewWriter(conn, applier.Statements{
-		Raise: l.Raise(checkpoint.Guard(6, 7)), Lower: l.Lower(checkpoint.Guard(6, 7)), Sweep: l.Sweep(), Guard: checkpoint.Guard(1, 2),
+		Raise: l.AddCorrections(checkpoint.Guard(6, 7)), Lower: l.SubtractCorrections(checkpoint.Guard(6, 7)), Sweep: l.DeleteZeroRows(), Guard: checkpoint.Guard(1, 2),
 		Beat:      checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
-		SetMarker: l.VouchMarker(checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
+		SetMarker: l.SetMarkerUntil(checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
 		NoteSet:   l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4)),
 		NoteClear: l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3)),
 		Note:      checkpoint.NoteOwnState(l.MarkerIsSet()),
@@ -43,7 +43,7 @@ func correct(deltas map[int32]int64) applier.Write {
 	w := applier.Write{Seq: 1}
 	for slot := range int32(16) {
 		if d, ok := deltas[slot]; ok {
-			w.Chunks = append(w.Chunks, applier.Chunk{Corrections: []applier.Correction{{Group: terminal.Group{Slot: slot, Queue: "q", Priority: 1}, Delta: d}}})
+			w.Chunks = append(w.Chunks, applier.Chunk{Corrections: []applier.Correction{{Group: counter.Group{Slot: slot, Queue: "q", Priority: 1}, Delta: d}}})
 		}
 	}
 	return w
@@ -102,10 +102,10 @@ func TestCorrectionsOfBothSigns(t *testing.T) {
 			if p%3 == 0 {
 				delta = -delta
 			}
-			due = append(due, applier.Correction{Group: terminal.Group{Slot: slot, Queue: "q", Priority: p + 1}, Delta: delta})
+			due = append(due, applier.Correction{Group: counter.Group{Slot: slot, Queue: "q", Priority: p + 1}, Delta: delta})
 		}
 	}
-	_, err := w.Write(t.Context(), applier.Write{Seq: 2, Chunks: applier.Cut(due, func(terminal.Group) bool { return false })}, "testing")
+	_, err := w.Write(t.Context(), applier.Write{Seq: 2, Chunks: applier.SplitIntoChunks(due, func(counter.Group) bool { return false })}, "testing")
 	require.NoError(t, err)
 	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where live_terminal_count <> 100 + case when (priority - 1) % 3 = 0 then -priority else priority end`))
 }
@@ -124,7 +124,7 @@ func TestLockedCorrectionsAreDeferred(t *testing.T) {
 	r, err := w.Write(t.Context(), correct(map[int32]int64{0: 1, 1: 1}), "testing")
 	require.NoError(t, err)
 	require.Less(t, time.Since(began), time.Second)
-	require.Equal(t, []terminal.Group{{Slot: 0, Queue: "q", Priority: 1}}, r.Deferred)
+	require.Equal(t, []counter.Group{{Slot: 0, Queue: "q", Priority: 1}}, r.Deferred)
 	require.Equal(t, 1, r.Written)
 	require.NoError(t, tx.Rollback(t.Context()))
 }
@@ -139,7 +139,7 @@ func TestChunkIsBoundedAsAWhole(t *testing.T) {
 		create trigger slow before update on awa.queue_terminal_live_counts for each row execute function awa.slow()`)
 	var chunk applier.Chunk
 	for p := range int16(20) {
-		chunk.Corrections = append(chunk.Corrections, applier.Correction{Group: terminal.Group{Queue: "q", Priority: p + 1}, Delta: 1})
+		chunk.Corrections = append(chunk.Corrections, applier.Correction{Group: counter.Group{Queue: "q", Priority: p + 1}, Delta: 1})
 	}
 	require.True(t, pg.IsBusy(w.Correct(t.Context(), chunk)))
 	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where live_terminal_count <> 5`))

@@ -11,8 +11,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // OneShot compares, and if asked corrects, all counters of a schema without a stream: no replication
@@ -34,15 +34,15 @@ type OneShot struct {
 // Progress is called after each leaf.
 type Progress func(leaf string, leaves, of int, rows int64)
 
-// name is whose tokens mark the corrections, for a daemon beside us: they are no uncounted writes.
-const name = "reconcile"
+// tokenName is whose tokens mark the corrections, for a daemon beside us: they are no uncounted writes.
+const tokenName = "reconcile"
 
 // NewOneShot opens what a run needs. Close ends it. A pg.Refusal is an awa that spreads its jobs over buckets that
 // this build does not know: Redistribute would empty those.
 func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, error) {
 	o := &OneShot{layout: l}
 	var err error
-	if o.scanner, err = NewScanner(ctx, src, l, 1, ScanWithin); err != nil {
+	if o.scanner, err = NewScanner(ctx, src, l, 1, ScanTimeout); err != nil {
 		return nil, err
 	}
 	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile", Holds: true}); err != nil {
@@ -63,9 +63,9 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 		return nil, err
 	}
 	o.writer = applier.NewWriter(o.writes, applier.Statements{
-		Raise: l.Raise(guard(6, 7)), Lower: l.Lower(guard(6, 7)), Sweep: l.Sweep(), Guard: guard(1, 2),
-		SetMarker: l.VouchMarker(guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
-	}, string(l.Schema), name)
+		Raise: l.AddCorrections(guard(6, 7)), Lower: l.SubtractCorrections(guard(6, 7)), Sweep: l.DeleteZeroRows(), Guard: guard(1, 2),
+		SetMarker: l.SetMarkerUntil(guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
+	}, string(l.Schema), tokenName)
 	return o, nil
 }
 
@@ -86,7 +86,7 @@ func (o *OneShot) Conn() *pgx.Conn { return o.holder }
 
 // Drift is a group whose counter is wrong.
 type Drift struct {
-	terminal.Group
+	counter.Group
 	Rows, Counter int64
 }
 
@@ -102,11 +102,11 @@ type Result struct {
 	Corrected int     // groups
 	Moved     int     // counter rows that were right as a sum only, and are now right by themselves
 	Dropped   int     // changes of another generation that left the ledger; the counters made up for them
-	Locked    []terminal.Group
+	Locked    []counter.Group
 }
 
-// Look compares every group, and corrects what is wrong when correct is set.
-func (o *OneShot) Look(ctx context.Context, correct bool, progress Progress) (Result, error) {
+// Run compares every group, and corrects what is wrong when correct is set.
+func (o *OneShot) Run(ctx context.Context, correct bool, progress Progress) (Result, error) {
 	r := Result{Leaves: len(o.layout.Leaves)}
 	units := append(slices.Clone(o.layout.Leaves), elsewhere())
 	for i, leaf := range units {
@@ -177,15 +177,15 @@ func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool) (Result
 	case o.layout.Shape.HasBuckets():
 		return o.Redistribute(ctx, leaf)
 	}
-	return o.held(ctx, leaf)
+	return o.correctSharedRows(ctx, leaf)
 }
 
-// held corrects a unit whose counter rows awa's writers share with us: one row of theirs that is locked must
+// correctSharedRows corrects a unit whose counter rows awa's writers share with us: one row of theirs that is locked must
 // not keep all others locked. So the drift is read in one statement, true under one snapshot, and added as a
 // delta in small transactions: who counts keeps the drift, so it is right however many commit meanwhile. The
 // holder's ACCESS SHARE keeps a TRUNCATE of the leaf out from before the statement to after the last
 // correction; its advisory lock does the same for awa's rebuild.
-func (o *OneShot) held(ctx context.Context, leaf awa.Leaf) (Result, error) {
+func (o *OneShot) correctSharedRows(ctx context.Context, leaf awa.Leaf) (Result, error) {
 	tx, err := o.holder.Begin(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
@@ -195,7 +195,7 @@ func (o *OneShot) held(ctx context.Context, leaf awa.Leaf) (Result, error) {
 		return Result{}, err
 	}
 	if leaf.Slot != applier.NoLeaf {
-		if _, err := tx.Exec(ctx, o.layout.Hold(leaf)); err != nil {
+		if _, err := tx.Exec(ctx, o.layout.LockLeaf(leaf)); err != nil {
 			return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 		}
 	}
@@ -244,7 +244,7 @@ func (o *OneShot) scan(ctx context.Context, unit int32) (applier.Scan, error) {
 // correct writes corrections in small transactions. What is locked is tried again, alone.
 func (o *OneShot) correct(ctx context.Context, due []applier.Correction, r *Result) error {
 	var locked []applier.Correction
-	for _, chunk := range applier.Cut(due, func(terminal.Group) bool { return false }) {
+	for _, chunk := range applier.SplitIntoChunks(due, func(counter.Group) bool { return false }) {
 		if err := o.write(ctx, chunk); err != nil {
 			if !pg.IsBusy(err) {
 				return err

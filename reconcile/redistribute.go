@@ -9,8 +9,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // Redistribute makes every counter row of a unit what awa itself would hold, one transaction a unit
@@ -23,7 +23,7 @@ func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, erro
 		if err == nil || !pg.IsBusy(err) || ctx.Err() != nil {
 			return r, err
 		}
-		if tries == sayAfter && o.Waiting != nil {
+		if tries == reportAfterWaits && o.Waiting != nil {
 			o.Waiting(fmt.Sprintf("slot %d is locked; waiting for it (%s)", leaf.Slot, err))
 		}
 		if err := o.pause(ctx, 100*time.Millisecond); err != nil {
@@ -32,8 +32,8 @@ func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, erro
 	}
 }
 
-// sayAfter is how many waits of scanLockWait pass before a word is said.
-const sayAfter = 6
+// reportAfterWaits is how many waits of scanLockWait pass before a word is said.
+const reportAfterWaits = 6
 
 func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
 	tx, err := o.holder.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // one statement, one snapshot
@@ -59,11 +59,11 @@ func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, er
 		return r, nil
 	}
 	o.seq++
-	if _, err := tx.Exec(ctx, `select pg_logical_emit_message(true, $1, $2)`, applier.MessagePrefix, applier.Token(name, o.seq)); err != nil {
+	if _, err := tx.Exec(ctx, `select pg_logical_emit_message(true, $1, $2)`, applier.MessagePrefix, applier.Token(tokenName, o.seq)); err != nil {
 		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
 	if leaf.Slot != applier.NoLeaf {
-		if _, err := tx.Exec(ctx, o.layout.SweepSlot(leaf)); err != nil {
+		if _, err := tx.Exec(ctx, o.layout.DeleteZeroRowsOfSlot(leaf)); err != nil {
 			return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 		}
 	}
@@ -75,7 +75,7 @@ func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, er
 }
 
 func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Result) error {
-	sql := o.layout.RemoveElsewhere()
+	sql := o.layout.RemoveWithoutLeaf()
 	if leaf.Slot != applier.NoLeaf {
 		sql = o.layout.Redistribute(leaf)
 	}
@@ -83,7 +83,7 @@ func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Resu
 	if err != nil {
 		return err
 	}
-	g := terminal.Group{Slot: leaf.Slot}
+	g := counter.Group{Slot: leaf.Slot}
 	var n, counter, wrong int64
 	into := []any{&g.Queue, &g.Priority, &g.Shard, &n, &counter, &wrong}
 	if leaf.Slot == applier.NoLeaf {
@@ -108,7 +108,7 @@ func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Resu
 // awa's own counter rows. awa's next fold would drop them and make up for nothing, and where its ring stands
 // because of them there is no next fold.
 func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (int, error) {
-	if _, err := tx.Exec(ctx, o.layout.Hold(leaf)); err != nil {
+	if _, err := tx.Exec(ctx, o.layout.LockLeaf(leaf)); err != nil {
 		return 0, err
 	}
 	n, err := stale(ctx, tx, o.layout, leaf)
@@ -134,21 +134,21 @@ func stale(ctx context.Context, q querier, l *awa.Layout, leaf awa.Leaf) (n int6
 	return n, nil
 }
 
-// StaleUnit is a unit whose ledger has changes of another generation: the counters are right with them, and
+// StaleLedger is a unit whose ledger has changes of another generation: the counters are right with them, and
 // awa's next fold or prune of it drops them.
-type StaleUnit struct {
+type StaleLedger struct {
 	Slot    int32
 	Changes int64
 	Ledger  string // the leaf's table
 	May     bool   // this role may delete them, so OneShot.Alone ends it
 }
 
-func (u *StaleUnit) String() string {
+func (u *StaleLedger) String() string {
 	return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold or prune of it drops", u.Slot, u.Changes, u.Ledger)
 }
 
 // Stale returns such a unit, one that this role may not mend if there is one; nil when there is none.
-func (o *OneShot) Stale(ctx context.Context) (found *StaleUnit, err error) {
+func (o *OneShot) Stale(ctx context.Context) (found *StaleLedger, err error) {
 	if !o.layout.Shape.HasLedger() {
 		return nil, nil //nolint:nilnil // none is a state, not an error
 	}
@@ -160,7 +160,7 @@ func (o *OneShot) Stale(ctx context.Context) (found *StaleUnit, err error) {
 		if n == 0 {
 			continue
 		}
-		u := &StaleUnit{Slot: leaf.Slot, Changes: n, Ledger: o.layout.LedgerOf(leaf)}
+		u := &StaleLedger{Slot: leaf.Slot, Changes: n, Ledger: o.layout.LedgerOf(leaf)}
 		if err := o.holder.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&u.May); err != nil {
 			return nil, fmt.Errorf("look at the rights on %s: %w", u.Ledger, err)
 		}

@@ -12,17 +12,17 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // scanLockWait bounds how long a scan waits for a lock: less than deadlock_timeout (1 s), so that no
 // rebuild or migration of awa's is ever the victim of a deadlock with us. A scan that gave up is tried again.
 const scanLockWait = 500 * time.Millisecond
 
-// ScanWithin bounds a scan: far longer than one that can be taken in, but not for ever.
-const ScanWithin = 15 * time.Minute
+// ScanTimeout bounds a scan: far longer than one that can be taken in, but not for ever.
+const ScanTimeout = 15 * time.Minute
 
 // answerWithin is how much longer our own clock waits: behind a half-open connection no timeout of the server's
 // is ever heard of.
@@ -85,7 +85,7 @@ func (s *Scanner) Scan(ctx context.Context, unit int32) (applier.Scan, error) {
 
 func (s *Scanner) statement(unit int32) (string, error) {
 	if unit == applier.NoLeaf {
-		return s.layout.ScanElsewhere(), nil
+		return s.layout.ScanWithoutLeaf(), nil
 	}
 	for _, leaf := range s.layout.Leaves {
 		if leaf.Slot == unit {
@@ -103,7 +103,7 @@ func collect(rows pgx.Rows, out *applier.Scan) error {
 	var ids []int16
 	var counts []int64
 	seen := false
-	names := make(terminal.Names)
+	names := make(counter.Interner)
 	_, err := pgx.ForEachRow(rows, []any{&slot, &queue, &priority, &shard, &n, &pending, &ids, &counts, &snapshot}, func() error {
 		if snapshot != nil {
 			var err error
@@ -111,10 +111,10 @@ func collect(rows pgx.Rows, out *applier.Scan) error {
 			seen = true
 			return err
 		}
-		buckets, err := terminal.Buckets(ids, counts)
-		h := terminal.Held{
-			Group: terminal.Group{Slot: *slot, Queue: names.One(*queue), Priority: *priority, Shard: *shard},
-			Cell:  terminal.NewCell(*n, *pending, buckets...),
+		buckets, err := counter.Buckets(ids, counts)
+		h := counter.GroupCell{
+			Group: counter.Group{Slot: *slot, Queue: names.Intern(*queue), Priority: *priority, Shard: *shard},
+			Cell:  counter.NewCell(*n, *pending, buckets...),
 		}
 		if !h.Empty() { // changes that are pending may come to nothing
 			out.Groups = append(out.Groups, h)

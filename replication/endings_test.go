@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/pgoutput"
+	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
 )
 
 // costs says what an end of a stream costs: a slot that is of no use any more, or a session.
@@ -108,11 +108,11 @@ func TestConnectionIsReset(t *testing.T) {
 
 func TestWhatCannotBeUnderstood(t *testing.T) {
 	for name, m := range map[string]pgproto3.BackendMessage{
-		"a message of no known type":        xlog(pgoutput.New('?')),
+		"a message of no known type":        xlog(pgoutputtest.New('?')),
 		"a commit without its begin":        commit(0x2000),
-		"a begin that is cut short":         xlog(pgoutput.New('B').U32(1)),
-		"a row of a table never spoken of":  xlog(pgoutput.New('I').U32(99).Raw("N").Tuple("a")),
-		"a stretch of an unknown beginning": xlog(pgoutput.New('S').U32(700).U8(0)),
+		"a begin that is cut short":         xlog(pgoutputtest.New('B').U32(1)),
+		"a row of a table never spoken of":  xlog(pgoutputtest.New('I').U32(99).Raw("N").Tuple("a")),
+		"a stretch of an unknown beginning": xlog(pgoutputtest.New('S').U32(700).U8(0)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/pgoutput"
+	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
 )
 
 func lsns(of ...pglogrepl.LSN) []pglogrepl.LSN { return of }
@@ -40,8 +40,8 @@ func TestKeepaliveInsideATransaction(t *testing.T) {
 	parts := map[string]struct{ before, after []pgproto3.BackendMessage }{
 		"plain": {[]pgproto3.BackendMessage{begin(700)}, []pgproto3.BackendMessage{commit(0x2010)}},
 		"a stretch of one that is streamed": {
-			[]pgproto3.BackendMessage{xlog(pgoutput.New('S').U32(700).U8(1))},
-			[]pgproto3.BackendMessage{xlog(pgoutput.New('E')), xlog(pgoutput.New('c').U32(700).U8(0).U64(0x2008).U64(0x2010).U64(0))},
+			[]pgproto3.BackendMessage{xlog(pgoutputtest.New('S').U32(700).U8(1))},
+			[]pgproto3.BackendMessage{xlog(pgoutputtest.New('E')), xlog(pgoutputtest.New('c').U32(700).U8(0).U64(0x2008).U64(0x2010).U64(0))},
 		},
 	}
 	for name, part := range parts {
@@ -71,7 +71,7 @@ func TestKeepaliveInsideATransaction(t *testing.T) {
 func TestKeepaliveBetweenStretches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := streaming(t)
-		r.send(t, xlog(pgoutput.New('S').U32(700).U8(1)), xlog(pgoutput.New('E')), keepalive(0x3000, false))
+		r.send(t, xlog(pgoutputtest.New('S').U32(700).U8(1)), xlog(pgoutputtest.New('E')), keepalive(0x3000, false))
 		require.Equal(t, []Batch{{Idle: 0x3000}}, r.batches())
 	})
 }

@@ -54,7 +54,7 @@ func Needed(name string, s Sources) []Publication {
 // PublicationName is the default name of the first: it serves one awa schema.
 // A name that is cut or changed gets a hash, which tells it from others.
 func PublicationName(schema string) string {
-	name := plain(schema)
+	name := sanitize(schema)
 	if name != schema {
 		sum := sha256.Sum256([]byte(schema))
 		name += "_" + hex.EncodeToString(sum[:4])
@@ -138,7 +138,7 @@ func (p Publication) Check(ctx context.Context, c Conn) (Published, error) {
 	if err != nil {
 		return seen, err
 	}
-	return seen, p.Verdict(seen)
+	return seen, p.Validate(seen)
 }
 
 func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
@@ -171,8 +171,8 @@ func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
 	return seen, nil
 }
 
-// Verdict is nil when everything that the books rest on is sent; what is wrong is a *pg.Refusal.
-func (p Publication) Verdict(seen Published) error {
+// Validate is nil when everything that the books rest on is sent; what is wrong is a *pg.Refusal.
+func (p Publication) Validate(seen Published) error {
 	name := pgx.Identifier{p.Name}.Sanitize()
 	switch {
 	case seen.All:

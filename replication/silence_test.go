@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/pgoutput"
+	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
 )
 
 // A message may take longer to arrive than silence is borne: a value of 1 GB over a line of 400 Mbit/s takes 20 s. As
@@ -16,7 +16,7 @@ import (
 func TestLongMessageIsNoSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := streaming(t)
-		bytes := raw(t, xlog(pgoutput.New('M').U8(0).U64(0).Str("somebody else's").U32(64<<10).Raw(strings.Repeat("x", 64<<10))))
+		bytes := raw(t, xlog(pgoutputtest.New('M').U8(0).U64(0).Str("somebody else's").U32(64<<10).Raw(strings.Repeat("x", 64<<10))))
 		const pieces = 40
 		for i := range pieces {
 			_, _ = r.Write(bytes[len(bytes)*i/pieces : len(bytes)*(i+1)/pieces])

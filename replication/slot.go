@@ -22,11 +22,11 @@ const Plugin = "pgoutput"
 // databases and schemas apart, within 63 characters of [a-z0-9_].
 func SlotName(database, schema string) string {
 	sum := sha256.Sum256([]byte(database + "\x00" + schema))
-	return fmt.Sprintf("awa_counterd_%s_%s_%s", plain(database), plain(schema), hex.EncodeToString(sum[:4]))
+	return fmt.Sprintf("awa_counterd_%s_%s_%s", sanitize(database), sanitize(schema), hex.EncodeToString(sum[:4]))
 }
 
-// plain keeps what a slot name may hold, and not much of it: the hash tells names apart.
-func plain(name string) string {
+// sanitize keeps what a slot name may hold, and not much of it: the hash tells names apart.
+func sanitize(name string) string {
 	s := strings.Map(func(r rune) rune {
 		if (r >= 'a' && r <= 'z') || (r >= '0' && r <= '9') || r == '_' {
 			return r
@@ -78,8 +78,8 @@ func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
 	return s, err
 }
 
-// CheckOurs refuses a slot that was made for something else.
-func (s Slot) CheckOurs(database string) error {
+// CheckUsable refuses a slot that was made for something else.
+func (s Slot) CheckUsable(database string) error {
 	remedy := fmt.Sprintf("name another one with --slot, or drop it if nobody needs it: SELECT pg_drop_replication_slot('%s')", s.Name)
 	switch {
 	case s.Plugin != Plugin:
@@ -109,9 +109,9 @@ func (s Slot) Loss() (what, remedy string) {
 	return "was invalidated (" + s.Invalidation + ")", "look into the server's log"
 }
 
-// HalfMade reports a slot whose creation never came to its end: its backend still waits for old
+// Incomplete reports a slot whose creation never came to its end: its backend still waits for old
 // transactions, though whoever asked for it is gone.
-func (s Slot) HalfMade() bool { return s.Confirmed == 0 && !s.Lost() }
+func (s Slot) Incomplete() bool { return s.Confirmed == 0 && !s.Lost() }
 
 // Drop removes a slot; one that is not there is fine. An active one is waited for briefly: its
 // walsender ends when it notices that its client has gone.
@@ -124,7 +124,7 @@ func Drop(ctx context.Context, c Conn, name string) error {
 		if err != nil {
 			return err
 		}
-		if s.HalfMade() && s.Active {
+		if s.Incomplete() && s.Active {
 			if _, err := c.Exec(ctx, `select pg_terminate_backend($1)`, s.ActivePID); err != nil {
 				return fmt.Errorf("end the backend that still makes slot %s: %w", name, err)
 			}

@@ -23,9 +23,9 @@ func TestSlotName(t *testing.T) {
 
 func TestSlotBelongsToUs(t *testing.T) {
 	ours := Slot{Name: "s", Plugin: Plugin, Database: "db"}
-	require.NoError(t, ours.CheckOurs("db"))
-	require.Error(t, ours.CheckOurs("other"))
-	require.Error(t, Slot{Name: "s", Plugin: "wal2json", Database: "db"}.CheckOurs("db"))
+	require.NoError(t, ours.CheckUsable("db"))
+	require.Error(t, ours.CheckUsable("other"))
+	require.Error(t, Slot{Name: "s", Plugin: "wal2json", Database: "db"}.CheckUsable("db"))
 }
 
 // Names that begin alike must not share a publication: two daemons would take each other's tables out.

@@ -69,7 +69,7 @@ func TestSlotIsMadeInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := connected(t)
 		w.refusals["CREATE_REPLICATION_SLOT"] = []*pgproto3.ErrorResponse{busy, busy}
-		at, err := Creation{Name: "s"}.Temporary(t.Context(), s)
+		at, err := SlotCreation{Name: "s"}.Temporary(t.Context(), s)
 		require.NoError(t, err)
 		require.Equal(t, origin, at)
 		commands := w.asked()
@@ -85,10 +85,10 @@ func TestSlotIsNotMade(t *testing.T) {
 			{Severity: "ERROR", Code: "42501", Message: "permission denied to use replication slots"},
 		}
 		var refusal *pg.Refusal
-		_, err := Creation{Name: "s"}.Temporary(t.Context(), s)
+		_, err := SlotCreation{Name: "s"}.Temporary(t.Context(), s)
 		require.ErrorAs(t, err, &refusal)
 		require.Contains(t, refusal.Remedy, "max_replication_slots")
-		_, err = Creation{Name: "s"}.Temporary(t.Context(), s)
+		_, err = SlotCreation{Name: "s"}.Temporary(t.Context(), s)
 		require.True(t, pg.IsDenied(err), "%v", err)
 	})
 }

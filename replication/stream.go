@@ -157,7 +157,7 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 	defer func() {
 		if ctx.Err() != nil {
 			<-woken
-			s.farewell()
+			s.endCopy()
 		}
 	}()
 	s.wire.start()
@@ -322,9 +322,9 @@ func (s *Stream) send(now time.Time) error {
 	return s.net.SetReadDeadline(now.Add(statusInterval))
 }
 
-// farewell reports the last acknowledgement on the way out and ends the stream in good order, so that
+// endCopy reports the last acknowledgement on the way out and ends the stream in good order, so that
 // the slot is free by the time we are gone. It is bounded; the connection ends either way.
-func (s *Stream) farewell() {
+func (s *Stream) endCopy() {
 	_ = s.net.SetDeadline(time.Now().Add(time.Second))
 	if s.send(time.Now()) != nil {
 		return

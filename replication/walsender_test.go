@@ -18,7 +18,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/pgoutput"
+	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
 )
 
 // A scripted stream begins at origin, on a server whose WAL ends at walEnd.
@@ -348,16 +348,16 @@ func keepalive(end pglogrepl.LSN, reply bool) *pgproto3.CopyData {
 }
 
 // xlog wraps a message of the plugin's. The two positions in its header are no positions of the stream.
-func xlog(m *pgoutput.Message) *pgproto3.CopyData {
+func xlog(m *pgoutputtest.Message) *pgproto3.CopyData {
 	return copyData(pglogrepl.XLogDataByteID, pglogrepl.LSN(0), walEnd<<8, noClock, m.B)
 }
 
 func begin(xid uint32) *pgproto3.CopyData {
-	return xlog(pgoutput.New('B').U64(0).U64(0).U32(xid))
+	return xlog(pgoutputtest.New('B').U64(0).U64(0).U32(xid))
 }
 
 func commit(end pglogrepl.LSN) *pgproto3.CopyData {
-	return xlog(pgoutput.New('C').U8(0).U64(uint64(end - 8)).U64(uint64(end)).U64(0))
+	return xlog(pgoutputtest.New('C').U8(0).U64(uint64(end - 8)).U64(uint64(end)).U64(0))
 }
 
 // transactions are some, each 0x10 long, the first of which ends 0x10 after from.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
 )
 
 // database is what every command that connects has in common.
@@ -27,13 +27,13 @@ var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
 // names fills in what a daemon of this schema is called by default, and the replication slot from which it goes on,
 // which its --slot may have named. Another one is refused: the real one would be left unread, and retain WAL.
-func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked belongings.Names) (belongings.Names, error) {
+func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (provision.Names, error) {
 	var database string
 	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
 		return asked, fmt.Errorf("name the database: %w", err)
 	}
 	n := asked.Default(database, schema)
-	slot, err := checkpoint.SlotOf(ctx, conn, string(schema))
+	slot, err := checkpoint.SlotOfCheckpoint(ctx, conn, string(schema))
 	switch {
 	case pg.IsDenied(err):
 		return n, nil

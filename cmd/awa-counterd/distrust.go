@@ -63,7 +63,7 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 			}
 		}
 	}
-	leader, known, err := checkpoint.LastLeader(ctx, conn, string(l.Schema))
+	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, string(l.Schema))
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func finished(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) 
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for quiet := 0; quiet < 2; { // the second look is after the lock of a finish was seen free: what it removes is gone
-		leader, known, err := checkpoint.LastLeader(ctx, conn, schema)
+		leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, schema)
 		switch {
 		case err != nil:
 			return false, err

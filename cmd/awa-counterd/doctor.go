@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
 type doctorCmd struct {
@@ -44,17 +44,17 @@ func (c *doctorCmd) Run(ctx context.Context, s streams) error {
 	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
 		return fmt.Errorf("name the database: %w", err)
 	}
-	names := belongings.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role}.Default(name, schema)
+	names := provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role}.Default(name, schema)
 	if names.Role == "" {
 		names.Role = source.User()
 	}
-	checks := survey.Examine(ctx, survey.Patient{Conn: conn, Schema: schema, Names: names, Trust: true})
+	checks := status.Run(ctx, status.Target{Conn: conn, Schema: schema, Names: names, Trust: true})
 	found := &findingsError{}
 	for _, ch := range checks {
 		switch ch.Verdict {
-		case survey.Wanting:
+		case status.Failed:
 			found.wanting++
-		case survey.Unknown:
+		case status.Unchecked:
 			found.unknown++
 		}
 	}
@@ -69,10 +69,10 @@ func (c *doctorCmd) Run(ctx context.Context, s streams) error {
 	return err
 }
 
-func renderChecks(checks []survey.Check, found *findingsError) string {
+func renderChecks(checks []status.Check, found *findingsError) string {
 	var b strings.Builder
 	for _, ch := range checks {
-		mark := map[survey.Verdict]string{survey.Fine: "✔", survey.Wanting: "✘", survey.Unknown: "?"}[ch.Verdict]
+		mark := map[status.Verdict]string{status.Passed: "✔", status.Failed: "✘", status.Unchecked: "?"}[ch.Verdict]
 		fmt.Fprintf(&b, "%s %s", mark, ch.Name)
 		if ch.Detail != "" {
 			fmt.Fprintf(&b, ": %s", ch.Detail)

@@ -12,9 +12,9 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
@@ -46,7 +46,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if !l.HasMarker {
 		return pg.Refuse("stop the daemon and run awa-counterd teardown", "this awa has no trust marker to set for good")
 	}
-	ours, err := names(ctx, conn, l.Schema, belongings.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role, KeepMarker: true})
+	ours, err := names(ctx, conn, l.Schema, provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role, KeepMarker: true})
 	if err != nil {
 		return err
 	}
@@ -73,15 +73,15 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if !alone {
 		return pg.Refuse("let it end, or end it", "not finished: another awa-counterd finish is at work")
 	}
-	h := handOver{source: source, conn: conn, layout: l, slot: ours.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
+	h := handover{source: source, conn: conn, layout: l, slot: ours.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
 	if err := h.run(ctx); err != nil {
 		return err
 	}
-	plan, err := belongings.Teardown(ctx, conn, l, ours)
+	plan, err := provision.Teardown(ctx, conn, l, ours)
 	if err != nil {
 		return err
 	}
-	err = belongings.Run(ctx, conn, plan, func(st belongings.Step) { _, _ = fmt.Fprintf(s.out, "removed: %s\n", st.What) })
+	err = provision.Run(ctx, conn, plan, func(st provision.Step) { _, _ = fmt.Fprintf(s.out, "removed: %s\n", st.What) })
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 	live := ok && term.IsTerminal(int(f.Fd()))
 	last := ""
 	for {
-		st, err := survey.Read(ctx, conn, l, slot, c.QuietPeriod)
+		st, err := status.Read(ctx, conn, l, slot, c.QuietPeriod)
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 			_, _ = fmt.Fprintf(w, "finish: waiting: %s\n", reason)
 		}
 		if reason == "" {
-			for _, what := range survey.Unseen(st.Known) { // now, while nothing is changed yet
+			for _, what := range status.Unseen(st.Known) { // now, while nothing is changed yet
 				_, _ = fmt.Fprintf(w, "finish: %s\n", what)
 			}
 			return nil
@@ -149,7 +149,7 @@ func agree(ctx context.Context, one *reconcile.OneShot) error {
 	var last reconcile.Result
 	for range 3 {
 		var err error
-		if last, err = one.Look(ctx, false, nil); err != nil {
+		if last, err = one.Run(ctx, false, nil); err != nil {
 			return err
 		}
 		if len(last.Drifts) == 0 {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
@@ -35,10 +35,10 @@ func golden(t *testing.T, name, got string) {
 func someReport() *reconcileReport {
 	r := &reconcileReport{Schema: "awa", Mode: "correct", Started: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), Seconds: 1.25, Left: 1}
 	r.fill(reconcile.Result{
-		Leaves: 16, Groups: 187, Rows: 20_000, Corrected: 2, Locked: []terminal.Group{{}},
+		Leaves: 16, Groups: 187, Rows: 20_000, Corrected: 2, Locked: []counter.Group{{}},
 		Drifts: []reconcile.Drift{
-			{Group: terminal.Group{Slot: 3, Queue: "email", Priority: 1}, Rows: 120, Counter: 20},
-			{Group: terminal.Group{Slot: 4, Queue: "it's \"quoted\"", Priority: 2, Shard: 1}, Rows: 0, Counter: 7},
+			{Group: counter.Group{Slot: 3, Queue: "email", Priority: 1}, Rows: 120, Counter: 20},
+			{Group: counter.Group{Slot: 4, Queue: "it's \"quoted\"", Priority: 2, Shard: 1}, Rows: 0, Counter: 7},
 		},
 	})
 	r.Next = r.next(&awa.Layout{HasMarker: true})
@@ -53,16 +53,16 @@ func TestGoldenReconcile(t *testing.T) {
 	}
 }
 
-func someStatus() *survey.Status {
+func someStatus() *status.Status {
 	f := func(v float64) *float64 { return &v }
-	return &survey.Status{
+	return &status.Status{
 		Schema: "awa", Position: "0/1C76450", Persisted: f(0.1), Fresh: true, Audit: f(95), Observed: 3600, MarkerSet: true, MarkerAge: f(1800),
-		Leader:   &survey.Leader{Host: "db1", PID: 4711, Version: "v0.1.0", Heartbeat: 0.2, Alive: true, State: "trusted"},
-		Slot:     &survey.Slot{Name: "awa_counterd_app_awa_1a2b3c4d", Active: true, Status: "reserved", Retained: 3 << 20, Lag: 4096, CatalogAge: 1234},
-		Queues:   []survey.Queue{{Queue: "billing", Rows: 3994, Counter: 3994}, {Queue: "email", Rows: 1397, Counter: 1385, Drift: 12}},
+		Leader:   &status.Leader{Host: "db1", PID: 4711, Version: "v0.1.0", Heartbeat: 0.2, Alive: true, State: "trusted"},
+		Slot:     &status.Slot{Name: "awa_counterd_app_awa_1a2b3c4d", Active: true, Status: "reserved", Retained: 3 << 20, Lag: 4096, CatalogAge: 1234},
+		Queues:   []status.Queue{{Queue: "billing", Rows: 3994, Counter: 3994}, {Queue: "email", Rows: 1397, Counter: 1385, Drift: 12}},
 		OldPrune: f(12), OwnRows: 48,
-		Uncounted: []survey.Uncounted{{Queue: "email", Kind: "rows", Rows: 88_120, Transactions: 901, PerSecond: 41.5, Last: 3.2, LastLSN: "0/1C76400"}, {Queue: "email", Kind: "prune", Rows: 310, Transactions: 7, Last: 12, LastLSN: "0/1C76000"}, {Queue: "billing", Kind: "counter", Rows: 2, Transactions: 1, Last: 600, LastLSN: "0/1C00000"}, {Queue: "gone", Kind: "rows", Rows: 5, Transactions: 1, Last: 7300, LastLSN: "0/10"}},
-		Runtimes:  []survey.Runtime{{Version: "0.6.0-beta.1", Live: 2, Old: true}, {Version: "0.6.0-beta.2", Live: 6}},
+		Uncounted: []status.Uncounted{{Queue: "email", Kind: "rows", Rows: 88_120, Transactions: 901, PerSecond: 41.5, Last: 3.2, LastLSN: "0/1C76400"}, {Queue: "email", Kind: "prune", Rows: 310, Transactions: 7, Last: 12, LastLSN: "0/1C76000"}, {Queue: "billing", Kind: "counter", Rows: 2, Transactions: 1, Last: 600, LastLSN: "0/1C00000"}, {Queue: "gone", Kind: "rows", Rows: 5, Transactions: 1, Last: 7300, LastLSN: "0/10"}},
+		Runtimes:  []status.Runtime{{Version: "0.6.0-beta.1", Live: 2, Old: true}, {Version: "0.6.0-beta.2", Live: 6}},
 		Changes: []checkpoint.MarkerChange{
 			{Set: true, Ago: 1800, Lasted: 1800, Who: "db1 pid 4711"},
 			{Ago: 1812, Lasted: 12, Reason: "the stream is 1.1s behind", Who: "db1 pid 4711"},
@@ -83,15 +83,15 @@ func TestGoldenStatus(t *testing.T) {
 	require.NoError(t, encode(&b, someStatus()))
 	golden(t, "status.json", b.String())
 	text.Reset()
-	renderStatus(&text, &survey.Status{Schema: "awa", Next: "awa-counterd has never run here: start awa-counterd run"})
+	renderStatus(&text, &status.Status{Schema: "awa", Next: "awa-counterd has never run here: start awa-counterd run"})
 	golden(t, "status_never.txt", text.String())
 }
 
 func TestGoldenDoctor(t *testing.T) {
-	checks := []survey.Check{
-		{Name: "server version", Verdict: survey.Fine, Detail: "PostgreSQL 15.18"},
-		{Name: "wal_level", Verdict: survey.Wanting, Detail: "wal_level is replica", Remedy: "ALTER SYSTEM SET wal_level = 'logical' and restart the server"},
-		{Name: "prepared transactions", Verdict: survey.Unknown, Detail: "permission denied"},
+	checks := []status.Check{
+		{Name: "server version", Verdict: status.Passed, Detail: "PostgreSQL 15.18"},
+		{Name: "wal_level", Verdict: status.Failed, Detail: "wal_level is replica", Remedy: "ALTER SYSTEM SET wal_level = 'logical' and restart the server"},
+		{Name: "prepared transactions", Verdict: status.Unchecked, Detail: "permission denied"},
 	}
 	found := &findingsError{wanting: 1, unknown: 1}
 	golden(t, "doctor.txt", renderChecks(checks, found))

@@ -242,7 +242,7 @@ func messages(t *testing.T) (all []message) {
 					}
 				case *ast.FuncDecl: // functions that return nothing but reasons
 					switch n.Name.Name {
-					case "FreshReason", "next", "begun", "Loss":
+					case "RescanReason", "next", "uncountedMessage", "Loss":
 						ast.Inspect(n, func(r ast.Node) bool {
 							if ret, ok := r.(*ast.ReturnStmt); ok {
 								for _, text := range ret.Results {
@@ -268,7 +268,7 @@ func told(call *ast.CallExpr) (argument int, ok bool) {
 		switch called.Sel.Name {
 		case "Info", "Warn", "Error", "info", "warn":
 			return 0, len(call.Args) > 0
-		case "ask", "add": // doctor's checks
+		case "check", "add": // doctor's checks
 			return 0, len(call.Args) > 3
 		case "New": // errors that end a session
 			return 0, named(called.X) == "errors"
@@ -290,7 +290,7 @@ func told(call *ast.CallExpr) (argument int, ok bool) {
 
 // ends are errors of whole families that end a session, with more behind them.
 func ends() []string {
-	return []string{"ErrGroundLost", "errMigrated", "ErrRetained", "ErrSilent", "ErrPastEnd"}
+	return []string{"ErrObjectsChanged", "errMigrated", "ErrTooMuchWAL", "ErrSilent", "ErrPastEnd"}
 }
 
 func named(e ast.Expr) string {

@@ -14,11 +14,11 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// handOver is the end of an upgrade (docs/design.md §12, Leaving): the daemon holds its corrections back and
+// handover is the end of an upgrade (docs/design.md §12, Leaving): the daemon holds its corrections back and
 // goes on following, while what it left in counter rows of its own goes to awa's; then the daemons leave, the
 // counters are looked at once more, and the marker is set. All that it asks of daemons holds as long as conn
 // lives, so that a finish that dies leaves everything as it was.
-type handOver struct {
+type handover struct {
 	source *pg.Source
 	conn   *pgx.Conn // holds the lock of finish
 	layout *awa.Layout
@@ -27,7 +27,7 @@ type handOver struct {
 	say    func(string)
 }
 
-func (h *handOver) run(ctx context.Context) error {
+func (h *handover) run(ctx context.Context) error {
 	err := h.steps(ctx)
 	if err == nil {
 		return nil
@@ -38,7 +38,7 @@ func (h *handOver) run(ctx context.Context) error {
 	return err
 }
 
-func (h *handOver) steps(ctx context.Context) error {
+func (h *handover) steps(ctx context.Context) error {
 	if err := h.redistribute(ctx); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (h *handOver) steps(ctx context.Context) error {
 // drop ends what needs that nobody follows: changes of another generation leave the ledgers, which no stream
 // tells of. So the replication slot goes first: a daemon that is started after all scans afresh. Nobody
 // corrects any more either, and what one that had just taken over may have slipped in is moved as well.
-func (h *handOver) drop(ctx context.Context) error {
+func (h *handover) drop(ctx context.Context) error {
 	stale, err := h.one.Stale(ctx)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (h *handOver) drop(ctx context.Context) error {
 }
 
 // fresh refuses while a ledger has changes of another generation.
-func (h *handOver) fresh(ctx context.Context) error {
+func (h *handover) fresh(ctx context.Context) error {
 	stale, err := h.one.Stale(ctx)
 	if err == nil && stale != nil {
 		err = pg.Refuse("run it again", "not finished: %s", stale)
@@ -101,7 +101,7 @@ const answerWithin = 20 * time.Second
 
 // redistribute moves what corrections left in counter rows of our own to awa's. Meanwhile the daemon holds its
 // corrections back, and sees each of ours: what goes wrong ends trust as ever.
-func (h *handOver) redistribute(ctx context.Context) error {
+func (h *handover) redistribute(ctx context.Context) error {
 	if !h.layout.Shape.HasBuckets() {
 		return nil // corrections went to awa's own rows
 	}
@@ -121,15 +121,15 @@ func (h *handOver) redistribute(ctx context.Context) error {
 }
 
 // move redistributes every unit.
-func (h *handOver) move(ctx context.Context) (reconcile.Result, error) {
+func (h *handover) move(ctx context.Context) (reconcile.Result, error) {
 	if !h.layout.Shape.HasBuckets() {
 		return reconcile.Result{}, nil // corrections went to awa's own rows
 	}
-	return h.one.Look(ctx, true, nil)
+	return h.one.Run(ctx, true, nil)
 }
 
 // gone waits until nobody holds the leader lock; then it is ours, so nobody else can begin.
-func (h *handOver) gone(ctx context.Context) error {
+func (h *handover) gone(ctx context.Context) error {
 	return poll(ctx, func() (bool, error) {
 		return checkpoint.TryLead(ctx, h.one.Conn(), string(h.layout.Schema))
 	}, "a daemon still runs %s after it was asked to leave")
@@ -161,7 +161,7 @@ func poll(ctx context.Context, done func() (bool, error), problem string) error 
 
 // takeBack undoes a hand-over, on a connection of its own: an interrupt may have cost the other one. The marker
 // goes; a daemon that goes on sets it again when it can vouch for it.
-func (h *handOver) takeBack(ctx context.Context) error {
+func (h *handover) takeBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	conn, err := h.source.Connect(ctx, pg.Session{Role: "command", LockTimeout: 2 * time.Second})

@@ -17,7 +17,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
@@ -56,17 +56,17 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
 	one.Waiting = func(unit string) { _, _ = fmt.Fprintf(s.err, "reconcile: %s\n", unit) }
-	if one.Alone, err = c.alone(ctx, l, one); err != nil {
+	if one.Alone, err = c.noDaemonLeads(ctx, l, one); err != nil {
 		return err
 	}
 	r := reconcileReport{Schema: string(l.Schema), Mode: c.mode(), Started: time.Now().UTC()}
-	first, err := one.Look(ctx, !c.Check, c.progress(ctx, s.err, conn, l))
+	first, err := one.Run(ctx, !c.Check, c.progress(ctx, s.err, conn, l))
 	if err != nil {
 		return fmt.Errorf("%w; what was corrected so far is right, run it again", err)
 	}
 	r.fill(first)
 	if !c.Check {
-		left, err := one.Look(ctx, false, nil)
+		left, err := one.Run(ctx, false, nil)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 			return err
 		}
 		if stale != nil {
-			r.Notes = append(r.Notes, c.untouched(stale, one.Alone))
+			r.Notes = append(r.Notes, c.staleLedgerNote(stale, one.Alone))
 		}
 	}
 	var refusal error
@@ -112,15 +112,15 @@ func (c *reconcileCmd) mode() string {
 	return "correct"
 }
 
-// alone reports that no daemon follows, nor will go on from a checkpoint. Then it holds the leader lock, which keeps one
+// noDaemonLeads reports that no daemon follows, nor will go on from a checkpoint. Then it holds the leader lock, which keeps one
 // from starting meanwhile: it stands by.
-func (c *reconcileCmd) alone(ctx context.Context, l *awa.Layout, one *reconcile.OneShot) (bool, error) {
+func (c *reconcileCmd) noDaemonLeads(ctx context.Context, l *awa.Layout, one *reconcile.OneShot) (bool, error) {
 	if c.Check || !l.Shape.HasLedger() {
 		return false, nil
 	}
 	conn, schema := one.Conn(), string(l.Schema)
 	used := func() (bool, error) {
-		slot, err := checkpoint.SlotOf(ctx, conn, schema)
+		slot, err := checkpoint.SlotOfCheckpoint(ctx, conn, schema)
 		if pg.IsDenied(err) {
 			return true, nil // it cannot be known
 		}
@@ -135,13 +135,13 @@ func (c *reconcileCmd) alone(ctx context.Context, l *awa.Layout, one *reconcile.
 	}
 	there, err := used() // by a daemon that has left in between
 	if err == nil && there {
-		err = checkpoint.StopLeading(ctx, conn, schema)
+		err = checkpoint.ReleaseLead(ctx, conn, schema)
 	}
 	return !there, err
 }
 
-// untouched says why a unit's ledger was left as it is.
-func (c *reconcileCmd) untouched(u *reconcile.StaleUnit, alone bool) string {
+// staleLedgerNote says why a unit's ledger was left as it is.
+func (c *reconcileCmd) staleLedgerNote(u *reconcile.StaleLedger, alone bool) string {
 	switch {
 	case !alone:
 		return u.String() + "; finish moves them to the counters, and so does this when no daemon is at work and none has left a checkpoint (awa-counterd teardown removes it)"
@@ -157,13 +157,13 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	if !l.HasMarker {
 		return pg.Refuse("run awa's migrations first", "this awa has no trust marker"), nil
 	}
-	if _, err := one.Look(ctx, true, nil); err != nil { // from here on, any drift is new
+	if _, err := one.Run(ctx, true, nil); err != nil { // from here on, any drift is new
 		return nil, err
 	}
 	alone := one.Alone
 	if alone { // to watch, nobody has to be kept away
 		one.Alone = false
-		if err := checkpoint.StopLeading(ctx, one.Conn(), string(l.Schema)); err != nil {
+		if err := checkpoint.ReleaseLead(ctx, one.Conn(), string(l.Schema)); err != nil {
 			return nil, err
 		}
 	}
@@ -174,7 +174,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		return nil, ctx.Err()
 	case <-timer.C:
 	}
-	after, err := one.Look(ctx, false, nil)
+	after, err := one.Run(ctx, false, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -198,12 +198,12 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		return nil, err
 	}
 	if stale != nil {
-		why = append(why, c.untouched(stale, alone))
+		why = append(why, c.staleLedgerNote(stale, alone))
 	}
 	if len(old) > 0 {
 		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
 	}
-	unseen := survey.Unseen(known)
+	unseen := status.Unseen(known)
 	r.Notes = append(r.Notes, unseen...)
 	if len(why) > 0 {
 		return pg.Refuse("stop the old writers, let awa's new leader prune, and run this again, or use awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil

@@ -12,11 +12,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 	"github.com/awa-counterd/awa-counterd/internal/listener"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/internal/systemd"
 )
 
@@ -170,7 +170,7 @@ func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
 }
 
 // survey reads what `awa-counterd status` reads, for the listener, without asking the daemon that leads.
-func (r *runCmd) survey(ctx context.Context) (*survey.Status, error) {
+func (r *runCmd) survey(ctx context.Context) (*status.Status, error) {
 	source, err := r.source()
 	if err != nil {
 		return nil, err
@@ -188,6 +188,6 @@ func (r *runCmd) survey(ctx context.Context) (*survey.Status, error) {
 	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
 		return nil, fmt.Errorf("name the database: %w", err)
 	}
-	slot := belongings.Names{Slot: r.Slot}.Default(name, l.Schema).Slot
-	return survey.Look(ctx, conn, l, slot, r.QuietPeriod)
+	slot := provision.Names{Slot: r.Slot}.Default(name, l.Schema).Slot
+	return status.ReadStored(ctx, conn, l, slot, r.QuietPeriod)
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/belongings"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
 )
 
 // own is what setup and teardown have in common.
@@ -32,7 +32,7 @@ func (o *own) Validate() error {
 	return o.validate()
 }
 
-type planner func(context.Context, streams, *pgx.Conn, awa.Schema, belongings.Names) ([]belongings.Step, error)
+type planner func(context.Context, streams, *pgx.Conn, awa.Schema, provision.Names) ([]provision.Step, error)
 
 // run makes a plan and carries it out, or prints it.
 func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing string) error {
@@ -45,7 +45,7 @@ func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing st
 	if err != nil {
 		return err
 	}
-	ours, err := names(ctx, conn, schema, belongings.Names{Slot: o.Slot, Publication: o.Publication, Role: o.Role})
+	ours, err := names(ctx, conn, schema, provision.Names{Slot: o.Slot, Publication: o.Publication, Role: o.Role})
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing st
 		}
 		return nil
 	}
-	err = belongings.Run(ctx, conn, steps, func(st belongings.Step) {
+	err = provision.Run(ctx, conn, steps, func(st provision.Step) {
 		if !o.JSON {
 			_, _ = fmt.Fprintf(s.out, "%s: %s\n", done, st.What)
 		}
@@ -71,7 +71,7 @@ func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing st
 	}
 	switch {
 	case o.JSON:
-		return encode(s.out, map[string]any{"schema": schema, "steps": append([]belongings.Step{}, steps...)})
+		return encode(s.out, map[string]any{"schema": schema, "steps": append([]provision.Step{}, steps...)})
 	case len(steps) == 0:
 		_, err = fmt.Fprintln(s.out, nothing)
 	}
@@ -92,14 +92,14 @@ func (c *setupCmd) Run(ctx context.Context, s streams) error {
 }
 
 // plan leaves out what awa's migration has yet to make.
-func (c *setupCmd) plan(ctx context.Context, s streams, conn *pgx.Conn, _ awa.Schema, n belongings.Names) ([]belongings.Step, error) {
+func (c *setupCmd) plan(ctx context.Context, s streams, conn *pgx.Conn, _ awa.Schema, n provision.Names) ([]provision.Step, error) {
 	l, err := c.layout(ctx, conn)
 	if errors.Is(err, awa.ErrNotYet) {
 		_, _ = fmt.Fprintf(s.err, "setup: %v: what the daemon needs of it, the right on the trust marker included, is published and granted after awa's migration; run this again after it\n", err)
 	} else if err != nil {
 		return nil, err
 	}
-	return belongings.Setup(ctx, conn, l, n)
+	return provision.Setup(ctx, conn, l, n)
 }
 
 type teardownCmd struct {
@@ -113,7 +113,7 @@ func (c *teardownCmd) Run(ctx context.Context, s streams) error {
 
 // plan holds the leader lock to the end of conn: a daemon that comes to meanwhile (it may be waiting out a fault)
 // stands by, and finds everything removed. What is ours goes whatever became of awa's tables.
-func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schema awa.Schema, n belongings.Names) ([]belongings.Step, error) {
+func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schema awa.Schema, n provision.Names) ([]provision.Step, error) {
 	if !c.PrintSQL {
 		leads, err := checkpoint.TryLead(ctx, conn, string(schema))
 		if err != nil {
@@ -127,7 +127,7 @@ func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schem
 	if err != nil {
 		return nil, err
 	}
-	steps, err := belongings.Teardown(ctx, conn, l, n)
+	steps, err := provision.Teardown(ctx, conn, l, n)
 	if err == nil && len(steps) == 0 { // a schema that awa is not in is a slip
 		if _, wrong := c.layout(ctx, conn); wrong != nil && !errors.Is(wrong, awa.ErrNotYet) {
 			return nil, wrong

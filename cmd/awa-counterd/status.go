@@ -14,8 +14,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/belongings"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
 type statusCmd struct {
@@ -69,16 +69,16 @@ func (c *statusCmd) Run(ctx context.Context, s streams) error {
 	}
 }
 
-func (c *statusCmd) read(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (*survey.Status, error) {
+func (c *statusCmd) read(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (*status.Status, error) {
 	var name string
 	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
 		return nil, fmt.Errorf("name the database: %w", err)
 	}
-	slot := belongings.Names{Slot: c.Slot}.Default(name, l.Schema).Slot
-	return survey.Read(ctx, conn, l, slot, c.QuietPeriod)
+	slot := provision.Names{Slot: c.Slot}.Default(name, l.Schema).Slot
+	return status.Read(ctx, conn, l, slot, c.QuietPeriod)
 }
 
-func renderStatus(b *strings.Builder, st *survey.Status) {
+func renderStatus(b *strings.Builder, st *status.Status) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(b, "%-9s %s\n", name, fmt.Sprintf(format, args...))
 	}
@@ -86,7 +86,7 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		if v == nil {
 			return "never"
 		}
-		return survey.Ago(*v) + " ago"
+		return status.Ago(*v) + " ago"
 	}
 	line("schema", "%s", st.Schema)
 	if l := st.Leader; l == nil {
@@ -99,7 +99,7 @@ func renderStatus(b *strings.Builder, st *survey.Status) {
 		if l.DryRun {
 			life += ", DRY RUN: corrects nothing"
 		}
-		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, survey.Ago(l.Heartbeat))
+		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, status.Ago(l.Heartbeat))
 		asOf := "all of this is as old"
 		if st.Fresh {
 			asOf = "asked for just now"
@@ -151,9 +151,9 @@ func history(line func(name, format string, args ...any), changes []checkpoint.M
 	if len(changes) == 0 {
 		return
 	}
-	line("history", "%s", survey.Cleared(changes))
+	line("history", "%s", status.Cleared(changes))
 	for _, m := range changes[:min(len(changes), mostShown)] {
-		line("", "%s", survey.ChangeText(m))
+		line("", "%s", status.ChangeText(m))
 	}
 	if more := len(changes) - mostShown; more > 0 {
 		line("", "and %d more: --json has them", more)
@@ -161,16 +161,16 @@ func history(line func(name, format string, args ...any), changes []checkpoint.M
 }
 
 // queues is one table of what the checkpoint has of each queue.
-func queues(b *strings.Builder, st *survey.Status) {
+func queues(b *strings.Builder, st *status.Status) {
 	if len(st.Queues) == 0 && len(st.Uncounted) == 0 {
 		return
 	}
-	uncounted := make(map[string]survey.Uncounted)
+	uncounted := make(map[string]status.Uncounted)
 	byRows, byPrune, byCounter := make(map[string]int64), make(map[string]int64), make(map[string]int64)
 	for _, u := range st.Uncounted { // newest first
 		sum, known := uncounted[u.Queue]
 		if !known {
-			sum = survey.Uncounted{Queue: u.Queue, Last: u.Last}
+			sum = status.Uncounted{Queue: u.Queue, Last: u.Last}
 		}
 		switch applier.Kind(u.Kind) {
 		case applier.KindPrune:
@@ -186,21 +186,21 @@ func queues(b *strings.Builder, st *survey.Status) {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.AppendHeader(table.Row{"queue", "rows", "counter", "drift", "uncounted", "by prunes", "else", "per second", "last"})
-	row := func(q survey.Queue) {
+	row := func(q status.Queue) {
 		u, ok := uncounted[q.Queue]
 		delete(uncounted, q.Queue)
 		if !ok {
 			t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, 0, 0, 0, "–", "never"})
 			return
 		}
-		t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, byRows[q.Queue], byPrune[q.Queue], byCounter[q.Queue], fmt.Sprintf("%.1f", u.PerSecond), survey.Ago(u.Last) + " ago"})
+		t.AppendRow(table.Row{q.Queue, q.Rows, q.Counter, q.Drift, byRows[q.Queue], byPrune[q.Queue], byCounter[q.Queue], fmt.Sprintf("%.1f", u.PerSecond), status.Ago(u.Last) + " ago"})
 	}
 	for _, q := range st.Queues {
 		row(q)
 	}
 	for _, u := range st.Uncounted {
 		if _, left := uncounted[u.Queue]; left {
-			row(survey.Queue{Queue: u.Queue})
+			row(status.Queue{Queue: u.Queue})
 		}
 	}
 	b.WriteString(t.Render() + "\n")

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
@@ -47,9 +47,9 @@ func TestReconcileSaysWhatIsNext(t *testing.T) {
 func TestReportSumsByQueue(t *testing.T) {
 	var res reconcile.Result
 	for i := range int64(12) {
-		res.Drifts = append(res.Drifts, reconcile.Drift{Group: terminal.Group{Queue: "b"}, Rows: 10, Counter: 10 - i})
+		res.Drifts = append(res.Drifts, reconcile.Drift{Group: counter.Group{Queue: "b"}, Rows: 10, Counter: 10 - i})
 	}
-	res.Drifts = append(res.Drifts, reconcile.Drift{Group: terminal.Group{Queue: "a", Slot: 9}, Counter: 3})
+	res.Drifts = append(res.Drifts, reconcile.Drift{Group: counter.Group{Queue: "a", Slot: 9}, Counter: 3})
 	var r reconcileReport
 	r.fill(res)
 	require.Equal(t, []queueDrift{{"a", 1, -3}, {"b", 12, 66}}, r.Queues)
@@ -63,11 +63,11 @@ func TestReportSumsByQueue(t *testing.T) {
 
 // A ledger that was left as it is says who may mend it.
 func TestUntouchedLedger(t *testing.T) {
-	c, u := &reconcileCmd{}, &reconcile.StaleUnit{Ledger: "awa.deltas_3"}
-	require.Contains(t, c.untouched(u, false), "teardown removes it")
-	require.Contains(t, c.untouched(u, true), "GRANT DELETE ON awa.deltas_3")
+	c, u := &reconcileCmd{}, &reconcile.StaleLedger{Ledger: "awa.deltas_3"}
+	require.Contains(t, c.staleLedgerNote(u, false), "teardown removes it")
+	require.Contains(t, c.staleLedgerNote(u, true), "GRANT DELETE ON awa.deltas_3")
 	u.May = true
-	require.Contains(t, c.untouched(u, true), "run it again")
+	require.Contains(t, c.staleLedgerNote(u, true), "run it again")
 }
 
 func TestDistrustSaysWhatItDid(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // used is what a process took.
@@ -22,11 +22,11 @@ type used struct {
 
 // running is a daemon under measurement.
 type running struct {
-	*sidecar.Sidecar
+	*process.Sidecar
 	began time.Time
 
 	mu    sync.Mutex
-	said  []sidecar.Entry
+	said  []process.Entry
 	heard []time.Time
 	more  chan struct{} // closed at the next word
 }
@@ -40,14 +40,14 @@ const (
 func (l *lab) run(url string, environ []string, args ...string) (*running, error) {
 	d := &running{began: time.Now(), more: make(chan struct{})}
 	var err error
-	d.Sidecar, err = sidecar.Start(l.daemon, environ, append([]string{"run", "--database-url", url, "--log-format", "json"}, l.profile.arguments(args)...), d.hear)
+	d.Sidecar, err = process.Start(l.daemon, environ, append([]string{"run", "--database-url", url, "--log-format", "json"}, l.profile.arguments(args)...), d.hear)
 	if err == nil && l.profile.dir != "" {
 		go l.profile.take(context.Background(), d)
 	}
 	return d, err
 }
 
-func (d *running) hear(_ string, e sidecar.Entry) {
+func (d *running) hear(_ string, e process.Entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.said, d.heard = append(d.said, e), append(d.heard, time.Now())
@@ -57,7 +57,7 @@ func (d *running) hear(_ string, e sidecar.Entry) {
 
 // until waits for a line of the log, from the beginning on, and returns how long after the start of the process
 // it was heard.
-func (d *running) until(ctx context.Context, done func(sidecar.Entry) bool) (time.Duration, error) {
+func (d *running) until(ctx context.Context, done func(process.Entry) bool) (time.Duration, error) {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for looked := 0; ; {
@@ -84,7 +84,7 @@ func (d *running) until(ctx context.Context, done func(sidecar.Entry) bool) (tim
 
 // trusted waits until the marker is set.
 func (d *running) trusted(ctx context.Context) (time.Duration, error) {
-	return d.until(ctx, func(e sidecar.Entry) bool { return e["msg"] == trusted })
+	return d.until(ctx, func(e process.Entry) bool { return e["msg"] == trusted })
 }
 
 func (d *running) last() string {

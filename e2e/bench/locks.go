@@ -19,7 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
-	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // Part locks: for how long counter rows are locked. Somebody locks all counter rows of a slot as awa's pruner does at its
@@ -153,7 +153,7 @@ func (d *base) pruner(ctx context.Context) (waits []time.Duration, err error) {
 // histogram notes the daemon's own measure of its transactions of corrections.
 func (d *base) histogram(ctx context.Context, r *running, p *played) error {
 	var url string
-	if _, err := r.until(ctx, func(e sidecar.Entry) bool {
+	if _, err := r.until(ctx, func(e process.Entry) bool {
 		url, _ = e["url"].(string)
 		return e["msg"] == "listening"
 	}); err != nil {

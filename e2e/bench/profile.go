@@ -10,7 +10,7 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // profiler writes processor profiles of the daemons that are run, three seconds of each, from when it listens on. Figures
@@ -34,7 +34,7 @@ func (p *profiler) arguments(args []string) []string {
 // take writes the profile of one daemon. One that does not live for so long has none.
 func (p *profiler) take(ctx context.Context, d *running) {
 	var url string
-	_, err := d.until(ctx, func(e sidecar.Entry) bool {
+	_, err := d.until(ctx, func(e process.Entry) bool {
 		url, _ = e["url"].(string)
 		return e["msg"] == "listening"
 	})

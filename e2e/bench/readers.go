@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pglogrepl"
 
-	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // The names of who is measured, as the reports have them.
@@ -94,7 +94,7 @@ func (d *base) settled(ctx context.Context, end string) (used, error) {
 		return used{}, err
 	}
 	defer r.Kill()
-	wall, err := r.until(ctx, func(e sidecar.Entry) bool {
+	wall, err := r.until(ctx, func(e process.Entry) bool {
 		text, _ := e["position"].(string)
 		at, err := pglogrepl.ParseLSN(text)
 		return e["msg"] == "status" && err == nil && at >= target

@@ -19,8 +19,8 @@ const (
 
 func catalogFaults() []fault {
 	return []fault{
-		{"slot dropped", 2, false, func(ctx context.Context, a *arena) error { return a.dropSlot(ctx) }},
-		{"slot advanced by hand", 2, false, func(ctx context.Context, a *arena) error {
+		{"slot dropped", 2, false, func(ctx context.Context, a *env) error { return a.dropSlot(ctx) }},
+		{"slot advanced by hand", 2, false, func(ctx context.Context, a *env) error {
 			return a.slotCall(ctx, `select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where slot_name like 'awa_counterd_%'`)
 		}},
 		{"slot invalidated", 1, true, invalidated},
@@ -34,31 +34,31 @@ func catalogFaults() []fault {
 		{"leaf added and dropped", 1, false, sql(
 			`create table awa.done_entries_77 partition of awa.done_entries for values in (77); alter table awa.done_entries_77 owner to `+role, wait,
 			`drop table awa.done_entries_77`)},
-		{"leaf re-created", 1, false, reborn},
+		{"leaf re-created", 1, false, recreateLeaf},
 		{"replica identity changed", 1, false, sql(
 			`alter table awa.done_entries_3 replica identity full`, wait, `alter table awa.done_entries_3 replica identity default`)},
 		{"schema dropped and re-created", 0, true, reset},
 		{"role loses a right", 1, false, sql(
 			`revoke update on awa.queue_terminal_live_counts from `+role, wait, `grant update on awa.queue_terminal_live_counts to `+role)},
 		{"awa's migration runs again", 2, true, migrated},
-		{"rebuilds in a loop", 2, true, func(ctx context.Context, a *arena) error {
+		{"rebuilds in a loop", 2, true, func(ctx context.Context, a *env) error {
 			return a.loop(ctx, 12, 150*time.Millisecond, func() error {
-				return givingWay(func() error {
+				return awaGivesWay(func() error {
 					return a.write1(ctx, func(tx pgx.Tx, w fleet.Writer) error { return w.Rebuild(ctx, tx) })
 				})
 			})
 		}},
-		{"marker set by others in a loop", 2, true, func(ctx context.Context, a *arena) error {
+		{"marker set by others in a loop", 2, true, func(ctx context.Context, a *env) error {
 			return a.loop(ctx, 40, 50*time.Millisecond, func() error {
 				return a.exec(ctx, `update awa.queue_ring_state set terminal_counter_trusted_at = now() where singleton`)
 			})
 		}},
-		{"marker cleared by others", 2, false, func(ctx context.Context, a *arena) error {
+		{"marker cleared by others", 2, false, func(ctx context.Context, a *env) error {
 			return a.exec(ctx, `update awa.queue_ring_state set terminal_counter_trusted_at = null where singleton`)
 		}},
 		{"counters poisoned", 3, false, poisoned},
-		{"counter rows deleted", 3, false, func(ctx context.Context, a *arena) error {
-			a.eye.unlogged()
+		{"counter rows deleted", 3, false, func(ctx context.Context, a *env) error {
+			a.observer.noteUnloggedDrift()
 			return a.exec(ctx, `with gone as (delete from awa.queue_terminal_live_counts where priority = 1 returning ready_slot)
 				insert into fleet_log.disturbed_awa select distinct ready_slot, 'deleted' from gone`)
 		}},
@@ -68,8 +68,8 @@ func catalogFaults() []fault {
 // wait, among statements, lets the daemon find out.
 const wait = ""
 
-func sql(statements ...string) func(context.Context, *arena) error {
-	return func(ctx context.Context, a *arena) error {
+func sql(statements ...string) func(context.Context, *env) error {
+	return func(ctx context.Context, a *env) error {
 		for _, s := range statements {
 			if s == wait {
 				if err := pause(ctx, a.between(200*time.Millisecond, 3*time.Second)); err != nil {
@@ -77,7 +77,7 @@ func sql(statements ...string) func(context.Context, *arena) error {
 				}
 				continue
 			}
-			a.eye.unsent()
+			a.observer.noteUnsentChanges()
 			if err := a.patiently(ctx, s); err != nil {
 				return err
 			}
@@ -88,7 +88,7 @@ func sql(statements ...string) func(context.Context, *arena) error {
 
 // patiently runs DDL as a careful operator does: with a lock timeout, again and again. What another fault
 // has taken away meanwhile is waited for; what it has put there already is fine.
-func (a *arena) patiently(ctx context.Context, statement string) error {
+func (a *env) patiently(ctx context.Context, statement string) error {
 	passing := []string{"55P03", "40P01", "42704"} // a lock, a deadlock, what is away
 	for began := time.Now(); ; {
 		err := pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
@@ -112,7 +112,7 @@ func (a *arena) patiently(ctx context.Context, statement string) error {
 }
 
 // slotCall ends the walsender and calls a function on the slot before it is back.
-func (a *arena) slotCall(ctx context.Context, call string) error {
+func (a *env) slotCall(ctx context.Context, call string) error {
 	for range 200 {
 		if err := a.terminate(ctx, "stream"); err != nil {
 			return err
@@ -126,12 +126,12 @@ func (a *arena) slotCall(ctx context.Context, call string) error {
 	return errors.New("the slot was never free")
 }
 
-func (a *arena) dropSlot(ctx context.Context) error {
+func (a *env) dropSlot(ctx context.Context) error {
 	return a.slotCall(ctx, `select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name like 'awa_counterd_%'`)
 }
 
 // invalidated has the server take the WAL away from under a stopped daemon.
-func invalidated(ctx context.Context, a *arena) error {
+func invalidated(ctx context.Context, a *env) error {
 	return a.mute(func() error {
 		if err := a.all(ctx, `alter system set max_slot_wal_keep_size = '1MB'`, `select pg_reload_conf()`); err != nil {
 			return err
@@ -144,8 +144,8 @@ func invalidated(ctx context.Context, a *arena) error {
 	})
 }
 
-// reborn drops a leaf with its rows and makes it anew, in one transaction.
-func reborn(ctx context.Context, a *arena) error {
+// recreateLeaf drops a leaf with its rows and makes it anew, in one transaction.
+func recreateLeaf(ctx context.Context, a *env) error {
 	return a.patiently(ctx, `lock table awa.done_entries in access exclusive mode;
 		insert into fleet_log.uncounted_awa select ready_slot, queue, priority, enqueue_shard, -count(*) from awa.done_entries_5 group by 1, 2, 3, 4;
 		insert into fleet_log.disturbed_awa values (5, 'reborn');
@@ -156,7 +156,7 @@ func reborn(ctx context.Context, a *arena) error {
 }
 
 // reset is awa's reset of everything: the writers have been stopped for it.
-func reset(ctx context.Context, a *arena) error {
+func reset(ctx context.Context, a *env) error {
 	a.fleet.Stop()
 	a.tally.absorb(a.fleet)
 	if errs := a.fleet.Errors(); len(errs) > 0 {
@@ -173,10 +173,10 @@ func reset(ctx context.Context, a *arena) error {
 		return err
 	}
 	a.pool.Reset()
-	return a.write(ctx)
+	return a.startWriters(ctx)
 }
 
-func migrated(ctx context.Context, a *arena) error {
+func migrated(ctx context.Context, a *env) error {
 	conn, err := a.cluster.Connect(ctx, "postgres")
 	if err != nil {
 		return err
@@ -185,13 +185,13 @@ func migrated(ctx context.Context, a *arena) error {
 	if _, err := conn.Exec(ctx, `set deadlock_timeout = '50ms'`); err != nil { // the migration gives way, not the writers
 		return err
 	}
-	a.eye.unlogged()
-	return givingWay(func() error { return a.layout().MigrateAgain(ctx, conn) })
+	a.observer.noteUnloggedDrift()
+	return awaGivesWay(func() error { return a.layout().MigrateAgain(ctx, conn) })
 }
 
-// givingWay tries again what was the victim of a deadlock: awa's migrations and rebuilds are, now and then, against
+// awaGivesWay tries again what was the victim of a deadlock: awa's migrations and rebuilds are, now and then, against
 // awa's own writers. That none of ours is in one is looked for at the end.
-func givingWay(do func() error) (err error) {
+func awaGivesWay(do func() error) (err error) {
 	for range 100 {
 		err = do()
 		var e *pgconn.PgError
@@ -202,7 +202,7 @@ func givingWay(do func() error) (err error) {
 	return err
 }
 
-func poisoned(ctx context.Context, a *arena) error {
+func poisoned(ctx context.Context, a *env) error {
 	return a.loop(ctx, 5, 30*time.Millisecond, func() error {
 		key := fleet.Key{
 			Slot: int32(a.rng.IntN(slots + 2)), Queue: queues[a.rng.IntN(len(queues))],
@@ -213,13 +213,13 @@ func poisoned(ctx context.Context, a *arena) error {
 	})
 }
 
-func (a *arena) write1(ctx context.Context, f func(tx pgx.Tx, w fleet.Writer) error) error {
+func (a *env) write1(ctx context.Context, f func(tx pgx.Tx, w fleet.Writer) error) error {
 	return fleet.Do(ctx, a.pool, func(tx pgx.Tx) error { return f(tx, a.layout().Writer(true)) })
 }
 
-func (a *arena) loop(ctx context.Context, n int, every time.Duration, f func() error) error {
+func (a *env) loop(ctx context.Context, n int, every time.Duration, f func() error) error {
 	for range n {
-		a.eye.unlogged()
+		a.observer.noteUnloggedDrift()
 		if err := f(); err != nil {
 			return err
 		}

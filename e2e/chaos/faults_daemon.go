@@ -16,36 +16,36 @@ type fault struct {
 	name   string
 	weight int  // among mixed faults; 0: only singly
 	alone  bool // must not run beside other faults: it needs the whole stage
-	inject func(ctx context.Context, a *arena) error
+	inject func(ctx context.Context, a *env) error
 }
 
 func daemonFaults() []fault {
 	out := []fault{
 		{"leader killed at a random instant", 12, false, killed},
 		{"all daemons killed at once", 3, false, killedAll},
-		{"leader stopped for a second", 3, false, func(ctx context.Context, a *arena) error { return stopped(ctx, a, time.Second) }},
-		{"leader stopped for longer than wal_sender_timeout", 0, true, func(ctx context.Context, a *arena) error { return stopped(ctx, a, 22*time.Second) }},
-		{"leader out of memory", 1, false, starved},
+		{"leader stopped for a second", 3, false, func(ctx context.Context, a *env) error { return stopped(ctx, a, time.Second) }},
+		{"leader stopped for longer than wal_sender_timeout", 0, true, func(ctx context.Context, a *env) error { return stopped(ctx, a, 22*time.Second) }},
+		{"leader out of memory", 1, false, outOfMemory},
 		{"leader asked to stop", 2, false, asked},
 	}
 	for _, point := range failpoint.All() {
-		out = append(out, fault{"leader killed: " + point, 3, true, func(ctx context.Context, a *arena) error { return diedAt(ctx, a, point) }})
+		out = append(out, fault{"leader killed: " + point, 3, true, func(ctx context.Context, a *env) error { return diedAt(ctx, a, point) }})
 	}
 	return out
 }
 
-func killed(ctx context.Context, a *arena) error {
+func killed(ctx context.Context, a *env) error {
 	m := a.leader()
 	if m == nil {
 		return errNoLeader
 	}
 	before := m.current()
-	over := a.eye.silence("killed")
+	over := a.observer.openWindow("killed")
 	defer over()
 	began := time.Now()
 	before.Kill()
 	a.tally.kills.Add(1)
-	if len(a.crew) == 1 {
+	if len(a.supervisors) == 1 {
 		return nil
 	}
 	for ctx.Err() == nil && time.Since(began) < 20*time.Second {
@@ -60,23 +60,23 @@ func killed(ctx context.Context, a *arena) error {
 	return fmt.Errorf("nobody took the lead within %s of the leader's death", time.Since(began))
 }
 
-func killedAll(ctx context.Context, a *arena) error {
-	defer a.eye.silence("all killed")()
-	for _, m := range a.crew {
+func killedAll(ctx context.Context, a *env) error {
+	defer a.observer.openWindow("all killed")()
+	for _, m := range a.supervisors {
 		m.hold()
 		m.current().Kill()
 		a.tally.kills.Add(1)
 	}
 	err := pause(ctx, a.between(100*time.Millisecond, 2*time.Second))
-	for _, m := range a.crew {
+	for _, m := range a.supervisors {
 		m.release()
 	}
 	return err
 }
 
 // diedAt kills the leader and has its successors die at a point, the nth time they come there.
-func diedAt(ctx context.Context, a *arena, point string) error {
-	defer a.eye.silence("all killed, and again at a point")()
+func diedAt(ctx context.Context, a *env, point string) error {
+	defer a.observer.openWindow("all killed, and again at a point")()
 	if point == failpoint.Published || point == failpoint.SlotMade {
 		if err := a.dropSlot(ctx); err != nil { // these are on the way to a new slot only
 			return err
@@ -89,8 +89,8 @@ func diedAt(ctx context.Context, a *arena, point string) error {
 	if point == failpoint.MarkerDone || point == failpoint.MarkerWrite {
 		n += a.rng.IntN(2) // setting it, or clearing it at the end of what follows
 	}
-	for _, m := range a.crew {
-		m.arm(fmt.Sprintf("%s:%d", point, n))
+	for _, m := range a.supervisors {
+		m.dieAtNextStart(fmt.Sprintf("%s:%d", point, n))
 		m.current().Kill()
 		a.tally.kills.Add(1)
 	}
@@ -99,11 +99,11 @@ func diedAt(ctx context.Context, a *arena, point string) error {
 
 // diedAgain waits until one of the armed processes has died, or has lived for long enough: a marker
 // that is set is cleared only when there is a reason.
-func (a *arena) diedAgain(ctx context.Context) error {
+func (a *env) diedAgain(ctx context.Context) error {
 	first := a.tally.restarts.Load()
 	began := time.Now()
 	for time.Since(began) < 6*time.Second {
-		if a.tally.restarts.Load() > first+int64(len(a.crew)) {
+		if a.tally.restarts.Load() > first+int64(len(a.supervisors)) {
 			a.tally.kills.Add(1)
 			return nil
 		}
@@ -114,17 +114,17 @@ func (a *arena) diedAgain(ctx context.Context) error {
 	return nil
 }
 
-func stopped(ctx context.Context, a *arena, d time.Duration) error {
+func stopped(ctx context.Context, a *env, d time.Duration) error {
 	return a.mute(func() error { return pause(ctx, d) })
 }
 
 // mute stops the leader while f runs.
-func (a *arena) mute(f func() error) error {
+func (a *env) mute(f func() error) error {
 	m := a.leader()
 	if m == nil {
 		return errNoLeader
 	}
-	over := a.eye.silence("stopped")
+	over := a.observer.openWindow("stopped")
 	defer over()
 	p := m.current()
 	p.Signal(syscall.SIGSTOP)
@@ -132,13 +132,13 @@ func (a *arena) mute(f func() error) error {
 	return f()
 }
 
-// starved takes all memory that the leader does not have yet: its runtime gives up.
-func starved(ctx context.Context, a *arena) error {
+// outOfMemory takes all memory that the leader does not have yet: its runtime gives up.
+func outOfMemory(ctx context.Context, a *env) error {
 	m := a.leader()
 	if m == nil {
 		return errNoLeader
 	}
-	over := a.eye.silence("out of memory")
+	over := a.observer.openWindow("out of memory")
 	defer over()
 	p := m.current()
 	if err := unix.Prlimit(p.PID(), unix.RLIMIT_AS, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}, nil); err != nil {
@@ -154,7 +154,7 @@ func starved(ctx context.Context, a *arena) error {
 	return nil
 }
 
-func asked(ctx context.Context, a *arena) error {
+func asked(ctx context.Context, a *env) error {
 	m := a.leader()
 	if m == nil {
 		return errNoLeader

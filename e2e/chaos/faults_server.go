@@ -12,25 +12,25 @@ import (
 
 func serverFaults() []fault {
 	return []fault{
-		{"server crashes and recovers", 1, true, func(ctx context.Context, a *arena) error { return restarted(ctx, a, "immediate") }},
-		{"server restarts", 1, true, func(ctx context.Context, a *arena) error { return restarted(ctx, a, "fast") }},
-		{"walsender terminated", 4, false, func(ctx context.Context, a *arena) error { return a.terminate(ctx, "stream") }},
-		{"every session of the daemon's terminated", 3, false, func(ctx context.Context, a *arena) error {
-			defer a.eye.silence("sessions terminated")()
+		{"server crashes and recovers", 1, true, func(ctx context.Context, a *env) error { return restarted(ctx, a, "immediate") }},
+		{"server restarts", 1, true, func(ctx context.Context, a *env) error { return restarted(ctx, a, "fast") }},
+		{"walsender terminated", 4, false, func(ctx context.Context, a *env) error { return a.terminate(ctx, "stream") }},
+		{"every session of the daemon's terminated", 3, false, func(ctx context.Context, a *env) error {
+			defer a.observer.openWindow("sessions terminated")()
 			return a.terminate(ctx, "%")
 		}},
 		{"backend terminated in the middle of a correction", 3, false, midCorrection},
 		{"counter rows held by somebody", 3, false, held},
 		{"role has hostile settings", 2, false, hostile},
-		{"connection limit reached", 1, false, crowded},
+		{"connection limit reached", 1, false, connectionLimit},
 		{"synchronous standby that does not exist", 2, true, unseen},
 		{"prepared transaction left open", 2, false, prepared},
 	}
 }
 
-func restarted(ctx context.Context, a *arena, mode string) error {
-	defer a.eye.silence("server down")()
-	return a.hurt(func() error {
+func restarted(ctx context.Context, a *env, mode string) error {
+	defer a.observer.openWindow("server down")()
+	return a.tolerating(func() error {
 		if err := a.cluster.Down(ctx, mode); err != nil {
 			return err
 		}
@@ -46,8 +46,8 @@ func restarted(ctx context.Context, a *arena, mode string) error {
 }
 
 // midCorrection holds counter rows and ends whoever of ours waits for them.
-func midCorrection(ctx context.Context, a *arena) error {
-	defer a.eye.silence("corrections terminated")()
+func midCorrection(ctx context.Context, a *env) error {
+	defer a.observer.openWindow("corrections terminated")()
 	tx, err := a.pool.Begin(ctx)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func midCorrection(ctx context.Context, a *arena) error {
 }
 
 // held has a foreign transaction hold the rows that corrections go to, for longer than the bound now and then.
-func held(ctx context.Context, a *arena) error {
+func held(ctx context.Context, a *env) error {
 	rows, most := `select 1 from awa.queue_terminal_live_counts where counter_bucket = 300 for no key update`, 6*time.Second
 	if a.o.shape != fleet.Ledger { // awa's own writers need these
 		rows, most = `select 1 from awa.queue_terminal_live_counts where priority = 1 for no key update`, time.Second
@@ -97,8 +97,8 @@ func settings() map[string]string {
 	}
 }
 
-func hostile(ctx context.Context, a *arena) error {
-	over := a.eye.silence("sessions terminated")
+func hostile(ctx context.Context, a *env) error {
+	over := a.observer.openWindow("sessions terminated")
 	all := settings()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if err := a.exec(ctx, fmt.Sprintf(`alter role `+role+` set %s = %s`, name, quoted(name, all[name]))); err != nil {
@@ -119,8 +119,8 @@ func quoted(name, value string) string {
 	return "'" + value + "'"
 }
 
-func crowded(ctx context.Context, a *arena) error {
-	defer a.eye.silence("no connection free")()
+func connectionLimit(ctx context.Context, a *env) error {
+	defer a.observer.openWindow("no connection free")()
 	if err := a.exec(ctx, `alter role `+role+` connection limit 2`); err != nil {
 		return err
 	}
@@ -132,9 +132,9 @@ func crowded(ctx context.Context, a *arena) error {
 }
 
 // unseen has commits streamed long before anybody can see them.
-func unseen(ctx context.Context, a *arena) error {
-	defer a.eye.stalls()()
-	return a.hurt(func() error {
+func unseen(ctx context.Context, a *env) error {
+	defer a.observer.stalls()()
+	return a.tolerating(func() error {
 		if err := a.all(ctx, `alter system set synchronous_standby_names = 'nobody'`, `select pg_reload_conf()`); err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ func unseen(ctx context.Context, a *arena) error {
 	})
 }
 
-func prepared(ctx context.Context, a *arena) error {
+func prepared(ctx context.Context, a *env) error {
 	w := a.layout().Writer(a.rng.IntN(2) == 0)
 	gid := fmt.Sprintf("chaos-%d", a.rng.Int64N(1<<60))
 	key := fleet.Key{Slot: int32(a.rng.IntN(slots)), Queue: queues[0], Priority: 1}

@@ -79,13 +79,13 @@ func (o *options) replay() string {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	a, err := newArena(ctx, o)
+	a, err := newEnv(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.play(ctx); err != nil {
-		a.dump()
+	if err := a.runSchedule(ctx); err != nil {
+		a.printLogs()
 		return err
 	}
 	return a.report(ctx)

@@ -67,7 +67,7 @@ func (t *tally) absorb(f *fleet.Fleet) {
 }
 
 // report writes what was measured.
-func (a *arena) report(ctx context.Context) error {
+func (a *env) report(ctx context.Context) error {
 	name, file, _ := strings.Cut(a.o.report, "=")
 	text, err := a.text(ctx, name)
 	if err != nil {
@@ -90,7 +90,7 @@ func (a *arena) report(ctx context.Context) error {
 	return os.WriteFile(file, []byte(before+begin+text+end+after), 0o644)
 }
 
-func (a *arena) text(ctx context.Context, target string) (string, error) {
+func (a *env) text(ctx context.Context, target string) (string, error) {
 	commit, server, err := report.Origin(ctx, a.pool)
 	if err != nil {
 		return "", err
@@ -99,7 +99,7 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 	if err := a.pool.QueryRow(ctx, `select last_value from awa.job_id_seq`).Scan(&rows); err != nil {
 		return "", err
 	}
-	t, w := &a.tally, &a.eye.watch
+	t, w := &a.tally, &a.observer.watch
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	command := a.o.replay()
@@ -137,8 +137,8 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 	}
 	p("| most memory of any daemon | %s |", humanize.IBytes(uint64(a.highest())))
 	p("\nHow long the marker stayed set while nobody could clear it:\n\n| crash window | times | mean | worst |\n|---|---|---|---|")
-	for _, kind := range sortedKeys(a.eye.closed) {
-		s := a.eye.closed[kind]
+	for _, kind := range sortedKeys(a.observer.closed) {
+		s := a.observer.closed[kind]
 		p("| %s | %d | %s | %s |", kind, s.n, (s.total / time.Duration(s.n)).Round(10*time.Millisecond), s.worst.Round(10*time.Millisecond))
 	}
 	p("\nFaults injected:\n\n| fault | times |\n|---|---|")
@@ -148,8 +148,8 @@ func (a *arena) text(ctx context.Context, target string) (string, error) {
 	return b.String(), nil
 }
 
-func (a *arena) highest() (most int64) {
-	for _, m := range a.eye.memory {
+func (a *env) highest() (most int64) {
+	for _, m := range a.observer.memory {
 		most = max(most, slices.Max(m))
 	}
 	return most

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
-	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // fits fails for a line that a terminal of 80 columns would break.
@@ -87,9 +87,9 @@ func TestWrap(t *testing.T) {
 
 func TestLogNamesTheQueue(t *testing.T) {
 	d := &daemon{}
-	d.hear("", sidecar.Entry{"msg": "a queue is written uncounted", "queue": "email"})
-	d.hear("", sidecar.Entry{"msg": "trust: marker cleared", "reason": "found set"})
-	d.hear("", sidecar.Entry{"msg": "status", "corrections": 7.0})
+	d.hear("", process.Entry{"msg": "a queue is written uncounted", "queue": "email"})
+	d.hear("", process.Entry{"msg": "trust: marker cleared", "reason": "found set"})
+	d.hear("", process.Entry{"msg": "status", "corrections": 7.0})
 	status, news := d.heard()
 	require.Equal(t, []string{"a queue is written uncounted (queue email)", "trust: marker cleared: found set"}, news)
 	require.Equal(t, "7", corrections(status))

@@ -6,7 +6,7 @@ import (
 	"os/exec"
 	"sync"
 
-	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // daemon is the real binary, run as a supervisor runs it. Its log is kept for the board.
@@ -14,7 +14,7 @@ type daemon struct {
 	binary, url string
 
 	mu      sync.Mutex
-	process *sidecar.Sidecar
+	process *process.Sidecar
 	status  map[string]any // the last status line
 	news    []string       // what it logged besides
 }
@@ -23,13 +23,13 @@ func (d *daemon) start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var err error
-	d.process, err = sidecar.Start(d.binary, nil, []string{
+	d.process, err = process.Start(d.binary, nil, []string{
 		"run", "--database-url", d.url, "--status-interval", "500ms", "--checkpoint-interval", "1s", "--audit-interval", "10s", "--log-format", "json",
 	}, d.hear)
 	return err
 }
 
-func (d *daemon) hear(_ string, e sidecar.Entry) {
+func (d *daemon) hear(_ string, e process.Entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if e["msg"] == "status" {

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/e2e/sidecar"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // daemon is the sidecar as a supervisor runs it: killed and started again.
@@ -21,7 +21,7 @@ type daemon struct {
 	binary, url string
 
 	mu      sync.Mutex
-	process *sidecar.Sidecar
+	process *process.Sidecar
 	windows []window // the last one is open while it has no end
 	kills   int
 	errs    map[string]int
@@ -37,7 +37,7 @@ func startDaemon(binary, url string) (*daemon, error) {
 }
 
 func (d *daemon) start() error {
-	s, err := sidecar.Start(d.binary, nil, []string{"run", "--database-url", d.url, "--status-interval", "1s"}, d.hear)
+	s, err := process.Start(d.binary, nil, []string{"run", "--database-url", d.url, "--status-interval", "1s"}, d.hear)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (d *daemon) start() error {
 }
 
 // hear ends a window when the daemon that came back sets the marker.
-func (d *daemon) hear(line string, e sidecar.Entry) {
+func (d *daemon) hear(line string, e process.Entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tail = append(d.tail, line)

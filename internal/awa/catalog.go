@@ -31,23 +31,23 @@ func NewCatalog(l *Layout) *Catalog {
 	return c
 }
 
-// knows reports a relation of the layout, whatever it is called now.
-func (c *Catalog) knows(oid uint32) bool {
+// hasRelation reports a relation of the layout, whatever it is called now.
+func (c *Catalog) hasRelation(oid uint32) bool {
 	l := c.layout
 	return slices.Contains(l.OIDs(), oid) || (oid != 0 && (oid == l.Rollups || oid == l.RollupDeltas))
 }
 
-// suits demands that a table has a column if and only if it had it when the layout was read: its rows would
+// checkColumn demands that a table has a column if and only if it had it when the layout was read: its rows would
 // be understood wrongly otherwise.
-func (l *Layout) suits(column string, columns []string, had bool) error {
+func (l *Layout) checkColumn(column string, columns []string, had bool) error {
 	if slices.Contains(columns, column) != had {
 		return fmt.Errorf("column %s of schema %s has come or gone: %w", column, l.Schema, ErrLayoutChanged)
 	}
 	return nil
 }
 
-// wanted is a column and where to note its ordinal.
-type wanted struct {
+// column is a column and where to note its ordinal.
+type column struct {
 	column string
 	at     *int
 }
@@ -56,12 +56,12 @@ type wanted struct {
 func (c *Catalog) Table(oid uint32, namespace, name string, columns []string) (decoder.Table, error) {
 	t := decoder.Table{Slot: -1, Queue: -1, Priority: -1, Shard: -1, Bucket: -1, Value: -1, Failed: -1}
 	if namespace != string(c.layout.Schema) {
-		if c.knows(oid) {
+		if c.hasRelation(oid) {
 			return t, fmt.Errorf("%s.%s was in schema %s at the start: %w", namespace, name, c.layout.Schema, ErrLayoutChanged)
 		}
 		return t, nil
 	}
-	find := func(in ...wanted) error {
+	find := func(in ...column) error {
 		for _, w := range in {
 			if *w.at = slices.Index(columns, w.column); *w.at < 0 {
 				return fmt.Errorf("%s.%s comes without its column %s; does a column list leave it out? %w",
@@ -70,7 +70,7 @@ func (c *Catalog) Table(oid uint32, namespace, name string, columns []string) (d
 		}
 		return nil
 	}
-	queue, priority, shard := wanted{queueColumn, &t.Queue}, wanted{priorityColumn, &t.Priority}, wanted{shardColumn, &t.Shard}
+	queue, priority, shard := column{queueColumn, &t.Queue}, column{priorityColumn, &t.Priority}, column{shardColumn, &t.Shard}
 	leaf, isLeaf := c.leaves[oid]
 	ledgerLeaf, isLedger := c.ledgers[oid]
 	l := c.layout
@@ -80,33 +80,33 @@ func (c *Catalog) Table(oid uint32, namespace, name string, columns []string) (d
 		return t, find(queue, priority, shard)
 	case isLedger:
 		t.Kind, t.LeafSlot = decoder.Ledger, ledgerLeaf
-		return t, find(queue, priority, shard, wanted{deltaColumn, &t.Value})
+		return t, find(queue, priority, shard, column{deltaColumn, &t.Value})
 	case oid == l.Counters:
 		t.Kind = decoder.Counters
-		if err := l.suits(bucketColumn, columns, l.Shape.bucketed); err != nil {
+		if err := l.checkColumn(bucketColumn, columns, l.Shape.bucketed); err != nil {
 			return t, err
 		}
-		err := find(wanted{slotColumn, &t.Slot}, queue, priority, shard, wanted{countColumn, &t.Value})
+		err := find(column{slotColumn, &t.Slot}, queue, priority, shard, column{countColumn, &t.Value})
 		if err == nil && l.Shape.bucketed {
-			err = find(wanted{bucketColumn, &t.Bucket})
+			err = find(column{bucketColumn, &t.Bucket})
 		}
 		return t, err
 	case oid == l.Ring && l.HasMarker:
 		t.Kind = decoder.Ring
-		return t, find(wanted{markerColumn, &t.Value})
+		return t, find(column{markerColumn, &t.Value})
 	case oid == l.Rollups && oid != 0:
 		t.Kind = decoder.Rollups
-		if err := l.suits(prunedFailedColumn, columns, l.FoldsFailed); err != nil {
+		if err := l.checkColumn(prunedFailedColumn, columns, l.FoldsFailed); err != nil {
 			return t, err
 		}
-		err := find(queue, priority, wanted{prunedColumn, &t.Value})
+		err := find(queue, priority, column{prunedColumn, &t.Value})
 		if err == nil && l.FoldsFailed {
-			err = find(wanted{prunedFailedColumn, &t.Failed})
+			err = find(column{prunedFailedColumn, &t.Failed})
 		}
 		return t, err
 	case oid == l.RollupDeltas && oid != 0:
 		t.Kind = decoder.RollupDeltas
-		return t, find(queue, priority, wanted{foldedColumn, &t.Value}, wanted{foldedFailedColumn, &t.Failed})
+		return t, find(queue, priority, column{foldedColumn, &t.Value}, column{foldedFailedColumn, &t.Failed})
 	case name == countersTable, name == ringTable, name == rowsTable, name == ledgerTable,
 		slices.Contains(columns, slotColumn) && (slices.Contains(columns, "finalized_at") || slices.Contains(columns, deltaColumn)):
 		return t, fmt.Errorf("%s.%s has another identity than at start: %w", namespace, name, ErrLayoutChanged)

@@ -120,8 +120,8 @@ func (l *Layout) OIDs() []uint32 {
 	return out
 }
 
-// Same reports whether two looks saw tables that mean the same.
-func (l *Layout) Same(o *Layout) bool {
+// Equivalent reports whether two looks saw tables that mean the same.
+func (l *Layout) Equivalent(o *Layout) bool {
 	return l.Schema == o.Schema && l.Fingerprint() == o.Fingerprint() && slices.Equal(l.OIDs(), o.OIDs()) &&
 		l.Rollups == o.Rollups && l.RollupDeltas == o.RollupDeltas && l.State == o.State
 }

@@ -113,7 +113,7 @@ func TestWhatIsPublishedAndWhatIsFollowed(t *testing.T) {
 
 // Whatever may have changed between two looks makes them differ.
 func TestLooksThatMeanTheSame(t *testing.T) {
-	require.True(t, layoutOf(ledger).Same(layoutOf(ledger)))
+	require.True(t, layoutOf(ledger).Equivalent(layoutOf(ledger)))
 	for name, change := range map[string]func(*Layout){
 		"schema":        func(l *Layout) { l.Schema = "other" },
 		"shape":         func(l *Layout) { l.Shape = striped },
@@ -131,11 +131,11 @@ func TestLooksThatMeanTheSame(t *testing.T) {
 	} {
 		o := layoutOf(ledger)
 		change(o)
-		require.False(t, layoutOf(ledger).Same(o), name)
+		require.False(t, layoutOf(ledger).Equivalent(o), name)
 	}
 	leaves := layoutOf(ledger)
 	leaves.Leaves[0].Readable = false
-	require.True(t, layoutOf(ledger).Same(leaves), "a right that has gone is no other table")
+	require.True(t, layoutOf(ledger).Equivalent(leaves), "a right that has gone is no other table")
 }
 
 // A leaf that does not stream its changes, or deletes without their key, is refused with the statement that mends it.
@@ -169,6 +169,6 @@ func TestVersionsBefore290(t *testing.T) {
 		"0.6.0-beta.2":                    false, "0.6.0-beta.10": false, "0.6.0-rc.1": false, "0.6.0": false, "0.6.1-alpha.1": false, "0.7.0": false,
 		"0.5.9": false, "1.0.0": false,
 	} {
-		require.Equal(t, old, Pre290(version), version)
+		require.Equal(t, old, IsPre290(version), version)
 	}
 }

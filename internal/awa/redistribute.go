@@ -24,27 +24,27 @@ func (l *Layout) Redistribute(leaf Leaf) string {
 		select queue, priority, shard, sum(rows)::int8, sum(counter)::int8, count(*) filter (where rows <> counter) from d group by 1, 2, 3`,
 		queueColumn, priorityColumn, shardColumn, jobColumn, awaBuckets, l.rowsOf(leaf), l.pendingByBucket(leaf),
 		bucketColumn, countColumn, l.countersName(), slotColumn, leaf.Slot,
-		l.either("coalesce(c.n, 0) + coalesce(p.n, 0)", "coalesce(c.n, 0)"), l.either("full join p using (queue, priority, shard, bucket)", ""),
+		l.ifLedger("coalesce(c.n, 0) + coalesce(p.n, 0)", "coalesce(c.n, 0)"), l.ifLedger("full join p using (queue, priority, shard, bucket)", ""),
 		l.Shape.keyList(""))
 }
 
 func (l *Layout) pendingByBucket(leaf Leaf) string {
-	return l.either(fmt.Sprintf(`,
+	return l.ifLedger(fmt.Sprintf(`,
 		p as (select %s as queue, %s as priority, %s as shard, %s::int2 as bucket, sum(%s)::int8 as n from %s group by 1, 2, 3, 4)`,
 		queueColumn, priorityColumn, shardColumn, bucketColumn, deltaColumn, l.Schema.table(leaf.Ledger.Name)), "")
 }
 
-// RemoveElsewhere takes away the counter rows that belong to no leaf, where nothing can be counted. It
+// RemoveWithoutLeaf takes away the counter rows that belong to no leaf, where nothing can be counted. It
 // yields rows as Redistribute does, with the slot before them.
-func (l *Layout) RemoveElsewhere() string {
+func (l *Layout) RemoveWithoutLeaf() string {
 	return fmt.Sprintf(`
 		with gone as (delete from %[1]s where %[2]s and %[3]s <> 0 returning %[4]s as slot, %[5]s as queue, %[6]s as priority, %[7]s as shard, %[3]s as n)
 		select slot, queue, priority, shard, 0::int8, sum(n)::int8, count(*) from gone group by 1, 2, 3, 4`,
-		l.countersName(), l.elsewhere(), countColumn, slotColumn, queueColumn, priorityColumn, shardColumn)
+		l.countersName(), l.withoutLeaf(), countColumn, slotColumn, queueColumn, priorityColumn, shardColumn)
 }
 
-// SweepSlot deletes our rows of a slot that have come to 0.
-func (l *Layout) SweepSlot(leaf Leaf) string {
+// DeleteZeroRowsOfSlot deletes our rows of a slot that have come to 0.
+func (l *Layout) DeleteZeroRowsOfSlot(leaf Leaf) string {
 	return fmt.Sprintf(`delete from %s where %s = %d and %s = %d and %s = 0`,
 		l.countersName(), slotColumn, leaf.Slot, bucketColumn, OwnBucket, countColumn)
 }

@@ -19,8 +19,8 @@ type Runtime struct {
 	Old      bool          `json:"pre_290"` // writes done_entries without counting
 }
 
-// missedSnapshots is how many of its regular signs of life a live runtime may have missed.
-const missedSnapshots = 3
+// missedHeartbeats is how many of its regular signs of life a live runtime may have missed.
+const missedHeartbeats = 3
 
 // Runtimes lists the live ones; none, and false, when awa keeps no such table or this role may not
 // read it.
@@ -36,14 +36,14 @@ func Runtimes(ctx context.Context, q Querier) (out []Runtime, known bool, err er
 		       coalesce((to_jsonb(i) ->> 'leader')::boolean, false)
 		from awa.runtime_instances i
 		where last_seen_at > clock_timestamp() - $1 * coalesce((to_jsonb(i) ->> 'snapshot_interval_ms')::float8, 10000) * interval '1 ms'
-		order by 2, 1`, missedSnapshots)
+		order by 2, 1`, missedHeartbeats)
 	if err != nil {
 		return nil, false, fmt.Errorf("read awa's runtimes: %w", err)
 	}
 	var r Runtime
 	var age float64
 	_, err = pgx.ForEachRow(rows, []any{&r.ID, &r.Version, &age, &r.Leader}, func() error {
-		r.LastSeen, r.Old = time.Duration(age*float64(time.Second)), Pre290(r.Version)
+		r.LastSeen, r.Old = time.Duration(age*float64(time.Second)), IsPre290(r.Version)
 		out = append(out, r)
 		return nil
 	})
@@ -55,9 +55,9 @@ func Runtimes(ctx context.Context, q Querier) (out []Runtime, known bool, err er
 
 var preRelease = regexp.MustCompile(`^0\.6\.0-(alpha|beta)\.(\d+)`)
 
-// Pre290 reports whether a runtime of this version writes done_entries uncounted: 0.6.0's alphas and
+// IsPre290 reports whether a runtime of this version writes done_entries uncounted: 0.6.0's alphas and
 // its first beta. 0.5 never writes done_entries at all; a version that cannot be read is suspected.
-func Pre290(version string) bool {
+func IsPre290(version string) bool {
 	if version == "" {
 		return true
 	}

@@ -18,11 +18,11 @@ func (l *Layout) ScanLeaf(leaf Leaf) string {
 		(select %[7]d, queue, priority, shard, coalesce(t.n, 0), %[8]s, c.buckets, c.counts, null
 		from t %[9]s full join c using (queue, priority, shard))`,
 		queueColumn, priorityColumn, shardColumn, l.rowsOf(leaf), l.pendingOf(leaf), l.counters(fmt.Sprintf("%s = %d", slotColumn, leaf.Slot)),
-		leaf.Slot, l.either("coalesce(p.n, 0)", "0::int8"), l.either("full join p using (queue, priority, shard)", ""))
+		leaf.Slot, l.ifLedger("coalesce(p.n, 0)", "0::int8"), l.ifLedger("full join p using (queue, priority, shard)", ""))
 }
 
-// either is the first text where there is a ledger, else the second.
-func (l *Layout) either(ledger, none string) string {
+// ifLedger is the first text where there is a ledger, else the second.
+func (l *Layout) ifLedger(ledger, none string) string {
 	if l.Shape.ledger {
 		return ledger
 	}
@@ -31,7 +31,7 @@ func (l *Layout) either(ledger, none string) string {
 
 // pendingOf sums what the ledger holds for a slot, whatever its generation: so do awa's readers.
 func (l *Layout) pendingOf(leaf Leaf) string {
-	return l.either(fmt.Sprintf(`,
+	return l.ifLedger(fmt.Sprintf(`,
 		p as (select %s as queue, %s as priority, %s as shard, sum(%s)::int8 as n from %s group by 1, 2, 3)`,
 		queueColumn, priorityColumn, shardColumn, deltaColumn, l.Schema.table(leaf.Ledger.Name)), "")
 }
@@ -59,16 +59,16 @@ func (l *Layout) rowsOf(leaf Leaf) string {
 	return fmt.Sprintf("%s where %s = %d", l.Schema.RowsTable(), slotColumn, leaf.Slot)
 }
 
-// ScanElsewhere is the fenced scan of the counter rows that belong to no leaf, in the form of ScanLeaf.
-func (l *Layout) ScanElsewhere() string {
+// ScanWithoutLeaf is the fenced scan of the counter rows that belong to no leaf, in the form of ScanLeaf.
+func (l *Layout) ScanWithoutLeaf() string {
 	return fmt.Sprintf(`
 		select null::int4, null::text, null::int2, null::int2, null::int8, null::int8, null::int2[], null::int8[], pg_current_snapshot()::text
 		union all
 		(select c.slot, c.queue, c.priority, c.shard, 0, 0, c.buckets, c.counts, null from (%s) c)`,
-		l.counters(l.elsewhere()))
+		l.counters(l.withoutLeaf()))
 }
 
-func (l *Layout) elsewhere() string {
+func (l *Layout) withoutLeaf() string {
 	slots := make([]string, 0, len(l.Leaves))
 	for _, leaf := range l.Leaves {
 		slots = append(slots, fmt.Sprint(leaf.Slot))
@@ -76,7 +76,7 @@ func (l *Layout) elsewhere() string {
 	return fmt.Sprintf("%s not in (%s)", slotColumn, strings.Join(slots, ", "))
 }
 
-// Hold locks a leaf against TRUNCATE, and against nothing else, to the end of the transaction.
-func (l *Layout) Hold(leaf Leaf) string {
+// LockLeaf locks a leaf against TRUNCATE, and against nothing else, to the end of the transaction.
+func (l *Layout) LockLeaf(leaf Leaf) string {
 	return fmt.Sprintf(`select 1 from %s limit 1`, l.rowsOf(leaf))
 }

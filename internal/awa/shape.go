@@ -80,9 +80,9 @@ func (s Shape) ownKey() string {
 	return out
 }
 
-// Raise adds corrections: arrays $1 to $5 are slot, queue, priority, shard and delta. It locks rows in key
+// AddCorrections adds corrections: arrays $1 to $5 are slot, queue, priority, shard and delta. It locks rows in key
 // order, as awa's own upserts do. With buckets the row is ours alone, and so may be below 0.
-func (l *Layout) Raise(guard string) string {
+func (l *Layout) AddCorrections(guard string) string {
 	return fmt.Sprintf(`
 		insert into %[1]s as c (%[2]s, %[3]s)
 		select %[4]s, d.delta from %[5]s where %[6]s order by d.slot, d.queue, d.priority, d.shard
@@ -90,11 +90,11 @@ func (l *Layout) Raise(guard string) string {
 		l.countersName(), l.Shape.keyList(""), countColumn, l.Shape.ownKey(), corrections, guard)
 }
 
-// Lower subtracts. Parameters as for Raise. Where the row is awa's own it never goes below 0, and is never
+// SubtractCorrections subtracts. Parameters as for Raise. Where the row is awa's own it never goes below 0, and is never
 // created: an upsert that clamps would lose what awa's decrements then miss.
-func (l *Layout) Lower(guard string) string {
+func (l *Layout) SubtractCorrections(guard string) string {
 	if l.Shape.bucketed {
-		return l.Raise(guard)
+		return l.AddCorrections(guard)
 	}
 	// The row locks are taken in key order first: the order of an UPDATE … FROM is the planner's.
 	return fmt.Sprintf(`
@@ -108,9 +108,9 @@ func (l *Layout) Lower(guard string) string {
 		l.countersName(), slotColumn, queueColumn, priorityColumn, shardColumn, countColumn, corrections, guard)
 }
 
-// Sweep deletes our rows that corrections have brought to 0: awa's metrics take the names of queues from
+// DeleteZeroRows deletes our rows that corrections have brought to 0: awa's metrics take the names of queues from
 // the table. Parameters as for Raise; "" where there are no rows of ours.
-func (l *Layout) Sweep() string {
+func (l *Layout) DeleteZeroRows() string {
 	if !l.Shape.bucketed {
 		return ""
 	}

@@ -25,11 +25,11 @@ type Daemon struct {
 	log     *zap.Logger
 	started bool                       // a session got as far as streaming, or as standing by
 	last    string                     // the instance of the last session
-	left    left                       // what the last session had
-	seen    place                      // where a lead was seen
+	left    leftovers                  // what the last session had
+	seen    leadSeen                   // where a lead was seen
 	past    map[awa.Schema]*awa.Layout // led before, and not any more
 	told    map[string]struct{}        // what was complained of
-	talk    talk
+	talk    throttle
 	views   views
 	super   Supervisor
 	phase   Phase  // as the supervisor was told last
@@ -44,7 +44,7 @@ func New(opts Options) *Daemon {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(talk), super: opts.Supervisor}
+	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(throttle), super: opts.Supervisor}
 	if d.super == nil {
 		d.super = nobody{}
 	}
@@ -58,12 +58,12 @@ const stopWithin = 8 * time.Second
 // errStopped ends a session that was asked to.
 var errStopped = errors.New("stopped")
 
-// errFinished ends the process: everything that is ours was removed, by awa-counterd finish or by teardown.
-var errFinished = errors.New("everything of awa-counterd has been removed")
+// errRemoved ends the process: everything that is ours was removed, by awa-counterd finish or by teardown.
+var errRemoved = errors.New("everything of awa-counterd has been removed")
 
-// errAsked ends a session: awa-counterd finish wants the lead. The process stays, and stands by: what a finish asks
+// errLeadRequested ends a session: awa-counterd finish wants the lead. The process stays, and stands by: what a finish asks
 // for holds no longer than the finish itself.
-var errAsked = errors.New("awa-counterd finish asks for the lead")
+var errLeadRequested = errors.New("awa-counterd finish asks for the lead")
 
 // errOutdone ends the process: a dry run leads alone or not at all. It must not take the lead in the moment in which a daemon that
 // corrects starts again.
@@ -71,7 +71,7 @@ var errOutdone = errors.New("a daemon leads, and a dry run neither stands by nor
 
 // intended reports an end of a session that is no fault.
 func intended(err error) bool {
-	return errors.Is(err, errStopped) || errors.Is(err, errFinished) || errors.Is(err, errAsked) || errors.Is(err, errOutdone)
+	return errors.Is(err, errStopped) || errors.Is(err, errRemoved) || errors.Is(err, errLeadRequested) || errors.Is(err, errOutdone)
 }
 
 // Run works until ctx ends, and then stops gracefully. It returns nil after that, a *pg.Refusal
@@ -90,11 +90,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		err := d.session(ctx)
 		switch {
-		case errors.Is(err, errFinished):
+		case errors.Is(err, errRemoved):
 			d.log.Info("leaving for good: everything of awa-counterd has been removed")
 			d.super.Stopping()
 			return nil
-		case errors.Is(err, errAsked):
+		case errors.Is(err, errLeadRequested):
 			d.log.Info("stepping back: awa-counterd finish is at its end")
 			continue
 		case errors.Is(err, errOutdone):
@@ -140,7 +140,7 @@ func (d *Daemon) refused(err error) bool {
 // without its publication, a message that cannot be understood, tables as the books do not know them, more WAL kept
 // than it may.
 func unreadable(err error) bool {
-	return errors.Is(err, replication.ErrUnreadable) || errors.Is(err, replication.ErrPublicationSkipped) || errors.Is(err, replication.ErrRetained) ||
+	return errors.Is(err, replication.ErrUnreadable) || errors.Is(err, replication.ErrPublicationSkipped) || errors.Is(err, replication.ErrTooMuchWAL) ||
 		errors.Is(err, awa.ErrLayoutChanged) ||
 		errors.Is(err, decoder.ErrIdentity) ||
 		(errors.Is(err, replication.ErrStream) && pg.IsSlotUnusable(err))

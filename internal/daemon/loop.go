@@ -22,7 +22,7 @@ func (s *session) loop(ctx, work context.Context) error {
 	l := &loop{
 		session: s, work: work, group: group,
 		results: make(chan func(time.Time), 16),
-		writes:  make(chan writing, 1), markers: make(chan applier.SetMarker, 1), persists: make(chan applier.Persist, 1),
+		writes:  make(chan writeWithState, 1), markers: make(chan applier.SetMarker, 1), persists: make(chan applier.Persist, 1),
 	}
 	group.Go(func() error { return s.stream.Run(work, batches) })
 	group.Go(func() error { return s.monitor(work, l.results) })
@@ -43,13 +43,13 @@ type loop struct {
 	work     context.Context //nolint:containedctx // lives exactly as long as the loop
 	group    *errgroup.Group
 	results  chan func(time.Time) // what was done, told on the loop's goroutine
-	writes   chan writing
+	writes   chan writeWithState
 	markers  chan applier.SetMarker
 	persists chan applier.Persist
 }
 
-// writing is a Write with what the leader's row is to say.
-type writing struct {
+// writeWithState is a Write with what the leader's row is to say.
+type writeWithState struct {
 	applier.Write
 	state string
 }
@@ -102,7 +102,7 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 		failpoint.Reach(failpoint.Turn)
 		if l.core.Stopped(now) {
 			if l.leaving {
-				return errAsked
+				return errLeadRequested
 			}
 			return errStopped
 		}
@@ -120,7 +120,7 @@ func (l *loop) execute(cmds []applier.Command) {
 	for _, c := range cmds {
 		switch c := c.(type) {
 		case applier.Write:
-			l.writes <- writing{c, l.core.State(time.Now())}
+			l.writes <- writeWithState{c, l.core.State(time.Now())}
 		case applier.SetMarker:
 			l.markers <- c
 		case applier.Persist:
@@ -159,7 +159,7 @@ func (l *loop) scan(unit int32) error {
 
 // executors run the commands of one kind each, one after the other, on a connection of their own.
 func (l *loop) executors() {
-	serve(l, l.writes, func(c writing) (func(time.Time), error) {
+	serve(l, l.writes, func(c writeWithState) (func(time.Time), error) {
 		began := time.Now()
 		r, err := l.writer.Write(l.work, c.Write, c.state)
 		failpoint.Reach(failpoint.Applied)

@@ -70,9 +70,9 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 			return nil, asRefusal(err, d.opts.Source.User())
 		}
 		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of ours knows the tables; a migration may bring the marker meanwhile
-			d.left.layout = d.orphan(ctx, c)
+			d.left.layout = d.clearUnknownMarker(ctx, c)
 		}
-		d.tend(ctx, c, "awa's tables are not there, or being changed")
+		d.betweenSessions(ctx, c, "awa's tables are not there, or being changed")
 		if !d.rest(ctx, time.Second) {
 			return nil, errStopped
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// ErrGroundLost says that the server-side objects that the books rest on are not what they were.
-var ErrGroundLost = errors.New("the ground has changed under the stream")
+// ErrObjectsChanged says that the server-side objects that the books rest on are not what they were.
+var ErrObjectsChanged = errors.New("the ground has changed under the stream")
 
 // monitor looks once a second, or twice within the staleness bound, at what the stream cannot tell
 // by itself: a publication that was altered, a slot that is lost, tables that were made anew. It
@@ -34,7 +34,7 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 		case <-tick.C:
 		}
 		began := time.Now()
-		slot, leader, err := s.watched(ctx)
+		slot, leader, err := s.observe(ctx)
 		if err != nil {
 			if pg.IsBusy(err) {
 				continue
@@ -42,12 +42,12 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			return err
 		}
 		s.settleMarker(ctx)
-		asked := checkpoint.Asked(ctx, s.control, string(s.layout.Schema))
+		asked := checkpoint.WasRequested(ctx, s.control, string(s.layout.Schema))
 		heard := make(chan struct{})
 		tell := func(now time.Time) {
-			s.heard(now, began, slot, leader)
+			s.applyObservation(now, began, slot, leader)
 			if asked {
-				s.core.Report(now)
+				s.core.RequestCheckpoint(now)
 			}
 			close(heard)
 		}
@@ -68,36 +68,36 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 // server's is ever heard of.
 const answerWithin = 15 * time.Second
 
-// watched is one look at everything the monitor looks at.
-func (s *session) watched(ctx context.Context) (slot replication.Slot, leader checkpoint.Leader, err error) {
+// observe is one look at everything the monitor looks at.
+func (s *session) observe(ctx context.Context) (slot replication.Slot, leader checkpoint.Leader, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	if slot, err = s.inspect(ctx); err != nil {
+	if slot, err = s.checkObjects(ctx); err != nil {
 		return slot, leader, err
 	}
 	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
-		return slot, leader, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrRetained, compact(uint64(slot.Retained))) //nolint:gosec // positive
+		return slot, leader, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrTooMuchWAL, compact(uint64(slot.Retained))) //nolint:gosec // positive
 	}
 	if leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return slot, leader, err
 	}
 	if leader.Instance == s.instance && leader.Heartbeat > s.d.opts.MaxStaleness/2 {
 		// Tokens are the heartbeat; but one of them may wait behind corrections, and these for somebody's locks.
-		if err := checkpoint.Beat(ctx, s.control, string(s.layout.Schema), s.instance, leader.State); err != nil {
+		if err := checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, leader.State); err != nil {
 			return slot, leader, err
 		}
 	}
-	return slot, leader, s.sweep(ctx)
+	return slot, leader, s.removeOrphans(ctx)
 }
 
-// heard takes in what the monitor saw, on the loop's goroutine.
-func (s *session) heard(now, looked time.Time, slot replication.Slot, leader checkpoint.Leader) {
-	s.core.SameTables(looked)
+// applyObservation takes in what the monitor saw, on the loop's goroutine.
+func (s *session) applyObservation(now, looked time.Time, slot replication.Slot, leader checkpoint.Leader) {
+	s.core.TablesUnchanged(looked)
 	s.retained, s.lastSlot = slot.Retained, slot
-	s.guardWAL()
+	s.checkRetainedWAL()
 	if leader.Finishing != s.holding {
 		s.holding = leader.Finishing
-		s.core.Hold(s.holding)
+		s.core.HoldCorrections(s.holding)
 		s.log.Info("awa-counterd finish is at work", zap.Bool("corrections_held_back", s.holding))
 	}
 	if leader.Leaving && !s.leaving {
@@ -107,9 +107,9 @@ func (s *session) heard(now, looked time.Time, slot replication.Slot, leader che
 	}
 }
 
-// guardWAL ends trust while more than half of the WAL is kept that may be: something holds the slot
+// checkRetainedWAL ends trust while more than half of the WAL is kept that may be: something holds the slot
 // back, and soon it may have to go.
-func (s *session) guardWAL() {
+func (s *session) checkRetainedWAL() {
 	most := s.d.opts.MaxRetained
 	suspicion := ""
 	if most > 0 && s.retained > most/2 {
@@ -124,29 +124,29 @@ func (s *session) guardWAL() {
 			s.log.Info("the replication slot keeps little WAL again", zap.String("retained", compact(uint64(s.retained)))) //nolint:gosec // positive
 		}
 	}
-	s.core.Suspect(suspicion)
+	s.core.SetOutsideDoubt(suspicion)
 }
 
-func (s *session) inspect(ctx context.Context) (replication.Slot, error) {
+func (s *session) checkObjects(ctx context.Context) (replication.Slot, error) {
 	if err := s.sameTables(ctx); err != nil {
 		return replication.Slot{}, err
 	}
 	published, err := published(ctx, s.control, s.pubs)
 	switch {
 	case err != nil:
-		return replication.Slot{}, fmt.Errorf("%w: %w", ErrGroundLost, err)
+		return replication.Slot{}, fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	case !slices.Equal(published.OIDs, s.identity.Publications):
-		return replication.Slot{}, fmt.Errorf("%w: a publication was made anew", ErrGroundLost)
+		return replication.Slot{}, fmt.Errorf("%w: a publication was made anew", ErrObjectsChanged)
 	case s.state(published.State) != s.identity.PublicationState:
-		return replication.Slot{}, fmt.Errorf("%w: a publication was altered", ErrGroundLost)
+		return replication.Slot{}, fmt.Errorf("%w: a publication was altered", ErrObjectsChanged)
 	}
 	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
 	switch {
 	case err != nil:
-		return slot, fmt.Errorf("%w: %w", ErrGroundLost, err)
+		return slot, fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	case slot.Lost():
 		what, _ := slot.Loss()
-		return slot, fmt.Errorf("%w: slot %s %s", ErrGroundLost, s.slot, what)
+		return slot, fmt.Errorf("%w: slot %s %s", ErrObjectsChanged, s.slot, what)
 	}
 	return slot, nil
 }
@@ -164,28 +164,28 @@ func (s *session) sameTables(ctx context.Context) error {
 	}
 	s.migrator = pid
 	if schema, err := s.d.schema(ctx, s.control); err != nil {
-		return fmt.Errorf("%w: %w", ErrGroundLost, err)
+		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	} else if schema != s.layout.Schema {
-		return fmt.Errorf("%w: awa's active schema is %s now, no longer %s", ErrGroundLost, schema, s.layout.Schema)
+		return fmt.Errorf("%w: awa's active schema is %s now, no longer %s", ErrObjectsChanged, schema, s.layout.Schema)
 	}
 	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrGroundLost, err)
+		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	}
 	if err := layout.CheckLeaves(); err != nil {
-		return fmt.Errorf("%w: %w", ErrGroundLost, err)
+		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	}
-	if err := layout.CheckFilters(ctx, s.control); err != nil {
-		return fmt.Errorf("%w: %w", ErrGroundLost, filtered(err, s.d.opts.Source.User()))
+	if err := layout.CheckRowSecurity(ctx, s.control); err != nil {
+		return fmt.Errorf("%w: %w", ErrObjectsChanged, filtered(err, s.d.opts.Source.User()))
 	}
 	switch {
-	case layout.Same(s.layout):
+	case layout.Equivalent(s.layout):
 	case layout.Fingerprint() == s.layout.Fingerprint() && slices.Equal(layout.OIDs(), s.layout.OIDs()):
-		return fmt.Errorf("%w: awa's tables were altered; what was changed meanwhile may not all have been streamed", ErrGroundLost)
+		return fmt.Errorf("%w: awa's tables were altered; what was changed meanwhile may not all have been streamed", ErrObjectsChanged)
 	case layout.Counters == s.layout.Counters && layout.Ring == s.layout.Ring && slices.Equal(layout.Slots(), s.layout.Slots()):
 		return fmt.Errorf("%w: the counters were of shape %s, and are of shape %s now", errMigrated, s.layout.Describe(), layout.Describe())
 	default:
-		return fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrGroundLost)
+		return fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrObjectsChanged)
 	}
 	return nil
 }

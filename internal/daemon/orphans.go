@@ -15,9 +15,9 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// sweep leaves for good what was worked on under another name: a schema that awa does not use any more, or that was
+// removeOrphans leaves for good what was worked on under another name: a schema that awa does not use any more, or that was
 // renamed. A replication slot that nobody reads would fill the disk. What cannot be removed is said once.
-func (s *session) sweep(ctx context.Context) error {
+func (s *session) removeOrphans(ctx context.Context) error {
 	if s.d.opts.DryRun { // what it finds may be a daemon's that corrects, and is not running at the moment
 		return nil
 	}
@@ -32,7 +32,7 @@ func (s *session) sweep(ctx context.Context) error {
 		return err
 	}
 	for _, o := range orphans {
-		err := s.leave(ctx, o)
+		err := s.removeOrphan(ctx, o)
 		if err == nil {
 			delete(s.d.past, awa.Schema(o.Schema))
 			continue
@@ -43,28 +43,28 @@ func (s *session) sweep(ctx context.Context) error {
 		if pg.IsBusy(err) {
 			continue
 		}
-		s.d.complain(fmt.Errorf("leave schema %s: %w", o.Schema, err))
+		s.d.warnOnce(fmt.Errorf("leave schema %s: %w", o.Schema, err))
 	}
 	return nil
 }
 
-// takes goes over to a layout; one of another schema is remembered, to be left for good.
-func (d *Daemon) takes(l *awa.Layout) {
+// adoptLayout goes over to a layout; one of another schema is remembered, to be left for good.
+func (d *Daemon) adoptLayout(l *awa.Layout) {
 	if was := d.left.layout; was != nil && was.Schema != l.Schema {
 		d.past[was.Schema] = was
 	}
 	d.left.layout = l
 }
 
-// complain says once what stays as it is until somebody does something about it.
-func (d *Daemon) complain(err error) {
+// warnOnce says once what stays as it is until somebody does something about it.
+func (d *Daemon) warnOnce(err error) {
 	if _, told := d.told[err.Error()]; !told {
 		d.told[err.Error()] = struct{}{}
 		d.log.Warn("something of ours that nobody needs any more could not be removed; awa-counterd teardown --schema does it", zap.Error(err))
 	}
 }
 
-func (s *session) leave(ctx context.Context, o checkpoint.Orphan) error {
+func (s *session) removeOrphan(ctx context.Context, o checkpoint.Orphan) error {
 	if err := s.clearOrphaned(ctx, o); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (s *session) leave(ctx context.Context, o checkpoint.Orphan) error {
 		return err
 	}
 	if o.Silent { // a person may come back to it: what a DBA has made stays
-		return checkpoint.Remove(ctx, s.control, o.Schema)
+		return checkpoint.RemoveSchema(ctx, s.control, o.Schema)
 	}
 	first := replication.PublicationName(o.Schema)
 	for _, name := range []string{first, replication.LedgerPublicationName(first)} {
@@ -80,10 +80,10 @@ func (s *session) leave(ctx context.Context, o checkpoint.Orphan) error {
 			if !pg.IsDenied(err) {
 				return fmt.Errorf("drop publication %s: %w", name, err)
 			}
-			s.d.complain(fmt.Errorf("drop publication %s: %w", name, err))
+			s.d.warnOnce(fmt.Errorf("drop publication %s: %w", name, err))
 		}
 	}
-	return checkpoint.Remove(ctx, s.control, o.Schema)
+	return checkpoint.RemoveSchema(ctx, s.control, o.Schema)
 }
 
 // clearOrphaned clears the marker of tables that nobody works on, if they are there.
@@ -127,7 +127,7 @@ func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema 
 	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
 		return fmt.Errorf("name the database: %w", err)
 	}
-	if err := slot.CheckOurs(database); err != nil {
+	if err := slot.CheckUsable(database); err != nil {
 		return nil //nolint:nilerr // made anew by somebody, for something else
 	}
 	if slot.Active {

@@ -61,7 +61,7 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 // checkRights refuses a role that cannot do what the daemon does. It asks the catalog, so that
 // nothing has to be tried out on awa's tables.
 func (d *Daemon) checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, user string) error {
-	if err := filtered(l.CheckFilters(ctx, c), user); err != nil {
+	if err := filtered(l.CheckRowSecurity(ctx, c), user); err != nil {
 		return err
 	}
 	needs := l.Needs(d.opts.Trust != applier.TrustOff)
@@ -74,7 +74,7 @@ func (d *Daemon) checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, us
 			return fmt.Errorf("look at the role's rights: %w", err)
 		}
 		if !has {
-			return lacks(user, need.Grant)
+			return lacksRight(user, need.Grant)
 		}
 	}
 	if err := checkpoint.CheckOwner(ctx, c, l.Rows); err != nil {
@@ -101,7 +101,7 @@ func (d *Daemon) checkRights(ctx context.Context, c *pgx.Conn, l *awa.Layout, us
 
 // filtered makes a Refusal of row level security.
 func filtered(err error, user string) error {
-	f, ok := errors.AsType[*awa.FilteredError](err)
+	f, ok := errors.AsType[*awa.RowSecurityError](err)
 	if !ok {
 		return err
 	}
@@ -111,7 +111,7 @@ func filtered(err error, user string) error {
 	}
 }
 
-func lacks(user, grant string) *pg.Refusal {
+func lacksRight(user, grant string) *pg.Refusal {
 	return pg.Refuse(fmt.Sprintf("as the owner of awa's tables run awa-counterd setup --role %s for all that it needs, or run: GRANT %s TO %s", user, grant, quote(user)),
 		"role %s lacks %s", user, grant)
 }
@@ -119,7 +119,7 @@ func lacks(user, grant string) *pg.Refusal {
 // asRefusal makes a Refusal of what waiting does not mend.
 func asRefusal(err error, user string) error {
 	if right, ok := errors.AsType[*awa.RightError](err); ok {
-		return lacks(user, right.Grant)
+		return lacksRight(user, right.Grant)
 	}
 	var shape *awa.ShapeError
 	var name *awa.SchemaNameError

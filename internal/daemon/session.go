@@ -57,16 +57,16 @@ func (d *Daemon) session(ctx context.Context) error {
 	s := &session{d: d, log: d.log}
 	defer s.close() //nolint:contextcheck // has to work after ctx has ended
 	if err := s.connect(ctx); err != nil {
-		s.disown(err) //nolint:contextcheck // has to work after ctx has ended
+		s.clearMarkerBeforeStart(err) //nolint:contextcheck // has to work after ctx has ended
 		return err
 	}
 	if err := d.lead(ctx, s.control, s.layout); err != nil {
-		s.disown(err) //nolint:contextcheck // has to work after ctx has ended
+		s.clearMarkerBeforeStart(err) //nolint:contextcheck // has to work after ctx has ended
 		return err
 	}
-	start, err := s.take(ctx)
+	start, err := s.claimLead(ctx)
 	if err != nil {
-		s.disown(err) //nolint:contextcheck // has to work after ctx has ended
+		s.clearMarkerBeforeStart(err) //nolint:contextcheck // has to work after ctx has ended
 		return err
 	}
 	now := time.Now()
@@ -74,7 +74,7 @@ func (d *Daemon) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.core.Hold(s.holding)
+	s.core.HoldCorrections(s.holding)
 	d.started = true
 	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
@@ -87,7 +87,7 @@ func (d *Daemon) session(ctx context.Context) error {
 		s.reportDryRun(time.Now())
 	}
 	if !intended(err) && (!isDeposed(err) || s.unclaimed()) { //nolint:contextcheck // has to work after ctx has ended
-		s.abandon(err) //nolint:contextcheck // has to work after ctx has ended
+		s.clearMarkerAfterFailure(err) //nolint:contextcheck // has to work after ctx has ended
 	}
 	return err
 }
@@ -116,9 +116,9 @@ func (s *session) migrated(err error) error {
 	return err
 }
 
-// abandon clears the marker when a session fails, if a connection is left to do it with: what comes
+// clearMarkerAfterFailure clears the marker when a session fails, if a connection is left to do it with: what comes
 // next may take long, or may wait for a person. The next session clears it again, first thing.
-func (s *session) abandon(reason error) {
+func (s *session) clearMarkerAfterFailure(reason error) {
 	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff || !s.core.MarkerSet() {
 		return
 	}
@@ -146,23 +146,23 @@ func (s *session) abandon(reason error) {
 func (s *session) unclaimed() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_, known, err := checkpoint.LastLeader(ctx, s.control, string(s.layout.Schema))
+	_, known, err := checkpoint.ReadLeaderIfAny(ctx, s.control, string(s.layout.Schema))
 	return err == nil && !known
 }
 
-// disown looks after what there is when a session cannot begin: what keeps it from that may take a person to
+// clearMarkerBeforeStart looks after what there is when a session cannot begin: what keeps it from that may take a person to
 // mend.
-func (s *session) disown(reason error) {
+func (s *session) clearMarkerBeforeStart(reason error) {
 	if intended(reason) {
 		return
 	}
 	switch {
 	case s.layout != nil:
-		s.d.takes(s.layout)
+		s.d.adoptLayout(s.layout)
 	case s.d.left.layout == nil:
-		s.d.left.layout = s.d.orphan(context.Background(), s.control)
+		s.d.left.layout = s.d.clearUnknownMarker(context.Background(), s.control)
 	}
-	s.d.tend(context.Background(), s.control, reason.Error())
+	s.d.betweenSessions(context.Background(), s.control, reason.Error())
 }
 
 const statementTimeout = 30 * time.Second

@@ -113,16 +113,16 @@ func (d *Daemon) tryLead(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool,
 		return true, err
 	}
 	if leader.Leaving {
-		return true, errAsked
+		return true, errLeadRequested
 	}
-	return true, d.same(ctx, c, l)
+	return true, d.recheckTables(ctx, c, l)
 }
 
-// same looks at awa's tables once more: who stood by may have done so for days.
-func (d *Daemon) same(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
+// recheckTables looks at awa's tables once more: who stood by may have done so for days.
+func (d *Daemon) recheckTables(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 	now, err := d.discover(ctx, c)
 	switch {
-	case errors.Is(err, awa.ErrNotYet) || (err == nil && !now.Same(l)):
+	case errors.Is(err, awa.ErrNotYet) || (err == nil && !now.Equivalent(l)):
 		return fmt.Errorf("%w: the tables are not what they were when this daemon began to stand by", errMigrated)
 	case err != nil:
 		return asRefusal(err, d.opts.Source.User())
@@ -133,23 +133,23 @@ func (d *Daemon) same(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 // leader reads who leads, or led last; nobody is the zero Leader. It is errFinished when somebody was known to lead
 // here and nobody is any more.
 func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkpoint.Leader, error) {
-	leader, known, err := checkpoint.LastLeader(ctx, c, string(l.Schema))
+	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, c, string(l.Schema))
 	if err != nil {
 		return leader, err
 	}
 	if known {
-		return leader, d.note(ctx, c, l.Schema)
+		return leader, d.noteLead(ctx, c, l.Schema)
 	}
-	removed, err := d.removed(ctx, c, l.Schema)
+	removed, err := d.everythingRemoved(ctx, c, l.Schema)
 	if err == nil && removed {
-		err = errFinished
+		err = errRemoved
 	}
 	return checkpoint.Leader{}, err
 }
 
 // clearUnvouched clears the marker unless some leader is alive, who sees to it.
 func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
-	leader, known, err := checkpoint.LastLeader(ctx, c, string(l.Schema))
+	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, c, string(l.Schema))
 	denied := pg.IsDenied(err)
 	if err != nil && !denied {
 		return false, err
@@ -158,7 +158,7 @@ func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout)
 		return false, nil
 	}
 	if !known && !denied {
-		if removed, err := d.removed(ctx, c, l.Schema); err != nil || removed {
+		if removed, err := d.everythingRemoved(ctx, c, l.Schema); err != nil || removed {
 			return false, err // a finish, and its marker
 		}
 	}

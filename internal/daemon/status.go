@@ -37,7 +37,7 @@ func (s *session) logQueues(now time.Time, before map[applier.Source]applier.Unc
 		switch {
 		case !active && u.Rows > before[q].Rows:
 			s.status.active[q] = struct{}{}
-			s.log.Info(begun(q.Kind), fields...)
+			s.log.Info(uncountedMessage(q.Kind), fields...)
 		case active && now.Sub(u.LastAt) > quietAfter:
 			delete(s.status.active, q)
 			s.log.Info("a queue is quiet: nothing was written uncounted for a minute", fields...)
@@ -45,8 +45,8 @@ func (s *session) logQueues(now time.Time, before map[applier.Source]applier.Unc
 	}
 }
 
-// begun says what is new of a queue.
-func begun(k applier.Kind) string {
+// uncountedMessage says what is new of a queue.
+func uncountedMessage(k applier.Kind) string {
 	switch k {
 	case applier.KindPrune:
 		return "a queue is pruned uncounted: a pre-#290 binary leads"

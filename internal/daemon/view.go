@@ -92,8 +92,8 @@ type Meter interface {
 	Stale(d time.Duration)
 }
 
-// MostQueues bounds the queues that are told apart: a metric of each stays for as long as the process lives.
-const MostQueues = 50
+// MaxQueues bounds the queues that are told apart: a metric of each stays for as long as the process lives.
+const MaxQueues = 50
 
 // Others is what the rest of them is called; a queue of that name is one of them.
 const Others = "(others)"
@@ -174,7 +174,7 @@ func (s *session) showLead(now time.Time) {
 	if v.Phase != Leading {
 		s.d.show(Leading, "")
 		v.Sessions++
-		w.starts(string(s.layout.Schema), &st, s.resumes)
+		w.adoptCheckpoint(string(s.layout.Schema), &st, s.resumes)
 	}
 	v.Schema, v.Due, v.Slot = string(s.layout.Schema), viewEvery(s.d.opts.MaxStaleness), s.lastSlot
 	if v.Slot.Name == "" { // not looked at yet
@@ -185,7 +185,7 @@ func (s *session) showLead(now time.Time) {
 	if v.Undivided = !divided; v.Undivided {
 		drifts = map[string]int64{Others: st.Drift}
 	}
-	w.tell(now, st, drifts)
+	w.updateQueues(now, st, drifts)
 	w.status, v.Status = st, &st
 	w.publish(now)
 }
@@ -247,13 +247,13 @@ func (w *views) publish(now time.Time) {
 	w.newest.Store(&v)
 }
 
-// mostTold bounds what is remembered across sessions; the Core bounds what comes of each.
-const mostTold = 20_000
+// maxSourcesKept bounds what is remembered across sessions; the Core bounds what comes of each.
+const maxSourcesKept = 20_000
 
-// starts takes over what a session begins with. What the checkpoint knew is not counted again; nor is what the session before had
+// adoptCheckpoint takes over what a session begins with. What the checkpoint knew is not counted again; nor is what the session before had
 // counted after that checkpoint, since one that resumes is streamed it once more.
-func (w *views) starts(schema string, st *applier.Status, resumes bool) {
-	if !resumes || schema != w.of || len(w.told) > mostTold {
+func (w *views) adoptCheckpoint(schema string, st *applier.Status, resumes bool) {
+	if !resumes || schema != w.of || len(w.told) > maxSourcesKept {
 		w.told, w.of = make(map[applier.Source]Count), schema
 	}
 	for s, u := range st.Uncounted {
@@ -263,8 +263,8 @@ func (w *views) starts(schema string, st *applier.Status, resumes bool) {
 	w.status = applier.Status{Uncounted: st.Uncounted}
 }
 
-// grown is what a source has that was not told yet.
-func (w *views) grown(s applier.Source, u applier.Uncounted) Count {
+// newlyUncounted is what a source has that was not told yet.
+func (w *views) newlyUncounted(s applier.Source, u applier.Uncounted) Count {
 	t := w.told[s]
 	if u.Rows < w.status.Uncounted[s].Rows { // the Core forgot it meanwhile, and found it anew
 		t = Count{}
@@ -274,8 +274,8 @@ func (w *views) grown(s applier.Source, u applier.Uncounted) Count {
 	return n
 }
 
-// tell brings the queues up to date.
-func (w *views) tell(now time.Time, st applier.Status, drifts map[string]int64) {
+// updateQueues brings the queues up to date.
+func (w *views) updateQueues(now time.Time, st applier.Status, drifts map[string]int64) {
 	for i := range w.next.Queues {
 		w.next.Queues[i].Drift = 0
 	}
@@ -290,7 +290,7 @@ func (w *views) tell(now time.Time, st applier.Status, drifts map[string]int64) 
 	})
 	for _, source := range sources {
 		u := st.Uncounted[source]
-		n := w.grown(source, u)
+		n := w.newlyUncounted(source, u)
 		fresh := source.Kind != applier.KindCounter && now.Sub(u.LastAt) < recent
 		if q := w.queue(source.Queue, n.Transactions > 0 || fresh); q != nil {
 			sum := q.Uncounted[source.Kind]
@@ -315,7 +315,7 @@ func (w *views) queue(name string, cause bool) *Queue {
 		return &w.next.Queues[i]
 	case !cause:
 		return nil
-	case len(w.next.Queues) == MostQueues || name == Others:
+	case len(w.next.Queues) == MaxQueues || name == Others:
 		return &w.next.Rest
 	}
 	w.index[name] = len(w.next.Queues)

@@ -14,7 +14,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 type noMeter struct{}
@@ -34,7 +34,7 @@ func written(at time.Time, rows map[string]int64) applier.Status {
 }
 
 func (w *views) hear(now time.Time, st applier.Status, drifts map[string]int64) {
-	w.tell(now, st, drifts)
+	w.updateQueues(now, st, drifts)
 	w.status = st
 }
 
@@ -55,7 +55,7 @@ func TestViewCountsFromItsOwnStart(t *testing.T) {
 	old := written(now.Add(-48*time.Hour), map[string]int64{"old": 500})
 	late := written(now.Add(-time.Hour), map[string]int64{"late": 70})
 	maps.Copy(old.Uncounted, late.Uncounted)
-	w.starts("awa", &old, false)
+	w.adoptCheckpoint("awa", &old, false)
 	w.hear(now, old, nil)
 	require.Equal(t, Count{-1, -1}, w.count("old"), "too long ago to be told")
 	require.Equal(t, Count{}, w.count("late"), "told, and not counted again")
@@ -114,8 +114,8 @@ func TestViewOfTheEnd(t *testing.T) {
 		{errors.New("connection reset"), Failing},
 		{fmt.Errorf("%w (x)", errMigrated), Waiting},
 		{errStopped, Leading},
-		{errAsked, Leading},
-		{errFinished, Leading},
+		{errLeadRequested, Leading},
+		{errRemoved, Leading},
 	} {
 		s := looked(t, 3, 1)
 		s.showLead(time.Now())
@@ -150,7 +150,7 @@ func TestViewBoundsQueues(t *testing.T) {
 			require.Equal(t, name, w.next.Queues[i].Name)
 		}
 	}
-	require.Len(t, w.next.Queues, MostQueues)
+	require.Len(t, w.next.Queues, MaxQueues)
 	sum, drift, want := w.next.Rest.Uncounted[applier.KindRows].Rows, w.next.Rest.Drift, int64(0)
 	for _, q := range w.next.Queues {
 		require.NotEqual(t, Others, q.Name)
@@ -229,8 +229,8 @@ func looked(tb testing.TB, groups, queues int) *session {
 	leaves := []int32{0, 1, 2, 3}
 	start := applier.Start{Position: 1000, Resumes: true, Uncounted: make(map[applier.Source]applier.Uncounted)}
 	for i := range groups {
-		g := terminal.Group{Slot: leaves[i%len(leaves)], Queue: fmt.Sprintf("queue-%d", i%queues), Priority: int16(i / queues % 30000)}
-		start.Groups = append(start.Groups, terminal.Held{Group: g, Cell: terminal.Cell{Rows: 2}})
+		g := counter.Group{Slot: leaves[i%len(leaves)], Queue: fmt.Sprintf("queue-%d", i%queues), Priority: int16(i / queues % 30000)}
+		start.Groups = append(start.Groups, counter.GroupCell{Group: g, Cell: counter.Cell{Rows: 2}})
 	}
 	for i := range queues {
 		start.Uncounted[applier.Source{Queue: fmt.Sprintf("queue-%d", i), Kind: applier.KindRows}] = applier.Uncounted{Rows: int64(i), Transactions: 1, LastAt: time.Now()}
@@ -242,20 +242,20 @@ func looked(tb testing.TB, groups, queues int) *session {
 
 // Past a number of groups the drift is one sum: nobody who looks on has them walked.
 func TestViewOfManyDrifts(t *testing.T) {
-	s := looked(t, applier.MostDivided, 100)
+	s := looked(t, applier.MaxGroupsByQueue, 100)
 	s.showLead(time.Now())
 	v := s.d.View()
 	require.False(t, v.Undivided)
 	require.EqualValues(t, 200, v.Queues[0].Drift)
-	require.EqualValues(t, 2*applier.MostDivided, v.Status.Drift)
+	require.EqualValues(t, 2*applier.MaxGroupsByQueue, v.Status.Drift)
 
-	s = looked(t, applier.MostDivided+1, 40)
+	s = looked(t, applier.MaxGroupsByQueue+1, 40)
 	s.showLead(time.Now())
 	v = s.d.View()
 	require.True(t, v.Undivided)
 	require.Len(t, v.Queues, 40)
 	require.Zero(t, v.Queues[0].Drift)
-	require.EqualValues(t, 2*applier.MostDivided+2, v.Rest.Drift)
+	require.EqualValues(t, 2*applier.MaxGroupsByQueue+2, v.Rest.Drift)
 	s.d.show(Failing, "x")
 	require.False(t, s.d.View().Undivided)
 	require.Zero(t, s.d.View().Rest.Drift)
@@ -263,7 +263,7 @@ func TestViewOfManyDrifts(t *testing.T) {
 
 // How long the loop is held up for one view, of a Core with 100 queues, by how many groups are wrong.
 func BenchmarkView(b *testing.B) {
-	for _, groups := range []int{100, applier.MostDivided, 1_000_000} {
+	for _, groups := range []int{100, applier.MaxGroupsByQueue, 1_000_000} {
 		b.Run(fmt.Sprintf("drifting=%d", groups), func(b *testing.B) {
 			s := looked(b, groups, 100)
 			for b.Loop() {

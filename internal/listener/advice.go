@@ -5,7 +5,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
 // The classes of what is shown, for the colours; each comes with a word that says the same.
@@ -24,14 +24,14 @@ type verdict struct {
 	Do     string // what to do now
 }
 
-func (r *reading) verdict(st *survey.Status) verdict {
+func (r *reading) verdict(st *status.Status) verdict {
 	reason := r.doubt()
 	switch {
 	case r.Phase == daemon.Standby:
 		return r.standbyVerdict(st)
 	case reason == "":
 		return verdict{
-			Class: good, Word: "Trusted", Why: "The marker was set " + survey.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + " ago, and the books vouch for it.",
+			Class: good, Word: "Trusted", Why: "The marker was set " + status.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + " ago, and the books vouch for it.",
 			Impact: "awa's readers use the counters.", Do: "Nothing.",
 		}
 	case reason == string(applier.DoubtDryRun):
@@ -60,7 +60,7 @@ func (r *reading) verdict(st *survey.Status) verdict {
 }
 
 // dryVerdict is that of a daemon that only follows.
-func dryVerdict(st *survey.Status) verdict {
+func dryVerdict(st *status.Status) verdict {
 	v := verdict{
 		Class: calm, Word: "Dry run", Why: "Nothing is corrected, and the marker is neither set nor cleared. Drift is what would be corrected.",
 		Impact: "awa's readers scan the rows instead of the counters: slower, and right.", Do: "Nothing. Start it without --dry-run when you have seen enough.",
@@ -72,7 +72,7 @@ func dryVerdict(st *survey.Status) verdict {
 	return v
 }
 
-func (r *reading) standbyVerdict(st *survey.Status) verdict {
+func (r *reading) standbyVerdict(st *status.Status) verdict {
 	v := verdict{Class: calm, Word: "Standing by", Why: "Another instance leads: " + r.leader() + ".", Do: "Nothing here. Look at the leader's page."}
 	switch {
 	case r.Leader == nil || r.Leader.Instance == "":

@@ -137,7 +137,7 @@ func TestSampleIsWhatTheVerdictShows(t *testing.T) {
 // Memory: an hour with all queues is less than two megabytes.
 func TestHistoryIsSmall(t *testing.T) {
 	v := leads(time.Now())
-	v.Queues = make([]daemon.Queue, daemon.MostQueues)
+	v.Queues = make([]daemon.Queue, daemon.MaxQueues)
 	h := newHistory()
 	allocated := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()

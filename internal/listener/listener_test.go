@@ -19,7 +19,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -78,15 +78,15 @@ func failing(now time.Time, reason string) *daemon.View {
 }
 
 // someSurvey is what the database says.
-func someSurvey() *survey.Status {
+func someSurvey() *status.Status {
 	f := func(v float64) *float64 { return &v }
-	return &survey.Status{
+	return &status.Status{
 		Schema: "awa", Position: "0/1", Persisted: f(4), Audit: f(95), Observed: 3600, MarkerSet: true, MarkerAge: f(1800),
-		Leader:    &survey.Leader{Host: "db1", PID: 4711, Version: "v0.1.0", Heartbeat: 0.2, Alive: true, State: "trusted"},
-		Slot:      &survey.Slot{Name: "awa_counterd_app_awa_1a2b3c4d", Active: true, Status: "reserved", Retained: 1, Lag: 4096},
-		Queues:    []survey.Queue{{Queue: "billing", Rows: 3994, Counter: 3994}},
-		Uncounted: []survey.Uncounted{{Queue: "stale", Kind: "rows", Rows: 1, Transactions: 1, Last: 9000, LastLSN: "0/1"}},
-		Runtimes:  []survey.Runtime{{Version: "0.6.0-beta.1", Live: 2, Old: true}}, Known: true,
+		Leader:    &status.Leader{Host: "db1", PID: 4711, Version: "v0.1.0", Heartbeat: 0.2, Alive: true, State: "trusted"},
+		Slot:      &status.Slot{Name: "awa_counterd_app_awa_1a2b3c4d", Active: true, Status: "reserved", Retained: 1, Lag: 4096},
+		Queues:    []status.Queue{{Queue: "billing", Rows: 3994, Counter: 3994}},
+		Uncounted: []status.Uncounted{{Queue: "stale", Kind: "rows", Rows: 1, Transactions: 1, Last: 9000, LastLSN: "0/1"}},
+		Runtimes:  []status.Runtime{{Version: "0.6.0-beta.1", Live: 2, Old: true}}, Known: true,
 	}
 }
 
@@ -103,7 +103,7 @@ func newRig(t *testing.T, v *daemon.View, change ...func(*Config)) *rig {
 	s.view.Store(v)
 	c := Config{
 		Version: "v0.1.0", Revision: "abc", Bound: 2 * time.Second, QuietPeriod: 10 * time.Minute, MaxRetained: 16 << 30, Every: time.Nanosecond,
-		Survey: func(context.Context) (*survey.Status, error) { return someSurvey(), nil },
+		Survey: func(context.Context) (*status.Status, error) { return someSurvey(), nil },
 	}
 	for _, f := range change {
 		f(&c)

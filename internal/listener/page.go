@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
 //go:embed page.html
@@ -110,7 +110,7 @@ func (p *pages) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(body))
 }
 
-func (p *pages) render(st *survey.Status, unread error) (body, csp string, err error) {
+func (p *pages) render(st *status.Status, unread error) (body, csp string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := time.Now(); now.Sub(p.at) < p.server.config.Every && p.body != "" {
@@ -133,7 +133,7 @@ func (p *pages) render(st *survey.Status, unread error) (body, csp string, err e
 	return p.body, p.csp, nil
 }
 
-func (r *reading) page(st *survey.Status, unread error, samples []sample) *page {
+func (r *reading) page(st *status.Status, unread error, samples []sample) *page {
 	v := r.verdict(st)
 	p := &page{verdict: v, Spoken: v.spoken(r.doubt()), Trust: newStrip(r.now, samples), At: r.now.UTC().Format("2006-01-02 15:04:05 UTC")}
 	p.Title = strings.ToUpper(v.Word) + " – awa-counterd"
@@ -158,24 +158,24 @@ func (r *reading) page(st *survey.Status, unread error, samples []sample) *page 
 	p.Facts = r.facts(st)
 	p.Past = "not known yet"
 	if st != nil {
-		p.Past, p.Before = survey.Cleared(st.Changes), changed(st)
+		p.Past, p.Before = status.Cleared(st.Changes), changed(st)
 	}
 	return p
 }
 
 // changed lists the last changes of the marker.
-func changed(st *survey.Status) (out []change) {
+func changed(st *status.Status) (out []change) {
 	for _, m := range st.Changes[:min(len(st.Changes), mostChanges)] {
 		what := "cleared"
 		if m.Set {
 			what = "set"
 		}
-		out = append(out, change{survey.Ago(m.Ago) + " ago", what, survey.Ago(m.Lasted), upper(m.Reason)})
+		out = append(out, change{status.Ago(m.Ago) + " ago", what, status.Ago(m.Lasted), upper(m.Reason)})
 	}
 	return out
 }
 
-func (r *reading) tiles(st *survey.Status, samples []sample) []tile {
+func (r *reading) tiles(st *status.Status, samples []sample) []tile {
 	sum := func(read func(queueSample) int64) func(s *sample) int64 {
 		return func(s *sample) int64 {
 			n := read(s.rest)
@@ -256,7 +256,7 @@ func (r *reading) rows(samples []sample) (out []row, more int) {
 			n.Drift, n.Rate = "–", "–"
 		}
 		if !q.Last.IsZero() {
-			n.Last = survey.Ago(max(0, server.Sub(q.Last).Seconds())) + " ago"
+			n.Last = status.Ago(max(0, server.Sub(q.Last).Seconds())) + " ago"
 		}
 		out = append(out, n)
 	}
@@ -269,8 +269,8 @@ func (r *reading) rows(samples []sample) (out []row, more int) {
 	return out, more
 }
 
-func (r *reading) facts(st *survey.Status) []fact {
-	out := []fact{{"Role", fmt.Sprintf("%s, since %s", r.Phase, survey.Ago(r.now.Sub(r.Since).Seconds()))}, {"Version", r.config.Version}}
+func (r *reading) facts(st *status.Status) []fact {
+	out := []fact{{"Role", fmt.Sprintf("%s, since %s", r.Phase, status.Ago(r.now.Sub(r.Since).Seconds()))}, {"Version", r.config.Version}}
 	add := func(name, value string) { out = append(out, fact{name, value}) }
 	if r.Schema != "" {
 		add("Schema", r.Schema)
@@ -282,7 +282,7 @@ func (r *reading) facts(st *survey.Status) []fact {
 		if s.LastAudit.IsZero() {
 			add("Last audit", "none yet")
 		} else {
-			add("Last audit", fmt.Sprintf("every slot agreed, %s ago", survey.Ago(r.now.Sub(s.LastAudit).Seconds())))
+			add("Last audit", fmt.Sprintf("every slot agreed, %s ago", status.Ago(r.now.Sub(s.LastAudit).Seconds())))
 		}
 	}
 	t := r.Totals

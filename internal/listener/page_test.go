@@ -14,7 +14,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
 // visible is the page without what is not text.
@@ -33,7 +33,7 @@ func TestVerdicts(t *testing.T) {
 	now := time.Now()
 	silent := standsByView(now, 20*time.Second)
 	unmarked := func(c *Config) {
-		c.Survey = func(context.Context) (*survey.Status, error) {
+		c.Survey = func(context.Context) (*status.Status, error) {
 			s := someSurvey()
 			s.MarkerSet = false
 			return s, nil
@@ -75,7 +75,7 @@ func TestVerdicts(t *testing.T) {
 func TestPageSaysWhatIsNext(t *testing.T) {
 	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The upgrade pre-#290 writers still active on queue billing; last")
 	r := newRig(t, failing(time.Now(), "x"), func(c *Config) {
-		c.Survey = func(context.Context) (*survey.Status, error) { return nil, errors.New("connection refused") }
+		c.Survey = func(context.Context) (*status.Status, error) { return nil, errors.New("connection refused") }
 	})
 	require.Contains(t, visible(t, r), "The upgrade not known: connection refused")
 }
@@ -122,7 +122,7 @@ func TestPageCanBeHeard(t *testing.T) {
 // A great many queues make no great page, and the worst come first.
 func TestPageOfManyQueues(t *testing.T) {
 	v := leads(time.Now())
-	for i := range daemon.MostQueues - 2 {
+	for i := range daemon.MaxQueues - 2 {
 		v.Queues = append(v.Queues, daemon.Queue{Name: fmt.Sprintf("q%02d", i), Drift: int64(i)})
 	}
 	r := newRig(t, v)
@@ -155,7 +155,7 @@ func TestPlot(t *testing.T) {
 
 func BenchmarkPage(b *testing.B) {
 	v := leads(time.Now())
-	for i := range daemon.MostQueues - 2 {
+	for i := range daemon.MaxQueues - 2 {
 		v.Queues = append(v.Queues, daemon.Queue{Name: fmt.Sprintf("q%02d", i), Drift: int64(i)})
 	}
 	h := newHistory()
@@ -172,12 +172,12 @@ func BenchmarkPage(b *testing.B) {
 func TestPageLooksBack(t *testing.T) {
 	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The trust marker: not cleared in the last 7 days when what for why no change is known")
 	st := someSurvey()
-	st.Changes = []survey.MarkerChange{{Set: true, Ago: 600, Lasted: 600}, {Ago: 720, Lasted: 120, Reason: "the stream is <b>1.2s</b> behind"}}
+	st.Changes = []status.MarkerChange{{Set: true, Ago: 600, Lasted: 600}, {Ago: 720, Lasted: 120, Reason: "the stream is <b>1.2s</b> behind"}}
 	for range 20 {
-		st.Changes = append(st.Changes, survey.MarkerChange{Set: true, Ago: 9000, Lasted: 10})
+		st.Changes = append(st.Changes, status.MarkerChange{Set: true, Ago: 9000, Lasted: 10})
 	}
 	r := newRig(t, leads(time.Now()), func(c *Config) {
-		c.Survey = func(context.Context) (*survey.Status, error) { return st, nil }
+		c.Survey = func(context.Context) (*status.Status, error) { return st, nil }
 	})
 	text := visible(t, r)
 	require.Contains(t, text, "The trust marker: cleared once in the last 7 days, for 2 min when what for why 10 min ago set 10 min 12 min ago cleared 2 min The stream is &lt;b&gt;1.2s&lt;/b&gt; behind 2.5 h ago set")

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
 // Source is a daemon, as far as it is looked at.
@@ -32,7 +32,7 @@ type Config struct {
 	Pprof       bool
 	// Survey reads the database as `awa-counterd status` does, but asks nothing of the daemon that leads: a page that is left open
 	// must not have it write a checkpoint over and over.
-	Survey func(ctx context.Context) (*survey.Status, error)
+	Survey func(ctx context.Context) (*status.Status, error)
 	Log    *zap.Logger
 
 	Every     time.Duration // shortest time between two makings of one answer; 1 s

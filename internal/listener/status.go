@@ -11,7 +11,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
 const (
@@ -25,24 +25,24 @@ const (
 // surveys reads the database for whoever asks, one reading at a time and not too often.
 type surveys struct {
 	ctx  context.Context //nolint:containedctx // lives as long as the server, and longer than any request
-	read func(ctx context.Context) (*survey.Status, error)
+	read func(ctx context.Context) (*status.Status, error)
 
 	mu     sync.Mutex
-	status *survey.Status // the newest; never changed once it is here
+	status *status.Status // the newest; never changed once it is here
 	at     time.Time      // when it was asked for
 	err    error          // why there is no newer one
 	due    time.Time      // not before
 	busy   chan struct{}  // closed when the reading under way has ended; nil for none
 }
 
-func newSurveys(read func(context.Context) (*survey.Status, error)) *surveys {
+func newSurveys(read func(context.Context) (*status.Status, error)) *surveys {
 	return &surveys{ctx: context.Background(), read: read, err: errNotRead}
 }
 
 var errNotRead = errors.New("the database is being read")
 
 // get returns the newest reading, when it was taken, and why there is no newer one. It waits a moment for one.
-func (s *surveys) get(ctx context.Context) (*survey.Status, time.Time, error) {
+func (s *surveys) get(ctx context.Context) (*status.Status, time.Time, error) {
 	s.mu.Lock()
 	if s.busy == nil && s.read != nil && !time.Now().Before(s.due) {
 		s.busy = make(chan struct{})
@@ -95,7 +95,7 @@ func (s *surveys) wait() {
 
 // status is what `awa-counterd status` would say, with the figures of this moment where this daemon leads; nil, and why, when
 // the database has not been read yet.
-func (s *Server) status(ctx context.Context) (*survey.Status, error) {
+func (s *Server) status(ctx context.Context) (*status.Status, error) {
 	st, at, err := s.surveys.get(ctx)
 	if st == nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (s *Server) statusJSON(w http.ResponseWriter, r *http.Request) {
 }
 
 // aged is a copy of a status that was read some time ago.
-func aged(st *survey.Status, by time.Duration) *survey.Status {
+func aged(st *status.Status, by time.Duration) *status.Status {
 	out, seconds := *st, by.Seconds()
 	add := func(v *float64) *float64 {
 		if v == nil {
@@ -135,7 +135,7 @@ func aged(st *survey.Status, by time.Duration) *survey.Status {
 	if st.Leader != nil {
 		leader := *st.Leader
 		leader.Heartbeat += seconds
-		leader.Alive = leader.Alive && survey.IsAlive(leader.Heartbeat)
+		leader.Alive = leader.Alive && status.IsAlive(leader.Heartbeat)
 		out.Leader = &leader
 	}
 	if st.Slot != nil {
@@ -158,7 +158,7 @@ func aged(st *survey.Status, by time.Duration) *survey.Status {
 }
 
 // overlay puts what the daemon itself knows in the place of what its last checkpoint said.
-func (r *reading) overlay(out *survey.Status) {
+func (r *reading) overlay(out *status.Status) {
 	st, server := r.Status, r.server()
 	out.Schema, out.Position = r.Schema, st.Position.String()
 	out.Fresh = r.Lag(r.now) <= r.config.Bound
@@ -179,7 +179,7 @@ func (r *reading) overlay(out *survey.Status) {
 		out.Audit = &age
 	}
 	if out.Leader != nil {
-		out.Leader.Heartbeat, out.Leader.Alive = r.Lag(r.now).Seconds(), survey.IsAlive(r.Lag(r.now).Seconds())
+		out.Leader.Heartbeat, out.Leader.Alive = r.Lag(r.now).Seconds(), status.IsAlive(r.Lag(r.now).Seconds())
 		out.Leader.State = r.state()
 	}
 	if out.Slot != nil && r.Slot.Status != "" {
@@ -203,15 +203,15 @@ func (r *reading) state() string {
 func (r *reading) server() time.Time { return r.Status.ServerNow.Add(r.now.Sub(r.At)) }
 
 // uncounted lists the sources, newest first.
-func uncounted(now time.Time, sources map[applier.Source]applier.Uncounted) []survey.Uncounted {
-	out := make([]survey.Uncounted, 0, len(sources))
+func uncounted(now time.Time, sources map[applier.Source]applier.Uncounted) []status.Uncounted {
+	out := make([]status.Uncounted, 0, len(sources))
 	for s, u := range sources {
-		out = append(out, survey.Uncounted{
+		out = append(out, status.Uncounted{
 			Queue: s.Queue, Kind: string(s.Kind), Rows: u.Rows, Transactions: u.Transactions, PerSecond: u.PerSecond,
 			Last: max(0, now.Sub(u.LastAt).Seconds()), LastLSN: u.LastLSN.String(),
 		})
 	}
-	slices.SortFunc(out, func(a, b survey.Uncounted) int {
+	slices.SortFunc(out, func(a, b status.Uncounted) int {
 		switch {
 		case a.Last < b.Last:
 			return -1

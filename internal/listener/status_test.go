@@ -13,15 +13,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/internal/survey"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
-func (r *rig) statusOf(t *testing.T) survey.Status {
+func (r *rig) statusOf(t *testing.T) status.Status {
 	t.Helper()
 	w := r.get("/status.json")
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	require.Equal(t, "application/json", w.Header().Get("Content-Type"))
-	var st survey.Status
+	var st status.Status
 	d := json.NewDecoder(w.Body)
 	d.DisallowUnknownFields() // the shape of `status --json`, and nothing else
 	require.NoError(t, d.Decode(&st))
@@ -63,7 +63,7 @@ func TestStatusOfAStandby(t *testing.T) {
 	want.Next, st.Next = "", ""
 	before := *want.Persisted
 	require.InDelta(t, before, *st.Persisted, 1)
-	for _, s := range []*survey.Status{want, &st} { // ages are a little higher
+	for _, s := range []*status.Status{want, &st} { // ages are a little higher
 		s.Persisted, s.Audit, s.MarkerAge, s.Uncounted[0].Last, s.Leader.Heartbeat = nil, nil, nil, 0, 0
 	}
 	require.Equal(t, *want, st)
@@ -73,14 +73,14 @@ func TestStatusOfAStandby(t *testing.T) {
 func TestStandbyDoesNotDecide(t *testing.T) {
 	st := someSurvey()
 	r := newRig(t, standsByView(time.Now(), time.Second), func(c *Config) {
-		c.Survey = func(context.Context) (*survey.Status, error) { return st, nil }
+		c.Survey = func(context.Context) (*status.Status, error) { return st, nil }
 	})
 	require.Contains(t, r.statusOf(t).Next, "2 pre-#290 runtimes of version 0.6.0-beta.1 are live: replace them")
 	quiet := *someSurvey()
 	quiet.Runtimes = nil
 	st = &quiet
 	r = newRig(t, standsByView(time.Now(), time.Second), func(c *Config) {
-		c.Survey = func(context.Context) (*survey.Status, error) { return st, nil }
+		c.Survey = func(context.Context) (*status.Status, error) { return st, nil }
 	})
 	require.Contains(t, r.statusOf(t).Next, "look at the leader's page, or run awa-counterd status")
 	require.NotContains(t, r.statusOf(t).Next, "see its log", "nobody has asked the daemon")
@@ -89,19 +89,19 @@ func TestStandbyDoesNotDecide(t *testing.T) {
 // What was read stays as it is: each answer is a copy, some seconds older.
 func TestAged(t *testing.T) {
 	st := someSurvey()
-	st.Changes = []survey.MarkerChange{{Set: true, Ago: 5, Lasted: 5}, {Ago: 8, Lasted: 3}}
+	st.Changes = []status.MarkerChange{{Set: true, Ago: 5, Lasted: 5}, {Ago: 8, Lasted: 3}}
 	out := aged(st, time.Minute)
-	require.Equal(t, []survey.MarkerChange{{Set: true, Ago: 65, Lasted: 65}, {Ago: 68, Lasted: 3}}, out.Changes)
+	require.Equal(t, []status.MarkerChange{{Set: true, Ago: 65, Lasted: 65}, {Ago: 68, Lasted: 3}}, out.Changes)
 	st.Changes = nil
 	require.Equal(t, someSurvey(), st)
 	require.InDelta(t, 64, *out.Persisted, 0.01)
 	require.InDelta(t, 9060, out.Uncounted[0].Last, 0.01)
 	require.False(t, out.Leader.Alive)
 	ages := 0
-	for i := range reflect.TypeFor[survey.Status]().NumField() {
+	for i := range reflect.TypeFor[status.Status]().NumField() {
 		if f := reflect.ValueOf(*st).Field(i); f.Kind() == reflect.Pointer && f.Type().Elem().Kind() == reflect.Float64 && !f.IsNil() {
 			ages++
-			require.InDelta(t, f.Elem().Float()+60, reflect.ValueOf(*out).Field(i).Elem().Float(), 0.01, reflect.TypeFor[survey.Status]().Field(i).Name)
+			require.InDelta(t, f.Elem().Float()+60, reflect.ValueOf(*out).Field(i).Elem().Float(), 0.01, reflect.TypeFor[status.Status]().Field(i).Name)
 		}
 	}
 	require.Equal(t, 3, ages)
@@ -112,7 +112,7 @@ func TestDatabaseIsReadSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reads := 0
 		var failed error
-		s := newSurveys(func(ctx context.Context) (*survey.Status, error) {
+		s := newSurveys(func(ctx context.Context) (*status.Status, error) {
 			reads++
 			select {
 			case <-time.After(300 * time.Millisecond):
@@ -153,13 +153,13 @@ func TestDatabaseIsReadSeldom(t *testing.T) {
 // Before the database was ever read there is no status; a reading that hangs ends by itself.
 func TestStatusWithoutADatabase(t *testing.T) {
 	r := newRig(t, failing(time.Now(), "connection refused"), func(c *Config) {
-		c.Survey = func(context.Context) (*survey.Status, error) { return nil, errors.New("connection refused") }
+		c.Survey = func(context.Context) (*status.Status, error) { return nil, errors.New("connection refused") }
 	})
 	w := r.get("/status.json")
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 	require.Contains(t, w.Body.String(), "connection refused")
 	synctest.Test(t, func(t *testing.T) {
-		s := newSurveys(func(ctx context.Context) (*survey.Status, error) {
+		s := newSurveys(func(ctx context.Context) (*status.Status, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})

@@ -20,7 +20,7 @@ func All() []Mutant {
 func ofProtocol() []Mutant {
 	return []Mutant{
 		{
-			"fence off", "applier/cells.go", "return l.open && l.snap.Sees(xid)", "return false",
+			"fence off", "applier/unitview.go", "return l.open && l.snap.Sees(xid)", "return false",
 			"./internal/sim", "TestSimulation",
 		},
 		{
@@ -28,11 +28,11 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"gaps in the journal overlooked", "applier/scan.go", "if j.missing(s.Snapshot) > 0 {", "if false {",
+			"gaps in the journal overlooked", "applier/fence.go", "if j.missing(s.Snapshot) > 0 {", "if false {",
 			"./applier", "TestScanIsRefusedWhenTheJournalHasAGap",
 		},
 		{
-			"a locked slot scanned first", "applier/scans.go", "for _, slot := range c.scanOrder() {", "for _, slot := range c.books.order {",
+			"a locked slot scanned first", "applier/audit.go", "for _, slot := range c.scanOrder() {", "for _, slot := range c.books.order {",
 			"./applier", "TestALockedSlotIsScannedLast",
 		},
 		{
@@ -84,7 +84,7 @@ func ofProtocol() []Mutant {
 			"return limits{3 * time.Millisecond, time.Minute, patience}", "./e2e", "TestChunkIsBoundedAsAWhole",
 		},
 		{
-			"clamp in the books", "applier/cells.go", "cell.Rows += c.N", "cell.Rows = max(0, cell.Rows+c.N)",
+			"clamp in the books", "applier/unitview.go", "cell.Rows += c.N", "cell.Rows = max(0, cell.Rows+c.N)",
 			"./internal/sim", "TestFalsifiedBooks",
 		},
 		{
@@ -96,7 +96,7 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestDeafStream",
 		},
 		{
-			"correction trusted before readers can see it", "applier/age.go", "if oldestUnseen.IsZero() || oldestUnseen.After(a.settleAt) {", "if true {",
+			"correction trusted before readers can see it", "applier/staleness.go", "if oldestUnseen.IsZero() || oldestUnseen.After(a.settleAt) {", "if true {",
 			"./applier", "TestSettledMeansSeen",
 		},
 		{
@@ -128,7 +128,7 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestDeposedWritesNothing",
 		},
 		{
-			"counters run ahead of their rows", "applier/veil.go", "for e := range j.after(snap) {", "for e := range j.after(snap) {\n\t\tif e.xid > 0 {\n\t\t\tcontinue\n\t\t}",
+			"counters run ahead of their rows", "applier/invisible.go", "for e := range j.after(snap) {", "for e := range j.after(snap) {\n\t\tif e.xid > 0 {\n\t\t\tcontinue\n\t\t}",
 			"./internal/sim", "TestStalledVisibility",
 		},
 		{
@@ -144,7 +144,7 @@ func ofProtocol() []Mutant {
 			"./applier", "TestCountingPruneIsNotBlamed",
 		},
 		{
-			"a new slot's blind spot overlooked", "internal/daemon/takeover.go", "start.Unseen = start.Snapshot.Unseen(xid)", "_ = xid",
+			"a new slot's blind spot overlooked", "internal/daemon/lead.go", "start.Unseen = start.Snapshot.Unseen(xid)", "_ = xid",
 			"./e2e", "TestFirstSlotInAStall",
 		},
 		{
@@ -160,11 +160,11 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"TRUNCATE of the counter clears pending", "applier/cells.go", "cell.RemoveBuckets()", "*cell = terminal.Cell{Rows: cell.Rows}",
+			"TRUNCATE of the counter clears pending", "applier/unitview.go", "cell.RemoveBuckets()", "*cell = terminal.Cell{Rows: cell.Rows}",
 			"./internal/sim", "TestMigrationsRunAgain",
 		},
 		{
-			"absolute bucket value added", "applier/cells.go", "cell.SetBucket(c.Bucket, c.Value)",
+			"absolute bucket value added", "applier/unitview.go", "cell.SetBucket(c.Bucket, c.Value)",
 			"v, _ := cell.Bucket(c.Bucket)\n			cell.SetBucket(c.Bucket, v+c.Value)", "./internal/sim", "TestSimulation",
 		},
 		{
@@ -172,15 +172,15 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"the ledger's T ignored when an uncounted prune is told", "applier/uncounted.go", "return slices.Contains(k.e.Whole, slot)", "return false",
+			"the ledger's T ignored when an uncounted prune is told", "applier/uncounted.go", "return slices.Contains(k.e.CountingPrunes, slot)", "return false",
 			"./internal/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{
-			"a new leader's prune kept as an old one's", "applier/uncounted.go", "if !slices.Contains(tx.Effect.Whole, slot) && ", "if slot >= 0 && ",
+			"a new leader's prune kept as an old one's", "applier/uncounted.go", "if !slices.Contains(tx.Effect.CountingPrunes, slot) && ", "if slot >= 0 && ",
 			"./internal/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{
-			"one T of two leaves taken for two", "decoder/decoder.go", "f.whole(slot)", "_ = slot",
+			"one T of two leaves taken for two", "decoder/decoder.go", "f.countingPrune(slot)", "_ = slot",
 			"./internal/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{
@@ -188,12 +188,12 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestMigrationsRunAgain",
 		},
 		{
-			"a fleet's clamps taken for old binaries, by finish", "internal/survey/next.go", "|| u.Kind != string(applier.KindRows)", "|| u.Kind == string(applier.KindPrune)",
-			"./internal/survey", "TestClampsAreNoOldBinary",
+			"a fleet's clamps taken for old binaries, by finish", "internal/status/next_step.go", "|| u.Kind != string(applier.KindRows)", "|| u.Kind == string(applier.KindPrune)",
+			"./internal/status", "TestClampsAreNoOldBinary",
 		},
 		{
-			"queues that an old leader pruned called written by old binaries", "internal/survey/next.go", "|| u.Kind != string(applier.KindRows)", "|| u.Kind == string(applier.KindCounter)",
-			"./internal/survey", "TestPrunesNameNoQueue",
+			"queues that an old leader pruned called written by old binaries", "internal/status/next_step.go", "|| u.Kind != string(applier.KindRows)", "|| u.Kind == string(applier.KindCounter)",
+			"./internal/status", "TestPrunesNameNoQueue",
 		},
 		{
 			"corrections of two slots in one transaction", "applier/chunk.go", "return c.Slot == o.Slot && ", "return ",
@@ -232,13 +232,13 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestShapeChanges",
 		},
 		{
-			"a packed group loses what is pending", "internal/terminal/packed.go", "h.Rows, h.Pending}", "h.Rows, 0}",
-			"./internal/terminal", "TestPackedGivesBackWhatItGot",
+			"a packed group loses what is pending", "internal/counter/packed.go", "h.Rows, h.Pending}", "h.Rows, 0}",
+			"./internal/counter", "TestPackedGivesBackWhatItGot",
 		},
 		{
 			"finish without redistribution", "cmd/awa-counterd/handover.go",
-			"h.one.Look(ctx, true, nil)",
-			"h.one.Look(ctx, false, nil)",
+			"h.one.Run(ctx, true, nil)",
+			"h.one.Run(ctx, false, nil)",
 			"./e2e", "TestFinishLeavesNothingForAFoldToThrowAway",
 		},
 		{
@@ -266,7 +266,7 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
-			"row level security overlooked", "internal/daemon/preflight.go", "if err := filtered(l.CheckFilters(ctx, c), user); err != nil {", "if err := filtered(nil, user); err != nil {",
+			"row level security overlooked", "internal/daemon/preflight.go", "if err := filtered(l.CheckRowSecurity(ctx, c), user); err != nil {", "if err := filtered(nil, user); err != nil {",
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
@@ -278,7 +278,7 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
-			"attached again taken for never detached", "internal/awa/state.go", "i.inhparent, i.xmin,", "i.inhparent,",
+			"attached again taken for never detached", "internal/awa/table_marks.go", "i.inhparent, i.xmin,", "i.inhparent,",
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
@@ -286,15 +286,15 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
-			"two leaves that swap names overlooked", "internal/awa/state.go", "c.oid, c.relname, c.relnamespace", "c.oid, c.relnamespace",
+			"two leaves that swap names overlooked", "internal/awa/table_marks.go", "c.oid, c.relname, c.relnamespace", "c.oid, c.relnamespace",
 			"./e2e", "TestLeavesSwapNames",
 		},
 		{
-			"logged again taken for never unlogged", "internal/awa/state.go", "c.reltoastrelid, ", "",
+			"logged again taken for never unlogged", "internal/awa/table_marks.go", "c.reltoastrelid, ", "",
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
-			"a known table in another schema ignored", "internal/awa/catalog.go", "if c.knows(oid) {", "if false {",
+			"a known table in another schema ignored", "internal/awa/catalog.go", "if c.hasRelation(oid) {", "if false {",
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
@@ -306,11 +306,11 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{
-			"what was left stays", "internal/daemon/monitor.go", "return slot, leader, s.sweep(ctx)", "return slot, leader, nil",
+			"what was left stays", "internal/daemon/monitor.go", "return slot, leader, s.removeOrphans(ctx)", "return slot, leader, nil",
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{
-			"a slot under another name kept", "internal/daemon/takeover.go", "if f.Stored != nil && f.Stored.Slot != s.slot {", "if false {",
+			"a slot under another name kept", "internal/daemon/lead.go", "if f.Stored != nil && f.Stored.Slot != s.slot {", "if false {",
 			"./e2e", "TestSlotIsRenamed",
 		},
 		{
@@ -334,11 +334,11 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestWidePublicationsAreNamed",
 		},
 		{
-			"marker left standing by a refusal", "internal/daemon/session.go", "s.d.left.layout = s.d.orphan(context.Background(), s.control)", "",
+			"marker left standing by a refusal", "internal/daemon/session.go", "s.d.left.layout = s.d.clearUnknownMarker(context.Background(), s.control)", "",
 			"./e2e", "TestEveryRefusalClearsTheMarker",
 		},
 		{
-			"a refusal does not wait for the marker's row", "internal/daemon/waiting.go", "&& !d.started && ctx.Err() == nil", "&& false",
+			"a refusal does not wait for the marker's row", "internal/daemon/between.go", "&& !d.started && ctx.Err() == nil", "&& false",
 			"./e2e", "TestRefusalWaitsForTheMarkersRow",
 		},
 		{
@@ -350,7 +350,7 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestPostStopHookKnowsAFinish",
 		},
 		{
-			"a daemon ends when finish asks, not when it has finished", "internal/daemon/loop.go", "return errAsked", "return errFinished",
+			"a daemon ends when finish asks, not when it has finished", "internal/daemon/loop.go", "return errLeadRequested", "return errFinished",
 			"./e2e", "TestFinishDies",
 		},
 		{
@@ -362,7 +362,7 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestHangUpIsAStop",
 		},
 		{
-			"a daemon that wakes after a teardown makes all anew", "internal/daemon/place.go", "return err == nil && d.seen.since(now), err", "return err == nil && now.at == 0, err",
+			"a daemon that wakes after a teardown makes all anew", "internal/daemon/removed.go", "return err == nil && d.seen.since(now), err", "return err == nil && now.at == 0, err",
 			"./e2e", "TestTeardownWhileADaemonWaits",
 		},
 		{
@@ -406,19 +406,19 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestStandbyGoesByTheLeadersBound",
 		},
 		{
-			"a standby leads with the tables of when it began", "internal/daemon/standby.go", "!now.Same(l)", "!now.Same(now)",
+			"a standby leads with the tables of when it began", "internal/daemon/standby.go", "!now.Equivalent(l)", "!now.Equivalent(now)",
 			"./e2e", "TestStandbyLooksAtTheTablesAnew",
 		},
 		{
-			"what the role had before is granted again, and revoked", "internal/belongings/grants.go", "if len(out) == len(need.Parts) {", "if true {",
+			"what the role had before is granted again, and revoked", "internal/provision/grants.go", "if len(out) == len(need.Parts) {", "if true {",
 			"./e2e", "TestTeardownRevokesWhatWasGranted",
 		},
 		{
-			"grants of no role in particular kept", "internal/belongings/grants.go", "$2 in ('', g.role_name)", "$2 = g.role_name",
+			"grants of no role in particular kept", "internal/provision/grants.go", "$2 in ('', g.role_name)", "$2 = g.role_name",
 			"./e2e", "TestTeardownRevokesWhatWasGranted",
 		},
 		{
-			"old uncounted writes kept for ever", "checkpoint/store.go", "s.noted > mostKept {", "false && s.noted > mostKept {",
+			"old uncounted writes kept for ever", "checkpoint/store.go", "s.noted > maxUncountedKept {", "false && s.noted > maxUncountedKept {",
 			"./e2e", "TestUncountedWritesAreForgotten",
 		},
 		{
@@ -426,15 +426,15 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestStreamRightOnRDS",
 		},
 		{
-			"a question for fresh figures not answered", "applier/persist.go", "\tif c.canReport() {\n\t\treturn true\n\t}\n", "",
+			"a question for fresh figures not answered", "applier/persist.go", "\tif c.canAnswerRequest() {\n\t\treturn true\n\t}\n", "",
 			"./e2e", "TestStatusIsFresh",
 		},
 		{
-			"old figures taken for evidence", "internal/survey/next.go", "if !s.Fresh {", "if false {",
-			"./internal/survey", "TestOldFiguresDecideNothing",
+			"old figures taken for evidence", "internal/status/next_step.go", "if !s.Fresh {", "if false {",
+			"./internal/status", "TestOldFiguresDecideNothing",
 		},
 		{
-			"another version's tables dropped under its daemon", "checkpoint/schema.go", "err := unused(ctx, c, awaSchema); err != nil {", "err := unused(ctx, c, awaSchema); false {",
+			"another version's tables dropped under its daemon", "checkpoint/schema.go", "err := refuseIfInUse(ctx, c, awaSchema); err != nil {", "err := refuseIfInUse(ctx, c, awaSchema); false {",
 			"./e2e", "TestTablesOfAnotherVersionInUse",
 		},
 		{
@@ -442,7 +442,7 @@ func ofProtocol() []Mutant {
 			"./applier", "TestPatienceIsRationed",
 		},
 		{
-			"a locked row never has its turn again", "applier/patience.go", "l.next = l.following(deferred)", "_ = deferred",
+			"a locked row never has its turn again", "applier/patience.go", "l.next = l.nextWithPatience(deferred)", "_ = deferred",
 			"./applier", "TestPatienceIsRationed",
 		},
 		{
@@ -454,7 +454,7 @@ func ofProtocol() []Mutant {
 			"./applier", "TestScanThatOutlastsTheJournal",
 		},
 		{
-			"a scan's journal cut to what the newest snapshot does not see", "applier/scan.go", "j.unseen(s.Snapshot)", "j.after(s.Snapshot)",
+			"a scan's journal cut to what the newest snapshot does not see", "applier/fence.go", "j.unseen(s.Snapshot)", "j.after(s.Snapshot)",
 			"./applier", "TestScanOutlastsManyTransactions",
 		},
 		{
@@ -474,27 +474,27 @@ func ofProtocol() []Mutant {
 			"./decoder", "TestManySavepoints",
 		},
 		{
-			"other users' SQL in the log", "replication/create.go", "coalesce(a.usename::text, '')", "left(a.query, 80)",
+			"other users' SQL in the log", "replication/create_slot.go", "coalesce(a.usename::text, '')", "left(a.query, 80)",
 			"./e2e", "TestSlotCreationWaits",
 		},
 		{
-			"a lowered wal_level overlooked", "internal/survey/reach.go", `*next != "logical"`, `*next == "nothing"`,
+			"a lowered wal_level overlooked", "internal/status/doctor_server.go", `*next != "logical"`, `*next == "nothing"`,
 			"./e2e", "TestLoweredLevelIsSaid",
 		},
 		{
-			"a publication that is too wide overlooked", "internal/survey/reach.go", `d.ask("other publications", err, len(found) == 0,`, `d.ask("other publications", err, true,`,
+			"a publication that is too wide overlooked", "internal/status/doctor_server.go", "d.check(\"other publications\", err, len(found) == 0,", "d.check(\"other publications\", err, true,",
 			"./e2e", "TestWidePublicationsAreNamed",
 		},
 		{
-			"triggers overlooked by doctor", "internal/survey/hazards.go", `d.ask("triggers and rules", err, len(found) == 0,`, `d.ask("triggers and rules", err, true,`,
+			"triggers overlooked by doctor", "internal/status/doctor_tables.go", "d.check(\"triggers and rules\", err, len(found) == 0,", "d.check(\"triggers and rules\", err, true,",
 			"./e2e", "TestCorrectionsWithoutEffect",
 		},
 		{
-			"row level security overlooked by doctor", "internal/survey/hazards.go", `d.ask("row level security", err, len(tables) == 0,`, `d.ask("row level security", err, true,`,
+			"row level security overlooked by doctor", "internal/status/doctor_tables.go", "d.check(\"row level security\", err, len(tables) == 0,", "d.check(\"row level security\", err, true,",
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
-			"the same thing said over and over", "internal/daemon/notices.go", "s.times++; s.times > sayMost", "s.times++; false",
+			"the same thing said over and over", "internal/daemon/throttle.go", "s.times++; s.times > sayMost", "s.times++; false",
 			"./internal/daemon", "TestNoticesAreCounted",
 		},
 		{

@@ -13,7 +13,7 @@ func ofRooms() []Mutant {
 			`strings.Join(names, ",")`, "./replication", "TestStartSaysWhatItWants",
 		},
 		{
-			"a lock timeout ends the making of a slot", "replication/create.go", "case pg.IsLockTimeout(err):",
+			"a lock timeout ends the making of a slot", "replication/create_slot.go", "case pg.IsLockTimeout(err):",
 			"case false:", "./replication", "TestSlotIsMadeInTheEnd",
 		},
 		{
@@ -41,7 +41,7 @@ func ofRooms() []Mutant {
 			"if uint64(position) == old || ", "./replication", "TestOnlyWhatIsSaidIsAcknowledged",
 		},
 		{
-			"what a read brought beyond the first message lost", "replication/conn.go", "c.rest = c.rest[n:]",
+			"what a read brought beyond the first message lost", "replication/coalesce.go", "c.rest = c.rest[n:]",
 			"c.rest = nil", "./replication", "TestManyMessagesInOneRead",
 		},
 		{
@@ -85,7 +85,7 @@ func ofRooms() []Mutant {
 			"// nobody", "./replication", "TestNotListeningIsNoSilence",
 		},
 		{
-			"a slow server given up, though it answers", "replication/conn.go", "n < little, time.Now()",
+			"a slow server given up, though it answers", "replication/coalesce.go", "n < little, time.Now()",
 			"n < little, c.heard", "./replication", "TestSlowServerIsWaitedFor",
 		},
 		{
@@ -121,12 +121,12 @@ func ofRooms() []Mutant {
 			"codeSerialization:", "./internal/pg", "TestErrorsAreToldApart",
 		},
 		{
-			"the drifts of two queues cancel out at a finish", "internal/survey/next.go", "drift += max(q.Drift, -q.Drift)",
-			"drift += q.Drift", "./internal/survey", "TestNextStep",
+			"the drifts of two queues cancel out at a finish", "internal/status/next_step.go", "drift += max(q.Drift, -q.Drift)",
+			"drift += q.Drift", "./internal/status", "TestNextStep",
 		},
 		{
-			"a role's name not quoted", "internal/belongings/grants.go", `fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(r.n.Role))`,
-			`fmt.Sprintf("GRANT %s TO %s", n.Grant, r.n.Role)`, "./internal/belongings", "TestHostileRolesAreQuoted",
+			"a role's name not quoted", "internal/provision/grants.go", `fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(r.n.Role))`,
+			`fmt.Sprintf("GRANT %s TO %s", n.Grant, r.n.Role)`, "./internal/provision", "TestHostileRolesAreQuoted",
 		},
 	}
 }

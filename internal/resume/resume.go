@@ -25,9 +25,9 @@ type Found struct {
 	Left     pglogrepl.LSN // where the server's history left the checkpoint's timeline; 0 when it never was on it
 }
 
-// FreshReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
+// RescanReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
 // anew and everything is scanned.
-func FreshReason(f Found) string {
+func RescanReason(f Found) string {
 	s, id := f.Stored, f.Identity
 	switch {
 	case s == nil:
@@ -48,7 +48,7 @@ func FreshReason(f Found) string {
 			id.Slot, humanize.IBytes(uint64(f.Slot.Retained)), humanize.IBytes(uint64(f.Most))) //nolint:gosec // both are positive
 	case f.Broken != "":
 		return "the last session ended so that this slot is of no use: " + f.Broken
-	case f.Slot.HalfMade():
+	case f.Slot.Incomplete():
 		return fmt.Sprintf("replication slot %s was never finished", id.Slot)
 	case f.Slot.Confirmed > s.Position:
 		return fmt.Sprintf("somebody else moved slot %s to %s, past the checkpoint at %s", id.Slot, f.Slot.Confirmed, s.Position)

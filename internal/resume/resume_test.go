@@ -20,7 +20,7 @@ func resumable() Found {
 }
 
 func TestFreshReason(t *testing.T) {
-	require.Empty(t, FreshReason(resumable()))
+	require.Empty(t, RescanReason(resumable()))
 	for want, change := range map[string]func(*Found){
 		"no checkpoint":         func(f *Found) { f.Stored = nil },
 		"slot s is gone":        func(f *Found) { f.Slot = nil },
@@ -45,7 +45,7 @@ func TestFreshReason(t *testing.T) {
 	} {
 		f := resumable()
 		change(&f)
-		require.Contains(t, FreshReason(f), want)
+		require.Contains(t, RescanReason(f), want)
 	}
 	// A slot that came through a promotion, and a checkpoint from before it.
 	for want, change := range map[string]func(*Found){
@@ -59,14 +59,14 @@ func TestFreshReason(t *testing.T) {
 		f.Identity.Timeline, f.Left, f.Slot.Synced = 2, 1000, true
 		change(&f)
 		if want == "" {
-			require.Empty(t, FreshReason(f))
+			require.Empty(t, RescanReason(f))
 		} else {
-			require.Contains(t, FreshReason(f), want)
+			require.Contains(t, RescanReason(f), want)
 		}
 	}
 	big := resumable()
 	big.End, big.Rows = 1000+4<<30, 500_000_000
-	require.Empty(t, FreshReason(big), "scanning would take longer still")
+	require.Empty(t, RescanReason(big), "scanning would take longer still")
 	big.Rows = 1 << 40
-	require.Empty(t, FreshReason(big), "more rows than nanoseconds can be counted for")
+	require.Empty(t, RescanReason(big), "more rows than nanoseconds can be counted for")
 }

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // actor does its steps one after the other.
@@ -92,7 +92,7 @@ func (s *small) showTx(i int) {
 }
 
 // bare writes n rows that nobody counts, or takes them away.
-func bare(g terminal.Group, n int64) transaction {
+func bare(g counter.Group, n int64) transaction {
 	return func(s *small) *worldTx {
 		t := s.begin()
 		t.rows[key{g, 1}] = n
@@ -101,7 +101,7 @@ func bare(g terminal.Group, n int64) transaction {
 }
 
 // counted writes n rows and counts them.
-func counted(g terminal.Group, n int64) transaction {
+func counted(g counter.Group, n int64) transaction {
 	return func(s *small) *worldTx {
 		t := s.begin()
 		k := key{g, 1}
@@ -179,7 +179,7 @@ func finishes() actor {
 	a.steps = []actorStep{
 		{"asks it to hold", func(s *small, _ int) bool { return s.alive() }, func(s *small, _ int) {
 			s.finishing = true
-			s.core.Hold(true)
+			s.core.HoldCorrections(true)
 		}},
 		{"knows that it does", func(s *small, _ int) bool { return s.held }, func(*small, int) {}},
 		{"lets it go", func(s *small, _ int) bool { return s.alive() }, func(s *small, _ int) { s.letGo() }},

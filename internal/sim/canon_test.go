@@ -15,8 +15,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // canon writes a state down so that two states which can be told apart by nothing that is still to come are the same bytes.
@@ -55,16 +55,16 @@ func newScript() *script {
 		reflect.TypeFor[pglogrepl.LSN]():   func(p unsafe.Pointer, c *canon) { c.lsn(*(*pglogrepl.LSN)(p)) },
 		reflect.TypeFor[pgsnap.Snapshot](): func(p unsafe.Pointer, c *canon) { c.seen = append(c.seen, *(*pgsnap.Snapshot)(p)) },
 		reflect.TypeFor[decoder.Token]():   func(p unsafe.Pointer, c *canon) { c.token(*(*decoder.Token)(p)) },
-		reflect.TypeFor[terminal.Packed](): func(p unsafe.Pointer, c *canon) {
-			held := slices.SortedFunc((*terminal.Packed)(p).All(), func(a, b terminal.Held) int { return a.Compare(b.Group) })
+		reflect.TypeFor[counter.Packed](): func(p unsafe.Pointer, c *canon) {
+			held := slices.SortedFunc((*counter.Packed)(p).All(), func(a, b counter.GroupCell) int { return a.Compare(b.Group) })
 			write(c, &held)
 		},
 		// These could be left to reflection, which takes longer over them.
-		reflect.TypeFor[terminal.Group]():           func(p unsafe.Pointer, c *canon) { c.group(*(*terminal.Group)(p)) },
-		reflect.TypeFor[map[key]int64]():            numbers(key.compare, func(c *canon, k key) { c.key(k) }),
-		reflect.TypeFor[map[delta]int64]():          numbers(delta.compare, func(c *canon, d delta) { c.key(d.key); c.int(d.generation) }),
-		reflect.TypeFor[map[terminal.Group]int64](): numbers(terminal.Group.Compare, (*canon).group),
-		reflect.TypeFor[map[int32]int64]():          numbers(cmp.Compare[int32], func(c *canon, n int32) { c.int(int64(n)) }),
+		reflect.TypeFor[counter.Group]():           func(p unsafe.Pointer, c *canon) { c.group(*(*counter.Group)(p)) },
+		reflect.TypeFor[map[key]int64]():           numbers(key.compare, func(c *canon, k key) { c.key(k) }),
+		reflect.TypeFor[map[delta]int64]():         numbers(delta.compare, func(c *canon, d delta) { c.key(d.key); c.int(d.generation) }),
+		reflect.TypeFor[map[counter.Group]int64](): numbers(counter.Group.Compare, (*canon).group),
+		reflect.TypeFor[map[int32]int64]():         numbers(cmp.Compare[int32], func(c *canon, n int32) { c.int(int64(n)) }),
 	}}
 	return s
 }
@@ -91,7 +91,7 @@ func (c *canon) string(s string) {
 	c.buf = append(c.buf, s...)
 }
 
-func (c *canon) group(g terminal.Group) {
+func (c *canon) group(g counter.Group) {
 	c.string(g.Queue)
 	c.int(int64(g.Slot))
 	c.int(int64(g.Priority))

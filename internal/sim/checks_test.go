@@ -9,7 +9,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // truth is what the WAL says, up to what was delivered.
@@ -64,7 +64,7 @@ func (s *sim) checkBooks(txs []decoder.Tx) {
 	}
 }
 
-func (s *sim) checkGroup(g terminal.Group) {
+func (s *sim) checkGroup(g counter.Group) {
 	got, settled := s.core.Cell(g)
 	if !settled {
 		delete(s.poison, g)
@@ -85,7 +85,7 @@ func (s *sim) checkGroup(g terminal.Group) {
 }
 
 // checkEqual compares every contribution, and the sum that the books keep of them.
-func (s *sim) checkEqual(g terminal.Group, want, got terminal.Cell) {
+func (s *sim) checkEqual(g counter.Group, want, got counter.Cell) {
 	if !got.Equal(&want) || got.Counter != want.Counter {
 		require.Equal(s.t, want, got, s.at("the books of %s", g))
 	}
@@ -200,7 +200,7 @@ func (s *sim) checkRest() {
 			require.False(s.t, k.bucket == ownBucket && v == 0, s.at("our counter row of %s is at 0 and stays", k))
 		}
 	}
-	s.core.SameTables(s.now.Add(1))
+	s.core.TablesUnchanged(s.now.Add(1))
 	st := s.core.Status(s.now)
 	require.True(s.t, s.mark, s.at("at rest, the marker is not set: %s", st.Reason))
 	s.checkBlame(st)

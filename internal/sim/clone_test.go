@@ -6,8 +6,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // cloner copies a Core with everything that it holds, unexported fields included: whatever the Core comes to keep is copied
@@ -27,7 +27,7 @@ func newCloner() *cloner {
 	c := &cloner{own: make(map[reflect.Type]owning)}
 	for _, t := range []reflect.Type{ // never changed once they are made
 		reflect.TypeFor[decoder.Effect](), reflect.TypeFor[pgsnap.Snapshot](), reflect.TypeFor[applier.Config](), reflect.TypeFor[applier.Notice](),
-		reflect.TypeFor[terminal.Packed](),
+		reflect.TypeFor[counter.Packed](),
 	} {
 		c.own[t] = nil
 	}

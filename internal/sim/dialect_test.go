@@ -47,9 +47,9 @@ func newDialect(s shape) *dialect {
 	l := s.layout()
 	d := &dialect{
 		Statements: applier.Statements{
-			Raise: l.Raise(checkpoint.Guard(6, 7)), Lower: l.Lower(checkpoint.Guard(6, 7)), Sweep: l.Sweep(),
+			Raise: l.AddCorrections(checkpoint.Guard(6, 7)), Lower: l.SubtractCorrections(checkpoint.Guard(6, 7)), Sweep: l.DeleteZeroRows(),
 			Guard: checkpoint.Guard(1, 2), Beat: checkpoint.Heartbeat("1"),
-			SetMarker: l.VouchMarker(checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
+			SetMarker: l.SetMarkerUntil(checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
 			NoteSet:   l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4)),
 			NoteClear: l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3)),
 			Note:      checkpoint.NoteOwnState(l.MarkerIsSet()),

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // walk makes random choices until none is left, or most of them.
@@ -117,7 +117,7 @@ func TestExplorerFindsTheOne(t *testing.T) {
 	p := worldNamed(t, "two writers")
 	a, b := groupA(), groupB()
 	p.always = func(s *small) { // b is visible and has been heard of, while a is in the WAL and has not
-		heard := func(g terminal.Group) int64 { c := s.truth.cell(g); return c.Rows }
+		heard := func(g counter.Group) int64 { c := s.truth.cell(g); return c.Rows }
 		if s.place[0] == 1 && s.place[1] == 2 && heard(a) == 0 && heard(b) == 1 {
 			require.Fail(s.t, "there it is")
 		}

@@ -11,13 +11,13 @@ import (
 // that it does.
 func (s *sim) hold() {
 	s.finishing = true
-	s.core.Hold(true)
+	s.core.HoldCorrections(true)
 	s.until("the daemon does not hold", func() bool { return s.held })
 }
 
 func (s *sim) letGo() {
 	s.finishing, s.held = false, false
-	s.core.Hold(false)
+	s.core.HoldCorrections(false)
 }
 
 // until lets the world go on until something is so.

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // ghost is what a session had sent when it died and the server has not carried out when another one takes the lead: a packet
@@ -83,12 +83,12 @@ func lateWorlds() []*plan {
 	quick := string([]byte{byStream, byWrite, hearsWrite, hearsMarker, byScan, hearsScan})
 	return []*plan{
 		{
-			name: "a marker that comes late", shape: formNamed("ledger"), leaves: []int32{0}, groups: []terminal.Group{a}, prepare: vouching,
+			name: "a marker that comes late", shape: formNamed("ledger"), leaves: []int32{0}, groups: []counter.Group{a}, prepare: vouching,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{ticks: 5, crashes: 1}, swift: quick, late: true, always: inItsOwnName,
 		},
 		{
-			name: "a flush that comes late", shape: formNamed("ledger"), leaves: []int32{0}, groups: []terminal.Group{a}, prepare: trusted,
+			name: "a flush that comes late", shape: formNamed("ledger"), leaves: []int32{0}, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{ticks: 1, crashes: 1}, late: true, always: inItsOwnName, rest: countersAreNotBlamed,
 		},

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 var (
@@ -232,7 +232,7 @@ func (s *sim) falsify() {
 	var were truth
 	were.rewind(s.wal, s.stored.Position, s.stored.Pruned)
 	clear(s.poison)
-	for _, g := range ordered(s.books, terminal.Group.Compare) {
+	for _, g := range ordered(s.books, counter.Group.Compare) {
 		c, right := s.books[g], were.cell(g)
 		if c.Rows > 0 {
 			c.Rows = s.rng.Int64N(min(c.Rows, 3))

@@ -12,7 +12,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // server carries out what applier.Writer sends, each batch as one transaction of the world. It is one
@@ -80,7 +80,7 @@ func (s server) groups(q *pgx.QueuedQuery, each func(k key, delta int64)) {
 	for i := range slots {
 		require.Equal(s.t, slots[0], slots[i], s.at("corrections of two slots in one transaction"))
 		require.Equal(s.t, deltas[0] > 0, deltas[i] > 0, s.at("corrections of two signs in one statement"))
-		g := terminal.Group{Slot: slots[i], Queue: queues[i], Priority: priorities[i], Shard: shards[i]}
+		g := counter.Group{Slot: slots[i], Queue: queues[i], Priority: priorities[i], Shard: shards[i]}
 		each(key{g, s.shape.own()}, deltas[i])
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/resume"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -58,7 +58,7 @@ func (s *sim) claim() bool {
 		Stored: s.stored, Identity: s.identity, End: s.lsn, Broken: s.broken, Rows: 1 << 30,
 		Slot: &replication.Slot{Name: "s", Plugin: replication.Plugin, Confirmed: s.confirmed, Status: "reserved"},
 	}
-	s.resumed = resume.FreshReason(found) == ""
+	s.resumed = resume.RescanReason(found) == ""
 	return true
 }
 
@@ -67,9 +67,9 @@ func (s *sim) openStream() {
 	st := applier.Start{Uncounted: maps.Clone(s.history)}
 	if s.resumed {
 		st.Resumes, st.Position, st.Unseen, st.Pruned = true, s.stored.Position, s.stored.Unseen, s.stored.Pruned
-		for _, g := range slices.SortedFunc(maps.Keys(s.books), terminal.Group.Compare) {
+		for _, g := range slices.SortedFunc(maps.Keys(s.books), counter.Group.Compare) {
 			c := s.books[g]
-			st.Groups = append(st.Groups, terminal.Held{Group: g, Cell: c.Clone()})
+			st.Groups = append(st.Groups, counter.GroupCell{Group: g, Cell: c.Clone()})
 		}
 	} else {
 		s.stored, s.broken = nil, ""
@@ -88,7 +88,7 @@ func (s *sim) openStream() {
 	core, err := applier.New(s.cfg, st, s.now)
 	require.NoError(s.t, err)
 	s.core = core
-	s.core.Hold(s.finishing)
+	s.core.HoldCorrections(s.finishing)
 }
 
 // makeSlot waits for every transaction that runs. Others begin meanwhile, and are streamed only when
@@ -117,7 +117,7 @@ func (s *sim) published() bool {
 		if p.AppendOnly {
 			seen.OID, seen.ViaRoot = 2, s.viaRoot.ledger
 		}
-		if p.Verdict(seen) != nil {
+		if p.Validate(seen) != nil {
 			return false
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // sim drives one session after another against a world, through crashes. A session is what
@@ -53,12 +53,12 @@ type sim struct {
 	awaited, seen uint64
 	markerAt      time.Time // a write of the marker failed last
 	truth         truth
-	poison        map[terminal.Group]int64 // by how much the stored books were falsified
+	poison        map[counter.Group]int64 // by how much the stored books were falsified
 	poisoned      bool
 	planted       int // prunes that folded less than there was, on purpose
 
 	// What outlives a checkpoint: cells by group, and who wrote uncounted.
-	books   map[terminal.Group]terminal.Cell
+	books   map[counter.Group]counter.Cell
 	history map[applier.Source]applier.Uncounted
 }
 
@@ -71,7 +71,7 @@ type tester interface {
 func newSim(t tester, seed uint64, form shape) *sim {
 	return &sim{
 		t: t, seed: seed, world: newWorld(seed, form), restless: true,
-		poison: make(map[terminal.Group]int64), history: make(map[applier.Source]applier.Uncounted),
+		poison: make(map[counter.Group]int64), history: make(map[applier.Source]applier.Uncounted),
 	}
 }
 
@@ -193,7 +193,7 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 func (s *sim) store(cp applier.Checkpoint) {
 	var before pglogrepl.LSN
 	if s.stored == nil {
-		s.books = make(map[terminal.Group]terminal.Cell)
+		s.books = make(map[counter.Group]counter.Cell)
 	} else {
 		before = s.stored.Position
 	}
@@ -306,6 +306,6 @@ func (s *sim) monitor() {
 	case !s.published(), s.identity.PublicationState != fmt.Sprint(s.altered):
 		s.crash()
 	default:
-		s.core.SameTables(s.now)
+		s.core.TablesUnchanged(s.now)
 	}
 }

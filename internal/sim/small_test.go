@@ -12,7 +12,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // quantum is the one step in which time passes in a small world: a flush, a token and a checkpoint are due after one, a token
@@ -29,7 +29,7 @@ type plan struct {
 	name    string
 	shape   shape
 	leaves  []int32
-	groups  []terminal.Group
+	groups  []counter.Group
 	prepare func(s *small) // what was before the exploration begins, without a choice
 	actors  []actor
 	budget  budget
@@ -281,7 +281,7 @@ func (s *small) check() {
 	for _, g := range s.plan.groups {
 		s.checkGroup(g)
 	}
-	s.core.SameTables(s.now.Add(1))
+	s.core.TablesUnchanged(s.now.Add(1))
 	st := s.core.Status(s.now)
 	if !s.poisoned && st.AuditMismatches+st.Rescans+st.PruneMismatches > 0 {
 		require.Fail(s.t, s.at("the books were found wrong: %d audits, %d rescans, %d prunes", st.AuditMismatches, st.Rescans, st.PruneMismatches))
@@ -300,7 +300,7 @@ func (s *small) checkCheckpoint(cp applier.Checkpoint) {
 	for _, g := range s.plan.groups {
 		c := s.books[g]
 		if s.stored == nil {
-			c = terminal.Cell{}
+			c = counter.Cell{}
 		}
 		for h := range cp.Groups.All() {
 			if h.Group == g {

@@ -5,12 +5,12 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 // key names one counter row. Rows are kept by it as well: a job's id decides which bucket it is counted in.
 type key struct {
-	terminal.Group
+	counter.Group
 	bucket int16
 }
 
@@ -60,14 +60,14 @@ type tables struct {
 	rollups  map[rollup]jobs
 
 	// Both follow from the others, and are kept up to date: nearly every step asks for them.
-	pending map[terminal.Group]int64
-	drifts  map[terminal.Group]int64 // rows − counter, where that is not 0
+	pending map[counter.Group]int64
+	drifts  map[counter.Group]int64 // rows − counter, where that is not 0
 }
 
 func newTables() tables {
 	return tables{
 		rows: make(map[key]int64), counters: make(map[key]int64), ledger: make(map[delta]int64), rollups: make(map[rollup]jobs),
-		pending: make(map[terminal.Group]int64), drifts: make(map[terminal.Group]int64),
+		pending: make(map[counter.Group]int64), drifts: make(map[counter.Group]int64),
 	}
 }
 
@@ -130,7 +130,7 @@ func (w *tables) addPending(d delta, n int64) {
 	w.off(d.Group, -n)
 }
 
-func (w *tables) off(g terminal.Group, by int64) { add(w.drifts, g, by) }
+func (w *tables) off(g counter.Group, by int64) { add(w.drifts, g, by) }
 
 // add keeps a map free of zeros.
 func add[K comparable](m map[K]int64, k K, n int64) {
@@ -142,27 +142,27 @@ func add[K comparable](m map[K]int64, k K, n int64) {
 }
 
 // cell is what is to be known of a group.
-func (w *tables) cell(g terminal.Group) terminal.Cell {
+func (w *tables) cell(g counter.Group) counter.Cell {
 	var rows int64
-	var buckets []terminal.Bucket
+	var buckets []counter.Bucket
 	look := func(bucket int16) {
 		k := key{g, bucket}
 		rows += w.rows[k]
 		if v, ok := w.counters[k]; ok {
-			buckets = append(buckets, terminal.Bucket{ID: bucket, Value: v})
+			buckets = append(buckets, counter.Bucket{ID: bucket, Value: v})
 		}
 	}
 	for b := range int16(worldBuckets) {
 		look(b)
 	}
 	look(ownBucket)
-	return terminal.NewCell(rows, w.pending[g], buckets...)
+	return counter.NewCell(rows, w.pending[g], buckets...)
 }
 
 // groups lists the groups that have left any trace, in order.
-func (w *tables) groups(mine func(slot int32) bool) []terminal.Group {
-	found := make(map[terminal.Group]struct{})
-	note := func(g terminal.Group) {
+func (w *tables) groups(mine func(slot int32) bool) []counter.Group {
+	found := make(map[counter.Group]struct{})
+	note := func(g counter.Group) {
 		if mine(g.Slot) {
 			found[g] = struct{}{}
 		}
@@ -176,7 +176,7 @@ func (w *tables) groups(mine func(slot int32) bool) []terminal.Group {
 	for g := range w.pending {
 		note(g)
 	}
-	return slices.SortedFunc(maps.Keys(found), terminal.Group.Compare)
+	return slices.SortedFunc(maps.Keys(found), counter.Group.Compare)
 }
 
 func everywhere(int32) bool { return true }

@@ -9,7 +9,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pgoutput"
+	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
 )
 
 // table is a relation as the wire sends it.
@@ -64,7 +64,7 @@ type wire struct {
 	described map[uint32]bool
 	tables    map[uint32]*table
 	out       [][]byte
-	prefix    func(kind byte) *pgoutput.Message
+	prefix    func(kind byte) *pgoutputtest.Message
 }
 
 func newWire(s shape, seed uint64) *wire {
@@ -80,11 +80,11 @@ func (c *wire) read(r *record) (decoder.Tx, error) {
 	xid := uint32(r.xid)
 	streamed := r.noise%3 == 0
 	if streamed {
-		c.put(pgoutput.New('S').U32(xid).U8(1))
-		c.prefix = func(kind byte) *pgoutput.Message { return pgoutput.New(kind).U32(xid) }
+		c.put(pgoutputtest.New('S').U32(xid).U8(1))
+		c.prefix = func(kind byte) *pgoutputtest.Message { return pgoutputtest.New(kind).U32(xid) }
 	} else {
-		c.put(pgoutput.New('B').U64(uint64(r.commit)).U64(0).U32(xid))
-		c.prefix = pgoutput.New
+		c.put(pgoutputtest.New('B').U64(uint64(r.commit)).U64(0).U32(xid))
+		c.prefix = pgoutputtest.New
 	}
 	for _, t := range r.tokens {
 		c.put(c.prefix('M').U8(1).U64(uint64(r.commit)).Str(applier.MessagePrefix).U32(uint32(len(t.Content))).Raw(t.Content))
@@ -92,13 +92,13 @@ func (c *wire) read(r *record) (decoder.Tx, error) {
 	c.changes(r)
 	if streamed {
 		c.savepoint(r)
-		c.put(pgoutput.New('E'))
+		c.put(pgoutputtest.New('E'))
 		if r.noise%2 == 0 {
-			c.put(pgoutput.New('A').U32(xid).U32(xid + 1<<20))
+			c.put(pgoutputtest.New('A').U32(xid).U32(xid + 1<<20))
 		}
-		c.put(pgoutput.New('c').U32(xid).U8(0).U64(uint64(r.commit)).U64(uint64(r.end)).U64(micros(r)))
+		c.put(pgoutputtest.New('c').U32(xid).U8(0).U64(uint64(r.commit)).U64(uint64(r.end)).U64(micros(r)))
 	} else {
-		c.put(pgoutput.New('C').U8(0).U64(uint64(r.commit)).U64(uint64(r.end)).U64(micros(r)))
+		c.put(pgoutputtest.New('C').U8(0).U64(uint64(r.commit)).U64(uint64(r.end)).U64(micros(r)))
 	}
 	for i, m := range c.out {
 		tx, done, err := c.decoder.Decode(m)
@@ -117,7 +117,7 @@ func micros(r *record) uint64 {
 	return uint64(r.at.UnixMicro() - pgEpoch*1_000_000)
 }
 
-func (c *wire) put(m *pgoutput.Message) { c.out = append(c.out, m.B) }
+func (c *wire) put(m *pgoutputtest.Message) { c.out = append(c.out, m.B) }
 
 // describe sends a relation before its first change, and again after each truncate.
 func (c *wire) describe(oid uint32) {
@@ -299,7 +299,7 @@ func (c *wire) savepoint(r *record) {
 		return
 	}
 	outer := c.prefix
-	c.prefix = func(kind byte) *pgoutput.Message { return pgoutput.New(kind).U32(uint32(r.xid) + 1<<20) }
+	c.prefix = func(kind byte) *pgoutputtest.Message { return pgoutputtest.New(kind).U32(uint32(r.xid) + 1<<20) }
 	for _, k := range ordered(r.rows, key.compare)[:min(1, len(r.rows))] {
 		c.row(k, true)
 	}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
 )
 
 // world is a database and its WAL, as much of them as the protocol can tell apart: transactions
@@ -43,7 +43,7 @@ type world struct {
 	done    tally
 
 	// For honesty: when a group's visible drift last changed, and who may have caused it.
-	driftAt map[terminal.Group]time.Time
+	driftAt map[counter.Group]time.Time
 }
 
 // viaRoot says which of the publications.
@@ -102,7 +102,7 @@ func newWorld(seed uint64, s shape) *world {
 	w := &world{
 		tables: newTables(), shape: s, sql: newDialect(s),
 		rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_000_000, 0), xid: 100, ended: 100, lsn: 1000,
-		generation: make(map[int32]int64), driftAt: make(map[terminal.Group]time.Time),
+		generation: make(map[int32]int64), driftAt: make(map[counter.Group]time.Time),
 		done: tally{bare: make(map[string]int64)},
 	}
 	w.fleet.rarely = seed%3 == 0
@@ -112,8 +112,8 @@ func newWorld(seed uint64, s shape) *world {
 	return w
 }
 
-func (w *world) group() terminal.Group {
-	return terminal.Group{
+func (w *world) group() counter.Group {
+	return counter.Group{
 		Slot: worldLeaves[w.rng.IntN(len(worldLeaves))], Queue: string(rune('a' + w.rng.IntN(2))),
 		Priority: int16(1 + w.rng.IntN(2)),
 	}
@@ -248,7 +248,7 @@ func (w *world) scan(unit int32) (applier.Scan, bool) {
 	}
 	s := applier.Scan{Unit: unit, Snapshot: w.snapshot()}
 	for _, g := range w.groups(func(slot int32) bool { return slot == unit || (unit == applier.NoLeaf && slot == orphanSlot) }) {
-		s.Groups = append(s.Groups, terminal.Held{Group: g, Cell: w.cell(g)})
+		s.Groups = append(s.Groups, counter.GroupCell{Group: g, Cell: w.cell(g)})
 	}
 	return s, true
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/terminal"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
 var (
@@ -46,9 +46,9 @@ func formNamed(name string) shape {
 }
 
 // The groups of the small worlds: two of one slot, one of another.
-func groupA() terminal.Group { return terminal.Group{Slot: 0, Queue: "a", Priority: 1} }
-func groupB() terminal.Group { return terminal.Group{Slot: 0, Queue: "b", Priority: 1} }
-func groupC() terminal.Group { return terminal.Group{Slot: 1, Queue: "a", Priority: 1} }
+func groupA() counter.Group { return counter.Group{Slot: 0, Queue: "a", Priority: 1} }
+func groupB() counter.Group { return counter.Group{Slot: 0, Queue: "b", Priority: 1} }
+func groupC() counter.Group { return counter.Group{Slot: 1, Queue: "a", Priority: 1} }
 
 // trusted is the preparation of a world in which the daemon leads and vouches.
 func trusted(s *small) {
@@ -64,7 +64,7 @@ func largeWorlds() []*plan {
 	a, b := groupA(), groupB()
 	one := []int32{0}
 	ledger := formNamed("ledger")
-	ab := []terminal.Group{a, b}
+	ab := []counter.Group{a, b}
 	out := []*plan{
 		{
 			name: "start, and time passes", shape: ledger, leaves: one, groups: ab,
@@ -72,7 +72,7 @@ func largeWorlds() []*plan {
 			budget: budget{ticks: 1},
 		},
 		{
-			name: "uncounted, and answers are late", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "uncounted, and answers are late", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{ticks: 2, leaps: 2}, always: behind,
 		},
@@ -82,12 +82,12 @@ func largeWorlds() []*plan {
 			budget: budget{ticks: 2}, always: behind,
 		},
 		{
-			name: "a standby, and answers are late", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "a standby, and answers are late", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), prompted("the standby", marks(false))},
 			budget: budget{ticks: 1, crashes: 1},
 		},
 		{
-			name: "two crashes", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "two crashes", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{ticks: 1, crashes: 2},
 		},
@@ -110,7 +110,7 @@ func largeWorlds() []*plan {
 			budget: budget{ticks: 2},
 		},
 		{
-			name: "orphans beside a writer", shape: formNamed("striped"), leaves: one, groups: []terminal.Group{a, orphan()}, orphans: true,
+			name: "orphans beside a writer", shape: formNamed("striped"), leaves: one, groups: []counter.Group{a, orphan()}, orphans: true,
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), prompted("somebody", poisoned(orphan(), 3))},
 		},
 	}
@@ -124,7 +124,7 @@ func smallWorlds() []*plan {
 	a, b, c := groupA(), groupB(), groupC()
 	one, two := []int32{0}, []int32{0, 1}
 	ledger, direct, striped := formNamed("ledger"), formNamed("#306"), formNamed("striped")
-	ab := []terminal.Group{a, b}
+	ab := []counter.Group{a, b}
 	swift := string([]byte{byStream, byWrite, hearsWrite, byMarker, hearsMarker, byScan, hearsScan}) // a daemon that is quick
 	return []*plan{
 		{
@@ -132,7 +132,7 @@ func smallWorlds() []*plan {
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), plain("the counting writer", counted(b, 1))},
 		},
 		{
-			name: "start with one counter row", shape: direct, leaves: one, groups: []terminal.Group{a},
+			name: "start with one counter row", shape: direct, leaves: one, groups: []counter.Group{a},
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), locking("the counting writer", counted(a, 1))},
 		},
 		{
@@ -140,28 +140,28 @@ func smallWorlds() []*plan {
 			actors: []actor{plain("the uncounted writer", bare(a, 2), bare(b, 1))},
 		},
 		{
-			name: "start with slow scans", shape: ledger, leaves: one, groups: []terminal.Group{a},
+			name: "start with slow scans", shape: ledger, leaves: one, groups: []counter.Group{a},
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{ticks: 3}, swift: string([]byte{byStream, byWrite, hearsWrite, byMarker, hearsMarker}),
 		},
 		{
-			name: "uncounted", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "uncounted", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{leaps: 2}, swift: string([]byte{hearsWrite, hearsMarker}), always: behind,
 		},
 		{
-			name: "one after the other", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "one after the other", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), plain("another", bare(a, 1))},
 			budget: budget{ticks: 1}, always: behind, rest: countersAreNotBlamed,
 		},
 		{
-			name: "a prune that nobody sees", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "a prune that nobody sees", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{{name: "the old fleet", steps: slices.Concat(
 				plain("", bare(a, 2)).steps, locking("", pruned(0, false)).steps)}},
 			budget: budget{ticks: 12}, swift: swift,
 		},
 		{
-			name: "a trigger", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: eats,
+			name: "a trigger", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: eats,
 			actors: []actor{prompted("the uncounted writer", bare(a, 2)), once("somebody", "drops the trigger", nil, func(s *small) { s.eaten = false })},
 			budget: budget{ticks: 12}, swift: swift, ticking: true,
 		},
@@ -171,7 +171,7 @@ func smallWorlds() []*plan {
 			budget: budget{ticks: 1},
 		},
 		{
-			name: "two slots", shape: ledger, leaves: two, groups: []terminal.Group{a, b, c}, prepare: filled(counted(b, 2), counted(c, 2)),
+			name: "two slots", shape: ledger, leaves: two, groups: []counter.Group{a, b, c}, prepare: filled(counted(b, 2), counted(c, 2)),
 			actors: []actor{plain("the uncounted writer", both(both(bare(a, 2), bare(b, -1)), bare(c, -1)))},
 			budget: budget{ticks: 2},
 		},
@@ -186,7 +186,7 @@ func smallWorlds() []*plan {
 			budget: budget{ticks: 1},
 		},
 		{
-			name: "a leader that carries rows on", shape: shape{Shape: ledger.Shape, receipts: true}, leaves: two, groups: []terminal.Group{a, c},
+			name: "a leader that carries rows on", shape: shape{Shape: ledger.Shape, receipts: true}, leaves: two, groups: []counter.Group{a, c},
 			prepare: carrying(bare(a, 2)),
 			actors:  []actor{plain("the uncounted writer", bare(c, 1)), locking("the leader", pruned(0, true))},
 			budget:  budget{ticks: 1},
@@ -202,17 +202,17 @@ func smallWorlds() []*plan {
 			budget: budget{ticks: 1}, rest: migrationsAreNotBlamed,
 		},
 		{
-			name: "a rebuild", shape: striped, leaves: one, groups: []terminal.Group{a}, prepare: filled(bare(a, 2)),
+			name: "a rebuild", shape: striped, leaves: one, groups: []counter.Group{a}, prepare: filled(bare(a, 2)),
 			actors: []actor{plain("the uncounted writer", bare(a, 1)), locking("the rebuild", rebuilt)},
 			budget: budget{ticks: 1},
 		},
 		{
-			name: "a prune with one counter row", shape: direct, leaves: one, groups: []terminal.Group{a}, prepare: filled(bare(a, 2)),
+			name: "a prune with one counter row", shape: direct, leaves: one, groups: []counter.Group{a}, prepare: filled(bare(a, 2)),
 			actors: []actor{plain("the uncounted writer", bare(a, 1)), locking("the leader", pruned(0, false), pruned(0, true))},
 			budget: budget{ticks: 1},
 		},
 		{
-			name: "a crash", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "a crash", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{ticks: 1, crashes: 1},
 		},
@@ -222,46 +222,46 @@ func smallWorlds() []*plan {
 			budget: budget{crashes: 1},
 		},
 		{
-			name: "a crash at the start", shape: ledger, leaves: one, groups: []terminal.Group{a},
+			name: "a crash at the start", shape: ledger, leaves: one, groups: []counter.Group{a},
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{crashes: 1},
 		},
 		{
-			name: "a crash and a prune", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: filled(bare(a, 2)),
+			name: "a crash and a prune", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: filled(bare(a, 2)),
 			actors: []actor{locking("the leader", pruned(0, true))},
 			budget: budget{ticks: 1, crashes: 1},
 		},
 		{
-			name: "a standby", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "a standby", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), prompted("the standby", marks(false))},
 			budget: budget{ticks: 1, crashes: 1}, swift: "W",
 		},
 		{
-			name: "a slot that is moved", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "a slot that is moved", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), movesSlot()},
 			budget: budget{crashes: 1},
 		},
 		{
-			name: "lost answers", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "lost answers", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2))},
 			budget: budget{ticks: 2, losses: 1},
 		},
 		{
-			name: "a stop", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "a stop", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), stops()},
 			budget: budget{ticks: 1},
 		},
 		{
-			name: "held", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: trusted,
+			name: "held", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: trusted,
 			actors: []actor{plain("the uncounted writer", bare(a, 2)), finishes()},
 			budget: budget{ticks: 2},
 		},
 		{
-			name: "falsified books", shape: ledger, leaves: one, groups: []terminal.Group{a}, prepare: falsified(a),
+			name: "falsified books", shape: ledger, leaves: one, groups: []counter.Group{a}, prepare: falsified(a),
 			actors: []actor{plain("the uncounted writer", bare(a, -2))},
 		},
 		{
-			name: "orphans", shape: striped, leaves: one, groups: []terminal.Group{a, orphan()}, orphans: true,
+			name: "orphans", shape: striped, leaves: one, groups: []counter.Group{a, orphan()}, orphans: true,
 			actors: []actor{plain("somebody", poisoned(orphan(), 3))},
 		},
 	}
@@ -298,7 +298,7 @@ func eats(s *small) {
 	s.eaten = true
 }
 
-func orphan() terminal.Group { return terminal.Group{Slot: orphanSlot, Queue: "a", Priority: 1} }
+func orphan() counter.Group { return counter.Group{Slot: orphanSlot, Queue: "a", Priority: 1} }
 
 // filled has something written before, and the daemon trust what it has made of it.
 func filled(first ...transaction) func(s *small) {
@@ -322,7 +322,7 @@ func carrying(first ...transaction) func(s *small) {
 }
 
 // falsified has a daemon die, and somebody take two rows of three out of the stored books of a group.
-func falsified(g terminal.Group) func(s *small) {
+func falsified(g counter.Group) func(s *small) {
 	return func(s *small) {
 		filled(bare(g, 3))(s)
 		s.die()
@@ -334,7 +334,7 @@ func falsified(g terminal.Group) func(s *small) {
 }
 
 // poisoned puts a number into a counter row.
-func poisoned(g terminal.Group, n int64) transaction {
+func poisoned(g counter.Group, n int64) transaction {
 	return func(s *small) *worldTx {
 		t := s.begin()
 		t.counters[key{g, 1}] = new(n)

@@ -1,6 +1,6 @@
 package sim
 
-import "github.com/awa-counterd/awa-counterd/internal/terminal"
+import "github.com/awa-counterd/awa-counterd/internal/counter"
 
 // fleet says what the writers are like, beyond those who do not count.
 type fleet struct {
@@ -219,7 +219,7 @@ func (w *world) meddle(t *worldTx, k key, n int) {
 func (w *world) backlog(transactions int, rows int64) {
 	for i := range transactions {
 		old := w.begin()
-		g := terminal.Group{Slot: worldLeaves[i%len(worldLeaves)], Queue: string(rune('a' + i%2)), Priority: int16(1 + i%3%2)}
+		g := counter.Group{Slot: worldLeaves[i%len(worldLeaves)], Queue: string(rune('a' + i%2)), Priority: int16(1 + i%3%2)}
 		old.rows[key{g, int16(i % worldBuckets)}] = rows + int64(i)
 		w.admit(old)
 		w.commit(old)

@@ -1,2 +1,0 @@
-// Package sidecar runs the real binary as a supervisor would, and reads what it logs.
-package sidecar

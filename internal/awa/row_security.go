@@ -1,0 +1,89 @@
+package awa
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// followed lists every table whose rows we read, write or follow, parents included.
+func (l *Layout) followed() []uint32 { return append(l.OIDs(), l.Rows, l.Ledger) }
+
+// RowSecurity is a table that shows a role a part of its rows only.
+type RowSecurity struct {
+	Table    string
+	Policies []string
+}
+
+func (f RowSecurity) String() string {
+	if len(f.Policies) == 0 {
+		return f.Table + " (no policy: it shows nothing)"
+	}
+	return f.Table + " (policies: " + strings.Join(f.Policies, ", ") + ")"
+}
+
+// RowSecurityFor lists the tables with row level security that the role, an SQL expression that may be $1, is subject to.
+func (l *Layout) RowSecurityFor(ctx context.Context, q Querier, role string, args ...any) ([]RowSecurity, error) {
+	oids := make([]string, 0, len(l.followed()))
+	for _, oid := range l.followed() {
+		oids = append(oids, fmt.Sprint(oid))
+	}
+	rows, err := q.Query(ctx, fmt.Sprintf(`
+		select format('%%s.%%s', quote_ident(n.nspname), quote_ident(c.relname)), array(select polname::text from pg_policy where polrelid = c.oid order by 1)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace, pg_roles r
+		where c.oid in (%s) and r.rolname = %s and c.relrowsecurity and not r.rolsuper and not r.rolbypassrls
+		  and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')) order by c.oid`, strings.Join(oids, ", "), role), args...)
+	if err != nil {
+		return nil, fmt.Errorf("look for row level security: %w", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[RowSecurity])
+	if err != nil {
+		return nil, fmt.Errorf("look for row level security: %w", err)
+	}
+	return out, nil
+}
+
+// RowSecurityError is row level security between us and awa's tables.
+type RowSecurityError struct{ Tables []RowSecurity }
+
+func (e *RowSecurityError) Error() string {
+	names := make([]string, 0, len(e.Tables))
+	for _, t := range e.Tables {
+		names = append(names, t.String())
+	}
+	return "row level security hides rows of " + strings.Join(names, ", ") + ", so counters would be made wrong"
+}
+
+// CheckRowSecurity refuses tables of which the current user sees a part only.
+func (l *Layout) CheckRowSecurity(ctx context.Context, q Querier) error {
+	tables, err := l.RowSecurityFor(ctx, q, "current_user")
+	if err == nil && len(tables) > 0 {
+		err = &RowSecurityError{tables}
+	}
+	return err
+}
+
+// TriggerOrRule is a trigger or a rule that can change what is written to a table.
+type TriggerOrRule struct{ Kind, Name, Table string }
+
+func (i TriggerOrRule) String() string { return fmt.Sprintf("%s %s on %s", i.Kind, i.Name, i.Table) }
+
+// TriggersAndRules lists triggers and rules on the tables that we write or count; awa has none there.
+func (l *Layout) TriggersAndRules(ctx context.Context, q Querier) ([]TriggerOrRule, error) {
+	rows, err := q.Query(ctx, `
+		select 'trigger', tgname::text, tgrelid::regclass::text from pg_trigger
+		where tgrelid = any($1) and not tgisinternal and tgparentid = 0 and tgenabled <> 'D'
+		  and (tgrelid <> $2 or tgname <> 'reject_compat_ring_cursor_update_after_flip')
+		union all select 'rule', rulename::text, ev_class::regclass::text from pg_rewrite where ev_class = any($1) and ev_enabled <> 'D'
+		order by 3, 2`, l.followed(), l.Ring)
+	if err != nil {
+		return nil, fmt.Errorf("look for triggers and rules: %w", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[TriggerOrRule])
+	if err != nil {
+		return nil, fmt.Errorf("look for triggers and rules: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,87 @@
+package counter
+
+import (
+	"encoding/binary"
+	"iter"
+	"math"
+)
+
+// Packed is a list of groups for somebody who will store them. A checkpoint may be of a million groups, all held beside the
+// books until it is durable; packed they take a fifth of what they take apart.
+type Packed struct {
+	bytes []byte
+	names []string
+	at    map[string]uint64 // where a name is in names
+	n     int
+}
+
+// typicalSize is about what a group takes; it is only where a list begins.
+const typicalSize = 16
+
+// Pack makes a list with room for about n groups.
+func Pack(n int) Packed {
+	return Packed{bytes: make([]byte, 0, n*typicalSize), at: make(map[string]uint64)}
+}
+
+// Add appends a group, all of it.
+func (p *Packed) Add(h *GroupCell) {
+	name, ok := p.at[h.Queue]
+	if !ok {
+		name = uint64(len(p.names))
+		p.names = append(p.names, h.Queue)
+		p.at[h.Queue] = name
+	}
+	b := binary.AppendUvarint(p.bytes, name)
+	for _, n := range [...]int64{int64(h.Slot), int64(h.Priority), int64(h.Shard), h.Rows, h.Pending} {
+		b = binary.AppendVarint(b, n)
+	}
+	b = binary.AppendUvarint(b, uint64(len(h.buckets)))
+	for _, bucket := range h.buckets {
+		b = binary.AppendVarint(b, int64(bucket.ID))
+		b = binary.AppendVarint(b, bucket.Value)
+	}
+	p.bytes = b
+	p.n++
+}
+
+// Len is how many groups there are.
+func (p *Packed) Len() int { return p.n }
+
+// All yields the groups in the order in which they were added. Each is the caller's own.
+func (p *Packed) All() iter.Seq[GroupCell] {
+	return func(yield func(GroupCell) bool) {
+		r := reader(p.bytes)
+		for range p.n {
+			var h GroupCell
+			h.Queue = p.names[r.unsigned()]
+			h.Slot, h.Priority, h.Shard = int32(r.signed()), int16(r.signed()), int16(r.signed()) //nolint:gosec // as they went in
+			rows, pending := r.signed(), r.signed()
+			var buckets []Bucket
+			if n := r.unsigned(); n > 0 {
+				buckets = make([]Bucket, n)
+			}
+			for i := range buckets {
+				buckets[i] = Bucket{ID: int16(r.signed()), Value: r.signed()} //nolint:gosec // as it went in
+			}
+			h.Cell = NewCell(rows, pending, buckets...)
+			if !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+// reader reads what Add wrote; nothing else ever gets there.
+type reader []byte
+
+func (r *reader) unsigned() uint64 {
+	v, n := binary.Uvarint(*r)
+	*r = (*r)[max(n, 0):]
+	return min(v, math.MaxInt)
+}
+
+func (r *reader) signed() int64 {
+	v, n := binary.Varint(*r)
+	*r = (*r)[max(n, 0):]
+	return v
+}

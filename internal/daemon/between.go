@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// leftovers is what the last session had, for the time in which there is none: what comes next may wait for a
+// migration of awa's, or for a person.
+type leftovers struct {
+	layout *awa.Layout
+	slot   string
+	told   string // what was said last of a marker that cannot be cleared
+}
+
+// betweenSessions looks after what a session left, on a connection that has nothing else to do: a marker that nobody
+// vouches for is cleared as far as this role may, and a replication slot that nobody reads keeps no more WAL
+// than it may.
+func (d *Daemon) betweenSessions(ctx context.Context, c *pgx.Conn, reason string) {
+	if d.left.layout == nil || c == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if d.left.layout.HasMarker && d.opts.Trust != applier.TrustOff {
+		// A refusal at the first start ends the process: no other look follows.
+		for !d.clearLeft(ctx, c, reason) && !d.started && ctx.Err() == nil {
+			<-time.After(50 * time.Millisecond)
+		}
+	}
+	most := d.opts.MaxRetained
+	slot, err := replication.ReadSlot(ctx, c, d.left.slot)
+	if err != nil || slot.Active || most == 0 || slot.Retained <= most {
+		return
+	}
+	if err := replication.Drop(ctx, c, d.left.slot); err == nil {
+		d.log.Warn("WAL piled up behind the replication slot while nobody reads it; the slot was dropped, and everything will be scanned afresh",
+			zap.String("slot", d.left.slot), zap.String("retained", compact(uint64(slot.Retained)))) //nolint:gosec // positive
+	}
+}
+
+// clearUnknownMarker finds a marker that nobody vouches for when a start fails before awa's tables could be looked at: by the
+// schema's name, or, when even that cannot be had, by where a daemon led last.
+func (d *Daemon) clearUnknownMarker(ctx context.Context, c *pgx.Conn) *awa.Layout {
+	if c == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	schema, err := d.schema(ctx, c)
+	if err != nil {
+		var name string
+		if c.QueryRow(ctx, `select awa_schema from awa_counterd.leader order by heartbeat_at desc limit 1`).Scan(&name) != nil {
+			return nil
+		}
+		if schema, err = awa.ParseSchema(name); err != nil {
+			return nil
+		}
+	}
+	l, err := awa.DiscoverMarker(ctx, c, schema)
+	if err != nil {
+		return nil
+	}
+	return l
+}
+
+// clearLeft reports whether it is over: false is a marker whose row somebody holds.
+func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) (over bool) {
+	// Briefly: rotations, prunes and migrations lock the same row, and the next look comes in a second.
+	if _, err := c.Exec(ctx, `set lock_timeout = '300ms'`); err != nil {
+		return true
+	}
+	defer func() { _, _ = c.Exec(ctx, `reset lock_timeout`) }()
+	cleared, err := d.clearUnvouched(ctx, c, d.left.layout)
+	switch {
+	case pg.IsBusy(err):
+		return false
+	case err != nil:
+		if text := err.Error(); text != d.left.told {
+			d.left.told = text
+			d.log.Warn("trust: nobody vouches for the marker, and it cannot be cleared", zap.Error(err))
+		}
+	case cleared:
+		reason = "nobody vouches for the counters: " + reason
+		d.log.Warn("trust: marker cleared", zap.String("reason", reason))
+		d.noteCleared(ctx, c, d.left.layout, reason)
+	}
+	return true
+}

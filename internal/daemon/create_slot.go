@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"go.uber.org/zap"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/failpoint"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// recreateSlot gives the session a new slot. The publication is committed already.
+func (s *session) recreateSlot(ctx context.Context, old bool) (pglogrepl.LSN, error) {
+	if err := s.store.Forget(ctx); err != nil {
+		return 0, err
+	}
+	s.d.super.Alive()
+	if old {
+		if err := replication.Drop(ctx, s.control, s.slot); err != nil {
+			return 0, err
+		}
+	}
+	failpoint.Reach(failpoint.Published)
+	position, err := s.makeSlot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	failpoint.Reach(failpoint.SlotMade)
+	s.d.broken = ""
+	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary), zap.Bool("failover", s.d.opts.Failover))
+	return position, nil
+}
+
+func (s *session) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
+	m := replication.SlotCreation{Name: s.slot, Observer: s.control, Failover: s.d.opts.Failover, MostRetained: s.d.opts.MaxRetained, Waiting: s.reportBlockers(ctx)}
+	if s.d.opts.Temporary {
+		m.PID = s.stream.PID()
+		return m.Temporary(ctx, s.stream)
+	}
+	maker, err := s.open(ctx, pg.Session{Role: "slot", LockTimeout: 30 * time.Second})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = maker.Close(context.WithoutCancel(ctx)) }()
+	m.PID = maker.PgConn().PID()
+	return m.Permanent(ctx, maker)
+}
+
+// reportBlockers tells once for whom the making of the slot waits, and stays alive in the eyes of a standby.
+func (s *session) reportBlockers(ctx context.Context) func([]replication.Blocker) error {
+	told := make(map[int32]struct{})
+	return func(blockers []replication.Blocker) error {
+		s.d.show(Starting, "making the replication slot; waiting for transactions to end")
+		s.d.super.Ready() // the lead is ours, and nothing is left to refuse; whom it waits for may take hours
+		for _, b := range blockers {
+			if _, known := told[b.PID]; known {
+				continue
+			}
+			told[b.PID] = struct{}{}
+			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
+				zap.String("user", b.User), zap.Duration("age", b.Since))
+		}
+		return checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, "making the replication slot")
+	}
+}

@@ -1,0 +1,176 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// Step is one statement and what it is for.
+type Step struct {
+	What string `json:"what"`
+	SQL  string `json:"sql"`
+}
+
+// Names of what is ours for one awa schema.
+type Names struct {
+	Schema      awa.Schema
+	Slot        string
+	Publication string
+	Role        string // whose grants; empty: setup grants none, a teardown revokes all that a setup granted
+	KeepMarker  bool   // at a teardown: leave the trust marker as it is
+}
+
+// Default fills in the names that the daemon would choose.
+func (n Names) Default(database string, schema awa.Schema) Names {
+	n.Schema = schema
+	if n.Slot == "" {
+		n.Slot = replication.SlotName(database, string(schema))
+	}
+	if n.Publication == "" {
+		n.Publication = replication.PublicationName(string(schema))
+	}
+	return n
+}
+
+// Run carries a plan out, as one transaction where PostgreSQL allows it: dropping a slot cannot be
+// undone, so it comes by itself.
+func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error {
+	for _, s := range steps {
+		if _, err := c.Exec(ctx, s.SQL); err != nil {
+			if pg.IsDenied(err) {
+				r := pg.Refuse("have somebody who may run it, or print the whole plan for a DBA with --print-sql: "+oneLine(s.SQL), "this role may not %s", s.What)
+				r.Err = err
+				return r
+			}
+			return fmt.Errorf("%s: %w", s.What, err)
+		}
+		done(s)
+	}
+	return nil
+}
+
+func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") }
+
+func quote(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+
+// Setup plans what a daemon with the least rights needs to find. Before awa's migration, when there is no
+// layout yet, that is our own schema and the rights on it; nothing can be granted or published of what is not
+// there. The replication slot is not part of
+// it: one that nobody reads yet would retain WAL, and the daemon needs no further right to make it.
+func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
+	var steps []Step
+	rows := uint32(0)
+	if l != nil {
+		rows = l.Rows
+	}
+	if err := checkpoint.CheckOwner(ctx, c, rows); err != nil {
+		return nil, err
+	}
+	there, err := checkpoint.Complete(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		ddl, err := checkpoint.SchemaScript(ctx, c, string(n.Schema))
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, Step{"make schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(ddl), ";")})
+	}
+	if l != nil {
+		for _, pub := range replication.Needed(n.Publication, l) {
+			what, sql, err := pub.Plan(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			if sql != "" {
+				steps = append(steps, Step{what, sql})
+			}
+		}
+	}
+	if n.Role == "" {
+		return steps, nil
+	}
+	grants, err := grants(ctx, c, l, n, there)
+	return append(steps, grants...), err
+}
+
+// Teardown plans the removal of everything that Setup and the daemon made for one awa schema.
+func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
+	var steps []Step
+	slot, err := replication.ReadSlot(ctx, c, n.Slot)
+	switch {
+	case errors.Is(err, replication.ErrNoSlot):
+	case err != nil:
+		return nil, err
+	case slot.Active:
+		return nil, pg.Refuse("stop awa-counterd first", "replication slot %s is being read by process %d", n.Slot, slot.ActivePID)
+	default:
+		steps = append(steps, Step{"drop replication slot " + n.Slot, fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
+	}
+	var set bool
+	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
+		return nil, fmt.Errorf("read the marker: %w", err)
+	}
+	if set && !n.KeepMarker {
+		steps = append(steps, Step{"clear the trust marker", l.SetMarker(false, "true")})
+	}
+	for _, name := range []string{n.Publication, replication.LedgerPublicationName(n.Publication)} {
+		var published bool
+		if err := c.QueryRow(ctx, `select exists (select 1 from pg_publication where pubname = $1)`, name).Scan(&published); err != nil {
+			return nil, fmt.Errorf("look for publication %s: %w", name, err)
+		}
+		if published {
+			steps = append(steps, Step{"drop publication " + name, "DROP PUBLICATION " + quote(name)})
+		}
+	}
+	revokes, err := planRevokes(ctx, c, l.Schema, n.Role) // before what remembers them goes
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, revokes...)
+	own, err := dropSchema(ctx, c, l.Schema)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, own...)
+	return steps, nil
+}
+
+// dropSchema takes our schema away, or only what is in it for this awa schema while others use it.
+func dropSchema(ctx context.Context, c *pgx.Conn, schema awa.Schema) ([]Step, error) {
+	var there bool
+	if err := c.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, checkpoint.SchemaName).Scan(&there); err != nil || !there {
+		return nil, err
+	}
+	whole, err := checkpoint.Exists(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	others := false
+	if whole {
+		if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.leader where awa_schema <> $1)`, string(schema)).Scan(&others); err != nil {
+			return nil, fmt.Errorf("look at schema %s: %w", checkpoint.SchemaName, err)
+		}
+	}
+	if !others {
+		return []Step{{"drop schema " + checkpoint.SchemaName, "DROP SCHEMA " + checkpoint.SchemaName + " CASCADE"}}, nil
+	}
+	var steps []Step
+	for _, t := range []string{"checkpoint", "books", "uncounted_writes", "marker_changes", "grants", "leader"} {
+		steps = append(steps, Step{
+			fmt.Sprintf("empty %s.%s of schema %s", checkpoint.SchemaName, t, schema),
+			fmt.Sprintf("DELETE FROM %s.%s WHERE awa_schema = '%s'", checkpoint.SchemaName, t, schema),
+		})
+	}
+	return steps, nil
+}

@@ -1,0 +1,150 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+)
+
+// NextStep says in one line what an operator would do now.
+func (s *Status) NextStep(quiet time.Duration) string {
+	switch {
+	case s.Leader == nil:
+		return "awa-counterd has never run here: start awa-counterd run"
+	case !s.Leader.Alive && s.MarkerSet:
+		return fmt.Sprintf("no daemon is alive (%s was seen last, %s ago) and the marker is set: start it, or run awa-counterd distrust", s.Leader.Host, Ago(s.Leader.Heartbeat))
+	case !s.Leader.Alive:
+		return fmt.Sprintf("no daemon is alive (%s was seen last, %s ago): start it, or remove it with awa-counterd teardown", s.Leader.Host, Ago(s.Leader.Heartbeat))
+	}
+	if s.Leader.DryRun {
+		return s.afterDryRun()
+	}
+	if active, last := s.active(quiet); len(active) > 0 {
+		return fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(last))
+	}
+	if ago, ok := s.oldPrune(); ok && ago < quiet.Seconds() {
+		return fmt.Sprintf("a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot %s ago", Ago(ago))
+	}
+	for _, r := range s.Runtimes {
+		if r.Old {
+			return fmt.Sprintf("%d pre-#290 runtimes of version %s are live: replace them", r.Live, r.Version)
+		}
+	}
+	if !s.MarkerSet {
+		return "wait until the counters can be trusted: " + s.Reason
+	}
+	if !s.Fresh {
+		return fmt.Sprintf("the figures are %s old, and the daemon has brought no newer ones: see its log", s.age())
+	}
+	if s.Observed < quiet.Seconds() {
+		return fmt.Sprintf("nothing was written uncounted in the %s since the daemon watches; safe to finish after %s of that", Ago(s.Observed), quiet)
+	}
+	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s; producers, command lines and psql do not register with awa, so see to it that no old one is left", quiet)
+}
+
+// afterDryRun says what is to be done while a daemon only follows and reports.
+func (s *Status) afterDryRun() string {
+	if s.MarkerSet {
+		return "a dry run corrects nothing, and the marker is set: start awa-counterd run without --dry-run, or run awa-counterd distrust"
+	}
+	var queues []string
+	drift := int64(0)
+	for _, q := range s.Queues {
+		if q.Drift != 0 {
+			queues, drift = append(queues, q.Queue), drift+max(q.Drift, -q.Drift)
+		}
+	}
+	const then = "start awa-counterd run without --dry-run when you have seen enough"
+	if drift == 0 {
+		return "a dry run, which has nothing to correct at this moment: " + then
+	}
+	return fmt.Sprintf("a dry run, which would correct a drift of %d now, on queue %s: %s", drift, strings.Join(queues, ", "), then)
+}
+
+// Unseen says what no look at the database can tell of old binaries. known is whether awa's runtimes could be read.
+func Unseen(known bool) (out []string) {
+	if !known {
+		out = append(out, "awa.runtime_instances is not there, or this role may not read it: whether pre-#290 runtimes are alive cannot be seen")
+	}
+	return append(out, "producers, command lines and psql do not register with awa: that none of an old version is left cannot be seen from here")
+}
+
+// NeedsFresh reports that nothing stands in the way of the next step but that the figures are not of this moment.
+func (s *Status) NeedsFresh(quiet time.Duration) bool {
+	fresh := *s
+	fresh.Fresh = true
+	return s.NextStep(quiet) != fresh.NextStep(quiet)
+}
+
+// age is how old the figures are.
+func (s *Status) age() string {
+	if s.Persisted == nil {
+		return "infinitely"
+	}
+	return Ago(*s.Persisted)
+}
+
+// Unfinished says why the upgrade cannot be finished yet; "" when it can.
+func (s *Status) Unfinished(quiet time.Duration) string {
+	drift := int64(0)
+	for _, q := range s.Queues {
+		drift += max(q.Drift, -q.Drift)
+	}
+	switch next := s.NextStep(quiet); {
+	case s.Leader == nil || !s.Leader.Alive || !strings.HasPrefix(next, "safe to finish"):
+		return next
+	case drift != 0:
+		return fmt.Sprintf("the last checkpoint still has a drift of %d", drift)
+	}
+	return ""
+}
+
+// active lists the queues that old binaries wrote within quiet, newest first, and how long ago the last was.
+// Prunes by an old leader drive queues wrong that no old binary writes, and what drove counters wrong without a row
+// is no sign of one: a fleet that counts may do it for ever.
+func (s *Status) active(quiet time.Duration) (out []string, last float64) {
+	for _, u := range s.Uncounted {
+		if u.Last >= quiet.Seconds() || u.Kind != string(applier.KindRows) {
+			continue
+		}
+		if len(out) == 0 {
+			last = u.Last
+		}
+		if !slices.Contains(out, u.Queue) {
+			out = append(out, u.Queue)
+		}
+	}
+	return out, last
+}
+
+// oldPrune is how long ago an old leader emptied a slot last, in seconds.
+func (s *Status) oldPrune() (ago float64, ok bool) {
+	if s.OldPrune != nil {
+		ago, ok = *s.OldPrune, true
+	}
+	for _, u := range s.Uncounted {
+		if u.Kind == string(applier.KindPrune) && (!ok || u.Last < ago) {
+			ago, ok = u.Last, true
+		}
+	}
+	return ago, ok
+}
+
+// Ago renders an age in seconds for people.
+func Ago(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.1f h", d.Hours())
+	}
+	return fmt.Sprintf("%.0f days", d.Hours()/24)
+}

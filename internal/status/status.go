@@ -1,0 +1,242 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// Status is the documented shape of `status --json`; fields are only ever added. Ages are in seconds,
+// by the server's clock.
+type Status struct {
+	Schema    string      `json:"schema"`
+	Leader    *Leader     `json:"leader"` // null: the daemon has never run here
+	Position  string      `json:"position,omitempty"`
+	Persisted *float64    `json:"persisted_ago,omitempty"`
+	Fresh     bool        `json:"fresh"` // the checkpoint has everything that was committed before the question
+	Audit     *float64    `json:"last_audit_ago,omitempty"`
+	Observed  float64     `json:"observed_for"` // every change of the last so many seconds was seen
+	Slot      *Slot       `json:"slot"`         // null: there is none
+	MarkerSet bool        `json:"marker_set"`
+	MarkerAge *float64    `json:"marker_set_ago,omitempty"`
+	Reason    string      `json:"reason,omitempty"` // why the marker is not set
+	Queues    []Queue     `json:"queues"`
+	Uncounted []Uncounted `json:"uncounted_writes"`             // newest first
+	OldPrune  *float64    `json:"last_old_prune_ago,omitempty"` // a leader that does not count emptied a slot
+	OwnRows   int64       `json:"own_counter_rows"`             // counter rows that are ours; finish moves them to awa's own
+	Runtimes  []Runtime   `json:"runtimes"`
+	Known     bool        `json:"runtimes_known"`
+	// Changes of the marker in the last checkpoint.ToldFor days, newest first, at most checkpoint.MostTold.
+	Changes []MarkerChange `json:"marker_changes"`
+	Next    string         `json:"next_step"`
+}
+
+// Leader is the daemon that keeps the counters, or kept them last.
+type Leader struct {
+	Host      string  `json:"host"`
+	PID       int     `json:"pid"`
+	Version   string  `json:"version"`
+	Heartbeat float64 `json:"heartbeat_ago"`
+	Alive     bool    `json:"alive"`
+	State     string  `json:"state"`
+	Holds     bool    `json:"holds_corrections"` // for awa-counterd finish
+	DryRun    bool    `json:"dry_run"`           // nothing is corrected
+}
+
+// Slot is the replication slot.
+type Slot struct {
+	Name     string `json:"name"`
+	Active   bool   `json:"active"`
+	Status   string `json:"wal_status"`
+	Retained int64  `json:"retained_bytes"`
+	Lag      int64  `json:"lag_bytes"`
+	// CatalogAge is how many transactions ago the slot's catalog_xmin was given out.
+	CatalogAge int64 `json:"catalog_xmin_age"`
+}
+
+// Queue is what the books of the last checkpoint hold.
+type Queue struct {
+	Queue   string `json:"queue"`
+	Rows    int64  `json:"rows"`
+	Counter int64  `json:"counter"`
+	Drift   int64  `json:"drift"`
+}
+
+// Uncounted is what is known of a queue's uncounted writes of one kind: "rows" and "prune" are the work of
+// pre-#290 binaries, "counter" is a clamp, a rebuild, a migration or a hand.
+type Uncounted struct {
+	Queue        string  `json:"queue"`
+	Kind         string  `json:"kind"`
+	Rows         int64   `json:"rows"`
+	Transactions int64   `json:"transactions"`
+	PerSecond    float64 `json:"per_second"`
+	Last         float64 `json:"last_ago"`
+	LastLSN      string  `json:"last_lsn"`
+}
+
+// Runtime counts awa's live workers of one version.
+type Runtime struct {
+	Version string `json:"version"`
+	Live    int    `json:"live"`
+	Old     bool   `json:"pre_290"`
+}
+
+// aliveWithin is how old a heartbeat may get; tokens come at least every 5 s.
+const aliveWithin = 15
+
+// IsAlive judges the age of a heartbeat, in seconds.
+func IsAlive(heartbeat float64) bool { return heartbeat < aliveWithin }
+
+// Read takes a status. It asks the daemon that leads for figures as of now. quiet is how long ago an uncounted write has to be to
+// count as over.
+func Read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration) (*Status, error) {
+	return read(ctx, c, l, slot, quiet, true)
+}
+
+// ReadStored is Read without asking the daemon: for one that has newer figures itself.
+func ReadStored(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration) (*Status, error) {
+	return read(ctx, c, l, slot, quiet, false)
+}
+
+func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration, ask bool) (*Status, error) {
+	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}, Changes: []MarkerChange{}}
+	there, err := checkpoint.Exists(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if there {
+		if err := s.readLeader(ctx, c, s.Schema); err != nil {
+			return nil, err
+		}
+		if ask && s.Leader != nil && s.Leader.Alive {
+			if s.Fresh, err = checkpoint.Request(ctx, c, s.Schema); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := s.readMarker(ctx, c, l); err != nil {
+		return nil, err
+	}
+	if err := s.readSlot(ctx, c, slot); err != nil {
+		return nil, err
+	}
+	if there {
+		for _, read := range []func(context.Context, *pgx.Conn, string) error{s.readLeader, s.readCheckpoint, s.readQueues, s.readUncounted} {
+			if err := read(ctx, c, s.Schema); err != nil {
+				return nil, err
+			}
+		}
+		// A role that may read the rest, from before there was a history, is not refused for it.
+		if changes, err := checkpoint.MarkerChanges(ctx, c, s.Schema); err == nil {
+			s.Changes = changes
+		} else if !pg.IsDenied(err) {
+			return nil, err
+		}
+	}
+	if err := s.readRuntimes(ctx, c); err != nil {
+		return nil, err
+	}
+	s.Next = s.NextStep(quiet)
+	return s, nil
+}
+
+func (s *Status) readMarker(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
+	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()+`, `+l.MarkerAge()).Scan(&s.MarkerSet, &s.MarkerAge); err != nil {
+		return fmt.Errorf("read the marker: %w", err)
+	}
+	if err := c.QueryRow(ctx, l.OwnRows()).Scan(&s.OwnRows); err != nil {
+		return fmt.Errorf("count the counter rows of ours: %w", err)
+	}
+	return nil
+}
+
+func (s *Status) readSlot(ctx context.Context, c *pgx.Conn, name string) error {
+	slot, err := replication.ReadSlot(ctx, c, name)
+	switch {
+	case errors.Is(err, replication.ErrNoSlot):
+		return nil
+	case err != nil:
+		return err
+	}
+	s.Slot = &Slot{Name: name, Active: slot.Active, Status: slot.Status, Retained: slot.Retained, CatalogAge: slot.CatalogAge}
+	if err := c.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::int8`, slot.Confirmed.String()).Scan(&s.Slot.Lag); err != nil {
+		return fmt.Errorf("read the lag of slot %s: %w", name, err)
+	}
+	return nil
+}
+
+func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) error {
+	l, known, err := checkpoint.ReadLeader(ctx, c, schema)
+	if err != nil || !known {
+		return err
+	}
+	age := l.Heartbeat.Seconds()
+	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds && !l.DryRun, DryRun: l.DryRun}
+	return nil
+}
+
+func (s *Status) readCheckpoint(ctx context.Context, c *pgx.Conn, schema string) error {
+	err := c.QueryRow(ctx, `select position::text, extract(epoch from clock_timestamp() - persisted_at)::float8,
+		extract(epoch from clock_timestamp() - last_audit_at)::float8, reason,
+		extract(epoch from clock_timestamp() - observed_since)::float8, extract(epoch from clock_timestamp() - last_old_prune_at)::float8
+		from awa_counterd.checkpoint where awa_schema = $1`, schema).
+		Scan(&s.Position, &s.Persisted, &s.Audit, &s.Reason, &s.Observed, &s.OldPrune)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read the checkpoint: %w", err)
+	}
+	if s.Leader != nil && s.Leader.Alive { // the newer word
+		s.Reason = s.Leader.State
+	}
+	if s.MarkerSet || s.Reason == "trusted" {
+		s.Reason = ""
+	}
+	return nil
+}
+
+func (s *Status) readQueues(ctx context.Context, c *pgx.Conn, schema string) error {
+	rows, err := c.Query(ctx, `select queue, sum(rows)::int8, sum(counter)::int8, sum(rows - counter)::int8
+		from awa_counterd.books where awa_schema = $1 group by queue order by queue`, schema)
+	if err == nil {
+		s.Queues, err = pgx.AppendRows(s.Queues, rows, pgx.RowToStructByPos[Queue])
+	}
+	if err != nil {
+		return fmt.Errorf("read the books: %w", err)
+	}
+	return nil
+}
+
+func (s *Status) readUncounted(ctx context.Context, c *pgx.Conn, schema string) error {
+	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, extract(epoch from clock_timestamp() - last_at)::float8, last_lsn::text
+		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc`, schema)
+	if err == nil {
+		s.Uncounted, err = pgx.AppendRows(s.Uncounted, rows, pgx.RowToStructByPos[Uncounted])
+	}
+	if err != nil {
+		return fmt.Errorf("read the uncounted writes: %w", err)
+	}
+	return nil
+}
+
+func (s *Status) readRuntimes(ctx context.Context, c *pgx.Conn) error {
+	runtimes, known, err := awa.Runtimes(ctx, c)
+	if err != nil {
+		return err
+	}
+	s.Known = known
+	for _, r := range runtimes { // ordered by version
+		if n := len(s.Runtimes); n > 0 && s.Runtimes[n-1].Version == r.Version {
+			s.Runtimes[n-1].Live++
+			continue
+		}
+		s.Runtimes = append(s.Runtimes, Runtime{Version: r.Version, Live: 1, Old: r.Old})
+	}
+	return nil
+}

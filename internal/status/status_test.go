@@ -1,0 +1,87 @@
+package status
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// ready is the status of an upgrade that may be finished.
+func ready() *Status {
+	return &Status{
+		Leader: &Leader{Host: "db1", Alive: true, Heartbeat: 0.3}, MarkerSet: true, Fresh: true, Observed: 3600,
+		Queues: []Queue{{Queue: "email", Rows: 10, Counter: 10}}, Runtimes: []Runtime{{Version: "0.6.1", Live: 3}}, Known: true,
+	}
+}
+
+// What stands in the way of the end of an upgrade, one thing at a time, and what is said of it. Whatever stands in the
+// way, finish is not told that it may go on.
+func TestNextStep(t *testing.T) {
+	const quiet = time.Minute
+	require.Contains(t, ready().NextStep(quiet), "safe to finish")
+	require.Empty(t, ready().Unfinished(quiet))
+	for want, change := range map[string]func(*Status){
+		"awa-counterd has never run here":                     func(s *Status) { s.Leader = nil },
+		"and the marker is set: start it, or run awa-counter": func(s *Status) { s.Leader.Alive = false },
+		"or remove it with awa-counterd teardown":             func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
+		"pre-#290 writers still active on queue a, b; last 5": func(s *Status) {
+			s.Uncounted = []Uncounted{{Queue: "a", Kind: "rows", Last: 5}, {Queue: "b", Kind: "rows", Last: 6}, {Queue: "a", Kind: "prune", Last: 7}, {Queue: "c", Kind: "rows", Last: 60}}
+		},
+		"a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot 59 s": func(s *Status) { s.OldPrune = new(59.0) },
+		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live":                                      func(s *Status) { s.Runtimes = append(s.Runtimes, Runtime{"0.6.0-beta.1", 2, true}) },
+		"wait until the counters can be trusted: slot 3 is not":                                     func(s *Status) { s.MarkerSet, s.Reason = false, "slot 3 is not audited" },
+		"the figures are infinitely old":                                                            func(s *Status) { s.Fresh = false },
+		"the figures are 12 s old":                                                                  func(s *Status) { s.Fresh, s.Persisted = false, new(12.0) },
+		"nothing was written uncounted in the 30 s since the daemon":                                func(s *Status) { s.Observed = 30 },
+		"the last checkpoint still has a drift of 5": func(s *Status) {
+			s.Queues = []Queue{{Queue: "a", Drift: 3}, {Queue: "b", Drift: -2}} // they do not cancel out
+		},
+	} {
+		s := ready()
+		change(s)
+		require.Contains(t, s.Unfinished(quiet), want)
+	}
+	over := ready()
+	over.OldPrune, over.Uncounted = new(60.0), []Uncounted{{Queue: "a", Kind: "rows", Last: 60}}
+	require.Empty(t, over.Unfinished(quiet), "it has been quiet for as long as asked")
+}
+
+// Only where nothing else stands in the way is it worth to ask the daemon again.
+func TestWhenFreshFiguresAreNeeded(t *testing.T) {
+	const quiet = time.Minute
+	require.False(t, ready().NeedsFresh(quiet))
+	old := ready()
+	old.Fresh = false
+	require.True(t, old.NeedsFresh(quiet))
+	require.False(t, old.Fresh, "it is a question, not an answer")
+	old.MarkerSet = false
+	require.False(t, old.NeedsFresh(quiet))
+}
+
+func TestAgesAreReadable(t *testing.T) {
+	for seconds, want := range map[float64]string{
+		0: "0.0 s", 0.04: "0.0 s", 9.94: "9.9 s", 10: "10 s", 59.4: "59 s", 60: "1 min", 3599: "60 min", 3600: "1.0 h", 172_799: "48.0 h",
+		172_800: "2 days", 864_000: "10 days",
+	} {
+		require.Equal(t, want, Ago(seconds), seconds)
+	}
+	require.True(t, IsAlive(14.9))
+	require.False(t, IsAlive(15))
+}
+
+// A check that could not look is neither good nor bad news, and a remedy is for what needs one.
+func TestChecks(t *testing.T) {
+	d := &doctor{}
+	d.check("a", nil, true, "is there", "CREATE a")
+	d.check("b", nil, false, "is missing", "CREATE b")
+	d.check("c", errors.New("permission denied"), true, "is there", "CREATE c")
+	d.check("d", errors.New("permission denied"), false, "is missing", "CREATE d")
+	require.Equal(t, []Check{
+		{Name: "a", Verdict: Passed, Detail: "is there"},
+		{Name: "b", Verdict: Failed, Detail: "is missing", Remedy: "CREATE b"},
+		{Name: "c", Verdict: Unchecked, Detail: "permission denied"},
+		{Name: "d", Verdict: Unchecked, Detail: "permission denied"},
+	}, d.checks)
+}

@@ -1,6 +1,0 @@
-// Package terminal holds the words that every other package shares: the group that awa counts
-// terminal jobs by, and the pair of numbers kept for it (docs/design.md §1).
-//
-// Invariants: values only, no I/O, no clock, no state. Any package may import it; it imports none
-// of ours.
-package terminal
