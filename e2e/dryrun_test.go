@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,6 +104,48 @@ func (d *daemon) audited() bool {
 		}
 	}
 	return false
+}
+
+// A dry run vouches for nothing: a marker that is set beside it is cleared by whoever would correct and cannot, be it that the
+// dry run is another role's and stays, or that the daemon is refused.
+func TestDryRunVouchesForNothing(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	role, reader := e.role("replication"), e.role("replication")
+	for _, r := range []string{role, reader} {
+		e.says("setup", "--role", r)
+	}
+	dry := start(t, nil, "run", "--database-url", server.URL(reader, "", e.db), "--no-setup", "--dry-run")
+	dry.logged("leading", 15*time.Second)
+	e.setMarker()
+	e.insertAt(1, "q", 5, false)
+	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
+	d.logged("a dry run leads, and its session is another role's", 10*time.Second)
+	e.marker(false, 10*time.Second)
+	e.wait(2 * time.Second)
+	require.Equal(t, 1, strings.Count(d.text(), "its session is another role's"), "said once")
+	require.NotContains(t, d.text(), "the leader is silent, and its session")
+	require.Zero(t, d.stop())
+
+	e.setMarker()
+	_, out, _ := e.command("doctor")
+	require.Contains(t, out, "no daemon vouches for it")
+	e.exec("alter role " + role + " noreplication")
+	refuses(t, refused, server.URL(role, "", e.db), []string{"--no-setup"}, "REPLICATION")
+	e.marker(false, time.Second)
+	require.Zero(t, dry.stop())
+}
+
+// A dry run leaves the replication slot of a daemon that had another --slot alone.
+func TestDryRunDropsNoSlot(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon("--slot", "one_"+e.db, "--checkpoint-interval", "200ms")
+	e.marker(true, 15*time.Second)
+	require.Zero(t, d.stop())
+	dry := e.daemon("--dry-run")
+	dry.logged("leading", 15*time.Second)
+	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where slot_name = $1`, "one_"+e.db))
+	require.Zero(t, dry.stop())
+	e.exec(`select pg_drop_replication_slot($1)`, "one_"+e.db)
 }
 
 // A dry run needs no right to write anything of awa's; a daemon that corrects is refused for want of them.

@@ -35,13 +35,18 @@ func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, erro
 // reportAfterWaits is how many waits of scanLockWait pass before a word is said.
 const reportAfterWaits = 6
 
+// idleWithLocks is how long the server waits for the next statement of a transaction that holds counter rows.
+const idleWithLocks = 2 * time.Second
+
 func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
 	tx, err := o.holder.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // one statement, one snapshot
 	if err != nil {
 		return r, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := tx.Exec(ctx, `select set_config('lock_timeout', $1, true)`, fmt.Sprint(scanLockWait.Milliseconds())); err != nil {
+	// Counter rows stay locked from the rewrite to the commit: should this process stop in between, the server must not wait for it.
+	if _, err := tx.Exec(ctx, `select set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`,
+		fmt.Sprint(scanLockWait.Milliseconds()), fmt.Sprint(idleWithLocks.Milliseconds())); err != nil {
 		return r, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
 	if err := o.lockRebuild(ctx, tx); err != nil {

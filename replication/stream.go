@@ -148,6 +148,7 @@ func (s *Stream) Acknowledge(position pglogrepl.LSN) {
 
 // Run reads until ctx ends or the connection does, and hands batches to out.
 func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
+	s.wire.start() // before anybody else may set a deadline
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(woken)
@@ -160,7 +161,6 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 			s.endCopy()
 		}
 	}()
-	s.wire.start()
 	var batch Batch
 	if err := s.report(time.Now()); err != nil {
 		return s.lost(ctx, err)

@@ -127,11 +127,13 @@ func (s *session) clearMarker(ctx context.Context) error {
 	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff {
 		return nil
 	}
-	s.settleMarker(ctx)
 	const reason = "found set, and nobody vouches for the counters yet"
 	for {
 		s.d.super.Alive()
 		set, err := s.markerIsSet(ctx)
+		if err == nil && !set {
+			s.settleMarker(ctx)
+		}
 		if err != nil || !set {
 			return err
 		}
@@ -163,7 +165,7 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 	}
 	s.identity = f.Identity
 	s.store = checkpoint.NewStore(s.keeper, string(s.layout.Schema), s.instance, f.Identity)
-	if f.Stored != nil && f.Stored.Slot != s.slot {
+	if f.Stored != nil && f.Stored.Slot != s.slot && !s.d.opts.DryRun {
 		if err := dropUnread(ctx, s.control, s.log, f.Stored.Slot, string(s.layout.Schema)); err != nil {
 			s.d.warnOnce(err)
 		}

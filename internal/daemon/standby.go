@@ -45,7 +45,7 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 				zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		}
 		d.showStandby(string(l.Schema), leader)
-		silent := known && !leader.Leaving && leader.Heartbeat > leader.Silent() // at its end the marker is the finish's own
+		silent := known && !leader.Leaving && (leader.DryRun || leader.Heartbeat > leader.Silent()) // at its end the marker is the finish's own; a dry run vouches for nothing
 		if silent && !cleared && d.opts.Trust != applier.TrustOff {
 			if cleared, err = d.clearOrphan(ctx, c, l, leader); err != nil {
 				return err
@@ -84,8 +84,7 @@ func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader 
 	}
 	did, err = checkpoint.Depose(ctx, c, string(l.Schema), d.last)
 	if pg.IsDenied(err) {
-		d.log.Warn("the leader is silent, and its session is another role's: let both daemons use one role, or end it by hand",
-			zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Error(err))
+		d.cannotDepose(leader, err)
 		return false, nil
 	}
 	switch {
@@ -96,6 +95,21 @@ func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader 
 			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 	}
 	return did, err
+}
+
+// cannotDepose says once of a leader that this role may not end its session.
+func (d *Daemon) cannotDepose(leader checkpoint.Leader, err error) {
+	key := "depose " + leader.Instance
+	if _, told := d.told[key]; told {
+		return
+	}
+	d.told[key] = struct{}{}
+	who := zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID))
+	if leader.DryRun {
+		d.log.Warn("a dry run leads, and its session is another role's: nothing is corrected until it is stopped", who, zap.Error(err))
+		return
+	}
+	d.log.Warn("the leader is silent, and its session is another role's: let both daemons use one role, or end it by hand", who, zap.Error(err))
 }
 
 // tryLead tries the lock, but not while a finish wants it. Who has it looks again: everything of ours may have been
@@ -154,7 +168,7 @@ func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout)
 	if err != nil && !denied {
 		return false, err
 	}
-	if known && (leader.Leaving || leader.Leads && leader.Heartbeat < leader.Silent() && leader.Instance != d.last) {
+	if known && (leader.Leaving || leader.Leads && !leader.DryRun && leader.Heartbeat < leader.Silent() && leader.Instance != d.last) {
 		return false, nil
 	}
 	if !known && !denied {
@@ -189,7 +203,7 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 		return false, err
 	}
 	tag, err := c.Exec(ctx, now.SetMarker(false, `exists (select 1 from awa_counterd.leader
-		where awa_schema = $1 and instance = $2 and heartbeat_at < clock_timestamp() - 2 * max_staleness)`),
+		where awa_schema = $1 and instance = $2 and (heartbeat_at < clock_timestamp() - 2 * max_staleness or version like '% --dry-run'))`),
 		string(l.Schema), leader.Instance)
 	if err != nil {
 		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)

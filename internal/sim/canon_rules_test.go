@@ -51,35 +51,35 @@ func rules() map[string]rule {
 		"applier.marker.foreign": {as: said},
 		"applier.marker.retryAt": past,
 
-		"applier.persists.pending": {while: "busy"},
-		"applier.persists.last":    {as: noOlder(quantum)},
-		"applier.persists.retryAt": past,
-		"applier.persists.groups":  {while: "busy"},
-		"applier.persists.sources": skip, // given back to what operators read
+		"applier.checkpointing.pending": {while: "busy"},
+		"applier.checkpointing.last":    {as: noOlder(quantum)},
+		"applier.checkpointing.retryAt": past,
+		"applier.checkpointing.groups":  {while: "busy"},
+		"applier.checkpointing.sources": skip, // given back to what operators read
 
 		"applier.scans.lastAudit": past, // was there one; the next is an hour off
 		"applier.scans.retryAt":   past,
 
-		"applier.ages.settleAt": {while: "settling"},
+		"applier.staleness.settleAt": {while: "settling"},
 
 		"applier.effects.vain":   skip, // when to say a word
 		"applier.effects.warned": skip,
 
-		"applier.journal.bytes":    skip, // follows from the entries
-		"applier.journal.pushed":   skip, // for a word
-		"applier.journal.size":     skip, // the same in the whole world
-		"applier.journal.lost":     {as: xidSet},
-		"applier.journaled.xid":    id,
-		"applier.journaled.drifts": {set: true},
+		"applier.journal.bytes":       skip, // follows from the entries
+		"applier.journal.pushed":      skip, // for a word
+		"applier.journal.size":        skip, // the same in the whole world
+		"applier.journal.lost":        {as: xidSet},
+		"applier.journalEntry.xid":    id,
+		"applier.journalEntry.drifts": {set: true},
 
-		"applier.Books.order":   skip, // the same in the whole world
-		"applier.Books.touched": skip, // empty between transactions
-		"applier.unit.dirty":    {set: true},
-		"applier.layer.touch":   skip, // tells the main layer, which is known
-		"applier.layer.snap":    {while: "open"},
-		"applier.layer.bound":   {while: "open"},
-		"applier.entry.before":  skip, // of the transaction being applied
-		"applier.entry.touched": skip,
+		"applier.Books.order":       skip, // the same in the whole world
+		"applier.Books.touched":     skip, // empty between transactions
+		"applier.unit.dirty":        {set: true},
+		"applier.unitView.touch":    skip, // tells the main layer, which is known
+		"applier.unitView.snap":     {while: "open"},
+		"applier.unitView.bound":    {while: "open"},
+		"applier.viewEntry.before":  skip, // of the transaction being applied
+		"applier.viewEntry.touched": skip,
 
 		"applier.uncounted.dirty":        skip, // what operators read
 		"applier.uncounted.total":        skip,

@@ -244,7 +244,7 @@ func (d *doctor) marker(ctx context.Context) {
 		var l checkpoint.Leader
 		var known bool
 		l, known, err = checkpoint.ReadLeader(ctx, d.Conn, string(d.Schema))
-		vouched = known && l.Heartbeat.Seconds() < aliveWithin
+		vouched = known && !l.DryRun && l.Heartbeat.Seconds() < aliveWithin
 	}
 	detail := "not set"
 	if set && vouched {
