@@ -59,11 +59,11 @@ func (o *options) load(major string) (*result, error) {
 		return nil, err
 	}
 	r := &result{}
-	return r, json.Unmarshal(b, r) //nolint:musttag // only we read it
+	return r, json.Unmarshal(b, r)
 }
 
 func (o *options) save(r *result) error {
-	b, err := json.MarshalIndent(r, "", "\t") //nolint:musttag // only we read it
+	b, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err
 	}

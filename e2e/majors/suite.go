@@ -55,7 +55,7 @@ func (t *tests) read(events io.Reader, log io.Writer) error {
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
 		var e event
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil { //nolint:musttag // as go test calls them
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			fmt.Fprintln(log, lines.Text()) // of the compiler, for example
 			continue
 		}

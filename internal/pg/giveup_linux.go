@@ -16,7 +16,7 @@ func giveUp(network, _ string, c syscall.RawConn) error {
 	}
 	var failed error
 	err := c.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int((probeAfter + probes*probeEvery).Milliseconds())) //nolint:gosec // a file descriptor
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int((probeAfter + probes*probeEvery).Milliseconds()))
 	})
 	if err == nil {
 		err = failed
