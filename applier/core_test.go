@@ -199,7 +199,7 @@ func TestPlanStopsAtTheVeil(t *testing.T) {
 	require.Equal(t, []Correction{{Group: g0, Delta: 7}}, chunks[0].Corrections)
 }
 
-// A flush puts off what it finds locked, and leaves what is behind the veil its age. When that is lifted
+// A flush puts off what it finds locked, and leaves what is not visible yet its age. When that is lifted
 // and everything balances by itself, no transaction comes to say so.
 func TestAgesEndWithoutATransaction(t *testing.T) {
 	b := newBench(t)

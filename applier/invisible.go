@@ -10,11 +10,11 @@ import (
 // the rows it is for. It would be a drift of our own making, and one that we may be unable to take back
 // or to warn of: a stalled prune holds the lock of the marker's row.
 type invisible struct {
-	drifts  map[counter.Group]int64    // how much of each drift is behind the veil
+	drifts  map[counter.Group]int64    // how much of each drift is not visible yet
 	unknown map[counter.Group]struct{} // that cannot be told: changed before their books were filled
 	slots   map[int32]struct{}         // the same, for whole slots
 	all     bool                       // the same, for all
-	oldest  clocks                     // of the transactions behind the veil that changed a drift
+	oldest  clocks                     // of the transactions not visible yet that changed a drift
 }
 
 // invisible lists what snap does not see.
@@ -56,7 +56,7 @@ func (v *invisible) doubt(e *journalEntry) {
 	v.all = v.all || e.effect.CountersReset
 }
 
-// partOf is how much of the group's drift is behind the veil; false when that cannot be told.
+// partOf is how much of the group's drift is not visible yet; false when that cannot be told.
 func (v *invisible) partOf(g counter.Group) (int64, bool) {
 	_, unknown := v.unknown[g]
 	_, slot := v.slots[g.Slot]
