@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -36,12 +35,27 @@ func (e *env) mended(statement string, args ...string) {
 
 const refused = 4
 
-func TestRefusesServerThatIsNotThere(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// After a reboot the daemon may be up before its server: it tries for as long as it takes, and says what is wrong. Commands refuse.
+func TestServerThatComesLater(t *testing.T) {
+	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
 	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
-	refuses(t, refused, "postgres://u:hunter2@"+addr+"/db", nil, "is not reachable", "connection refused", "start the server, or correct host and port")
+	t.Cleanup(func() { _ = c.Close() })
+	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
+	e.setMarker()
+	e.pool.Reset()
+	require.NoError(t, c.Down(t.Context(), "fast"))
+	d := start(t, nil, "run", "--database-url", c.URL(cluster.Superuser, "hunter2", e.db))
+	reason, _ := d.logged("session ended; starting over", 15*time.Second)["reason"].(string)
+	for _, want := range []string{"is not reachable", "connection refused", "start the server, or correct host and port"} {
+		require.Contains(t, reason, want)
+	}
+	code, _, errs := e.command("status")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "is not reachable")
+	require.NoError(t, c.Up(t.Context()))
+	d.logged("leading", 30*time.Second)
+	require.NotContains(t, d.text(), "hunter2", "a password in the output")
+	require.Zero(t, d.stop())
 }
 
 func TestRefusesOnStrictCluster(t *testing.T) {

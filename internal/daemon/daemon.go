@@ -133,7 +133,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 // refused reports an error that ends the process: a refusal before anything ever worked.
 func (d *Daemon) refused(err error) bool {
 	var r *pg.Refusal
-	return !d.started && errors.As(err, &r)
+	return !d.started && errors.As(err, &r) && !pg.MayPass(err)
 }
 
 // unreadable reports an error that going on with the same slot would only repeat: one that decodes WAL

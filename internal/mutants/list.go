@@ -40,6 +40,10 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestMarkerIsKeptClearedByADaemonThatStartsDuringAMigration",
 		},
 		{
+			"a server that is not there yet ends the daemon", "internal/daemon/daemon.go", " && !pg.MayPass(err)", "",
+			"./e2e", "TestServerThatComesLater",
+		},
+		{
 			"token off", "applier/flush.go", "if t.busy() || now.Before(t.pause) {", "if t.writing || now.Before(t.pause) {",
 			"./internal/sim", "TestSimulation",
 		},

@@ -117,10 +117,10 @@ func (s *Source) ExplainConnect(err error) error {
 	case c == codeTooManyConnections:
 		return &Refusal{
 			s.Target() + ": no connection is free: " + message(err),
-			"raise max_connections or the role's CONNECTION LIMIT; awa-counterd needs 7", err,
+			"raise max_connections or the role's CONNECTION LIMIT; awa-counterd needs 7", passing{err},
 		}
 	case errors.As(err, &lookup):
-		return &Refusal{fmt.Sprintf("%s: host name cannot be resolved", s.Target()), "correct --database-url", err}
+		return &Refusal{fmt.Sprintf("%s: host name cannot be resolved", s.Target()), "correct --database-url", passing{err}}
 	case errors.As(err, &refused):
 		return s.unreachable(refused.Err.Error(), err)
 	case pgconn.Timeout(err):
@@ -131,8 +131,19 @@ func (s *Source) ExplainConnect(err error) error {
 
 func (s *Source) unreachable(why string, err error) *Refusal {
 	r := Refuse("start the server, or correct host and port in --database-url (or PGHOST, PGPORT)", "%s is not reachable: %s", s.Target(), why)
-	r.Err = err
+	r.Err = passing{err}
 	return r
+}
+
+// passing marks what may end without anybody's doing: a server that comes up after us, a name that is not known yet.
+type passing struct{ error }
+
+func (p passing) Unwrap() error { return p.error }
+
+// MayPass reports a Refusal that is worth trying again for as long as it takes.
+func MayPass(err error) bool {
+	_, ok := errors.AsType[passing](err)
+	return ok
 }
 
 func message(err error) string {
