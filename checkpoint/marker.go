@@ -87,13 +87,33 @@ func NoteOwnState(isSet string) string {
 }
 
 // SettleMarker remembers what somebody else has done to the marker. A change of our own is remembered by the statement that
-// makes it, so this one sees both or neither.
+// makes it, so this one sees both or neither. A lock of a writer's is not waited for: whoever calls it has better things to do.
 func SettleMarker(ctx context.Context, c Conn, awaSchema, instance, isSet, since string) error {
 	reason := fmt.Sprintf(`case when m.is_set then '%s' else '%s' end`, setByOthers, clearedByOthers)
-	if _, err := c.Exec(ctx, NoteState(isSet, since, reason, "''"), awaSchema, instance); err != nil {
+	var changed bool
+	err := c.QueryRow(ctx, fmt.Sprintf(`select %s is distinct from %s and %s`, isSet, lastState, Guard(1, 2)), awaSchema, instance).Scan(&changed)
+	if err == nil && changed {
+		err = settle(ctx, c, NoteState(isSet, since, reason, "''"), awaSchema, instance)
+	}
+	if err != nil {
 		return fmt.Errorf("look whether the marker is as it was left: %w", err)
 	}
 	return nil
+}
+
+func settle(ctx context.Context, c Conn, statement string, args ...any) error {
+	tx, err := c.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, `set local lock_timeout = '100ms'`); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, statement, args...); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
 }
 
 // MarkerChanges returns what is told of the changes, newest first.

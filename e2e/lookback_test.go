@@ -113,6 +113,24 @@ func TestLookingBackOnASession(t *testing.T) {
 	require.Regexp(t, "^cleared: write a token: ", all[3])
 }
 
+// Somebody who locks the history delays nothing but the history: neither the marker that is cleared first thing, nor an answer to who asks.
+func TestLockedHistoryDelaysNothing(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 15*time.Second)
+	d.kill()
+	locker, err := e.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = locker.Rollback(context.Background()) }()
+	_, err = locker.Exec(t.Context(), `lock table awa_counterd.marker_changes in share row exclusive mode`)
+	require.NoError(t, err)
+	d = e.daemon("--checkpoint-interval", "200ms")
+	d.logged("trust: marker cleared", 3*time.Second)
+	d.logged("marker set", 10*time.Second)
+	require.True(t, e.status().Fresh, "the daemon was asked, and answered")
+	require.Zero(t, d.stop())
+}
+
 // Whatever is wrong with its history, the marker is set and cleared; and the history never grows beyond its bound.
 func TestMarkerDoesNotDependOnItsHistory(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
