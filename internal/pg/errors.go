@@ -117,7 +117,8 @@ func (s *Source) ExplainConnect(err error) error {
 	case c == codeTooManyConnections:
 		return &Refusal{
 			s.Target() + ": no connection is free: " + message(err),
-			"raise max_connections or the role's CONNECTION LIMIT; awa-counterd needs 7", passing{err},
+			"raise max_connections or the role's CONNECTION LIMIT; awa-counterd needs 7",
+			passing{err},
 		}
 	case errors.As(err, &lookup):
 		return &Refusal{fmt.Sprintf("%s: host name cannot be resolved", s.Target()), "correct --database-url", passing{err}}
