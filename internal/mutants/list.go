@@ -164,7 +164,7 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"TRUNCATE of the counter clears pending", "applier/unitview.go", "cell.RemoveBuckets()", "*cell = terminal.Cell{Rows: cell.Rows}",
+			"TRUNCATE of the counter clears pending", "applier/unitview.go", "cell.RemoveBuckets()", "*cell = counter.Cell{Rows: cell.Rows}",
 			"./internal/sim", "TestMigrationsRunAgain",
 		},
 		{
@@ -354,7 +354,7 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestPostStopHookKnowsAFinish",
 		},
 		{
-			"a daemon ends when finish asks, not when it has finished", "internal/daemon/loop.go", "return errLeadRequested", "return errFinished",
+			"a daemon ends when finish asks, not when it has finished", "internal/daemon/loop.go", "return errLeadRequested", "return errRemoved",
 			"./e2e", "TestFinishDies",
 		},
 		{
