@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,10 +173,11 @@ func TestAlerts(t *testing.T) {
 	second.becomes(true, "standby", 10*time.Second)
 	w.ends("AwaCounterdDown")
 
-	// A hole in the network.
-	hole.HalfOpen()
+	// The stream stands still, and nothing else does.
+	sender := int(w.scalar(`select active_pid from pg_replication_slots where active`))
+	require.NoError(t, syscall.Kill(sender, syscall.SIGSTOP))
 	w.fires("AwaCounterdLag", "AwaCounterdUntrusted")
-	hole.Heal()
+	require.NoError(t, syscall.Kill(sender, syscall.SIGCONT))
 	w.ends("AwaCounterdLag", "AwaCounterdUntrusted")
 
 	// A long transaction holds the replication slot back while WAL is written.
