@@ -50,7 +50,7 @@ e2e-awa: build
 e2e-awa-catalogs:
 	AWACD_WHEELS=install go test -v -count=1 -run 'TestCatalogs/^(0\.6\.0b2|0\.6\.9)$$' ./e2e/fleet
 
-# Each line of internal/mutants/list.go and list_rooms.go breaks one invariant; a named test has to notice.
+# Each line of internal/mutants/list*.go breaks one invariant; a named test has to notice.
 mutants:
 	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestEveryMutantIsKilled ./internal/mutants
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -174,7 +173,7 @@ func (w *Writer) beginTransaction(b *pgx.Batch, seq uint64, l limits, durability
 // server's is ever heard of; the connection is closed then, and the session with it.
 const patience = 10 * time.Second
 
-// send runs a batch that begins with announce, as one transaction. answer reads the row of the second statement;
+// send runs a batch that begins with beginTransaction, as one transaction. answer reads the row of the second statement;
 // nil where there is none.
 func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(pgx.Row) error) error {
 	ctx, cancel := context.WithTimeout(ctx, l.within+l.overdue)
@@ -218,7 +217,7 @@ func (w *Writer) token(ctx context.Context, cmd Write, state string, r *WriteRes
 // The same statement remembers the change. That is history: what keeps it from being written must not keep the marker from
 // being cleared. So after a failure the marker is written first, by itself, until that can be remembered again.
 func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
-	cmd.Reason = strings.ToValidUTF8(strings.ReplaceAll(cmd.Reason, "\x00", ""), "\uFFFD")
+	cmd.Reason = pg.Storable(cmd.Reason)
 	remembers := w.sql.Note != ""
 	err := w.mark(ctx, cmd, remembers && !w.apart)
 	if _, failed := errors.AsType[*pgconn.PgError](err); failed && remembers && !w.apart {

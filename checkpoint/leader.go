@@ -34,8 +34,24 @@ type Leader struct {
 // Silent is how old the leader's heartbeat may get: by then it would have cleared the marker itself.
 func (l Leader) Silent() time.Duration { return 2 * l.Bound }
 
+// Vouches reports that the leader is alive by its own bound, and answers for the marker: a dry run never does.
+func (l Leader) Vouches() bool { return !l.DryRun && l.Heartbeat < l.Silent() }
+
+// Process names the leader for people.
+func (l Leader) Process() string { return fmt.Sprintf("%s pid %d", l.Host, l.PID) }
+
+// Unvouched is an expression that tells whether an instance is known to lead, and does not vouch for the marker (Leader.Vouches).
+// The parameters are the awa schema and the instance.
+func Unvouched(schemaParam, instanceParam int) string {
+	return fmt.Sprintf(`exists (select 1 from awa_counterd.leader where awa_schema = $%d and instance = $%d
+		and (heartbeat_at < clock_timestamp() - 2 * max_staleness or %s))`, schemaParam, instanceParam, isDryRun)
+}
+
 // dryRun follows the version of a leader that only follows and reports.
 const dryRun = " --dry-run"
+
+// isDryRun is the same as a condition on the leader's row.
+const isDryRun = `version like '%` + dryRun + `'`
 
 // hungAfter is how old a heartbeat may get before its leader is taken for hanging, or cut off with its machine. Until
 // then its sessions may keep the lock; a lead that changes too easily costs scans.
@@ -152,7 +168,7 @@ func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, erro
 		from `+advisoryLocks+` l join pg_stat_activity a using (pid)
 		where l.key = hashtextextended($1, 0) and a.application_name = $2
 		  and exists (select 1 from awa_counterd.leader
-		              where awa_schema = $3 and (instance = $4 or version like '% --dry-run' or heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * max_staleness)))`,
+		              where awa_schema = $3 and (instance = $4 or `+isDryRun+` or heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * max_staleness)))`,
 		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, hungAfter)
 	if err != nil {
 		return false, fmt.Errorf("end the session of a leader that is silent: %w", err)

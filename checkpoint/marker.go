@@ -3,9 +3,10 @@ package checkpoint
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // What is kept of the trust marker's history. A change takes the place of the one that was made mostChanges before it, so
@@ -63,7 +64,7 @@ func NoteOwn(set bool, reasonParam int) string {
 // NoteMarker remembers a change that was made by itself. It is history: whoever calls it has done what was to be done,
 // and goes on when this fails.
 func NoteMarker(ctx context.Context, c Conn, awaSchema string, set bool, reason, who string) error {
-	_, err := c.Exec(ctx, note(`(select 1 as k, clock_timestamp() as at, $2::boolean as is_set, $3::text as reason, $4::text as who)`), awaSchema, set, Tidy(reason), who)
+	_, err := c.Exec(ctx, note(`(select 1 as k, clock_timestamp() as at, $2::boolean as is_set, $3::text as reason, $4::text as who)`), awaSchema, set, pg.Storable(reason), who)
 	if err != nil {
 		return fmt.Errorf("remember a change of the marker: %w", err)
 	}
@@ -118,11 +119,11 @@ func settle(ctx context.Context, c Conn, statement string, args ...any) error {
 
 // MarkerChanges returns what is told of the changes, newest first.
 func MarkerChanges(ctx context.Context, c Conn, awaSchema string) ([]MarkerChange, error) {
-	var there bool
-	if err := c.QueryRow(ctx, `select to_regclass('awa_counterd.marker_changes') is not null`).Scan(&there); err != nil {
-		return nil, fmt.Errorf("read the changes of the marker: %w", err)
+	there, err := historyExists(ctx, c)
+	if err != nil {
+		return nil, err
 	}
-	if !there { // made by a build that kept none
+	if !there {
 		return []MarkerChange{}, nil
 	}
 	rows, err := c.Query(ctx, `select is_set, greatest(0, extract(epoch from statement_timestamp() - at))::float8,
@@ -137,9 +138,4 @@ func MarkerChanges(ctx context.Context, c Conn, awaSchema string) ([]MarkerChang
 		return nil, fmt.Errorf("read the changes of the marker: %w", err)
 	}
 	return out, nil
-}
-
-// Tidy makes a text fit to be stored, wherever it came from.
-func Tidy(text string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\uFFFD")
 }

@@ -43,7 +43,7 @@ func RemoveSchema(ctx context.Context, c Conn, awaSchema string) error {
 		return fmt.Errorf("remove what is stored of schema %s: %w", awaSchema, err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	for _, t := range []string{"checkpoint", "books", "uncounted_writes", "marker_changes", "leader"} {
+	for _, t := range Tables() {
 		if _, err := tx.Exec(ctx, fmt.Sprintf(`delete from %s.%s where awa_schema = $1`, SchemaName, t), awaSchema); err != nil {
 			return fmt.Errorf("remove what is stored of schema %s: %w", awaSchema, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -189,6 +190,12 @@ func CheckOwner(ctx context.Context, c Conn, rows uint32) error {
 		"%s belongs to role %s, which owns neither awa's tables nor this database: what it put there would run with our rights", what, owner)
 }
 
+// Tables are those that a daemon works with, each by awa schema; who leads is in the first. What setup granted is in another,
+// grants, which a daemon only reads.
+func Tables() []string {
+	return []string{"leader", "checkpoint", "books", "uncounted_writes", "marker_changes"}
+}
+
 // Exists reports whether our tables are there, in the form that this build needs.
 func Exists(ctx context.Context, c Conn) (bool, error) {
 	there, _, err := existsInAnyForm(ctx, c)
@@ -215,11 +222,15 @@ func Complete(ctx context.Context, c Conn) (bool, error) {
 	if err != nil || !there {
 		return false, err
 	}
-	var whole bool
-	if err := c.QueryRow(ctx, `select to_regclass('awa_counterd.marker_changes') is not null`).Scan(&whole); err != nil {
-		return false, fmt.Errorf("look for schema %s: %w", SchemaName, err)
+	return historyExists(ctx, c)
+}
+
+// historyExists is false where a build that kept none made our tables.
+func historyExists(ctx context.Context, c Conn) (there bool, err error) {
+	if err := c.QueryRow(ctx, `select to_regclass('awa_counterd.marker_changes') is not null`).Scan(&there); err != nil {
+		return false, fmt.Errorf("look for the history of the marker: %w", err)
 	}
-	return whole, nil
+	return there, nil
 }
 
 // Remembers reports whether this role can write the history of the marker, and read it.
@@ -243,7 +254,8 @@ func SchemaScript(ctx context.Context, c Conn, awaSchema string) (string, error)
 	if err := refuseIfInUse(ctx, c, awaSchema); err != nil {
 		return "", err
 	}
-	return "drop table if exists awa_counterd.leader, awa_counterd.checkpoint, awa_counterd.books, awa_counterd.uncounted_writes, awa_counterd.marker_changes, awa_counterd.grants;\n" + DDL, nil
+	all := append(Tables(), "grants")
+	return fmt.Sprintf("drop table if exists %[1]s.%[2]s;\n", SchemaName, strings.Join(all, ", "+SchemaName+".")) + DDL, nil
 }
 
 // refuseIfInUse refuses tables that a daemon works with. Of their form only this much is taken for granted: who leads is in

@@ -68,7 +68,7 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if known && leader.Heartbeat < 10*time.Second {
-		r.Leader = fmt.Sprintf("%s pid %d", leader.Host, leader.PID)
+		r.Leader = leader.Process()
 	}
 	return c.print(s, r)
 }

@@ -47,9 +47,9 @@ func (d *Daemon) betweenSessions(ctx context.Context, c *pgx.Conn, reason string
 	}
 }
 
-// clearUnknownMarker finds a marker that nobody vouches for when a start fails before awa's tables could be looked at: by the
+// findUnknownMarker finds a marker that nobody vouches for when a start fails before awa's tables could be looked at: by the
 // schema's name, or, when even that cannot be had, by where a daemon led last.
-func (d *Daemon) clearUnknownMarker(ctx context.Context, c *pgx.Conn) *awa.Layout {
+func (d *Daemon) findUnknownMarker(ctx context.Context, c *pgx.Conn) *awa.Layout {
 	if c == nil {
 		return nil
 	}

@@ -45,12 +45,13 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 		switch {
 		case errors.Is(err, errMigrated):
 			d.started = true
-			if pid := migratedBy(err); held.long(pid, time.Now()) {
+			pid := migratedBy(err)
+			if held.long(pid, time.Now()) {
 				d.nameMigrator(ctx, c, pid)
 			}
 			if waiting != err.Error() {
 				waiting = err.Error()
-				d.log.Info("waiting for awa's migrations to end", zap.Int32("migration_pid", migratedBy(err)))
+				d.log.Info("waiting for awa's migrations to end", zap.Int32("migration_pid", pid))
 				d.show(Waiting, "awa's migrations are running")
 			}
 		case err == nil:
@@ -70,7 +71,7 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 			return nil, asRefusal(err, d.opts.Source.User())
 		}
 		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of ours knows the tables; a migration may bring the marker meanwhile
-			d.left.layout = d.clearUnknownMarker(ctx, c)
+			d.left.layout = d.findUnknownMarker(ctx, c)
 		}
 		d.betweenSessions(ctx, c, "awa's tables are not there, or being changed")
 		if !d.rest(ctx, time.Second) {

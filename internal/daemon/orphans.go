@@ -56,10 +56,16 @@ func (d *Daemon) adoptLayout(l *awa.Layout) {
 	d.left.layout = l
 }
 
+// firstTime is true once for each thing that is said once.
+func (d *Daemon) firstTime(what string) bool {
+	_, told := d.told[what]
+	d.told[what] = struct{}{}
+	return !told
+}
+
 // warnOnce says once what stays as it is until somebody does something about it.
 func (d *Daemon) warnOnce(err error) {
-	if _, told := d.told[err.Error()]; !told {
-		d.told[err.Error()] = struct{}{}
+	if d.firstTime(err.Error()) {
 		d.log.Warn("something of ours that nobody needs any more could not be removed; awa-counterd teardown --schema does it", zap.Error(err))
 	}
 }

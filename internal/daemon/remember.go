@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"github.com/jackc/pgx/v5"
@@ -18,7 +17,8 @@ import (
 // noteCleared remembers that the marker was cleared without a command of the Core's.
 func (d *Daemon) noteCleared(ctx context.Context, c *pgx.Conn, l *awa.Layout, reason string) {
 	host, _ := os.Hostname()
-	d.forgets(checkpoint.NoteMarker(ctx, c, string(l.Schema), false, reason, fmt.Sprintf("%s pid %d", host, os.Getpid())))
+	who := checkpoint.Leader{Host: host, PID: os.Getpid()}.Process()
+	d.forgets(checkpoint.NoteMarker(ctx, c, string(l.Schema), false, reason, who))
 }
 
 // settleMarker remembers what somebody else has done to the marker.

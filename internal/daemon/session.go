@@ -160,7 +160,7 @@ func (s *session) clearMarkerBeforeStart(reason error) {
 	case s.layout != nil:
 		s.d.adoptLayout(s.layout)
 	case s.d.left.layout == nil:
-		s.d.left.layout = s.d.clearUnknownMarker(context.Background(), s.control)
+		s.d.left.layout = s.d.findUnknownMarker(context.Background(), s.control)
 	}
 	s.d.betweenSessions(context.Background(), s.control, reason.Error())
 }

@@ -42,10 +42,10 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		if !told && !leader.Leaving {
 			told = true
 			d.log.Info("standing by: another instance leads",
-				zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+				zap.String("leader", leader.Process()), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		}
 		d.showStandby(string(l.Schema), leader)
-		silent := known && !leader.Leaving && (leader.DryRun || leader.Heartbeat > leader.Silent()) // at its end the marker is the finish's own; a dry run vouches for nothing
+		silent := known && !leader.Leaving && !leader.Vouches() // at its end the marker is the finish's own
 		if silent && !cleared && d.opts.Trust != applier.TrustOff {
 			if cleared, err = d.clearOrphan(ctx, c, l, leader); err != nil {
 				return err
@@ -89,9 +89,9 @@ func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader 
 	}
 	switch {
 	case did && leader.DryRun && leader.Instance != d.last:
-		d.log.Warn("a dry run led; its session was ended, and this daemon takes over", zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)))
+		d.log.Warn("a dry run led; its session was ended, and this daemon takes over", zap.String("leader", leader.Process()))
 	case did:
-		d.log.Warn("the leader is silent; its session was ended", zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID)),
+		d.log.Warn("the leader is silent; its session was ended", zap.String("leader", leader.Process()),
 			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 	}
 	return did, err
@@ -99,12 +99,10 @@ func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader 
 
 // cannotDepose says once of a leader that this role may not end its session.
 func (d *Daemon) cannotDepose(leader checkpoint.Leader, err error) {
-	key := "depose " + leader.Instance
-	if _, told := d.told[key]; told {
+	if !d.firstTime("depose " + leader.Instance) {
 		return
 	}
-	d.told[key] = struct{}{}
-	who := zap.String("leader", fmt.Sprintf("%s pid %d", leader.Host, leader.PID))
+	who := zap.String("leader", leader.Process())
 	if leader.DryRun {
 		d.log.Warn("a dry run leads, and its session is another role's: nothing is corrected until it is stopped", who, zap.Error(err))
 		return
@@ -144,7 +142,7 @@ func (d *Daemon) recheckTables(ctx context.Context, c *pgx.Conn, l *awa.Layout) 
 	return nil
 }
 
-// leader reads who leads, or led last; nobody is the zero Leader. It is errFinished when somebody was known to lead
+// leader reads who leads, or led last; nobody is the zero Leader. It is errRemoved when somebody was known to lead
 // here and nobody is any more.
 func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkpoint.Leader, error) {
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, c, string(l.Schema))
@@ -168,7 +166,7 @@ func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout)
 	if err != nil && !denied {
 		return false, err
 	}
-	if known && (leader.Leaving || leader.Leads && !leader.DryRun && leader.Heartbeat < leader.Silent() && leader.Instance != d.last) {
+	if known && (leader.Leaving || leader.Leads && leader.Vouches() && leader.Instance != d.last) {
 		return false, nil
 	}
 	if !known && !denied {
@@ -202,9 +200,7 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 	if err != nil || !now.HasMarker {
 		return false, err
 	}
-	tag, err := c.Exec(ctx, now.SetMarker(false, `exists (select 1 from awa_counterd.leader
-		where awa_schema = $1 and instance = $2 and (heartbeat_at < clock_timestamp() - 2 * max_staleness or version like '% --dry-run'))`),
-		string(l.Schema), leader.Instance)
+	tag, err := c.Exec(ctx, now.SetMarker(false, checkpoint.Unvouched(1, 2)), string(l.Schema), leader.Instance)
 	if err != nil {
 		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)
 	}

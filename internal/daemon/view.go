@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -149,7 +148,7 @@ func (d *Daemon) show(phase Phase, detail string) {
 func (d *Daemon) showStandby(schema string, leader checkpoint.Leader) {
 	who := "another instance leads"
 	if leader.Instance != "" {
-		who = fmt.Sprintf("%s pid %d leads", leader.Host, leader.PID)
+		who = leader.Process() + " leads"
 	}
 	d.report(Standby, who)
 	if d.opts.Meter == nil {

@@ -15,7 +15,7 @@ import (
 // ownRights are the rights on our own schema.
 func ownRights() []awa.Need {
 	out := []awa.Need{{Grant: "USAGE ON SCHEMA awa_counterd", What: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1, 'awa_counterd', 'USAGE')"}}
-	for _, t := range []string{"leader", "checkpoint", "books", "uncounted_writes", "marker_changes"} {
+	for _, t := range checkpoint.Tables() {
 		name := checkpoint.SchemaName + "." + t
 		out = append(out, awa.Need{
 			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name, What: "SELECT, INSERT, UPDATE, DELETE ON " + name,

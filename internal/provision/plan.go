@@ -166,7 +166,8 @@ func dropSchema(ctx context.Context, c *pgx.Conn, schema awa.Schema) ([]Step, er
 		return []Step{{"drop schema " + checkpoint.SchemaName, "DROP SCHEMA " + checkpoint.SchemaName + " CASCADE"}}, nil
 	}
 	var steps []Step
-	for _, t := range []string{"checkpoint", "books", "uncounted_writes", "marker_changes", "grants", "leader"} {
+	tables := checkpoint.Tables()
+	for _, t := range append(tables[1:], "grants", tables[0]) { // who leads goes last
 		steps = append(steps, Step{
 			fmt.Sprintf("empty %s.%s of schema %s", checkpoint.SchemaName, t, schema),
 			fmt.Sprintf("DELETE FROM %s.%s WHERE awa_schema = '%s'", checkpoint.SchemaName, t, schema),

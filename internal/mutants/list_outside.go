@@ -1,0 +1,271 @@
+package mutants
+
+// ofOutside are the mutants of what the catalog, the role, other sessions and people do to a daemon (docs/inputs.md), and of its
+// supervisor and its reports. Most take a test with a real server.
+func ofOutside() []Mutant {
+	return []Mutant{
+		{
+			"a session may be ended by the role's settings", "internal/pg/connect.go", "c.AfterConnect = pinNewer", "_ = pinNewer",
+			"./e2e", "TestHostileRoleSettings/idle_session_timeout",
+		},
+		{
+			"the same surprise in the stream read for ever", "internal/daemon/daemon.go", "\t\terrors.Is(err, awa.ErrLayoutChanged) ||\n", "",
+			"./internal/daemon", "TestTablesThatMovedEndTheSlot",
+		},
+		{
+			"the first error ends a session", "internal/pg/connect.go", `"exit_on_error": off,`, "",
+			"./e2e", "TestEverySettingOfARole",
+		},
+		{
+			"policies may hide rows", "internal/pg/connect.go", "\"row_security\": off, ", "",
+			"./e2e", "TestRowLevelSecurity",
+		},
+		{
+			"row level security overlooked", "internal/daemon/preflight.go", "if err := filtered(l.CheckRowSecurity(ctx, c), user); err != nil {", "if err := filtered(nil, user); err != nil {",
+			"./e2e", "TestRowLevelSecurity",
+		},
+		{
+			"unlogged leaf accepted", "internal/awa/layout.go", "case p.Unlogged:", "case false:",
+			"./e2e", "TestRefusesUnloggedTables",
+		},
+		{
+			"what was undone between two looks overlooked", "internal/awa/layout.go", " && l.State == o.State", "",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"attached again taken for never detached", "internal/awa/table_marks.go", "i.inhparent, i.xmin,", "i.inhparent,",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"a replica identity without the group accepted", "decoder/row.go", "i := table.unidentified(keys); i >= 0", "i := table.unidentified(keys); i > 99",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"two leaves that swap names overlooked", "internal/awa/table_marks.go", "c.oid, c.relname, c.relnamespace", "c.oid, c.relnamespace",
+			"./e2e", "TestLeavesSwapNames",
+		},
+		{
+			"logged again taken for never unlogged", "internal/awa/table_marks.go", "c.reltoastrelid, ", "",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"a known table in another schema ignored", "internal/awa/catalog.go", "if c.hasRelation(oid) {", "if false {",
+			"./e2e", "TestTablesChangeBetweenTwoLooks",
+		},
+		{
+			"marker sought under its old name", "internal/daemon/standby.go", "awa.ClearMarkerOf(ring)", "l.SetMarker(false, \"true\")",
+			"./e2e", "TestSchemaIsRenamed",
+		},
+		{
+			"the active schema asked for once only", "internal/daemon/monitor.go", "} else if schema != s.layout.Schema {", "} else if false {",
+			"./e2e", "TestActiveSchemaSwitches",
+		},
+		{
+			"what was left stays", "internal/daemon/monitor.go", "return slot, leader, s.removeOrphans(ctx)", "return slot, leader, nil",
+			"./e2e", "TestActiveSchemaSwitches",
+		},
+		{
+			"a slot under another name kept", "internal/daemon/lead.go", "if f.Stored != nil && f.Stored.Slot != s.slot && !s.d.opts.DryRun {", "if false {",
+			"./e2e", "TestSlotIsRenamed",
+		},
+		{
+			"a correction settled because it was written", "applier/flush.go", "!t.failed && effective)", "!t.failed && (effective || true))",
+			"./applier", "TestCorrectionsWithoutEffectAge",
+		},
+		{
+			"a correction's effect taken for granted", "applier/effect.go", "e.aims[ch.Group] += ch.after - ch.before", "e.aims[ch.Group] = 0",
+			"./applier", "TestCorrectionsWithoutEffectAge",
+		},
+		{
+			"somebody else's schema used", "internal/daemon/preflight.go", "if err := checkpoint.CheckOwner(ctx, c, l.Rows); err != nil {", "if err := error(nil); err != nil {",
+			"./e2e", "TestRefusesASchemaThatSomebodyElseMade",
+		},
+		{
+			"names of leaves not quoted", "internal/awa/schema.go", "pgx.Identifier{name}.Sanitize()", "strings.Trim(pgx.Identifier{name}.Sanitize(), `\"`)",
+			"./e2e", "TestLeafNamesAreQuoted",
+		},
+		{
+			"tables in schema accepted", "replication/publication.go", "case seen.Schemas:", "case false:",
+			"./e2e", "TestWidePublicationsAreNamed",
+		},
+		{
+			"marker left standing by a refusal", "internal/daemon/session.go", "s.d.left.layout = s.d.findUnknownMarker(context.Background(), s.control)", "",
+			"./e2e", "TestEveryRefusalClearsTheMarker",
+		},
+		{
+			"a refusal does not wait for the marker's row", "internal/daemon/between.go", "&& !d.started && ctx.Err() == nil", "&& false",
+			"./e2e", "TestRefusalWaitsForTheMarkersRow",
+		},
+		{
+			"a dead daemon's fresh heartbeat taken for its life", "internal/daemon/standby.go", "leader.Leads && leader.Vouches()", "leader.Vouches()",
+			"./e2e", "TestRoleLosesReplicationWhileRunning",
+		},
+		{
+			"a post-stop hook undoes a finish", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished {", "if l.HasMarker {",
+			"./e2e", "TestPostStopHookKnowsAFinish",
+		},
+		{
+			"a daemon ends when finish asks, not when it has finished", "internal/daemon/loop.go", "return errLeadRequested", "return errRemoved",
+			"./e2e", "TestFinishDies",
+		},
+		{
+			"a request to leave outlives the finish that asked", "checkpoint/leader.go", "leaving and held.finishing", "leaving",
+			"./e2e", "TestFinishDies",
+		},
+		{
+			"SIGHUP ends it without a stop", "cmd/awa-counterd/main.go", "if !signal.Ignored(syscall.SIGHUP) {", "if false {",
+			"./e2e", "TestHangUpIsAStop",
+		},
+		{
+			"a daemon that wakes after a teardown makes all anew", "internal/daemon/removed.go", "return err == nil && d.seen.since(now), err", "return err == nil && now.at == 0, err",
+			"./e2e", "TestTeardownWhileADaemonWaits",
+		},
+		{
+			"marker left when our schema is dropped", "internal/daemon/session.go", "if err != nil && (!errors.Is(err, applier.ErrNotLeading) || s.unclaimed()) {", "if false {",
+			"./e2e", "TestSchemaIsDroppedByHand",
+		},
+		{
+			"the leader's row deleted by hand taken for a finish", "internal/daemon/session.go", "(!isDeposed(err) || s.unclaimed())", "!isDeposed(err)",
+			"./e2e", "TestLeadersRowIsDeletedByHand",
+		},
+		{
+			"a command to set the marker never comes too late", "internal/awa/sql.go", "or clock_timestamp() < $3)", "or true)",
+			"./e2e", "TestMarkerCommandThatComesTooLate",
+		},
+		{
+			"the marker is set without a term", "applier/trust.go", "if want { // what", "if false { // what",
+			"./internal/sim", "TestSimulation",
+		},
+		{
+			"the term of a command to set the marker is not sent", "applier/writer.go", "append(args, orNull(cmd.Until))", "append(args, orNull(time.Time{}))",
+			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+		},
+		{
+			"a command to set the marker is good for the whole bound", "applier/trust.go", "c.serverNow(c.tokens.provenAt).Add(c.cfg.doubtAfter())", "c.serverNow(c.tokens.provenAt).Add(c.cfg.MaxStaleness)",
+			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+		},
+		{
+			"a deposed leader may set the marker", "internal/awa/sql.go", `l.SetMarker(true, guard+" and (`, `l.SetMarker(true, "true and (`,
+			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+		},
+		{
+			"a deposed leader may correct", "internal/awa/shape.go", "l.Shape.ownKey(), corrections, guard)", `l.Shape.ownKey(), corrections, "true")`,
+			"./internal/sim", "TestWorlds/a_flush_that_comes_late",
+		},
+		{
+			"patience with the marker's connection", "applier/writer.go", "time.Second, 500 * time.Millisecond}", "time.Second, patience}",
+			"./e2e", "TestMarkerConnectionHangs",
+		},
+		{
+			"a leader judged by the standby's own bound", "internal/daemon/standby.go", "!leader.Vouches() //", "leader.Heartbeat > 2*d.opts.MaxStaleness //",
+			"./e2e", "TestStandbyGoesByTheLeadersBound",
+		},
+		{
+			"a standby leads with the tables of when it began", "internal/daemon/standby.go", "!now.Equivalent(l)", "!now.Equivalent(now)",
+			"./e2e", "TestStandbyLooksAtTheTablesAnew",
+		},
+		{
+			"what the role had before is granted again, and revoked", "internal/provision/grants.go", "if len(out) == len(need.Parts) {", "if true {",
+			"./e2e", "TestTeardownRevokesWhatWasGranted",
+		},
+		{
+			"grants of no role in particular kept", "internal/provision/grants.go", "$2 in ('', g.role_name)", "$2 = g.role_name",
+			"./e2e", "TestTeardownRevokesWhatWasGranted",
+		},
+		{
+			"old uncounted writes kept for ever", "checkpoint/store.go", "s.noted > maxUncountedKept {", "false && s.noted > maxUncountedKept {",
+			"./e2e", "TestUncountedWritesAreForgotten",
+		},
+		{
+			"Amazon's role for replication not known", "internal/pg/role.go", "g.rolname = 'rds_replication'", "g.rolname = 'rds_replication' and false",
+			"./e2e", "TestStreamRightOnRDS",
+		},
+		{
+			"a question for fresh figures not answered", "applier/persist.go", "\tif c.canAnswerRequest() {\n\t\treturn true\n\t}\n", "",
+			"./e2e", "TestStatusIsFresh",
+		},
+		{
+			"old figures taken for evidence", "internal/status/next_step.go", "if !s.Fresh {", "if false {",
+			"./internal/status", "TestOldFiguresDecideNothing",
+		},
+		{
+			"another version's tables dropped under its daemon", "checkpoint/schema.go", "err := refuseIfInUse(ctx, c, awaSchema); err != nil {", "err := refuseIfInUse(ctx, c, awaSchema); false {",
+			"./e2e", "TestTablesOfAnotherVersionInUse",
+		},
+		{
+			"patience with every locked row", "applier/patience.go", "alone[i].Patient = i < few", "alone[i].Patient = true",
+			"./applier", "TestPatienceIsRationed",
+		},
+		{
+			"a locked row never has its turn again", "applier/patience.go", "l.next = l.nextWithPatience(deferred)", "_ = deferred",
+			"./applier", "TestPatienceIsRationed",
+		},
+		{
+			"the heartbeat waits behind corrections", "internal/daemon/monitor.go", "leader.Heartbeat > s.d.opts.MaxStaleness/2", "false",
+			"./e2e", "TestHeartbeatDoesNotWait",
+		},
+		{
+			"the journal without a bound", "applier/journal.go", "for j.bytes > j.size && len(j.entries) > 1 {", "for false {",
+			"./applier", "TestScanThatOutlastsTheJournal",
+		},
+		{
+			"a scan's journal cut to what the newest snapshot does not see", "applier/fence.go", "j.unseen(s.Snapshot)", "j.after(s.Snapshot)",
+			"./applier", "TestScanOutlastsManyTransactions",
+		},
+		{
+			"a scan without an end", "reconcile/scanner.go", "LockTimeout: scanLockWait, StatementTimeout: within", "LockTimeout: 0, StatementTimeout: 0",
+			"./e2e", "TestScansAreBounded",
+		},
+		{
+			"a checkpoint acknowledged that is not on disk", "checkpoint/store.go", "'synchronous_commit', 'local'", "'synchronous_commit', 'off'",
+			"./e2e", "TestCheckpointIsDurable",
+		},
+		{
+			"queues that came and went kept for ever", "applier/uncounted.go", "if len(u.sources) <= mostSources {", "if true {",
+			"./applier", "TestMapsShrink",
+		},
+		{
+			"what a savepoint took back is kept", "decoder/stream.go", "if s.gone > 64 && s.gone > len(s.parts)/4 {", "if s.gone < 0 {",
+			"./decoder", "TestManySavepoints",
+		},
+		{
+			"other users' SQL in the log", "replication/create_slot.go", "coalesce(a.usename::text, '')", "left(a.query, 80)",
+			"./e2e", "TestSlotCreationWaits",
+		},
+		{
+			"a lowered wal_level overlooked", "internal/status/doctor_server.go", `*next != "logical"`, `*next == "nothing"`,
+			"./e2e", "TestLoweredLevelIsSaid",
+		},
+		{
+			"a publication that is too wide overlooked", "internal/status/doctor_server.go", "d.check(\"other publications\", err, len(found) == 0,", "d.check(\"other publications\", err, true,",
+			"./e2e", "TestWidePublicationsAreNamed",
+		},
+		{
+			"triggers overlooked by doctor", "internal/status/doctor_tables.go", "d.check(\"triggers and rules\", err, len(found) == 0,", "d.check(\"triggers and rules\", err, true,",
+			"./e2e", "TestCorrectionsWithoutEffect",
+		},
+		{
+			"row level security overlooked by doctor", "internal/status/doctor_tables.go", "d.check(\"row level security\", err, len(tables) == 0,", "d.check(\"row level security\", err, true,",
+			"./e2e", "TestRowLevelSecurity",
+		},
+		{
+			"the same thing said over and over", "internal/daemon/throttle.go", "s.times++; s.times > sayMost", "s.times++; false",
+			"./internal/daemon", "TestNoticesAreCounted",
+		},
+		{
+			"the watchdog fed by whatever lives", "internal/daemon/daemon.go", "	defer context.AfterFunc(ctx, d.super.Stopping)()\n",
+			"	go func() {\n		for ctx.Err() == nil {\n			d.super.Alive()\n			<-time.After(time.Second)\n		}\n	}()\n", "./e2e", "TestWatchdogOfAHungLoop",
+		},
+		{
+			"no marker without its history", "applier/writer.go", "		w.apart = true\n		if !pg.IsBusy(err) {", "		if false {",
+			"./e2e", "TestMarkerDoesNotDependOnItsHistory",
+		},
+		{
+			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
+		},
+		{
+			"a dry run touches the marker", "applier/trust.go", "c.cfg.Trust != TrustOff && !c.cfg.DryRun", "c.cfg.Trust != TrustOff",
+			"./applier", "TestDryRunAsksForNothing",
+		},
+	}
+}

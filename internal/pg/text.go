@@ -1,0 +1,8 @@
+package pg
+
+import "strings"
+
+// Storable makes a text fit for a column, wherever it came from: PostgreSQL takes neither a zero byte nor what is no UTF-8.
+func Storable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\uFFFD")
+}
