@@ -256,7 +256,7 @@ func (c *Core) TablesUnchanged(looked time.Time) {
 func (c *Core) HoldCorrections(on bool) { c.holding = on || c.cfg.DryRun }
 
 // Stop begins a graceful end: the flush under way and one more are finished, the marker is cleared
-// if uncounted writes are recent, and the last position is persisted and acknowledged.
+// if uncounted writes are recent or groups have several counter rows, and the last position is persisted and acknowledged.
 func (c *Core) Stop(now time.Time) {
 	if !c.stopping {
 		c.stopping, c.stopSince = true, now

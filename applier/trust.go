@@ -28,9 +28,19 @@ func (m *marker) returned(seq uint64) {
 	}
 }
 
-// markerMayStay reports whether the marker can be left as it is when nobody watches over it.
-func (c *Core) markerMayStay() bool {
-	return !c.touchesMarker() || !c.stopping || !c.uncountedSince(c.stopSince, c.cfg.QuietPeriod)
+// leaving says why the marker cannot be left as it is when nobody watches over it, or nothing. Where a group has a counter
+// row a bucket, the books know that their sum is right, not that each is what awa would hold: what an old binary wrote of one
+// job and took back of another cancels out, leaves no correction behind, and two buckets wrong. Whoever counts such a job
+// away does so where there is no counter row, and a fold throws that away (docs/design.md §12, Leaving).
+func (c *Core) leaving() Doubt {
+	switch {
+	case !c.touchesMarker() || !c.stopping:
+	case c.uncountedSince(c.stopSince, c.cfg.QuietPeriod):
+		return Doubt{DoubtStopping, "stopping, and uncounted writes are recent"}
+	case c.cfg.Shape.OwnBucket != 0:
+		return Doubt{DoubtStopping, "stopping, and nobody is left to mend what awa's folds throw away"}
+	}
+	return Doubt{}
 }
 
 func (c *Core) touchesMarker() bool {
@@ -102,10 +112,7 @@ func (c *Core) why(now time.Time) Doubt {
 	if c.cfg.Trust == TrustQuiet && c.uncountedSince(now, c.cfg.QuietPeriod) {
 		return doubt(DoubtUncounted, "%s, less than %s ago", c.uncounted.describe(), c.cfg.QuietPeriod)
 	}
-	if !c.markerMayStay() {
-		return Doubt{DoubtStopping, "stopping, and uncounted writes are recent"}
-	}
-	return Doubt{}
+	return c.leaving()
 }
 
 // longestInvisible is how long the oldest streamed transaction has been invisible to readers. Its rows are in

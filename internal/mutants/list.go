@@ -110,6 +110,10 @@ func ofProtocol() []Mutant {
 			"./applier", "TestStopHearsOfEverythingBefore",
 		},
 		{
+			"a stop vouches for buckets that only a daemon keeps right", "applier/trust.go", "case c.cfg.Shape.OwnBucket != 0:", "case false:",
+			"./e2e", "TestStopVouchesForNoBucket",
+		},
+		{
 			"publication via root accepted", "replication/publication.go", "case seen.ViaRoot:", "case false:",
 			"./internal/sim", "TestPublicationViaRoot",
 		},
