@@ -92,7 +92,7 @@ func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made b
 	case !errors.Is(err, ErrNoPublication):
 		return seen, false, err
 	}
-	if _, err := c.Exec(ctx, sql); err != nil && !pg.IsDuplicate(err) {
+	if err := Publish(ctx, c, sql); err != nil && !pg.IsDuplicate(err) {
 		if pg.IsDenied(err) {
 			r := pg.Refuse("have the owner of awa's tables run awa-counterd setup, or run: "+sql, "publication %s is missing or lacks a table, and this role may not mend that", p.Name)
 			r.Err = err

@@ -253,6 +253,10 @@ func ofOutside() []Mutant {
 			"./internal/daemon", "TestNoticesAreCounted",
 		},
 		{
+			"a publication is made with locks in hand, however long it takes", "replication/publish.go", "range publishTries", "range 0",
+			"./e2e", "TestPublishingIsInNoDeadlock",
+		},
+		{
 			"the watchdog fed by whatever lives", "internal/daemon/daemon.go", "	defer context.AfterFunc(ctx, d.super.Stopping)()\n",
 			"	go func() {\n		for ctx.Err() == nil {\n			d.super.Alive()\n			<-time.After(time.Second)\n		}\n	}()\n", "./e2e", "TestWatchdogOfAHungLoop",
 		},

@@ -45,7 +45,7 @@ func (n Names) Default(database string, schema awa.Schema) Names {
 // undone, so it comes by itself.
 func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error {
 	for _, s := range steps {
-		if _, err := c.Exec(ctx, s.SQL); err != nil {
+		if err := s.run(ctx, c); err != nil {
 			if pg.IsDenied(err) {
 				r := pg.Refuse("have somebody who may run it, or print the whole plan for a DBA with --print-sql: "+oneLine(s.SQL), "this role may not %s", s.What)
 				r.Err = err
@@ -56,6 +56,14 @@ func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error 
 		done(s)
 	}
 	return nil
+}
+
+func (s Step) run(ctx context.Context, c *pgx.Conn) error {
+	if strings.HasPrefix(s.SQL, "CREATE PUBLICATION") || strings.HasPrefix(s.SQL, "ALTER PUBLICATION") {
+		return replication.Publish(ctx, c, s.SQL)
+	}
+	_, err := c.Exec(ctx, s.SQL)
+	return err
 }
 
 func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") }
