@@ -56,7 +56,7 @@ func (f *fleet) conf(name string) conf {
 		c.PollMS, c.Batch, c.OperateMS, c.Tagged = 150, 40, 1000, 1
 	}
 	if c.Pace = max(1, f.plan.Pace); c.Pace > 1 {
-		c.OperateMS = int(float64(c.OperateMS) * c.Pace)
+		c.OperateMS, c.CalmS = int(float64(c.OperateMS)*c.Pace), c.Pace*calmEvery.Seconds()
 	}
 	c.Bulk = !old(name) || f.plan.New == "0.6.0b2"
 	leads := f.plan.Leads

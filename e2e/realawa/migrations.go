@@ -25,12 +25,14 @@ type attempts struct {
 // migrateName is what the part is called, and kept under.
 const migrateName = "migrate"
 
-// Under the load of the table each call deadlocks, with us and without, and nothing could make it worse. So the workers
-// do less here, and everything -pace times less often: some half of the first calls should go through without us, and
-// verdict complains where that is far from true.
+// Under the load of the table each call deadlocks, with us and without, and nothing could make it worse: one transaction
+// of a worker that takes two of awa's tables while a step runs is enough, and a step takes seconds. So the workers do
+// everything -pace times less often here, and write a job now and then once there are rows: some half of the first calls
+// should go through without us, and verdict complains where that is far from true.
 const (
-	calmJobs = 2  // a second and worker
-	calmRows = 20 // of done_entries, before the migration
+	calmJobs  = 20                     // a second and worker, until there are calmRows
+	calmRows  = 20                     // of done_entries, before the migration
+	calmEvery = 100 * time.Millisecond // times -pace: from one job to the next after that
 )
 
 // migrations plays -part migrate: only what happens up to the migration's end, time and again.
@@ -86,6 +88,10 @@ func migrateAlone(ctx context.Context, p *plan, v wheels.Dir, binary string, o *
 	}
 	defer func() { err = errors.Join(err, y.close()) }()
 	if err := y.before(ctx); err != nil {
+		return m, err
+	}
+	y.fleet.tell("calm")
+	if err := pause(ctx, 3*time.Second); err != nil { // what is under way ends
 		return m, err
 	}
 	m, err = y.fleet.migrate(ctx)

@@ -41,7 +41,8 @@ type conf struct {
 	RollupMS   int      `json:"rollup_ms"`
 	Bulk       bool     `json:"bulk"` // jobs are written in bulk
 	PollMS     int      `json:"poll_ms"`
-	Pace       float64  `json:"pace"` // how many times longer all intervals of the worker's are than in the table
+	CalmS      float64  `json:"calm_s"` // seconds from one job to the next, on the mean, once it is told to be calm
+	Pace       float64  `json:"pace"`   // how many times longer all intervals of the worker's are than in the table
 }
 
 // tally is what a worker says of itself.

@@ -1,6 +1,6 @@
 """A small worker and operator for every published release of awa, told what to do by one JSON argument.
 
-It reads commands from standard input, one a line (pause, resume, operate, rest, stop), and writes one JSON object a line
+It reads commands from standard input, one a line (pause, resume, calm, operate, rest, stop), and writes one JSON object a line
 to standard output: first {"ready": true}, then a tally a second and at its end. What a release does not
 know is left away: signatures are looked at, never version numbers.
 """
@@ -35,6 +35,7 @@ made = Counter()  # outcomes of handlers, jobs produced, operator actions that t
 wrong = Counter()  # errors that a caller of awa gets to see
 pausing = asyncio.Event()
 operating = asyncio.Event()  # no old leader is left that an operator's actions could stop
+calm = asyncio.Event()  # a job now and then
 ended = asyncio.Event()
 
 
@@ -90,6 +91,13 @@ async def produce(client, every):
                 note("enqueue", e)
             n += 1
         await asyncio.sleep(max(0.0, every - (time.monotonic() - began)))
+        while calm.is_set():
+            await asyncio.sleep(RNG.expovariate(1 / CONF["calm_s"]))
+            try:
+                await client.insert(Work(n, "ok"), queue=RNG.choice(CONF["produce"]), priority=1, tags=["kept"])
+            except Exception as e:
+                note("enqueue", e)
+            n += 1
 
 
 async def one_batch(client, n):
@@ -194,6 +202,8 @@ async def listen():
             pausing.set()
         elif line == "resume":
             pausing.clear()
+        elif line == "calm":
+            calm.set()
         elif line == "operate":
             operating.set()
         elif line == "rest":
