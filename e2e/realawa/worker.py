@@ -131,6 +131,7 @@ async def operate(client, every):
         if pausing.is_set() and not operating.is_set():
             continue
         act = RNG.choice(loud if operating.is_set() else quiet + loud if STANDS else quiet)
+        made["tried"] += 1
         try:
             made[act.__name__] += await act(client)
         except Exception as e:
@@ -183,7 +184,7 @@ async def from_dlq(client):
 
 
 async def discard(client):
-    return await client.discard_failed("work") if RNG.random() < 0.3 else 0
+    return await client.discard_failed("work") if RNG.random() < (0.3 if operating.is_set() else 0.1) else 0  # it leaves nothing for the others
 
 
 async def delete_rows(client):
