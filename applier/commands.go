@@ -9,8 +9,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 )
 
-// Command is something the Core wants done. Of each kind but Scan at most one is under way; each is
-// answered by exactly one event.
+// Command is something the Core wants done; Next returns them, and nothing else does. Of each kind but Scan at most one is
+// under way; each but Acknowledge is answered by exactly one event.
 type Command interface{ command() }
 
 // Write asks for corrections, each chunk in a transaction of its own, and then for a token. It is

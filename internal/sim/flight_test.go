@@ -136,7 +136,7 @@ func (s *small) hearPersist(lost bool) {
 	if lost {
 		err = errors.New("lock timeout")
 	}
-	s.do(s.core.Persisted(s.now, err))
+	s.core.Persisted(s.now, err)
 }
 
 // advanceScan reads a unit. The WAL's end is read at once, so the fence is as short as it can be.

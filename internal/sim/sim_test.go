@@ -185,7 +185,7 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 	}
 	s.store(cp)
 	if alive() {
-		s.run(core.Persisted(s.now, nil))
+		core.Persisted(s.now, nil)
 		s.drive()
 	}
 }
