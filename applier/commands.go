@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"errors"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -52,6 +53,9 @@ type SetMarker struct {
 	Reason string
 	Until  time.Time // when setting it would come too late, by the server's clock; zero for never
 }
+
+// ErrTooLate answers a SetMarker that came when what it rests on was old; nothing was set.
+var ErrTooLate = errors.New("the marker was to be set too late")
 
 // Acknowledge reports a position to the server. It needs no answer.
 type Acknowledge struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
@@ -27,8 +28,8 @@ type session struct {
 	writes   *pgx.Conn
 	markers  *pgx.Conn
 	keeper   *pgx.Conn
-	writer   *applier.Writer
-	marker   *applier.Writer
+	writer   *corrections.Writer
+	marker   *corrections.Writer
 	store    *checkpoint.Store
 	scanner  *reconcile.Scanner
 	stream   *replication.Stream
@@ -125,7 +126,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err := s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason.Error()})
-	if err != nil && (!errors.Is(err, applier.ErrNotLeading) || s.unclaimed()) {
+	if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {
 		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, or deleted the
 		// leader's row, and the guard with it. As long as this one lives the lead is ours, so it was no finish.
 		again, cancel := context.WithTimeout(context.Background(), time.Second)

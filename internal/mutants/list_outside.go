@@ -121,7 +121,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTeardownWhileADaemonWaits",
 		},
 		{
-			"marker left when our schema is dropped", "internal/daemon/session.go", "if err != nil && (!errors.Is(err, applier.ErrNotLeading) || s.unclaimed()) {", "if false {",
+			"marker left when our schema is dropped", "internal/daemon/session.go", "if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {", "if false {",
 			"./e2e", "TestSchemaIsDroppedByHand",
 		},
 		{
@@ -137,7 +137,7 @@ func ofOutside() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"the term of a command to set the marker is not sent", "applier/writer.go", "append(args, orNull(cmd.Until))", "append(args, orNull(time.Time{}))",
+			"the term of a command to set the marker is not sent", "internal/corrections/writer.go", "append(args, orNull(cmd.Until))", "append(args, orNull(time.Time{}))",
 			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
 		},
 		{
@@ -153,7 +153,7 @@ func ofOutside() []Mutant {
 			"./internal/sim", "TestWorlds/a_flush_that_comes_late",
 		},
 		{
-			"patience with the marker's connection", "applier/writer.go", "time.Second, 500 * time.Millisecond}", "time.Second, patience}",
+			"patience with the marker's connection", "internal/corrections/writer.go", "time.Second, 500 * time.Millisecond}", "time.Second, patience}",
 			"./e2e", "TestMarkerConnectionHangs",
 		},
 		{
@@ -257,7 +257,7 @@ func ofOutside() []Mutant {
 			"	go func() {\n		for ctx.Err() == nil {\n			d.super.Alive()\n			<-time.After(time.Second)\n		}\n	}()\n", "./e2e", "TestWatchdogOfAHungLoop",
 		},
 		{
-			"no marker without its history", "applier/writer.go", "		w.apart = true\n		if !pg.IsBusy(err) {", "		if false {",
+			"no marker without its history", "internal/corrections/writer.go", "		w.apart = true\n		if !pg.IsBusy(err) {", "		if false {",
 			"./e2e", "TestMarkerDoesNotDependOnItsHistory",
 		},
 		{
