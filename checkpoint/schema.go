@@ -196,6 +196,10 @@ func Tables() []string {
 	return []string{"leader", "checkpoint", "books", "uncounted_writes", "marker_changes"}
 }
 
+const grantsTable = "grants"
+
+func qualified(table string) string { return SchemaName + "." + table }
+
 // Exists reports whether our tables are there, in the form that this build needs.
 func Exists(ctx context.Context, c Conn) (bool, error) {
 	there, _, err := existsInAnyForm(ctx, c)
@@ -254,8 +258,11 @@ func SchemaScript(ctx context.Context, c Conn, awaSchema string) (string, error)
 	if err := refuseIfInUse(ctx, c, awaSchema); err != nil {
 		return "", err
 	}
-	all := append(Tables(), "grants")
-	return fmt.Sprintf("drop table if exists %[1]s.%[2]s;\n", SchemaName, strings.Join(all, ", "+SchemaName+".")) + DDL, nil
+	var all []string
+	for _, t := range append(Tables(), grantsTable) {
+		all = append(all, qualified(t))
+	}
+	return fmt.Sprintf("drop table if exists %s;\n", strings.Join(all, ", ")) + DDL, nil
 }
 
 // refuseIfInUse refuses tables that a daemon works with. Of their form only this much is taken for granted: who leads is in

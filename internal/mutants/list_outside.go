@@ -169,7 +169,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTeardownRevokesWhatWasGranted",
 		},
 		{
-			"grants of no role in particular kept", "internal/provision/grants.go", "$2 in ('', g.role_name)", "$2 = g.role_name",
+			"grants of no role in particular kept", "checkpoint/grants.go", "$2 in ('', g.role_name)", "$2 = g.role_name",
 			"./e2e", "TestTeardownRevokesWhatWasGranted",
 		},
 		{

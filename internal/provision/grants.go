@@ -3,7 +3,6 @@ package provision
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,17 +12,11 @@ import (
 )
 
 // ownRights are the rights on our own schema.
-func ownRights() []awa.Need {
-	out := []awa.Need{{Grant: "USAGE ON SCHEMA awa_counterd", What: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1, 'awa_counterd', 'USAGE')"}}
-	for _, t := range checkpoint.Tables() {
-		name := checkpoint.SchemaName + "." + t
-		out = append(out, awa.Need{
-			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name, What: "SELECT, INSERT, UPDATE, DELETE ON " + name,
-			Check: fmt.Sprintf("has_table_privilege($1, '%[1]s', 'SELECT') and has_table_privilege($1, '%[1]s', 'INSERT') and has_table_privilege($1, '%[1]s', 'UPDATE') and has_table_privilege($1, '%[1]s', 'DELETE')", name),
-		})
+func ownRights() (out []awa.Need) {
+	for _, r := range checkpoint.Rights() {
+		out = append(out, awa.Need{Grant: r.Grant, What: r.Grant, Check: r.Check})
 	}
-	const granted = "SELECT ON " + checkpoint.SchemaName + ".grants"
-	return append(out, awa.Need{Grant: granted, What: granted, Check: "has_table_privilege($1, 'awa_counterd.grants', 'SELECT')"})
+	return out
 }
 
 func grants(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names, schemaThere bool) ([]Step, error) {
@@ -49,17 +42,17 @@ func grants(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names, schemaTher
 			return nil, err
 		}
 		for _, m := range missing {
-			steps = append(steps, Step{"grant " + m.What, r.grant(m) + ";\n" + r.remember(m)})
+			steps = append(steps, Step{"grant " + m.What, r.grant(m) + ";\n" + r.granted(m).RememberSQL()})
 		}
 		if len(missing) > 0 || !schemaThere {
 			continue
 		}
-		shared, err := r.grantedForAnother(ctx, need)
+		shared, err := r.granted(need).ForAnother(ctx, c)
 		if err != nil {
 			return nil, err
 		}
 		if shared {
-			steps = append(steps, Step{"remember that it needs " + need.What, r.remember(need)})
+			steps = append(steps, Step{"remember that it needs " + need.What, r.granted(need).RememberSQL()})
 		}
 	}
 	for _, need := range ownRights() {
@@ -113,51 +106,21 @@ func (r rights) grant(n awa.Need) string {
 	return fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(r.n.Role))
 }
 
-func (r rights) remember(n awa.Need) string {
-	return fmt.Sprintf("INSERT INTO awa_counterd.grants (awa_schema, role_name, granted) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-		literal(string(r.n.Schema)), literal(r.n.Role), literal(n.Grant))
-}
-
-// grantedForAnother reports a right that the role has because setup granted it for another awa schema.
-func (r rights) grantedForAnother(ctx context.Context, need awa.Need) (shared bool, err error) {
-	err = r.c.QueryRow(ctx, `select exists (select 1 from awa_counterd.grants where awa_schema <> $1 and role_name = $2 and granted = $3)
-		and not exists (select 1 from awa_counterd.grants where awa_schema = $1 and role_name = $2 and granted = $3)`,
-		string(r.n.Schema), r.n.Role, need.Grant).Scan(&shared)
-	if err != nil {
-		return false, fmt.Errorf("look at what was granted: %w", err)
-	}
-	return shared, nil
+// granted is a need as it is remembered.
+func (r rights) granted(n awa.Need) checkpoint.Granted {
+	return checkpoint.Granted{AwaSchema: string(r.n.Schema), Role: r.n.Role, Grant: n.Grant}
 }
 
 // planRevokes takes back what setup granted for an awa schema, to one role or to all of them, and nothing that a role had
 // besides; what it needs for another schema as well, stays.
 func planRevokes(ctx context.Context, c *pgx.Conn, schema awa.Schema, role string) ([]Step, error) {
-	whole, err := checkpoint.Exists(ctx, c)
-	if err != nil || !whole {
+	all, err := checkpoint.GrantsOf(ctx, c, string(schema), role)
+	if err != nil {
 		return nil, err
 	}
-	rows, err := c.Query(ctx, `select g.role_name, g.granted from awa_counterd.grants g where g.awa_schema = $1 and $2 in ('', g.role_name)
-		and exists (select 1 from pg_roles where rolname = g.role_name)
-		and not exists (select 1 from awa_counterd.grants o where o.awa_schema <> $1 and o.role_name = g.role_name and o.granted = g.granted)
-		order by g.role_name, g.granted`, string(schema), role)
-	if err != nil {
-		return nil, fmt.Errorf("look at what was granted: %w", err)
-	}
 	var steps []Step
-	var to, granted string
-	_, err = pgx.ForEachRow(rows, []any{&to, &granted}, func() error {
-		steps = append(steps, Step{"revoke " + granted + " from " + to, fmt.Sprintf("REVOKE %s FROM %s;\nDELETE FROM awa_counterd.grants WHERE awa_schema = %s AND role_name = %s AND granted = %s",
-			granted, quote(to), literal(string(schema)), literal(to), literal(granted))})
-		return nil
-	})
-	if pg.IsDenied(err) {
-		return nil, pg.Refuse("run it as the owner of schema awa_counterd, or let it: GRANT SELECT ON awa_counterd.grants TO this role",
-			"this role may not look at what setup granted")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look at what was granted: %w", err)
+	for _, g := range all {
+		steps = append(steps, Step{"revoke " + g.Grant + " from " + g.Role, fmt.Sprintf("REVOKE %s FROM %s;\n%s", g.Grant, quote(g.Role), g.ForgetSQL())})
 	}
 	return steps, nil
 }
-
-func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -138,40 +138,12 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		return nil, err
 	}
 	steps = append(steps, revokes...)
-	own, err := dropSchema(ctx, c, l.Schema)
+	own, err := checkpoint.PlanRemoval(ctx, c, string(l.Schema))
 	if err != nil {
 		return nil, err
 	}
-	steps = append(steps, own...)
-	return steps, nil
-}
-
-// dropSchema takes our schema away, or only what is in it for this awa schema while others use it.
-func dropSchema(ctx context.Context, c *pgx.Conn, schema awa.Schema) ([]Step, error) {
-	var there bool
-	if err := c.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, checkpoint.SchemaName).Scan(&there); err != nil || !there {
-		return nil, err
-	}
-	whole, err := checkpoint.Exists(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	others := false
-	if whole {
-		if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.leader where awa_schema <> $1)`, string(schema)).Scan(&others); err != nil {
-			return nil, fmt.Errorf("look at schema %s: %w", checkpoint.SchemaName, err)
-		}
-	}
-	if !others {
-		return []Step{{"drop schema " + checkpoint.SchemaName, "DROP SCHEMA " + checkpoint.SchemaName + " CASCADE"}}, nil
-	}
-	var steps []Step
-	tables := checkpoint.Tables()
-	for _, t := range append(tables[1:], "grants", tables[0]) { // who leads goes last
-		steps = append(steps, Step{
-			fmt.Sprintf("empty %s.%s of schema %s", checkpoint.SchemaName, t, schema),
-			fmt.Sprintf("DELETE FROM %s.%s WHERE awa_schema = '%s'", checkpoint.SchemaName, t, schema),
-		})
+	for _, r := range own {
+		steps = append(steps, Step{r.What, r.SQL})
 	}
 	return steps, nil
 }

@@ -48,7 +48,7 @@ func TestHostileRolesAreQuoted(t *testing.T) {
 	need := awa.Need{Grant: `SELECT (queue) ON awa."it's"`}
 	require.Equal(t, `GRANT SELECT (queue) ON awa."it's" TO "o'b""r; drop table x"`, r.grant(need))
 	require.Equal(t, `INSERT INTO awa_counterd.grants (awa_schema, role_name, granted) VALUES ('awa', 'o''b"r; drop table x', 'SELECT (queue) ON awa."it''s"') ON CONFLICT DO NOTHING`,
-		r.remember(need))
+		r.granted(need).RememberSQL())
 }
 
 func TestRemediesAreOneLine(t *testing.T) {
