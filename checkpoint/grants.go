@@ -14,19 +14,21 @@ import (
 type Right struct {
 	Grant string // as in GRANT … TO role
 	Check string // an expression that tells whether the role $1 has it
+	// Needed: a daemon does not work without it. It does without the history of the marker, and never looks at what was granted.
+	Needed bool
 }
 
 // Rights lists them.
 func Rights() []Right {
-	out := []Right{{Grant: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1, 'awa_counterd', 'USAGE')"}}
+	out := []Right{{Grant: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1::text, 'awa_counterd', 'USAGE')", Needed: true}}
 	for _, t := range Tables() {
 		name := qualified(t)
 		out = append(out, Right{
-			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name,
-			Check: fmt.Sprintf("has_table_privilege($1, '%[1]s', 'SELECT') and has_table_privilege($1, '%[1]s', 'INSERT') and has_table_privilege($1, '%[1]s', 'UPDATE') and has_table_privilege($1, '%[1]s', 'DELETE')", name),
+			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name, Needed: t != changesTable,
+			Check: fmt.Sprintf("has_table_privilege($1::text, '%[1]s', 'SELECT') and has_table_privilege($1::text, '%[1]s', 'INSERT') and has_table_privilege($1::text, '%[1]s', 'UPDATE') and has_table_privilege($1::text, '%[1]s', 'DELETE')", name),
 		})
 	}
-	return append(out, Right{Grant: "SELECT ON " + qualified(grantsTable), Check: fmt.Sprintf("has_table_privilege($1, '%s', 'SELECT')", qualified(grantsTable))})
+	return append(out, Right{Grant: "SELECT ON " + qualified(grantsTable), Check: fmt.Sprintf("has_table_privilege($1::text, '%s', 'SELECT')", qualified(grantsTable))})
 }
 
 // Granted is a right on awa's objects that setup granted to a role, for one awa schema.

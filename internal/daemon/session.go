@@ -14,6 +14,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -175,8 +176,7 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return s.d.opts.Source.ExplainConnect(err)
 	}
-	user := s.d.opts.Source.User()
-	if err := checkServer(ctx, s.control, s.d.opts.Failover); err != nil {
+	if err := preflight.Server(ctx, s.d.target(s.control)); err != nil {
 		return err
 	}
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
@@ -185,10 +185,7 @@ func (s *session) connect(ctx context.Context) error {
 	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
 		return err
 	}
-	if err := s.d.checkRights(ctx, s.control, s.layout, user); err != nil {
-		return err
-	}
-	return asRefusal(s.layout.CheckBucket(ctx, s.control), user)
+	return s.d.checkTables(ctx, s.control, s.layout)
 }
 
 func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {

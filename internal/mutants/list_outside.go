@@ -21,7 +21,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
-			"row level security overlooked", "internal/daemon/preflight.go", "if err := filtered(l.CheckRowSecurity(ctx, c), user); err != nil {", "if err := filtered(nil, user); err != nil {",
+			"row level security overlooked", "internal/preflight/tables.go", "out[0].Refusal = hidesRows(v.Role, ", "_ = hidesRows(v.Role, ",
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
@@ -77,7 +77,7 @@ func ofOutside() []Mutant {
 			"./applier", "TestCorrectionsWithoutEffectAge",
 		},
 		{
-			"somebody else's schema used", "internal/daemon/preflight.go", "if err := checkpoint.CheckOwner(ctx, c, l.Rows); err != nil {", "if err := error(nil); err != nil {",
+			"somebody else's schema used", "internal/preflight/grants.go", "err := checkpoint.CheckOwner(ctx, v.Conn, v.Role, v.Layout.Rows)", "err := error(nil)",
 			"./e2e", "TestRefusesASchemaThatSomebodyElseMade",
 		},
 		{
@@ -165,7 +165,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStandbyLooksAtTheTablesAnew",
 		},
 		{
-			"what the role had before is granted again, and revoked", "internal/provision/grants.go", "if len(out) == len(need.Parts) {", "if true {",
+			"what the role had before is granted again, and revoked", "internal/preflight/grants.go", "if len(out) == len(need.Parts) {", "if true {",
 			"./e2e", "TestTeardownRevokesWhatWasGranted",
 		},
 		{
@@ -233,19 +233,23 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSlotCreationWaits",
 		},
 		{
-			"a lowered wal_level overlooked", "internal/status/doctor_server.go", `*next != "logical"`, `*next == "nothing"`,
+			"a lowered wal_level overlooked", "internal/preflight/server.go", `*next != "logical"`, `*next == "nothing"`,
 			"./e2e", "TestLoweredLevelIsSaid",
 		},
 		{
-			"a publication that is too wide overlooked", "internal/status/doctor_server.go", "d.check(\"other publications\", err, len(found) == 0,", "d.check(\"other publications\", err, true,",
+			"a publication that is too wide overlooked", "internal/preflight/publications.go", "found(\"other publications\", err, len(wide) == 0,", "found(\"other publications\", err, true,",
 			"./e2e", "TestWidePublicationsAreNamed",
 		},
 		{
-			"triggers overlooked by doctor", "internal/status/doctor_tables.go", "d.check(\"triggers and rules\", err, len(found) == 0,", "d.check(\"triggers and rules\", err, true,",
+			"triggers overlooked by doctor", "internal/preflight/tables.go", "found(\"triggers and rules\", err, len(there) == 0,", "found(\"triggers and rules\", err, true,",
 			"./e2e", "TestCorrectionsWithoutEffect",
 		},
 		{
-			"row level security overlooked by doctor", "internal/status/doctor_tables.go", "d.check(\"row level security\", err, len(tables) == 0,", "d.check(\"row level security\", err, true,",
+			"rights on our own schema overlooked by doctor", "internal/preflight/grants.go", "if err != nil || !r.Needed {", "if true {",
+			"./e2e", "TestRequirementsAreTheRoles",
+		},
+		{
+			"row level security overlooked by doctor", "internal/preflight/tables.go", "out := found(\"row level security\", err, false,", "out := found(\"row level security\", err, true,",
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{

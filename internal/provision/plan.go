@@ -11,14 +11,12 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
 // Step is one statement and what it is for.
-type Step struct {
-	What string `json:"what"`
-	SQL  string `json:"sql"`
-}
+type Step = preflight.Step
 
 // Names of what is ours for one awa schema.
 type Names struct {
@@ -60,48 +58,11 @@ func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error 
 
 func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") }
 
-func quote(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// Setup plans what a daemon with the least rights needs to find. Before awa's migration, when there is no
-// layout yet, that is our own schema and the rights on it; nothing can be granted or published of what is not
-// there. The replication slot is not part of
-// it: one that nobody reads yet would retain WAL, and the daemon needs no further right to make it.
+// Setup plans what a daemon with the least rights needs to find (preflight.Plan); l is nil before awa's migration.
 func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
-	var steps []Step
-	rows := uint32(0)
-	if l != nil {
-		rows = l.Rows
-	}
-	if err := checkpoint.CheckOwner(ctx, c, rows); err != nil {
-		return nil, err
-	}
-	there, err := checkpoint.Complete(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if !there {
-		ddl, err := checkpoint.SchemaScript(ctx, c, string(n.Schema))
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, Step{"make schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(ddl), ";")})
-	}
-	if l != nil {
-		for _, pub := range replication.Needed(n.Publication, l) {
-			what, sql, err := pub.Plan(ctx, c)
-			if err != nil {
-				return nil, err
-			}
-			if sql != "" {
-				steps = append(steps, Step{what, sql})
-			}
-		}
-	}
-	if n.Role == "" {
-		return steps, nil
-	}
-	grants, err := grants(ctx, c, l, n, there)
-	return append(steps, grants...), err
+	return preflight.Plan(ctx, preflight.Target{Conn: c, Role: n.Role, Schema: n.Schema, Layout: l, Slot: n.Slot, Publication: n.Publication})
 }
 
 // Teardown plans the removal of everything that Setup and the daemon made for one awa schema.
@@ -115,14 +76,14 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	case slot.Active:
 		return nil, pg.Refuse("stop awa-counterd first", "replication slot %s is being read by process %d", n.Slot, slot.ActivePID)
 	default:
-		steps = append(steps, Step{"drop replication slot " + n.Slot, fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
+		steps = append(steps, Step{What: "drop replication slot " + n.Slot, SQL: fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
 	}
 	var set bool
 	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
 		return nil, fmt.Errorf("read the marker: %w", err)
 	}
 	if set && !n.KeepMarker {
-		steps = append(steps, Step{"clear the trust marker", l.SetMarker(false, "true")})
+		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true")})
 	}
 	for _, name := range []string{n.Publication, replication.LedgerPublicationName(n.Publication)} {
 		var published bool
@@ -130,7 +91,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 			return nil, fmt.Errorf("look for publication %s: %w", name, err)
 		}
 		if published {
-			steps = append(steps, Step{"drop publication " + name, "DROP PUBLICATION " + quote(name)})
+			steps = append(steps, Step{What: "drop publication " + name, SQL: "DROP PUBLICATION " + quote(name)})
 		}
 	}
 	revokes, err := planRevokes(ctx, c, l.Schema, n.Role) // before what remembers them goes
@@ -143,7 +104,23 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		return nil, err
 	}
 	for _, r := range own {
-		steps = append(steps, Step{r.What, r.SQL})
+		steps = append(steps, Step{What: r.What, SQL: r.SQL})
+	}
+	return steps, nil
+}
+
+// planRevokes takes back what setup granted for an awa schema, to one role or to all of them, and nothing that a role had
+// besides; what it needs for another schema as well, stays.
+func planRevokes(ctx context.Context, c *pgx.Conn, schema awa.Schema, role string) ([]Step, error) {
+	all, err := checkpoint.GrantsOf(ctx, c, string(schema), role)
+	if err != nil {
+		return nil, err
+	}
+	var steps []Step
+	for _, g := range all {
+		steps = append(steps, Step{
+			What: "revoke " + g.Grant + " from " + g.Role, SQL: fmt.Sprintf("REVOKE %s FROM %s;\n%s", g.Grant, quote(g.Role), g.ForgetSQL()),
+		})
 	}
 	return steps, nil
 }

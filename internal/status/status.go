@@ -75,11 +75,8 @@ type Runtime struct {
 	Old     bool   `json:"pre_290"`
 }
 
-// aliveWithin is how old a heartbeat may get; tokens come at least every 5 s.
-const aliveWithin = 15
-
 // IsAlive judges the age of a heartbeat, in seconds.
-func IsAlive(heartbeat float64) bool { return heartbeat < aliveWithin }
+func IsAlive(heartbeat float64) bool { return heartbeat < checkpoint.AliveWithin.Seconds() }
 
 // Read takes a status. It asks the daemon that leads for figures as of now. quiet is how long ago an uncounted write has to be to
 // count as over.
