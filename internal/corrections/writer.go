@@ -234,7 +234,7 @@ func (w *Writer) mark(ctx context.Context, cmd applier.SetMarker, noted bool) er
 	w.beginTransaction(b, cmd.Seq, l, "local")
 	change, args := w.sql.Clear, []any{w.sql.awaSchema, w.instance}
 	if cmd.Set {
-		change, args = w.sql.Set, append(args, orNull(cmd.Until))
+		change, args = w.sql.Set, append(args, pg.OrNull(cmd.Until))
 	}
 	if noted {
 		b.Queue(change.Noted, append(args, cmd.Reason)...)
@@ -250,13 +250,6 @@ func (w *Writer) mark(ctx context.Context, cmd applier.SetMarker, noted bool) er
 		err = applier.ErrTooLate
 	}
 	return err
-}
-
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 type arrays struct {

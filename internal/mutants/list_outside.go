@@ -137,7 +137,7 @@ func ofOutside() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"the term of a command to set the marker is not sent", "internal/corrections/writer.go", "append(args, orNull(cmd.Until))", "append(args, orNull(time.Time{}))",
+			"the term of a command to set the marker is not sent", "internal/corrections/writer.go", "append(args, pg.OrNull(cmd.Until))", "append(args, pg.OrNull(time.Time{}))",
 			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
 		},
 		{
