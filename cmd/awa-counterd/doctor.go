@@ -40,11 +40,10 @@ func (c *doctorCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return &pg.Refusal{Problem: err.Error(), Remedy: "name awa's schema with --schema", Err: err}
 	}
-	var name string
-	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
-		return fmt.Errorf("name the database: %w", err)
+	names, err := defaultNames(ctx, conn, schema, provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role})
+	if err != nil {
+		return err
 	}
-	names := provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role}.Default(name, schema)
 	if names.Role == "" {
 		names.Role = source.User()
 	}
