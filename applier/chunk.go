@@ -17,8 +17,8 @@ type Chunk struct {
 	Patient bool
 }
 
-// groups appends the groups of a chunk.
-func (c *Chunk) groups(to []counter.Group) []counter.Group {
+// AppendGroups appends the groups of a chunk.
+func (c *Chunk) AppendGroups(to []counter.Group) []counter.Group {
 	for _, d := range c.Corrections {
 		to = append(to, d.Group)
 	}

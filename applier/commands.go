@@ -1,6 +1,7 @@
 package applier
 
 import (
+	"errors"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -9,8 +10,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 )
 
-// Command is something the Core wants done. Of each kind but Scan at most one is under way; each is
-// answered by exactly one event.
+// Command is something the Core wants done; Next returns them, and nothing else does. Of each kind but Scan at most one is
+// under way; each but Acknowledge is answered by exactly one event.
 type Command interface{ command() }
 
 // Write asks for corrections, each chunk in a transaction of its own, and then for a token. It is
@@ -52,6 +53,9 @@ type SetMarker struct {
 	Reason string
 	Until  time.Time // when setting it would come too late, by the server's clock; zero for never
 }
+
+// ErrTooLate answers a SetMarker that came when what it rests on was old; nothing was set.
+var ErrTooLate = errors.New("the marker was to be set too late")
 
 // Acknowledge reports a position to the server. It needs no answer.
 type Acknowledge struct {

@@ -85,5 +85,4 @@ const (
 	mostSources     = 1 << 13                // queues and kinds whose uncounted writes are remembered
 	maxFlush        = 8192                   // corrections a flush
 	mostPatient     = 2                      // corrections of a flush that may wait for a locked row for long
-	mostInVain      = 500 * time.Millisecond // that a flush may lose to rows found locked before, besides those
 )

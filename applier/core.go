@@ -157,6 +157,9 @@ func (c *Core) readTokens(now time.Time, tx *decoder.Tx) (own, mine bool) {
 	return len(tx.Tokens) > 0, mine
 }
 
+// MessagePrefix is the prefix of our messages in the WAL.
+const MessagePrefix = "awa-counterd"
+
 // Token is the content of the message that marks a transaction of ours.
 func Token(instance string, seq uint64) string {
 	return instance + " " + strconv.FormatUint(seq, 10)

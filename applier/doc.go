@@ -4,8 +4,8 @@
 //
 // Core is the whole protocol as a state machine without I/O and without a clock: events go in with
 // the time they happened, commands come out of Next. One goroutine owns it. That is what lets the
-// simulation (internal/sim) drive the same code through a crash at every step. Writer is the other
-// half: it carries out correction and token commands on a real connection.
+// simulation (internal/sim) drive the same code through a crash at every step. Who carries the commands
+// out is elsewhere: internal/corrections writes (Write, SetMarker), reconcile scans, checkpoint stores.
 //
 // Invariants:
 //   - The books are state, not deltas: a correction is the difference of two observed states, so a
@@ -39,7 +39,4 @@
 // last: numbers of rows add up in any order, and of two writers of one counter row, or of a truncate and
 // whoever else uses its leaf, the second waits until the first is visible. If S sees the second it sees
 // the first. So what c covers is visible before c is written; and visibility, once had, stays.
-//
-// Called by internal/daemon, which owns the goroutine; checkpoint and reconcile share its values
-// (Checkpoint, Cells, Scan) and call nothing.
 package applier

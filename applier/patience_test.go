@@ -20,7 +20,7 @@ func TestPatienceIsRationed(t *testing.T) {
 	free := Correction{Group: counter.Group{Queue: "r"}, Delta: 1}
 	var l lockedGroups
 	deferred := Chunk{Corrections: due}
-	l.record(deferred.groups(nil), nil)
+	l.record(deferred.AppendGroups(nil), nil)
 	waited := make(map[counter.Group]int)
 	for round := range 300 {
 		chunks := l.orderByPatience(SplitIntoChunks(append(slices.Clip(due), free), l.contains))
@@ -33,10 +33,10 @@ func TestPatienceIsRationed(t *testing.T) {
 			if c.Patient {
 				waited[c.Corrections[0].Group]++
 			} else if i >= 100 && round%2 == 0 { // the writer has lost enough time
-				passed = c.groups(passed)
+				passed = c.AppendGroups(passed)
 			}
 		}
-		l.record(deferred.groups(nil), passed)
+		l.record(deferred.AppendGroups(nil), passed)
 	}
 	require.Len(t, waited, 300, "some had no turn")
 	l.record(nil, nil)

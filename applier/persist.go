@@ -12,6 +12,7 @@ import (
 type checkpointing struct {
 	busy     bool
 	position pglogrepl.LSN // persisted
+	unsaid   bool          // and not yet acknowledged
 	pending  pglogrepl.LSN // of the one under way
 	last     time.Time
 	pruned   time.Time // the last prune of an old leader that was handed out
@@ -23,10 +24,14 @@ type checkpointing struct {
 }
 
 func (c *Core) nextPersist(now time.Time, out []Command) []Command {
+	p := &c.persists
+	if p.unsaid {
+		p.unsaid = false
+		out = append(out, Acknowledge{Position: p.position})
+	}
 	if !c.wantsPersist(now) {
 		return out
 	}
-	p := &c.persists
 	cp := Checkpoint{
 		Before:    p.position,
 		Position:  c.books.position,
@@ -102,8 +107,8 @@ func (c *Core) persistDeadline() time.Time {
 	return p.last.Add(max(idlePersist, c.cfg.CheckpointInterval))
 }
 
-// Persisted takes in the answer to a Persist, and acknowledges what is now safe.
-func (c *Core) Persisted(now time.Time, err error) []Command {
+// Persisted takes in the answer to a Persist. What is safe now is acknowledged next.
+func (c *Core) Persisted(now time.Time, err error) {
 	p := &c.persists
 	p.busy = false
 	if err != nil {
@@ -114,13 +119,12 @@ func (c *Core) Persisted(now time.Time, err error) []Command {
 		c.uncounted.restore(p.sources)
 		p.retryAt = now.Add(time.Second)
 		c.warn("writing the checkpoint failed; trying again", "error", err.Error())
-		return nil
+		return
 	}
-	p.position, p.last = p.pending, now
+	p.position, p.last, p.unsaid = p.pending, now, true
 	p.groups, p.sources = counter.Packed{}, nil
 	if p.answers.Equal(p.asked) {
 		p.asked = time.Time{}
 	}
 	c.totals.Checkpoints++
-	return []Command{Acknowledge{Position: p.position}}
 }

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -29,12 +28,6 @@ func TestGroupsAsColumns(t *testing.T) {
 // The statement that fences says whose parameters it takes: swapped, every daemon would be deposed.
 func TestGuardTakesItsParameters(t *testing.T) {
 	require.Contains(t, Guard(6, 7), "g.awa_schema = $6 and g.instance = $7 for key share of g")
-}
-
-func TestNeverIsNull(t *testing.T) {
-	require.Nil(t, orNull(time.Time{}))
-	now := time.Now()
-	require.Equal(t, now, *orNull(now))
 }
 
 // Tables of ours are told from those of another version by a column each; a column that has gone from the script would

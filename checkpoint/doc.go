@@ -1,5 +1,5 @@
-// Package checkpoint owns our schema awa_counterd: who leads, the books at a persisted position,
-// and the uncounted writes (docs/design.md §6). An operator can watch all of it with psql.
+// Package checkpoint owns our schema awa_counterd, and is the only place that knows what is in it: who leads, the books at a
+// persisted position, the uncounted writes (docs/design.md §6), and what setup granted. An operator can watch all of it with psql.
 //
 // Invariants:
 //   - A checkpoint is one transaction: the position never moves without the groups that changed up
@@ -12,6 +12,4 @@
 //   - What an awa-counterd finish asks of daemons holds only while its connection does.
 //   - The history of the marker is worth nothing beside the marker: whoever writes it does without when it cannot be written.
 //   - Nothing here is published, so nothing here comes back in the stream.
-//
-// Called by internal/daemon and by cmd's one-shots; applier decides what is stored, not when or how.
 package checkpoint

@@ -166,20 +166,20 @@ func ensure(ctx context.Context, c Conn, awaSchema string) error {
 	return nil
 }
 
-// CheckOwner refuses a schema of our name that somebody made who is neither this role, nor a superuser, nor a member of
-// the owner of the database or of awa's table rows: triggers on tables of theirs would run as us.
-func CheckOwner(ctx context.Context, c Conn, rows uint32) error {
+// CheckOwner refuses a schema of our name that somebody made who is neither the daemon's role, nor a superuser, nor a member of
+// the owner of the database or of awa's table rows: triggers on tables of theirs would run as that role. "" is the current user.
+func CheckOwner(ctx context.Context, c Conn, role string, rows uint32) error {
 	var what, owner string
 	err := c.QueryRow(ctx, `
 		select o.what, r.rolname::text from (
 			select 'schema awa_counterd' as what, nspowner as owner, 0 as n from pg_namespace where nspname = 'awa_counterd'
 			union all select 'table awa_counterd.' || relname, relowner, 1 from pg_class where relnamespace = to_regnamespace('awa_counterd') and relkind <> 'i') o
 		join pg_roles r on r.oid = o.owner
-		where not (r.rolsuper or (pg_has_role(current_user, r.oid, 'usage')
-				and not (select rolsuper from pg_roles where rolname = current_user)) -- who has every role
+		where not (r.rolsuper or exists (select 1 from pg_roles d where d.rolname = coalesce(nullif($2::text, ''), current_user)
+				and pg_has_role(d.oid, r.oid, 'usage') and not d.rolsuper) -- who has every role
 			or exists (select 1 from (select datdba as owner from pg_database where datname = current_database()
 			                          union all select relowner from pg_class where oid = $1) a where pg_has_role(r.oid, a.owner, 'member')))
-		order by o.n, o.what limit 1`, rows).Scan(&what, &owner)
+		order by o.n, o.what limit 1`, rows, role).Scan(&what, &owner)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
@@ -193,8 +193,16 @@ func CheckOwner(ctx context.Context, c Conn, rows uint32) error {
 // Tables are those that a daemon works with, each by awa schema; who leads is in the first. What setup granted is in another,
 // grants, which a daemon only reads.
 func Tables() []string {
-	return []string{"leader", "checkpoint", "books", "uncounted_writes", "marker_changes"}
+	return []string{"leader", "checkpoint", "books", "uncounted_writes", changesTable}
 }
+
+// Tables that a daemon works without.
+const (
+	changesTable = "marker_changes"
+	grantsTable  = "grants"
+)
+
+func qualified(table string) string { return SchemaName + "." + table }
 
 // Exists reports whether our tables are there, in the form that this build needs.
 func Exists(ctx context.Context, c Conn) (bool, error) {
@@ -254,8 +262,11 @@ func SchemaScript(ctx context.Context, c Conn, awaSchema string) (string, error)
 	if err := refuseIfInUse(ctx, c, awaSchema); err != nil {
 		return "", err
 	}
-	all := append(Tables(), "grants")
-	return fmt.Sprintf("drop table if exists %[1]s.%[2]s;\n", SchemaName, strings.Join(all, ", "+SchemaName+".")) + DDL, nil
+	var all []string
+	for _, t := range append(Tables(), grantsTable) {
+		all = append(all, qualified(t))
+	}
+	return fmt.Sprintf("drop table if exists %s;\n", strings.Join(all, ", ")) + DDL, nil
 }
 
 // refuseIfInUse refuses tables that a daemon works with. Of their form only this much is taken for granted: who leads is in

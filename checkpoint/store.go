@@ -12,6 +12,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // Identity is what a checkpoint was made against. Any difference means that the stream it belongs
@@ -186,8 +187,8 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 	}
 	args := []any{
 		s.awaSchema, cp.Position.String(), s.instance, s.identity.Slot, s.identity.Publications, s.identity.SystemIdentifier,
-		s.identity.Timeline, s.identity.Relations, int64(cp.Token), unseen, cp.Trusted, cp.Reason, orNull(cp.LastAudit), s.identity.PublicationState, //nolint:gosec // tokens count from 1
-		orNull(cp.Pruned), s.identity.Shape,
+		s.identity.Timeline, s.identity.Relations, int64(cp.Token), unseen, cp.Trusted, cp.Reason, pg.OrNull(cp.LastAudit), s.identity.PublicationState, //nolint:gosec // tokens count from 1
+		pg.OrNull(cp.Pruned), s.identity.Shape,
 	}
 	if cp.Before == 0 {
 		_, err := tx.Exec(ctx, `
@@ -232,12 +233,4 @@ func (s *Store) uncounted(ctx context.Context, tx pgx.Tx, sources map[applier.So
 		return nil
 	}
 	return tx.SendBatch(ctx, b).Close()
-}
-
-// orNull stores a time that never was as null.
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }

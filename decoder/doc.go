@@ -11,6 +11,4 @@
 //     began as an alpha enqueue_shard is the last column (docs/design.md §9).
 //   - No input makes it panic. What it cannot read is an error, and the caller must then start the
 //     stream afresh from its last position; a Decoder that has returned an error is spent.
-//
-// Called by replication (one Decoder per connection) and by nobody else.
 package decoder

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -13,12 +12,13 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
-// writer is an applier.Writer over a real server, for one instance that leads.
-func (e *env) writer(instance string) *applier.Writer {
+// writer is an corrections.Writer over a real server, for one instance that leads.
+func (e *env) writer(instance string) *corrections.Writer {
 	e.t.Helper()
 	src, err := pg.ParseSource(e.server.Socket(e.db))
 	require.NoError(e.t, err)
@@ -29,14 +29,7 @@ func (e *env) writer(instance string) *applier.Writer {
 	l, err := awa.Discover(e.t.Context(), conn, "awa")
 	require.NoError(e.t, err)
 	require.NoError(e.t, checkpoint.Claim(e.t.Context(), conn, "awa", checkpoint.Leader{Instance: instance}))
-	return applier.NewWriter(conn, applier.Statements{
-		Raise: l.AddCorrections(checkpoint.Guard(6, 7)), Lower: l.SubtractCorrections(checkpoint.Guard(6, 7)), Sweep: l.DeleteZeroRows(), Guard: checkpoint.Guard(1, 2),
-		Beat:      checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
-		SetMarker: l.SetMarkerUntil(checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
-		NoteSet:   l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4)),
-		NoteClear: l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3)),
-		Note:      checkpoint.NoteOwnState(l.MarkerIsSet()),
-	}, "awa", instance)
+	return corrections.NewWriter(conn, corrections.OfLeader(l, true), instance)
 }
 
 func correct(deltas map[int32]int64) applier.Write {
@@ -153,10 +146,10 @@ func TestDeposedWritesNothing(t *testing.T) {
 	e.writer("new")
 	before := e.scalar(`select pg_current_wal_insert_lsn() - '0/0'::pg_lsn`)
 	_, err := old.Write(t.Context(), correct(map[int32]int64{0: 1}), "testing")
-	require.ErrorIs(t, err, applier.ErrNotLeading)
+	require.ErrorIs(t, err, corrections.ErrNotLeading)
 	_, err = old.Write(t.Context(), applier.Write{Seq: 3}, "testing")
-	require.ErrorIs(t, err, applier.ErrNotLeading)
-	require.ErrorIs(t, old.SetMarker(t.Context(), applier.SetMarker{Seq: 4, Set: true}), applier.ErrNotLeading)
+	require.ErrorIs(t, err, corrections.ErrNotLeading)
+	require.ErrorIs(t, old.SetMarker(t.Context(), applier.SetMarker{Seq: 4, Set: true}), corrections.ErrNotLeading)
 	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts`))
 	e.marker(false, 0)
 	require.Less(t, e.scalar(`select pg_current_wal_insert_lsn() - '0/0'::pg_lsn`)-before, int64(2000))

@@ -13,6 +13,4 @@
 //
 //   - The one-shot adds a drift as a delta while nothing can truncate the leaf or the counters. It
 //     leaves nothing half done: each of its transactions is right by itself.
-//
-// Scanner is called by internal/daemon, OneShot by cmd.
 package reconcile

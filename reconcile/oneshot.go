@@ -11,6 +11,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
@@ -22,7 +23,7 @@ type OneShot struct {
 	scanner *Scanner
 	holder  *pgx.Conn // keeps prunes and rebuilds out of the leaf that is being corrected
 	writes  *pgx.Conn
-	writer  *applier.Writer
+	writer  *corrections.Writer
 	seq     uint64
 	// Waiting is told once of a unit that is locked for long; nil for nobody.
 	Waiting func(unit string)
@@ -56,16 +57,12 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 		}
 		return nil, err
 	}
-	guard := func(a, b int) string { return fmt.Sprintf("$%d::text is not null and $%d::text is not null", a, b) }
 	o.writes, err = src.Connect(ctx, pg.Session{Role: "reconcile corrections", Async: true})
 	if err != nil {
 		o.Close() //nolint:contextcheck // has to work after ctx has ended
 		return nil, err
 	}
-	o.writer = applier.NewWriter(o.writes, applier.Statements{
-		Raise: l.AddCorrections(guard(6, 7)), Lower: l.SubtractCorrections(guard(6, 7)), Sweep: l.DeleteZeroRows(), Guard: guard(1, 2),
-		SetMarker: l.SetMarkerUntil(guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
-	}, string(l.Schema), tokenName)
+	o.writer = corrections.NewWriter(o.writes, corrections.OfOneShot(l), tokenName)
 	return o, nil
 }
 

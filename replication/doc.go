@@ -13,6 +13,4 @@
 //   - A server that says nothing for 15 s, though asked, is given up: behind a half-open connection a read
 //     waits for ever and a write succeeds.
 //   - What is acknowledged is what the caller said; the stream by itself acknowledges nothing.
-//
-// Called by internal/daemon.
 package replication

@@ -25,14 +25,22 @@ type database struct {
 // objectName is what PostgreSQL lets a slot be called; publications are held to the same.
 var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
-// names fills in what a daemon of this schema is called by default, and the replication slot from which it goes on,
-// which its --slot may have named. Another one is refused: the real one would be left unread, and retain WAL.
-func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (provision.Names, error) {
+// defaultNames fills in what a daemon of this schema is called by default.
+func defaultNames(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (provision.Names, error) {
 	var database string
 	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
 		return asked, fmt.Errorf("name the database: %w", err)
 	}
-	n := asked.Default(database, schema)
+	return asked.Default(database, schema), nil
+}
+
+// names fills in what a daemon of this schema is called by default, and the replication slot from which it goes on,
+// which its --slot may have named. Another one is refused: the real one would be left unread, and retain WAL.
+func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (provision.Names, error) {
+	n, err := defaultNames(ctx, conn, schema, asked)
+	if err != nil {
+		return n, err
+	}
 	slot, err := checkpoint.SlotOfCheckpoint(ctx, conn, string(schema))
 	switch {
 	case pg.IsDenied(err):

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
-	"github.com/awa-counterd/awa-counterd/internal/status"
 )
 
 type doctorCmd struct {
@@ -40,21 +40,25 @@ func (c *doctorCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return &pg.Refusal{Problem: err.Error(), Remedy: "name awa's schema with --schema", Err: err}
 	}
-	var name string
-	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
-		return fmt.Errorf("name the database: %w", err)
+	names, err := defaultNames(ctx, conn, schema, provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role})
+	if err != nil {
+		return err
 	}
-	names := provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role}.Default(name, schema)
 	if names.Role == "" {
 		names.Role = source.User()
 	}
-	checks := status.Run(ctx, status.Target{Conn: conn, Schema: schema, Names: names, Trust: true})
+	checks, err := preflight.Doctor(ctx, preflight.Target{
+		Conn: conn, Role: names.Role, Schema: schema, Slot: names.Slot, Publication: names.Publication, Trust: true, FindsSchema: c.Schema == "",
+	})
+	if err != nil {
+		return err
+	}
 	found := &findingsError{}
 	for _, ch := range checks {
 		switch ch.Verdict {
-		case status.Failed:
+		case preflight.Failed:
 			found.wanting++
-		case status.Unchecked:
+		case preflight.Unchecked:
 			found.unknown++
 		}
 	}
@@ -69,10 +73,10 @@ func (c *doctorCmd) Run(ctx context.Context, s streams) error {
 	return err
 }
 
-func renderChecks(checks []status.Check, found *findingsError) string {
+func renderChecks(checks []preflight.Check, found *findingsError) string {
 	var b strings.Builder
 	for _, ch := range checks {
-		mark := map[status.Verdict]string{status.Passed: "✔", status.Failed: "✘", status.Unchecked: "?"}[ch.Verdict]
+		mark := map[preflight.Verdict]string{preflight.Passed: "✔", preflight.Failed: "✘", preflight.Unchecked: "?"}[ch.Verdict]
 		fmt.Fprintf(&b, "%s %s", mark, ch.Name)
 		if ch.Detail != "" {
 			fmt.Fprintf(&b, ": %s", ch.Detail)

@@ -14,6 +14,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
@@ -88,10 +89,10 @@ func TestGoldenStatus(t *testing.T) {
 }
 
 func TestGoldenDoctor(t *testing.T) {
-	checks := []status.Check{
-		{Name: "server version", Verdict: status.Passed, Detail: "PostgreSQL 15.18"},
-		{Name: "wal_level", Verdict: status.Failed, Detail: "wal_level is replica", Remedy: "ALTER SYSTEM SET wal_level = 'logical' and restart the server"},
-		{Name: "prepared transactions", Verdict: status.Unchecked, Detail: "permission denied"},
+	checks := []preflight.Check{
+		{Name: "server version", Verdict: preflight.Passed, Detail: "PostgreSQL 15.18"},
+		{Name: "wal_level", Verdict: preflight.Failed, Detail: "wal_level is replica", Remedy: "ALTER SYSTEM SET wal_level = 'logical' and restart the server"},
+		{Name: "prepared transactions", Verdict: preflight.Unchecked, Detail: "permission denied"},
 	}
 	found := &findingsError{wanting: 1, unknown: 1}
 	golden(t, "doctor.txt", renderChecks(checks, found))

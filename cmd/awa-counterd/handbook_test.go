@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/handbook"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 )
 
 const root = "../.."
@@ -268,8 +270,6 @@ func told(call *ast.CallExpr) (argument int, ok bool) {
 		switch called.Sel.Name {
 		case "Info", "Warn", "Error", "info", "warn":
 			return 0, len(call.Args) > 0
-		case "check", "add": // doctor's checks
-			return 0, len(call.Args) > 3
 		case "New": // errors that end a session
 			return 0, named(called.X) == "errors"
 		case "Errorf":
@@ -283,6 +283,10 @@ func told(call *ast.CallExpr) (argument int, ok bool) {
 		switch called.Name {
 		case "Refuse", "doubt": // doubt: a reason of the marker, formatted
 			return 1, true
+		case "found": // doctor's checks
+			return 0, true
+		case "orRefuse":
+			return 2, true
 		}
 	}
 	return 0, false
@@ -353,4 +357,34 @@ func TestHandbookExplainsEveryMessage(t *testing.T) {
 		}
 	}
 	require.Empty(t, missing, "docs/what-if.md does not explain:\n%s", strings.Join(missing, "\n"))
+}
+
+// The page of what-ifs lists the requirements as they stand in the code: what doctor checks, whatever it means, what start-up refuses
+// and what setup sees to.
+func TestHandbookListsTheRequirements(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| check | without it | start-up refuses | `setup` sees to it |\n|---|---|---|---|\n")
+	yes := map[bool]string{true: "yes"}
+	for _, r := range preflight.Requirements() {
+		var names []string
+		for _, name := range append([]string{r.Name}, r.Also...) {
+			if strings.HasSuffix(name, " ") {
+				name += "…"
+			}
+			names = append(names, "`"+name+"`")
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", strings.Join(names, ", "), r.Means, yes[r.Refuses], yes[r.Planned()])
+	}
+	file := filepath.Join(root, "docs", "what-if.md")
+	page, err := os.ReadFile(file)
+	require.NoError(t, err)
+	before, after, found := strings.Cut(string(page), "| check | ")
+	require.True(t, found)
+	_, after, found = strings.Cut(after, "\n\n")
+	require.True(t, found)
+	want := before + b.String() + "\n" + after
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(want), 0o600))
+	}
+	require.Equal(t, want, string(page), "go test ./cmd/awa-counterd -run TestHandbookListsTheRequirements -update")
 }

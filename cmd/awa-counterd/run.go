@@ -184,10 +184,9 @@ func (r *runCmd) survey(ctx context.Context) (*status.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	var name string
-	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
-		return nil, fmt.Errorf("name the database: %w", err)
+	n, err := defaultNames(ctx, conn, l.Schema, provision.Names{Slot: r.Slot})
+	if err != nil {
+		return nil, err
 	}
-	slot := provision.Names{Slot: r.Slot}.Default(name, l.Schema).Slot
-	return status.ReadStored(ctx, conn, l, slot, r.QuietPeriod)
+	return status.ReadStored(ctx, conn, l, n.Slot, r.QuietPeriod)
 }

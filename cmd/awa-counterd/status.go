@@ -70,12 +70,11 @@ func (c *statusCmd) Run(ctx context.Context, s streams) error {
 }
 
 func (c *statusCmd) read(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (*status.Status, error) {
-	var name string
-	if err := conn.QueryRow(ctx, `select current_database()`).Scan(&name); err != nil {
-		return nil, fmt.Errorf("name the database: %w", err)
+	n, err := defaultNames(ctx, conn, l.Schema, provision.Names{Slot: c.Slot})
+	if err != nil {
+		return nil, err
 	}
-	slot := provision.Names{Slot: c.Slot}.Default(name, l.Schema).Slot
-	return status.Read(ctx, conn, l, slot, c.QuietPeriod)
+	return status.Read(ctx, conn, l, n.Slot, c.QuietPeriod)
 }
 
 func renderStatus(b *strings.Builder, st *status.Status) {

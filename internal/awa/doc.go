@@ -7,6 +7,4 @@
 //   - Every identifier that reaches SQL is a fixed name of awa's, a schema that ParseSchema let through, or
 //     the quoted name of a leaf; values are always parameters.
 //   - Statements here never take a lock that makes awa wait for more than a counter row.
-//
-// Called by reconcile, applier's writer, internal/daemon and cmd; it imports none of them.
 package awa

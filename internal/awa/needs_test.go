@@ -34,12 +34,12 @@ func TestLeastRights(t *testing.T) {
 			"SELECT ON awa.queue_ring_state", "UPDATE (terminal_counter_trusted_at) ON awa.queue_ring_state",
 		}},
 	} {
-		require.Equal(t, c.want, granted(layoutOf(c.shape).Needs(true)))
+		require.Equal(t, c.want, granted(layoutOf(c.shape).NeedsOf("$1", true)))
 	}
-	require.NotContains(t, granted(layoutOf(ledger).Needs(false)), "UPDATE (terminal_counter_trusted_at) ON awa.queue_ring_state", "--trust off")
+	require.NotContains(t, granted(layoutOf(ledger).NeedsOf("$1", false)), "UPDATE (terminal_counter_trusted_at) ON awa.queue_ring_state", "--trust off")
 	unmarked := layoutOf(direct)
 	unmarked.HasMarker = false
-	for _, grant := range granted(unmarked.Needs(true)) {
+	for _, grant := range granted(unmarked.NeedsOf("$1", true)) {
 		require.NotContains(t, grant, "queue_ring_state")
 	}
 }

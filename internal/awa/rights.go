@@ -18,23 +18,26 @@ type RightError struct{ Grant string }
 
 func (e *RightError) Error() string { return "this role lacks " + e.Grant }
 
-// Needs lists the least rights of the current user on awa's own objects (docs/privileges.md).
-func (l *Layout) Needs(marker bool) []Need { return l.NeedsOf("current_user", marker) }
-
-// ActiveSchemaNeed is the right to ask awa for its active schema, where awa keeps that. The check
-// holds when it does not.
-func ActiveSchemaNeed(role string) Need {
-	const grant = "SELECT ON awa.runtime_storage_backends"
-	return Need{
-		Grant: grant, What: grant,
-		Check: fmt.Sprintf(`coalesce((select has_table_privilege(%s, c.oid, 'SELECT') from pg_class c join pg_namespace n on n.oid = c.relnamespace
-			where n.nspname = 'awa' and c.relname = 'runtime_storage_backends'), true)`, role),
+// ActiveSchemaNeeds are the rights to ask awa for its active schema, where awa keeps that (ActiveSchema), beside those on the
+// schema itself. The checks hold where it does not.
+func ActiveSchemaNeeds(schema Schema, role string) (out []Need) {
+	add := func(grant, privilege string) {
+		out = append(out, Need{
+			Grant: grant, What: grant,
+			Check: fmt.Sprintf(`coalesce((select %s from pg_class c join pg_namespace n on n.oid = c.relnamespace
+			where n.nspname = 'awa' and c.relname = 'runtime_storage_backends'), true)`, fmt.Sprintf(privilege, role)),
+		})
 	}
+	if schema != DefaultSchema {
+		add("USAGE ON SCHEMA "+DefaultSchema, "has_schema_privilege(%s, n.oid, 'USAGE')")
+	}
+	add("SELECT ON awa.runtime_storage_backends", "has_table_privilege(%s, c.oid, 'SELECT')")
+	return out
 }
 
 // EarlyNeeds are the rights that a role needs to wait for awa's migration: to find the schema, and to look into it.
 func EarlyNeeds(schema Schema, role string) []Need {
-	return []Need{usage(schema, role), ActiveSchemaNeed(role)}
+	return append([]Need{usage(schema, role)}, ActiveSchemaNeeds(schema, role)...)
 }
 
 func usage(schema Schema, role string) Need {
@@ -75,7 +78,7 @@ func (n needs) columns(right string, columns []string, tables ...string) Need {
 	return Need{Grant: grant + quoteList(names), What: what, Check: strings.Join(checks, " and "), Parts: parts}
 }
 
-// NeedsOf lists them for a role, given as an SQL expression.
+// NeedsOf lists the least rights of a role, given as an SQL expression, on awa's own objects (docs/privileges.md).
 func (l *Layout) NeedsOf(role string, marker bool) []Need {
 	n := needs{l.Schema, role}
 	out := n.reading(l)
@@ -89,9 +92,9 @@ func (l *Layout) NeedsOf(role string, marker bool) []Need {
 	return append(out, n.marker(l, marker)...)
 }
 
-// ReadingNeeds lists the rights of the current user that following takes, without a write.
-func (l *Layout) ReadingNeeds() []Need {
-	n := needs{l.Schema, "current_user"}
+// ReadingNeedsOf lists those that following takes, without a write.
+func (l *Layout) ReadingNeedsOf(role string) []Need {
+	n := needs{l.Schema, role}
 	return append(append(n.reading(l), n.table("SELECT", countersTable)), n.marker(l, false)...)
 }
 

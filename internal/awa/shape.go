@@ -90,7 +90,7 @@ func (l *Layout) AddCorrections(guard string) string {
 		l.countersName(), l.Shape.keyList(""), countColumn, l.Shape.ownKey(), corrections, guard)
 }
 
-// SubtractCorrections subtracts. Parameters as for Raise. Where the row is awa's own it never goes below 0, and is never
+// SubtractCorrections subtracts. Parameters as for AddCorrections. Where the row is awa's own it never goes below 0, and is never
 // created: an upsert that clamps would lose what awa's decrements then miss.
 func (l *Layout) SubtractCorrections(guard string) string {
 	if l.Shape.bucketed {
@@ -109,7 +109,7 @@ func (l *Layout) SubtractCorrections(guard string) string {
 }
 
 // DeleteZeroRows deletes our rows that corrections have brought to 0: awa's metrics take the names of queues from
-// the table. Parameters as for Raise; "" where there are no rows of ours.
+// the table. Parameters as for AddCorrections; "" where there are no rows of ours.
 func (l *Layout) DeleteZeroRows() string {
 	if !l.Shape.bucketed {
 		return ""

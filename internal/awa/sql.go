@@ -21,11 +21,11 @@ func setMarker(ring string, set bool, guard string) string {
 
 // SetMarkerUntil sets the trust marker on the word of somebody who vouches until $3 by the server's clock (null: for
 // good), and tells whether it is set then: a command that was on its way while its sender was stopped comes too late.
-func (l *Layout) SetMarkerUntil(guard string) string { return l.VouchMarkerNoting(guard, "") }
+func (l *Layout) SetMarkerUntil(guard string) string { return l.SetMarkerUntilNoting(guard, "") }
 
-// VouchMarkerNoting is VouchMarker, and carries out note with it: a statement that may read from "changed", in which there is one
-// row if the marker was not set before, and is now.
-func (l *Layout) VouchMarkerNoting(guard, note string) string {
+// SetMarkerUntilNoting is SetMarkerUntil, and carries out note with it: a statement that may read from "changed", in which there
+// is one row if the marker was not set before, and is now.
+func (l *Layout) SetMarkerUntilNoting(guard, note string) string {
 	if note != "" {
 		note = ", noted as (" + note + ")"
 	}

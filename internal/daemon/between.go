@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
@@ -57,11 +58,7 @@ func (d *Daemon) findUnknownMarker(ctx context.Context, c *pgx.Conn) *awa.Layout
 	defer cancel()
 	schema, err := d.schema(ctx, c)
 	if err != nil {
-		var name string
-		if c.QueryRow(ctx, `select awa_schema from awa_counterd.leader order by heartbeat_at desc limit 1`).Scan(&name) != nil {
-			return nil
-		}
-		if schema, err = awa.ParseSchema(name); err != nil {
+		if schema, err = awa.ParseSchema(checkpoint.LastLed(ctx, c)); err != nil {
 			return nil
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -169,5 +170,5 @@ func (d *Daemon) coreConfig(instance string, l *awa.Layout) applier.Config {
 
 // isDeposed reports that another instance leads; ours has to give way, not to fail.
 func isDeposed(err error) bool {
-	return errors.Is(err, checkpoint.ErrDeposed) || errors.Is(err, applier.ErrNotLeading)
+	return errors.Is(err, checkpoint.ErrDeposed) || errors.Is(err, corrections.ErrNotLeading)
 }

@@ -20,6 +20,4 @@
 //     one (Options.Meter) none is made.
 //   - A refusal at the first start ends the process; after that it is logged and tried again, since
 //     an operator's mistake on the server must not need a restart here.
-//
-// Called by cmd/awa-counterd.
 package daemon

@@ -15,6 +15,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/decoder"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/failpoint"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
@@ -52,7 +53,7 @@ func (s *session) claimLead(ctx context.Context) (applier.Start, error) {
 	if err := s.d.noteLead(ctx, s.control, s.layout.Schema); err != nil {
 		return none, err
 	}
-	if err := s.openWriters(ctx, schema); err != nil {
+	if err := s.openWriters(ctx); err != nil {
 		return none, err
 	}
 	if err := s.clearMarker(ctx); err != nil {
@@ -79,7 +80,7 @@ func (s *session) ensureSchema(ctx context.Context) error {
 	return err
 }
 
-func (s *session) openWriters(ctx context.Context, schema string) error {
+func (s *session) openWriters(ctx context.Context) error {
 	short := pg.Session{Role: "corrections", LockTimeout: 250 * time.Millisecond, StatementTimeout: statementTimeout, Async: true}
 	var err error
 	if s.writes, err = s.open(ctx, short); err != nil {
@@ -92,33 +93,18 @@ func (s *session) openWriters(ctx context.Context, schema string) error {
 	if s.keeper, err = s.open(ctx, pg.Session{Role: "checkpoint", LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout, Async: true}); err != nil {
 		return err
 	}
-	l := s.layout
-	sql := applier.Statements{
-		Raise: l.AddCorrections(checkpoint.Guard(6, 7)),
-		Lower: l.SubtractCorrections(checkpoint.Guard(6, 7)),
-		Sweep: l.DeleteZeroRows(),
-		Guard: checkpoint.Guard(1, 2),
-		Beat: checkpoint.Heartbeat(fmt.Sprintf(
-			`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet())),
-		SetMarker:   l.SetMarkerUntil(checkpoint.Guard(1, 2)),
-		ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
-	}
 	if s.recalls, err = checkpoint.Remembers(ctx, s.control); err != nil {
 		return err
 	}
-	if s.recalls && l.HasMarker {
-		sql.NoteSet = l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4))
-		sql.NoteClear = l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3))
-		sql.Note = checkpoint.NoteOwnState(l.MarkerIsSet())
+	sql := corrections.OfLeader(s.layout, s.recalls)
+	if s.d.opts.DryRun {
+		sql = corrections.OfDryRun(s.layout)
 	}
-	if s.d.opts.DryRun { // whatever it is asked for, it has nothing to write with
-		sql = applier.Statements{Guard: sql.Guard, Beat: sql.Beat}
-	}
-	s.writer = applier.NewWriter(s.writes, sql, schema, s.instance)
+	s.writer = corrections.NewWriter(s.writes, sql, s.instance)
 	if m := s.d.opts.Meter; m != nil {
 		s.writer.Took = m.Corrected
 	}
-	s.marker = applier.NewWriter(s.markers, sql, schema, s.instance)
+	s.marker = corrections.NewWriter(s.markers, sql, s.instance)
 	return nil
 }
 

@@ -112,12 +112,7 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 
 // act carries out what the Core wants now. None of it waits: of each kind at most one is under way.
 func (l *loop) act(now time.Time) {
-	l.execute(l.core.Next(now))
-	l.d.logNotices(now, l.core.Notices())
-}
-
-func (l *loop) execute(cmds []applier.Command) {
-	for _, c := range cmds {
+	for _, c := range l.core.Next(now) {
 		switch c := c.(type) {
 		case applier.Write:
 			l.writes <- writeWithState{c, l.core.State(time.Now())}
@@ -131,6 +126,7 @@ func (l *loop) execute(cmds []applier.Command) {
 			l.stream.Acknowledge(c.Position)
 		}
 	}
+	l.d.logNotices(now, l.core.Notices())
 }
 
 // tell hands a result to the loop, unless the session is over.
@@ -180,7 +176,7 @@ func (l *loop) executors() {
 		defer cancel()
 		err := l.store.Persist(ctx, c.Checkpoint)
 		failpoint.Reach(failpoint.Persisted)
-		return func(now time.Time) { l.execute(l.core.Persisted(now, err)) }, unlessBusy(err)
+		return func(now time.Time) { l.core.Persisted(now, err) }, unlessBusy(err)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 )
 
 // errMigrated ends a session because awa's migrations change the tables that it works on.
@@ -68,7 +69,7 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 				d.show(Waiting, "awa's migration has not made "+missing+" yet")
 			}
 		default:
-			return nil, asRefusal(err, d.opts.Source.User())
+			return nil, preflight.AsRefusal(err, d.opts.Source.User())
 		}
 		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of ours knows the tables; a migration may bring the marker meanwhile
 			d.left.layout = d.findUnknownMarker(ctx, c)

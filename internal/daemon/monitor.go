@@ -12,6 +12,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -176,7 +177,7 @@ func (s *session) sameTables(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	}
 	if err := layout.CheckRowSecurity(ctx, s.control); err != nil {
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, filtered(err, s.d.opts.Source.User()))
+		return fmt.Errorf("%w: %w", ErrObjectsChanged, preflight.AsRefusal(err, s.d.opts.Source.User()))
 	}
 	switch {
 	case layout.Equivalent(s.layout):

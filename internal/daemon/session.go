@@ -12,7 +12,9 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -27,8 +29,8 @@ type session struct {
 	writes   *pgx.Conn
 	markers  *pgx.Conn
 	keeper   *pgx.Conn
-	writer   *applier.Writer
-	marker   *applier.Writer
+	writer   *corrections.Writer
+	marker   *corrections.Writer
 	store    *checkpoint.Store
 	scanner  *reconcile.Scanner
 	stream   *replication.Stream
@@ -125,7 +127,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err := s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason.Error()})
-	if err != nil && (!errors.Is(err, applier.ErrNotLeading) || s.unclaimed()) {
+	if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {
 		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, or deleted the
 		// leader's row, and the guard with it. As long as this one lives the lead is ours, so it was no finish.
 		again, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -174,8 +176,7 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return s.d.opts.Source.ExplainConnect(err)
 	}
-	user := s.d.opts.Source.User()
-	if err := checkServer(ctx, s.control, s.d.opts.Failover); err != nil {
+	if err := preflight.Server(ctx, s.d.target(s.control)); err != nil {
 		return err
 	}
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
@@ -184,10 +185,7 @@ func (s *session) connect(ctx context.Context) error {
 	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
 		return err
 	}
-	if err := s.d.checkRights(ctx, s.control, s.layout, user); err != nil {
-		return err
-	}
-	return asRefusal(s.layout.CheckBucket(ctx, s.control), user)
+	return s.d.checkTables(ctx, s.control, s.layout)
 }
 
 func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {

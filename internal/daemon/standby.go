@@ -14,6 +14,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 )
 
 // lead waits for the leader lock. Meanwhile it watches the leader's heartbeat, and clears a marker
@@ -137,7 +138,7 @@ func (d *Daemon) recheckTables(ctx context.Context, c *pgx.Conn, l *awa.Layout) 
 	case errors.Is(err, awa.ErrNotYet) || (err == nil && !now.Equivalent(l)):
 		return fmt.Errorf("%w: the tables are not what they were when this daemon began to stand by", errMigrated)
 	case err != nil:
-		return asRefusal(err, d.opts.Source.User())
+		return preflight.AsRefusal(err, d.opts.Source.User())
 	}
 	return nil
 }

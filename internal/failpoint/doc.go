@@ -3,8 +3,6 @@
 // under the build tag failpoints, which only `make chaos` and `make soak` use, a process kills itself
 // with SIGKILL the nth time it reaches the point that AWACD_DIE_AT names ("persisted:2"), or the goroutine that gets there hangs
 // for ever, if AWACD_HANG_AT names it.
-//
-// Called by internal/daemon, at the places that the names say.
 package failpoint
 
 // The points, in the order in which a session reaches them.

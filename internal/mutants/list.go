@@ -82,11 +82,11 @@ func ofProtocol() []Mutant {
 			"return append(out, Acknowledge{Position: cp.Position}, Persist{Checkpoint: cp})", "./internal/sim", "TestSimulation",
 		},
 		{
-			"negative correction creates a row", "applier/writer.go", "if chunk.Corrections[0].Delta < 0 {", "if false {",
+			"negative correction creates a row", "internal/corrections/writer.go", "if chunk.Corrections[0].Delta < 0 {", "if false {",
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"a chunk may hold its rows for ever", "applier/writer.go", "return limits{3 * time.Millisecond, 7 * time.Millisecond, patience}",
+			"a chunk may hold its rows for ever", "internal/corrections/writer.go", "return limits{3 * time.Millisecond, 7 * time.Millisecond, patience}",
 			"return limits{3 * time.Millisecond, time.Minute, patience}", "./e2e", "TestChunkIsBoundedAsAWhole",
 		},
 		{
@@ -214,7 +214,7 @@ func ofProtocol() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"own row at 0 not swept", "applier/writer.go", "if c.Ends {", "if false {",
+			"own row at 0 not swept", "internal/corrections/writer.go", "if c.Ends {", "if false {",
 			"./internal/sim", "TestSimulation",
 		},
 		{

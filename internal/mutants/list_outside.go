@@ -21,7 +21,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
-			"row level security overlooked", "internal/daemon/preflight.go", "if err := filtered(l.CheckRowSecurity(ctx, c), user); err != nil {", "if err := filtered(nil, user); err != nil {",
+			"row level security overlooked", "internal/preflight/tables.go", "out[0].Refusal = hidesRows(v.Role, ", "_ = hidesRows(v.Role, ",
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
@@ -77,7 +77,7 @@ func ofOutside() []Mutant {
 			"./applier", "TestCorrectionsWithoutEffectAge",
 		},
 		{
-			"somebody else's schema used", "internal/daemon/preflight.go", "if err := checkpoint.CheckOwner(ctx, c, l.Rows); err != nil {", "if err := error(nil); err != nil {",
+			"somebody else's schema used", "internal/preflight/grants.go", "err := checkpoint.CheckOwner(ctx, v.Conn, v.Role, v.Layout.Rows)", "err := error(nil)",
 			"./e2e", "TestRefusesASchemaThatSomebodyElseMade",
 		},
 		{
@@ -121,7 +121,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTeardownWhileADaemonWaits",
 		},
 		{
-			"marker left when our schema is dropped", "internal/daemon/session.go", "if err != nil && (!errors.Is(err, applier.ErrNotLeading) || s.unclaimed()) {", "if false {",
+			"marker left when our schema is dropped", "internal/daemon/session.go", "if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {", "if false {",
 			"./e2e", "TestSchemaIsDroppedByHand",
 		},
 		{
@@ -137,7 +137,7 @@ func ofOutside() []Mutant {
 			"./internal/sim", "TestSimulation",
 		},
 		{
-			"the term of a command to set the marker is not sent", "applier/writer.go", "append(args, orNull(cmd.Until))", "append(args, orNull(time.Time{}))",
+			"the term of a command to set the marker is not sent", "internal/corrections/writer.go", "append(args, pg.OrNull(cmd.Until))", "append(args, pg.OrNull(time.Time{}))",
 			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
 		},
 		{
@@ -153,7 +153,7 @@ func ofOutside() []Mutant {
 			"./internal/sim", "TestWorlds/a_flush_that_comes_late",
 		},
 		{
-			"patience with the marker's connection", "applier/writer.go", "time.Second, 500 * time.Millisecond}", "time.Second, patience}",
+			"patience with the marker's connection", "internal/corrections/writer.go", "time.Second, 500 * time.Millisecond}", "time.Second, patience}",
 			"./e2e", "TestMarkerConnectionHangs",
 		},
 		{
@@ -165,11 +165,11 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStandbyLooksAtTheTablesAnew",
 		},
 		{
-			"what the role had before is granted again, and revoked", "internal/provision/grants.go", "if len(out) == len(need.Parts) {", "if true {",
+			"what the role had before is granted again, and revoked", "internal/preflight/grants.go", "if len(out) == len(need.Parts) {", "if true {",
 			"./e2e", "TestTeardownRevokesWhatWasGranted",
 		},
 		{
-			"grants of no role in particular kept", "internal/provision/grants.go", "$2 in ('', g.role_name)", "$2 = g.role_name",
+			"grants of no role in particular kept", "checkpoint/grants.go", "$2 in ('', g.role_name)", "$2 = g.role_name",
 			"./e2e", "TestTeardownRevokesWhatWasGranted",
 		},
 		{
@@ -233,19 +233,23 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSlotCreationWaits",
 		},
 		{
-			"a lowered wal_level overlooked", "internal/status/doctor_server.go", `*next != "logical"`, `*next == "nothing"`,
+			"a lowered wal_level overlooked", "internal/preflight/server.go", `*next != "logical"`, `*next == "nothing"`,
 			"./e2e", "TestLoweredLevelIsSaid",
 		},
 		{
-			"a publication that is too wide overlooked", "internal/status/doctor_server.go", "d.check(\"other publications\", err, len(found) == 0,", "d.check(\"other publications\", err, true,",
+			"a publication that is too wide overlooked", "internal/preflight/publications.go", "found(\"other publications\", err, len(wide) == 0,", "found(\"other publications\", err, true,",
 			"./e2e", "TestWidePublicationsAreNamed",
 		},
 		{
-			"triggers overlooked by doctor", "internal/status/doctor_tables.go", "d.check(\"triggers and rules\", err, len(found) == 0,", "d.check(\"triggers and rules\", err, true,",
+			"triggers overlooked by doctor", "internal/preflight/tables.go", "found(\"triggers and rules\", err, len(there) == 0,", "found(\"triggers and rules\", err, true,",
 			"./e2e", "TestCorrectionsWithoutEffect",
 		},
 		{
-			"row level security overlooked by doctor", "internal/status/doctor_tables.go", "d.check(\"row level security\", err, len(tables) == 0,", "d.check(\"row level security\", err, true,",
+			"rights on our own schema overlooked by doctor", "internal/preflight/grants.go", "if err != nil || !r.Needed {", "if true {",
+			"./e2e", "TestRequirementsAreTheRoles",
+		},
+		{
+			"row level security overlooked by doctor", "internal/preflight/tables.go", "out := found(\"row level security\", err, false,", "out := found(\"row level security\", err, true,",
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
@@ -261,7 +265,7 @@ func ofOutside() []Mutant {
 			"	go func() {\n		for ctx.Err() == nil {\n			d.super.Alive()\n			<-time.After(time.Second)\n		}\n	}()\n", "./e2e", "TestWatchdogOfAHungLoop",
 		},
 		{
-			"no marker without its history", "applier/writer.go", "		w.apart = true\n		if !pg.IsBusy(err) {", "		if false {",
+			"no marker without its history", "internal/corrections/writer.go", "		w.apart = true\n		if !pg.IsBusy(err) {", "		if false {",
 			"./e2e", "TestMarkerDoesNotDependOnItsHistory",
 		},
 		{

@@ -125,8 +125,8 @@ func ofRooms() []Mutant {
 			"drift += q.Drift", "./internal/status", "TestNextStep",
 		},
 		{
-			"a role's name not quoted", "internal/provision/grants.go", `fmt.Sprintf("GRANT %s TO %s", n.Grant, quote(r.n.Role))`,
-			`fmt.Sprintf("GRANT %s TO %s", n.Grant, r.n.Role)`, "./internal/provision", "TestHostileRolesAreQuoted",
+			"a role's name not quoted", "internal/preflight/preflight.go", `fmt.Sprintf("GRANT %s TO %s", grant, quote(role))`,
+			`fmt.Sprintf("GRANT %s TO %s", grant, role)`, "./internal/preflight", "TestHostileRolesAreQuoted",
 		},
 	}
 }

@@ -2,6 +2,4 @@
 // (PostgreSQL manual, 55.9).
 //
 // Invariants: it only appends bytes, and checks nothing, so that what is wrong can be built as well.
-//
-// Called by the tests of decoder and by the simulation; the product does not import it.
 package pgoutputtest

@@ -11,14 +11,12 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
 // Step is one statement and what it is for.
-type Step struct {
-	What string `json:"what"`
-	SQL  string `json:"sql"`
-}
+type Step = preflight.Step
 
 // Names of what is ours for one awa schema.
 type Names struct {
@@ -45,7 +43,7 @@ func (n Names) Default(database string, schema awa.Schema) Names {
 // undone, so it comes by itself.
 func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error {
 	for _, s := range steps {
-		if err := s.run(ctx, c); err != nil {
+		if err := execute(ctx, c, s.SQL); err != nil {
 			if pg.IsDenied(err) {
 				r := pg.Refuse("have somebody who may run it, or print the whole plan for a DBA with --print-sql: "+oneLine(s.SQL), "this role may not %s", s.What)
 				r.Err = err
@@ -58,58 +56,21 @@ func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error 
 	return nil
 }
 
-func (s Step) run(ctx context.Context, c *pgx.Conn) error {
-	if strings.HasPrefix(s.SQL, "CREATE PUBLICATION") || strings.HasPrefix(s.SQL, "ALTER PUBLICATION") {
-		return replication.Publish(ctx, c, s.SQL)
+func execute(ctx context.Context, c *pgx.Conn, sql string) error {
+	if strings.HasPrefix(sql, "CREATE PUBLICATION") || strings.HasPrefix(sql, "ALTER PUBLICATION") {
+		return replication.Publish(ctx, c, sql)
 	}
-	_, err := c.Exec(ctx, s.SQL)
+	_, err := c.Exec(ctx, sql)
 	return err
 }
 
 func oneLine(sql string) string { return strings.Join(strings.Fields(sql), " ") }
 
-func quote(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// Setup plans what a daemon with the least rights needs to find. Before awa's migration, when there is no
-// layout yet, that is our own schema and the rights on it; nothing can be granted or published of what is not
-// there. The replication slot is not part of
-// it: one that nobody reads yet would retain WAL, and the daemon needs no further right to make it.
+// Setup plans what a daemon with the least rights needs to find (preflight.Plan); l is nil before awa's migration.
 func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
-	var steps []Step
-	rows := uint32(0)
-	if l != nil {
-		rows = l.Rows
-	}
-	if err := checkpoint.CheckOwner(ctx, c, rows); err != nil {
-		return nil, err
-	}
-	there, err := checkpoint.Complete(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if !there {
-		ddl, err := checkpoint.SchemaScript(ctx, c, string(n.Schema))
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, Step{"make schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(ddl), ";")})
-	}
-	if l != nil {
-		for _, pub := range replication.Needed(n.Publication, l) {
-			what, sql, err := pub.Plan(ctx, c)
-			if err != nil {
-				return nil, err
-			}
-			if sql != "" {
-				steps = append(steps, Step{what, sql})
-			}
-		}
-	}
-	if n.Role == "" {
-		return steps, nil
-	}
-	grants, err := grants(ctx, c, l, n, there)
-	return append(steps, grants...), err
+	return preflight.Plan(ctx, preflight.Target{Conn: c, Role: n.Role, Schema: n.Schema, Layout: l, Slot: n.Slot, Publication: n.Publication})
 }
 
 // Teardown plans the removal of everything that Setup and the daemon made for one awa schema.
@@ -123,14 +84,14 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	case slot.Active:
 		return nil, pg.Refuse("stop awa-counterd first", "replication slot %s is being read by process %d", n.Slot, slot.ActivePID)
 	default:
-		steps = append(steps, Step{"drop replication slot " + n.Slot, fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
+		steps = append(steps, Step{What: "drop replication slot " + n.Slot, SQL: fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
 	}
 	var set bool
 	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
 		return nil, fmt.Errorf("read the marker: %w", err)
 	}
 	if set && !n.KeepMarker {
-		steps = append(steps, Step{"clear the trust marker", l.SetMarker(false, "true")})
+		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true")})
 	}
 	for _, name := range []string{n.Publication, replication.LedgerPublicationName(n.Publication)} {
 		var published bool
@@ -138,7 +99,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 			return nil, fmt.Errorf("look for publication %s: %w", name, err)
 		}
 		if published {
-			steps = append(steps, Step{"drop publication " + name, "DROP PUBLICATION " + quote(name)})
+			steps = append(steps, Step{What: "drop publication " + name, SQL: "DROP PUBLICATION " + quote(name)})
 		}
 	}
 	revokes, err := planRevokes(ctx, c, l.Schema, n.Role) // before what remembers them goes
@@ -146,39 +107,27 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		return nil, err
 	}
 	steps = append(steps, revokes...)
-	own, err := dropSchema(ctx, c, l.Schema)
+	own, err := checkpoint.PlanRemoval(ctx, c, string(l.Schema))
 	if err != nil {
 		return nil, err
 	}
-	steps = append(steps, own...)
+	for _, r := range own {
+		steps = append(steps, Step{What: r.What, SQL: r.SQL})
+	}
 	return steps, nil
 }
 
-// dropSchema takes our schema away, or only what is in it for this awa schema while others use it.
-func dropSchema(ctx context.Context, c *pgx.Conn, schema awa.Schema) ([]Step, error) {
-	var there bool
-	if err := c.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, checkpoint.SchemaName).Scan(&there); err != nil || !there {
-		return nil, err
-	}
-	whole, err := checkpoint.Exists(ctx, c)
+// planRevokes takes back what setup granted for an awa schema, to one role or to all of them, and nothing that a role had
+// besides; what it needs for another schema as well, stays.
+func planRevokes(ctx context.Context, c *pgx.Conn, schema awa.Schema, role string) ([]Step, error) {
+	all, err := checkpoint.GrantsOf(ctx, c, string(schema), role)
 	if err != nil {
 		return nil, err
 	}
-	others := false
-	if whole {
-		if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.leader where awa_schema <> $1)`, string(schema)).Scan(&others); err != nil {
-			return nil, fmt.Errorf("look at schema %s: %w", checkpoint.SchemaName, err)
-		}
-	}
-	if !others {
-		return []Step{{"drop schema " + checkpoint.SchemaName, "DROP SCHEMA " + checkpoint.SchemaName + " CASCADE"}}, nil
-	}
 	var steps []Step
-	tables := checkpoint.Tables()
-	for _, t := range append(tables[1:], "grants", tables[0]) { // who leads goes last
+	for _, g := range all {
 		steps = append(steps, Step{
-			fmt.Sprintf("empty %s.%s of schema %s", checkpoint.SchemaName, t, schema),
-			fmt.Sprintf("DELETE FROM %s.%s WHERE awa_schema = '%s'", checkpoint.SchemaName, t, schema),
+			What: "revoke " + g.Grant + " from " + g.Role, SQL: fmt.Sprintf("REVOKE %s FROM %s;\n%s", g.Grant, quote(g.Role), g.ForgetSQL()),
 		})
 	}
 	return steps, nil

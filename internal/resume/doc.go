@@ -2,6 +2,4 @@
 // (docs/design.md §8).
 //
 // Invariants: pure; whatever it is not sure of is scanned afresh, which is always right.
-//
-// Called by internal/daemon, and by the simulation.
 package resume

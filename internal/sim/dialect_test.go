@@ -8,8 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 )
 
 // kind is what a statement of ours does.
@@ -34,36 +33,27 @@ type statement struct {
 	until    int // when it is too late, by the server's clock
 }
 
-// dialect is the SQL of a Writer as internal/daemon makes it of the layout, and what the server reads in it. So a condition
+// dialect is the SQL of a daemon's Writer, and what the server reads in it. So a condition
 // that is taken out of the text does not hold here either.
 type dialect struct {
-	applier.Statements
+	corrections.Statements
 
 	of    shape
 	texts map[string]statement
 }
 
 func newDialect(s shape) *dialect {
-	l := s.layout()
-	d := &dialect{
-		Statements: applier.Statements{
-			Raise: l.AddCorrections(checkpoint.Guard(6, 7)), Lower: l.SubtractCorrections(checkpoint.Guard(6, 7)), Sweep: l.DeleteZeroRows(),
-			Guard: checkpoint.Guard(1, 2), Beat: checkpoint.Heartbeat("1"),
-			SetMarker: l.SetMarkerUntil(checkpoint.Guard(1, 2)), ClearMarker: l.SetMarker(false, checkpoint.Guard(1, 2)),
-			NoteSet:   l.VouchMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(true, 4)),
-			NoteClear: l.ClearMarkerNoting(checkpoint.Guard(1, 2), checkpoint.NoteOwn(false, 3)),
-			Note:      checkpoint.NoteOwnState(l.MarkerIsSet()),
-		},
-		of: s, texts: make(map[string]statement),
-	}
+	d := &dialect{Statements: corrections.OfLeader(s.layout(), true), of: s, texts: make(map[string]statement)}
 	d.learn(d.Beat, beats)
-	d.learn(d.Sweep, sweeps)
-	d.learn(d.Lower, lowers)
-	d.learn(d.Raise, raises) // Lower is the same where no counter row is awa's own
-	d.learn(d.SetMarker, setsMarker)
-	d.learn(d.NoteSet, setsMarker)
-	d.learn(d.ClearMarker, clearsMarker)
-	d.learn(d.NoteClear, clearsMarker)
+	d.learn(d.DeleteZeroRows, sweeps)
+	d.learn(d.Subtract, lowers)
+	d.learn(d.Add, raises) // Subtract is the same where no counter row is awa's own
+	for _, text := range []string{d.Set.Alone, d.Set.Noted} {
+		d.learn(text, setsMarker)
+	}
+	for _, text := range []string{d.Clear.Alone, d.Clear.Noted} {
+		d.learn(text, clearsMarker)
+	}
 	d.learn(d.Note, notes)
 	return d
 }

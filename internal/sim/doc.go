@@ -1,6 +1,6 @@
 // Package sim drives the whole protocol through a seeded, single-threaded world: a fake database that
 // lets transactions run, commit to its WAL and become visible in another order, a fake server for the
-// statements of applier.Writer, and its WAL as pgoutput bytes for decoder. Decoder, Core, Writer, the
+// statements of corrections.Writer, and its WAL as pgoutput bytes for decoder. Decoder, Core, Writer, the
 // publication's verdict and the decision to resume are the real ones. It crashes them between any two
 // steps, and finds each mutant of the rules of docs/design.md by itself (internal/mutants).
 //

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
@@ -50,8 +51,8 @@ func (f flight) empty() bool {
 	return f.write == nil && f.marker == nil && f.persist == nil && len(f.scans) == 0
 }
 
-func (s *small) writerOf(instance string) *applier.Writer {
-	return applier.NewWriter(server{s.sim}, s.sql.Statements, "awa", instance)
+func (s *small) writerOf(instance string) *corrections.Writer {
+	return corrections.NewWriter(server{s.sim}, s.sql.Statements, instance)
 }
 
 // advanceWrite has the server carry out the next statement of a write. What is under way is never changed but replaced: other
@@ -70,7 +71,7 @@ func (s *small) written(old *writeFlight, instance string) *writeFlight {
 				f.result.Deferred = append(f.result.Deferred, c.Group)
 			}
 		case err != nil:
-			require.ErrorIs(s.t, err, applier.ErrNotLeading)
+			require.ErrorIs(s.t, err, corrections.ErrNotLeading)
 			return nil
 		default:
 			f.result.Written += len(chunk.Corrections)
@@ -83,7 +84,7 @@ func (s *small) written(old *writeFlight, instance string) *writeFlight {
 	}
 	r, err := s.writerOf(instance).Write(context.Background(), applier.Write{Seq: f.cmd.Seq, Holds: f.cmd.Holds}, "")
 	if err != nil {
-		require.ErrorIs(s.t, err, applier.ErrNotLeading)
+		require.ErrorIs(s.t, err, corrections.ErrNotLeading)
 		return nil
 	}
 	r.Sent, r.Deferred, r.Written = f.sent, f.result.Deferred, f.result.Written
@@ -136,7 +137,7 @@ func (s *small) hearPersist(lost bool) {
 	if lost {
 		err = errors.New("lock timeout")
 	}
-	s.do(s.core.Persisted(s.now, err))
+	s.core.Persisted(s.now, err)
 }
 
 // advanceScan reads a unit. The WAL's end is read at once, so the fence is as short as it can be.

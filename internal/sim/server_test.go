@@ -15,12 +15,12 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
-// server carries out what applier.Writer sends, each batch as one transaction of the world. It is one
+// server carries out what corrections.Writer sends, each batch as one transaction of the world. It is one
 // of the two that understand upsert and update; the other is PostgreSQL, in e2e. Each statement is judged by the conditions
 // in its own text (dialect_test.go).
 type server struct{ *sim }
 
-// SendBatch implements applier.Batcher.
+// SendBatch implements corrections.Batcher.
 func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 	t := s.begin()
 	var answer [][]any

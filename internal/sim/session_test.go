@@ -11,6 +11,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/resume"
 	"github.com/awa-counterd/awa-counterd/replication"
@@ -38,7 +39,7 @@ func (s *sim) claim() bool {
 	if s.sql.of != s.shape { // awa has migrated
 		s.sql = newDialect(s.shape)
 	}
-	s.writer = applier.NewWriter(server{s}, s.sql.Statements, "awa", s.leader)
+	s.writer = corrections.NewWriter(server{s}, s.sql.Statements, s.leader)
 	if s.mark { // the first statement of a session
 		_ = s.writer.SetMarker(context.Background(), applier.SetMarker{})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/decoder"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
@@ -25,7 +26,7 @@ type sim struct {
 	core   *applier.Core // nil while a session is refused
 	cfg    applier.Config
 	wire   *wire
-	writer *applier.Writer
+	writer *corrections.Writer
 	leader string // the instance in the leader's row
 
 	next      int           // next WAL record to deliver
@@ -142,7 +143,7 @@ func (s *sim) write(core *applier.Core, c applier.Write, alive func() bool) func
 	return func() {
 		r, err := w.Write(context.Background(), c, "")
 		if err != nil {
-			require.ErrorIs(s.t, err, applier.ErrNotLeading)
+			require.ErrorIs(s.t, err, corrections.ErrNotLeading)
 			return
 		}
 		r.Sent = s.now
@@ -185,7 +186,7 @@ func (s *sim) persist(core *applier.Core, cp applier.Checkpoint, alive func() bo
 	}
 	s.store(cp)
 	if alive() {
-		s.run(core.Persisted(s.now, nil))
+		core.Persisted(s.now, nil)
 		s.drive()
 	}
 }

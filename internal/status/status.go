@@ -63,24 +63,10 @@ type Slot struct {
 }
 
 // Queue is what the books of the last checkpoint hold.
-type Queue struct {
-	Queue   string `json:"queue"`
-	Rows    int64  `json:"rows"`
-	Counter int64  `json:"counter"`
-	Drift   int64  `json:"drift"`
-}
+type Queue = checkpoint.QueueSum
 
-// Uncounted is what is known of a queue's uncounted writes of one kind: "rows" and "prune" are the work of
-// pre-#290 binaries, "counter" is a clamp, a rebuild, a migration or a hand.
-type Uncounted struct {
-	Queue        string  `json:"queue"`
-	Kind         string  `json:"kind"`
-	Rows         int64   `json:"rows"`
-	Transactions int64   `json:"transactions"`
-	PerSecond    float64 `json:"per_second"`
-	Last         float64 `json:"last_ago"`
-	LastLSN      string  `json:"last_lsn"`
-}
+// Uncounted is what is known of a queue's uncounted writes of one kind.
+type Uncounted = checkpoint.UncountedWrites
 
 // Runtime counts awa's live workers of one version.
 type Runtime struct {
@@ -89,11 +75,8 @@ type Runtime struct {
 	Old     bool   `json:"pre_290"`
 }
 
-// aliveWithin is how old a heartbeat may get; tokens come at least every 5 s.
-const aliveWithin = 15
-
 // IsAlive judges the age of a heartbeat, in seconds.
-func IsAlive(heartbeat float64) bool { return heartbeat < aliveWithin }
+func IsAlive(heartbeat float64) bool { return heartbeat < checkpoint.AliveWithin.Seconds() }
 
 // Read takes a status. It asks the daemon that leads for figures as of now. quiet is how long ago an uncounted write has to be to
 // count as over.
@@ -184,14 +167,11 @@ func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) err
 }
 
 func (s *Status) readCheckpoint(ctx context.Context, c *pgx.Conn, schema string) error {
-	err := c.QueryRow(ctx, `select position::text, extract(epoch from clock_timestamp() - persisted_at)::float8,
-		extract(epoch from clock_timestamp() - last_audit_at)::float8, reason,
-		extract(epoch from clock_timestamp() - observed_since)::float8, extract(epoch from clock_timestamp() - last_old_prune_at)::float8
-		from awa_counterd.checkpoint where awa_schema = $1`, schema).
-		Scan(&s.Position, &s.Persisted, &s.Audit, &s.Reason, &s.Observed, &s.OldPrune)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("read the checkpoint: %w", err)
+	at, err := checkpoint.ReadStanding(ctx, c, schema)
+	if err != nil {
+		return err
 	}
+	s.Position, s.Persisted, s.Audit, s.Reason, s.Observed, s.OldPrune = at.Position, at.Persisted, at.Audit, at.Reason, at.Observed, at.OldPrune
 	if s.Leader != nil && s.Leader.Alive { // the newer word
 		s.Reason = s.Leader.State
 	}
@@ -201,28 +181,14 @@ func (s *Status) readCheckpoint(ctx context.Context, c *pgx.Conn, schema string)
 	return nil
 }
 
-func (s *Status) readQueues(ctx context.Context, c *pgx.Conn, schema string) error {
-	rows, err := c.Query(ctx, `select queue, sum(rows)::int8, sum(counter)::int8, sum(rows - counter)::int8
-		from awa_counterd.books where awa_schema = $1 group by queue order by queue`, schema)
-	if err == nil {
-		s.Queues, err = pgx.AppendRows(s.Queues, rows, pgx.RowToStructByPos[Queue])
-	}
-	if err != nil {
-		return fmt.Errorf("read the books: %w", err)
-	}
-	return nil
+func (s *Status) readQueues(ctx context.Context, c *pgx.Conn, schema string) (err error) {
+	s.Queues, err = checkpoint.QueueSums(ctx, c, schema)
+	return err
 }
 
-func (s *Status) readUncounted(ctx context.Context, c *pgx.Conn, schema string) error {
-	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, extract(epoch from clock_timestamp() - last_at)::float8, last_lsn::text
-		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc`, schema)
-	if err == nil {
-		s.Uncounted, err = pgx.AppendRows(s.Uncounted, rows, pgx.RowToStructByPos[Uncounted])
-	}
-	if err != nil {
-		return fmt.Errorf("read the uncounted writes: %w", err)
-	}
-	return nil
+func (s *Status) readUncounted(ctx context.Context, c *pgx.Conn, schema string) (err error) {
+	s.Uncounted, err = checkpoint.AllUncounted(ctx, c, schema)
+	return err
 }
 
 func (s *Status) readRuntimes(ctx context.Context, c *pgx.Conn) error {

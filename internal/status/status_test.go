@@ -1,7 +1,6 @@
 package status
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -69,19 +68,4 @@ func TestAgesAreReadable(t *testing.T) {
 	}
 	require.True(t, IsAlive(14.9))
 	require.False(t, IsAlive(15))
-}
-
-// A check that could not look is neither good nor bad news, and a remedy is for what needs one.
-func TestChecks(t *testing.T) {
-	d := &doctor{}
-	d.check("a", nil, true, "is there", "CREATE a")
-	d.check("b", nil, false, "is missing", "CREATE b")
-	d.check("c", errors.New("permission denied"), true, "is there", "CREATE c")
-	d.check("d", errors.New("permission denied"), false, "is missing", "CREATE d")
-	require.Equal(t, []Check{
-		{Name: "a", Verdict: Passed, Detail: "is there"},
-		{Name: "b", Verdict: Failed, Detail: "is missing", Remedy: "CREATE b"},
-		{Name: "c", Verdict: Unchecked, Detail: "permission denied"},
-		{Name: "d", Verdict: Unchecked, Detail: "permission denied"},
-	}, d.checks)
 }

@@ -8,6 +8,4 @@
 //     meanwhile goes into the next one.
 //   - A message is one datagram, and no text can bring a line of its own into it.
 //   - Where nobody listens (no NOTIFY_SOCKET) nothing is done.
-//
-// Called by cmd/awa-counterd; internal/daemon calls a Notifier by way of its Options.
 package systemd

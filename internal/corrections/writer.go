@@ -1,4 +1,4 @@
-package applier
+package corrections
 
 import (
 	"context"
@@ -10,19 +10,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 )
 
-// MessagePrefix is the prefix of our messages in the WAL.
-const MessagePrefix = "awa-counterd"
-
 // ErrNotLeading says that the guard of a statement did not hold.
 var ErrNotLeading = errors.New("this instance does not lead any more")
-
-// ErrTooLate says that a command to set the marker came when what it rests on was old; nothing was set.
-var ErrTooLate = errors.New("the marker was to be set too late")
 
 // limits bound a transaction of ours: wait is for one row lock, within for a whole statement, overdue for its answer
 // after that.
@@ -51,23 +46,6 @@ func markerLimits() limits {
 	return limits{300 * time.Millisecond, time.Second, 500 * time.Millisecond}
 }
 
-// Statements is the SQL of a Writer. $1 to $5 of Raise, Lower and Sweep are arrays of slot, queue,
-// priority, shard and delta; $6 and $7 of Raise and Lower are the awa schema and the instance. Sweep deletes
-// those of our own rows that have come to 0; it may be "". Guard takes schema and instance as $1 and $2. Beat
-// takes them, the state in words and whether corrections are held back; it yields the server's clock, a
-// snapshot, whether the marker is set, and the WAL insert position. SetMarker and ClearMarker take schema and
-// instance; SetMarker also until when it may set the marker, or null, and yields whether it is set. NoteSet and NoteClear do the
-// same and remember it, with the reason as their last parameter; Note takes schema, instance and reason, and remembers what is not
-// yet. All three may be "".
-type Statements struct {
-	Raise, Lower, Sweep    string
-	Guard                  string
-	Beat                   string
-	SetMarker, ClearMarker string
-	NoteSet, NoteClear     string
-	Note                   string
-}
-
 // Batcher sends a batch in one go; a *pgx.Conn is one.
 type Batcher interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
@@ -77,31 +55,31 @@ type Batcher interface {
 // nothing from us between taking a row lock and letting go of it, so that a daemon that is stopped
 // in its tracks holds no lock.
 type Writer struct {
-	conn      Batcher
-	sql       Statements
-	awaSchema string
-	instance  string
-	apart     bool // the marker's changes are remembered by statements of their own: with the marker's it failed
+	conn     Batcher
+	sql      Statements
+	instance string
+	apart    bool // the marker's changes are remembered by statements of their own: with the marker's it failed
 
 	// Took is told how long a transaction of corrections took, sent to answered, whether it was committed or given up:
 	// an upper bound of how long it held counter rows. It is called from Write; nil for nobody.
 	Took func(time.Duration)
 }
 
-// NewWriter makes a Writer over a session with asynchronous commit.
-func NewWriter(conn Batcher, sql Statements, awaSchema, instance string) *Writer {
-	return &Writer{conn: conn, sql: sql, awaSchema: awaSchema, instance: instance}
+// NewWriter makes a Writer over a session with asynchronous commit, on behalf of an instance: its messages in the WAL bear that
+// name, and statements of a leader take effect only while it leads.
+func NewWriter(conn Batcher, sql Statements, instance string) *Writer {
+	return &Writer{conn: conn, sql: sql, instance: instance}
 }
 
 // Write writes the corrections of w and then its token. state is what operators read in the
 // leader's row. It fails only when the session cannot go on; ErrNotLeading means that nothing was
 // written.
-func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResult, error) {
-	r := WriteResult{Seq: cmd.Seq}
+func (w *Writer) Write(ctx context.Context, cmd applier.Write, state string) (applier.WriteResult, error) {
+	r := applier.WriteResult{Seq: cmd.Seq}
 	var vain time.Duration
 	for _, chunk := range cmd.Chunks {
 		if chunk.Alone && !chunk.Patient && vain >= mostInVain {
-			r.Deferred, r.Passed = chunk.groups(r.Deferred), chunk.groups(r.Passed)
+			r.Deferred, r.Passed = chunk.AppendGroups(r.Deferred), chunk.AppendGroups(r.Passed)
 			continue
 		}
 		began := time.Now()
@@ -111,7 +89,7 @@ func (w *Writer) Write(ctx context.Context, cmd Write, state string) (WriteResul
 		}
 		switch {
 		case pg.IsBusy(err):
-			r.Deferred = chunk.groups(r.Deferred)
+			r.Deferred = chunk.AppendGroups(r.Deferred)
 			if chunk.Alone {
 				vain += time.Since(began)
 			}
@@ -139,7 +117,7 @@ const noAnswer = 0
 
 // Correct writes one chunk in one transaction. A row that is locked for too long is an error for which
 // pg.IsBusy holds; nothing was written then.
-func (w *Writer) Correct(ctx context.Context, chunk Chunk) error {
+func (w *Writer) Correct(ctx context.Context, chunk applier.Chunk) error {
 	var all, ended arrays
 	for _, c := range chunk.Corrections {
 		all.add(c.Group, c.Delta)
@@ -147,16 +125,16 @@ func (w *Writer) Correct(ctx context.Context, chunk Chunk) error {
 			ended.add(c.Group, c.Delta)
 		}
 	}
-	sql := w.sql.Raise
+	sql := w.sql.Add
 	if chunk.Corrections[0].Delta < 0 {
-		sql = w.sql.Lower
+		sql = w.sql.Subtract
 	}
 	b := &pgx.Batch{}
 	l := correctionLimits(chunk.Patient, len(ended.slots) > 0)
 	w.beginTransaction(b, noAnswer, l, "off")
-	b.Queue(sql, all.slots, all.queues, all.priorities, all.shards, all.deltas, w.awaSchema, w.instance)
-	if len(ended.slots) > 0 && w.sql.Sweep != "" {
-		b.Queue(w.sql.Sweep, ended.slots, ended.queues, ended.priorities, ended.shards, ended.deltas)
+	b.Queue(sql, all.slots, all.queues, all.priorities, all.shards, all.deltas, w.sql.awaSchema, w.instance)
+	if len(ended.slots) > 0 && w.sql.DeleteZeroRows != "" {
+		b.Queue(w.sql.DeleteZeroRows, ended.slots, ended.queues, ended.priorities, ended.shards, ended.deltas)
 	}
 	return w.send(ctx, b, l, nil)
 }
@@ -165,9 +143,12 @@ func (w *Writer) Correct(ctx context.Context, chunk Chunk) error {
 // the limits of this transaction.
 func (w *Writer) beginTransaction(b *pgx.Batch, seq uint64, l limits, durability string) {
 	b.Queue(`select set_config('lock_timeout', $3, true), set_config('synchronous_commit', $4, true),
-		set_config('statement_timeout', $7, true), pg_logical_emit_message(true, $5, $6) where `+w.sql.Guard,
-		w.awaSchema, w.instance, fmt.Sprint(l.wait.Milliseconds()), durability, MessagePrefix, Token(w.instance, seq), fmt.Sprint(l.within.Milliseconds()))
+		set_config('statement_timeout', $7, true), pg_logical_emit_message(true, $5, $6) where `+w.sql.guard,
+		w.sql.awaSchema, w.instance, fmt.Sprint(l.wait.Milliseconds()), durability, applier.MessagePrefix, applier.Token(w.instance, seq), fmt.Sprint(l.within.Milliseconds()))
 }
+
+// mostInVain is how much a write may lose to rows that were found locked before, besides those with which it has patience.
+const mostInVain = 500 * time.Millisecond
 
 // patience is how long most answers may be overdue. Behind a half-open connection no timeout of the
 // server's is ever heard of; the connection is closed then, and the session with it.
@@ -195,10 +176,10 @@ func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(p
 
 // token commits durably: that pushes the WAL of the corrections before it out to the stream. With
 // "local" it does not wait for a synchronous standby, which might never answer.
-func (w *Writer) token(ctx context.Context, cmd Write, state string, r *WriteResult) error {
+func (w *Writer) token(ctx context.Context, cmd applier.Write, state string, r *applier.WriteResult) error {
 	b := &pgx.Batch{}
 	w.beginTransaction(b, cmd.Seq, tokenLimits(), "local")
-	b.Queue(w.sql.Beat, w.awaSchema, w.instance, state, cmd.Holds)
+	b.Queue(w.sql.Beat, w.sql.awaSchema, w.instance, state, cmd.Holds)
 	var snapshot, insert string
 	err := w.send(ctx, b, tokenLimits(), func(row pgx.Row) error { return row.Scan(&r.Server, &snapshot, &r.Marker, &insert) })
 	if err != nil {
@@ -216,7 +197,7 @@ func (w *Writer) token(ctx context.Context, cmd Write, state string, r *WriteRes
 //
 // The same statement remembers the change. That is history: what keeps it from being written must not keep the marker from
 // being cleared. So after a failure the marker is written first, by itself, until that can be remembered again.
-func (w *Writer) SetMarker(ctx context.Context, cmd SetMarker) error {
+func (w *Writer) SetMarker(ctx context.Context, cmd applier.SetMarker) error {
 	cmd.Reason = pg.Storable(cmd.Reason)
 	remembers := w.sql.Note != ""
 	err := w.mark(ctx, cmd, remembers && !w.apart)
@@ -242,44 +223,33 @@ func (w *Writer) note(ctx context.Context, reason string) error {
 	defer cancel()
 	b := &pgx.Batch{}
 	b.Queue(`select set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)`, fmt.Sprint(l.wait.Milliseconds()), fmt.Sprint(l.within.Milliseconds()))
-	b.Queue(w.sql.Note, w.awaSchema, w.instance, reason)
+	b.Queue(w.sql.Note, w.sql.awaSchema, w.instance, reason)
 	return w.conn.SendBatch(ctx, b).Close()
 }
 
-func (w *Writer) mark(ctx context.Context, cmd SetMarker, noted bool) error {
+// mark writes the marker; noted, together with its history.
+func (w *Writer) mark(ctx context.Context, cmd applier.SetMarker, noted bool) error {
 	b := &pgx.Batch{}
 	l := markerLimits()
 	w.beginTransaction(b, cmd.Seq, l, "local")
-	statement, args := w.sql.ClearMarker, []any{w.awaSchema, w.instance}
-	if noted {
-		statement = w.sql.NoteClear
-	}
+	change, args := w.sql.Clear, []any{w.sql.awaSchema, w.instance}
 	if cmd.Set {
-		statement, args = w.sql.SetMarker, append(args, orNull(cmd.Until))
-		if noted {
-			statement = w.sql.NoteSet
-		}
+		change, args = w.sql.Set, append(args, pg.OrNull(cmd.Until))
 	}
 	if noted {
-		args = append(args, cmd.Reason)
+		b.Queue(change.Noted, append(args, cmd.Reason)...)
+	} else {
+		b.Queue(change.Alone, args...)
 	}
-	b.Queue(statement, args...)
 	if !cmd.Set {
 		return w.send(ctx, b, l, nil)
 	}
 	set := false
 	err := w.send(ctx, b, l, func(row pgx.Row) error { return row.Scan(&set) })
 	if err == nil && !set {
-		err = ErrTooLate
+		err = applier.ErrTooLate
 	}
 	return err
-}
-
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 type arrays struct {

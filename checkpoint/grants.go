@@ -1,0 +1,85 @@
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+)
+
+// Right is one that the daemon's role needs on what is ours.
+type Right struct {
+	Grant string // as in GRANT … TO role
+	Check string // an expression that tells whether the role $1 has it
+	// Needed: a daemon does not work without it. It does without the history of the marker, and never looks at what was granted.
+	Needed bool
+}
+
+// Rights lists them.
+func Rights() []Right {
+	out := []Right{{Grant: "USAGE ON SCHEMA awa_counterd", Check: "has_schema_privilege($1::text, 'awa_counterd', 'USAGE')", Needed: true}}
+	for _, t := range Tables() {
+		name := qualified(t)
+		out = append(out, Right{
+			Grant: "SELECT, INSERT, UPDATE, DELETE ON " + name, Needed: t != changesTable,
+			Check: fmt.Sprintf("has_table_privilege($1::text, '%[1]s', 'SELECT') and has_table_privilege($1::text, '%[1]s', 'INSERT') and has_table_privilege($1::text, '%[1]s', 'UPDATE') and has_table_privilege($1::text, '%[1]s', 'DELETE')", name),
+		})
+	}
+	return append(out, Right{Grant: "SELECT ON " + qualified(grantsTable), Check: fmt.Sprintf("has_table_privilege($1::text, '%s', 'SELECT')", qualified(grantsTable))})
+}
+
+// Granted is a right on awa's objects that setup granted to a role, for one awa schema.
+type Granted struct{ AwaSchema, Role, Grant string }
+
+// RememberSQL is the statement that remembers it.
+func (g Granted) RememberSQL() string {
+	return fmt.Sprintf("INSERT INTO awa_counterd.grants (awa_schema, role_name, granted) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+		literal(g.AwaSchema), literal(g.Role), literal(g.Grant))
+}
+
+// ForgetSQL is the statement that forgets it.
+func (g Granted) ForgetSQL() string {
+	return fmt.Sprintf("DELETE FROM awa_counterd.grants WHERE awa_schema = %s AND role_name = %s AND granted = %s",
+		literal(g.AwaSchema), literal(g.Role), literal(g.Grant))
+}
+
+// ForAnother reports a right that is remembered for another awa schema, and not for this one.
+func (g Granted) ForAnother(ctx context.Context, c Conn) (shared bool, err error) {
+	err = c.QueryRow(ctx, `select exists (select 1 from awa_counterd.grants where awa_schema <> $1 and role_name = $2 and granted = $3)
+		and not exists (select 1 from awa_counterd.grants where awa_schema = $1 and role_name = $2 and granted = $3)`,
+		g.AwaSchema, g.Role, g.Grant).Scan(&shared)
+	if err != nil {
+		return false, fmt.Errorf("look at what was granted: %w", err)
+	}
+	return shared, nil
+}
+
+// GrantsOf lists what setup granted for an awa schema, to one role or, if that is "", to all of them; not what a role needs for
+// another schema as well.
+func GrantsOf(ctx context.Context, c Conn, awaSchema, role string) ([]Granted, error) {
+	whole, err := Exists(ctx, c)
+	if err != nil || !whole {
+		return nil, err
+	}
+	rows, err := c.Query(ctx, `select g.awa_schema, g.role_name, g.granted from awa_counterd.grants g where g.awa_schema = $1 and $2 in ('', g.role_name)
+		and exists (select 1 from pg_roles where rolname = g.role_name)
+		and not exists (select 1 from awa_counterd.grants o where o.awa_schema <> $1 and o.role_name = g.role_name and o.granted = g.granted)
+		order by g.role_name, g.granted`, awaSchema, role)
+	if err != nil {
+		return nil, fmt.Errorf("look at what was granted: %w", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Granted])
+	if pg.IsDenied(err) {
+		return nil, pg.Refuse("run it as the owner of schema awa_counterd, or let it: GRANT SELECT ON awa_counterd.grants TO this role",
+			"this role may not look at what setup granted")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at what was granted: %w", err)
+	}
+	return out, nil
+}
+
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -1,0 +1,146 @@
+package corrections
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/counter"
+)
+
+func layoutOf(shape string) *awa.Layout {
+	l := &awa.Layout{Schema: "awa", HasMarker: true}
+	for _, s := range awa.Shapes() {
+		if s.Name() == shape {
+			l.Shape = s
+		}
+	}
+	return l
+}
+
+// texts are the statements by name.
+func texts(s Statements) map[string]string {
+	out := map[string]string{"Set.Alone": s.Set.Alone, "Set.Noted": s.Set.Noted, "Clear.Alone": s.Clear.Alone, "Clear.Noted": s.Clear.Noted}
+	for v, i := reflect.ValueOf(s), 0; i < v.NumField(); i++ {
+		if f := v.Type().Field(i); f.IsExported() && f.Type.Kind() == reflect.String {
+			out[f.Name] = v.Field(i).String()
+		}
+	}
+	return out
+}
+
+// Each statement of a daemon's that writes anything but the history of a change takes effect only while its instance leads, whatever
+// shape awa's counters have. Rows of ours at 0 are the exception: whoever deletes them, nothing is lost.
+func TestStatementsOfALeaderAreFenced(t *testing.T) {
+	for _, shape := range awa.Shapes() {
+		all := texts(OfLeader(layoutOf(shape.Name()), true))
+		require.Len(t, all, 9)
+		for name, text := range all {
+			if name == "DeleteZeroRows" {
+				require.Equal(t, shape.HasBuckets(), text != "")
+				continue
+			}
+			require.Contains(t, text, "awa_counterd.leader", "%s of %s", name, shape.Name())
+		}
+	}
+	plain := OfLeader(layoutOf("#306"), false)
+	require.Empty(t, plain.Note+plain.Set.Noted+plain.Clear.Noted, "a history that this role may not write")
+	l := layoutOf("#306")
+	l.HasMarker = false
+	require.Empty(t, OfLeader(l, true).Note)
+}
+
+func TestADryRunHasNothingToWriteWith(t *testing.T) {
+	for name, text := range texts(OfDryRun(layoutOf("ledger"))) {
+		require.Equal(t, name == "Beat", text != "", name)
+	}
+}
+
+// The one-shot works where there is no schema of ours.
+func TestTheOneShotNeedsNothingOfOurs(t *testing.T) {
+	s := OfOneShot(layoutOf("#306"))
+	require.NotContains(t, s.guard, "awa_counterd")
+	for name, text := range texts(s) {
+		require.NotContains(t, text, "awa_counterd", name)
+	}
+	require.NotEmpty(t, s.Add+s.Set.Alone)
+}
+
+// conn takes batches down, and answers with one error after the other; nil is success.
+type conn struct {
+	sent    [][]string
+	answers []error
+}
+
+func (c *conn) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
+	var sql []string
+	for _, q := range b.QueuedQueries {
+		sql = append(sql, q.SQL)
+	}
+	c.sent = append(c.sent, sql)
+	var err error
+	if len(c.answers) > 0 {
+		err, c.answers = c.answers[0], c.answers[1:]
+	}
+	return &answer{err: err}
+}
+
+type answer struct {
+	pgx.BatchResults
+
+	err error
+}
+
+func (a *answer) Exec() (pgconn.CommandTag, error) { return pgconn.NewCommandTag("SELECT 1"), a.err }
+func (a *answer) QueryRow() pgx.Row                { return a }
+func (a *answer) Close() error                     { return a.err }
+func (a *answer) Scan(dest ...any) error {
+	for _, d := range dest {
+		if set, ok := d.(*bool); ok {
+			*set = true
+		}
+	}
+	return a.err
+}
+
+// The marker is written though its history cannot be: by itself from then on, until the history can be written again.
+func TestMarkerGoesWithoutItsHistory(t *testing.T) {
+	sql := OfLeader(layoutOf("#306"), true)
+	denied := &pgconn.PgError{Code: "42501"}
+	c := &conn{answers: []error{denied, nil, denied, nil, nil, nil}}
+	w := NewWriter(c, sql, "one")
+	for _, cmd := range []applier.SetMarker{{Seq: 1, Set: true}, {Seq: 2}, {Seq: 3, Set: true, Until: time.Unix(9, 0)}} {
+		require.NoError(t, w.SetMarker(t.Context(), cmd))
+	}
+	var second []string
+	for _, batch := range c.sent {
+		require.Len(t, batch, 2)
+		second = append(second, batch[1])
+	}
+	require.Equal(t, []string{sql.Set.Noted, sql.Set.Alone, sql.Note, sql.Clear.Alone, sql.Note, sql.Set.Noted}, second)
+}
+
+// What the server says of a lock is an answer; anything else ends the session.
+func TestChunksThatAreLocked(t *testing.T) {
+	c := &conn{answers: []error{&pgconn.PgError{Code: "55P03"}, nil, errors.New("gone")}}
+	w := NewWriter(c, OfLeader(layoutOf("ledger"), false), "one")
+	chunk := func(delta int64, ends bool) applier.Chunk {
+		return applier.Chunk{Corrections: []applier.Correction{{Group: counter.Group{Queue: "q"}, Delta: delta, Ends: ends}}}
+	}
+	r, err := w.Write(t.Context(), applier.Write{Seq: 1, Chunks: []applier.Chunk{chunk(1, false), chunk(-1, true)}}, "testing")
+	require.ErrorContains(t, err, "write a token: gone")
+	require.Equal(t, []counter.Group{{Queue: "q"}}, r.Deferred)
+	require.Equal(t, 1, r.Written)
+	require.Len(t, c.sent[0], 2)
+	require.Len(t, c.sent[1], 3, "what comes to 0 is deleted")
+	require.True(t, strings.HasPrefix(c.sent[2][1], "update awa_counterd.leader"))
+}

@@ -1,0 +1,196 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
+)
+
+// asked is the role in checks, which is their first parameter.
+const asked = "$1::text"
+
+// needs are the rights on awa's objects that the daemon does not work without.
+func (v *visit) needs() []awa.Need {
+	var out []awa.Need
+	if v.FindsSchema {
+		out = awa.ActiveSchemaNeeds(v.Schema, asked)
+	}
+	if v.DryRun {
+		return append(v.Layout.ReadingNeedsOf(asked), out...)
+	}
+	return append(v.Layout.NeedsOf(asked, v.Trust), out...)
+}
+
+func rights(ctx context.Context, v *visit) (out []Finding) {
+	for _, need := range v.needs() {
+		has, err := v.has(ctx, need.Check)
+		f := found("right: "+need.What, err, has, "", grantSQL(need.Grant, v.Role))
+		if err == nil && !has {
+			f[0].Refusal = lacksRight(v.Role, need.Grant)
+		}
+		out = append(out, f...)
+	}
+	return out
+}
+
+// planRights grants what the role lacks, and remembers that.
+func planRights(ctx context.Context, v *visit) ([]Step, error) {
+	if v.Role == "" {
+		return nil, nil
+	}
+	schemaThere, err := checkpoint.Complete(ctx, v.Conn)
+	if err != nil {
+		return nil, err
+	}
+	needs := awa.EarlyNeeds(v.Schema, asked)
+	if v.Layout != nil {
+		needs = append(v.Layout.NeedsOf(asked, true), awa.ActiveSchemaNeeds(v.Schema, asked)...)
+	}
+	var steps []Step
+	for _, need := range needs {
+		missing, err := v.missing(ctx, need)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range missing {
+			steps = append(steps, Step{"grant " + m.What, grantSQL(m.Grant, v.Role) + ";\n" + v.granted(m).RememberSQL()})
+		}
+		if len(missing) > 0 || !schemaThere {
+			continue
+		}
+		shared, err := v.granted(need).ForAnother(ctx, v.Conn)
+		if err != nil {
+			return nil, err
+		}
+		if shared {
+			steps = append(steps, Step{"remember that it needs " + need.What, v.granted(need).RememberSQL()})
+		}
+	}
+	return steps, nil
+}
+
+func (v *visit) has(ctx context.Context, check string) (has bool, err error) {
+	if err := v.queryRow(ctx, `select `+check, []any{v.Role}, &has); err != nil {
+		return false, fmt.Errorf("look at the rights of %s: %w", v.Role, err)
+	}
+	return has, nil
+}
+
+// missing takes a need apart where the role has some of it already: what it had is not ours to revoke.
+func (v *visit) missing(ctx context.Context, need awa.Need) (out []awa.Need, err error) {
+	if has, err := v.has(ctx, need.Check); err != nil || has {
+		return nil, err
+	}
+	for _, part := range need.Parts {
+		has, err := v.has(ctx, part.Check)
+		if err != nil {
+			return nil, err
+		}
+		if !has {
+			out = append(out, part)
+		}
+	}
+	if len(out) == len(need.Parts) {
+		return []awa.Need{need}, nil
+	}
+	return out, nil
+}
+
+// granted is a need as it is remembered.
+func (v *visit) granted(n awa.Need) checkpoint.Granted {
+	return checkpoint.Granted{AwaSchema: string(v.Schema), Role: v.Role, Grant: n.Grant}
+}
+
+// ownSchema looks whether our schema is there, or may be made; one that somebody else has made is not ours.
+func ownSchema(ctx context.Context, v *visit) []Finding {
+	const name = "schema " + checkpoint.SchemaName
+	err := checkpoint.CheckOwner(ctx, v.Conn, v.Role, v.Layout.Rows)
+	if refusal, ok := errors.AsType[*pg.Refusal](err); ok {
+		out := found(name, nil, false, refusal.Problem, refusal.Remedy)
+		out[0].Refusal = refusal
+		return out
+	}
+	there := false
+	if err == nil {
+		there, err = checkpoint.Exists(ctx, v.Conn)
+	}
+	if err == nil && there {
+		return found(name, nil, true, "is there", "")
+	}
+	if v.NoSetup { // who makes it is refused at its place
+		return found(name, err, false, "is missing, and the daemon is not to make it", "awa-counterd setup --role "+v.Role)
+	}
+	var may bool
+	var db string
+	if err == nil {
+		err = v.queryRow(ctx, `select has_database_privilege($1::text, current_database(), 'create'), current_database()`, []any{v.Role}, &may, &db)
+	}
+	return orRefuse(found(name, err, may, map[bool]string{true: "is missing; the daemon makes it", false: "is missing, and the role may not make it"}[may], "awa-counterd setup --role "+v.Role),
+		"run: "+grantSQL("CREATE ON DATABASE "+quote(db), v.Role), "role %s may not make the schema %s", v.Role, checkpoint.SchemaName)
+}
+
+func planOwnSchema(ctx context.Context, v *visit) ([]Step, error) {
+	rows := uint32(0)
+	if v.Layout != nil {
+		rows = v.Layout.Rows
+	}
+	if err := checkpoint.CheckOwner(ctx, v.Conn, v.Role, rows); err != nil {
+		return nil, err
+	}
+	there, err := checkpoint.Complete(ctx, v.Conn)
+	if err != nil || there {
+		return nil, err
+	}
+	ddl, err := checkpoint.SchemaScript(ctx, v.Conn, string(v.Schema))
+	if err != nil {
+		return nil, err
+	}
+	return []Step{{"make schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(ddl), ";")}}, nil
+}
+
+// ownRights looks at the rights on our schema, where there is one that this role did not make.
+func ownRights(ctx context.Context, v *visit) []Finding {
+	const name = "rights on schema " + checkpoint.SchemaName
+	there, err := checkpoint.Exists(ctx, v.Conn)
+	if err == nil && !there {
+		return nil
+	}
+	var lacks []string
+	for _, r := range checkpoint.Rights() {
+		if err != nil || !r.Needed {
+			continue
+		}
+		var has bool
+		if has, err = v.has(ctx, r.Check); err == nil && !has {
+			lacks = append(lacks, r.Grant)
+		}
+	}
+	return found(name, err, len(lacks) == 0, map[bool]string{false: "role " + v.Role + " lacks " + strings.Join(lacks, "; ")}[len(lacks) == 0], "awa-counterd setup --role "+v.Role)
+}
+
+func planOwnRights(ctx context.Context, v *visit) (steps []Step, err error) {
+	if v.Role == "" {
+		return nil, nil
+	}
+	there, err := checkpoint.Complete(ctx, v.Conn)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range checkpoint.Rights() {
+		has := false
+		if there {
+			if has, err = v.has(ctx, r.Check); err != nil {
+				return nil, err
+			}
+		}
+		if !has {
+			steps = append(steps, Step{"grant " + r.Grant, grantSQL(r.Grant, v.Role)})
+		}
+	}
+	return steps, nil
+}

@@ -1,0 +1,73 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/replication"
+)
+
+// unreadSlotLimit is what another slot may hold back before it is worth a word.
+const unreadSlotLimit = 1 << 30
+
+func ownSlot(ctx context.Context, v *visit) []Finding {
+	s, err := replication.ReadSlot(ctx, v.Conn, v.Slot)
+	if errors.Is(err, replication.ErrNoSlot) {
+		return found("replication slot", nil, true, v.Slot+" is not there yet; the daemon makes it", "")
+	}
+	detail, remedy := v.Slot+" is "+s.Status, ""
+	if s.Lost() {
+		detail, remedy = s.Loss()
+		detail, remedy = v.Slot+" "+detail, "start awa-counterd run, which makes it anew, and "+remedy
+	}
+	return found("replication slot", err, !s.Lost(), detail, remedy)
+}
+
+func otherSlots(ctx context.Context, v *visit) []Finding {
+	rows, err := v.Conn.Query(ctx, `select slot_name from pg_replication_slots where slot_name <> $1 and not active and restart_lsn is not null
+		and not pg_is_in_recovery() and pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) > $2 order by 1`, v.Slot, int64(unreadSlotLimit))
+	var idle []string
+	if err == nil {
+		idle, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	detail, remedy := "none retains more than 1 GiB unread", ""
+	if len(idle) > 0 {
+		detail, remedy = "retain more than 1 GiB and are not read: "+strings.Join(idle, ", "), "if nobody needs it: SELECT pg_drop_replication_slot('"+idle[0]+"')"
+	}
+	return found("other slots", err, len(idle) == 0, detail, remedy)
+}
+
+// longTransaction is how old a writing transaction may be before it is worth a word: making a slot
+// waits for it.
+const longTransaction = time.Minute
+
+func longTransactions(ctx context.Context, v *visit) []Finding {
+	var n int
+	var pid *int32
+	var who *string
+	err := v.queryRow(ctx, `select count(*), min(pid), min(coalesce(usename, '') || '@' || coalesce(datname, '')) from pg_stat_activity
+		where backend_xid is not null and xact_start < clock_timestamp() - $1::interval`, []any{longTransaction}, &n, &pid, &who)
+	detail, remedy := "none older than a minute", ""
+	if n > 0 && pid != nil {
+		detail = fmt.Sprintf("%d writing transactions older than a minute, one of process %d (%s): making a slot waits for them", n, *pid, *who)
+		remedy = fmt.Sprintf("end it: SELECT pg_terminate_backend(%d)", *pid)
+	}
+	return found("long transactions", err, n == 0, detail, remedy)
+}
+
+func preparedTransactions(ctx context.Context, v *visit) []Finding {
+	var n int
+	var gid *string
+	err := v.queryRow(ctx, `select count(*), min(gid) from pg_prepared_xacts`, nil, &n, &gid)
+	detail, remedy := "none", ""
+	if n > 0 && gid != nil {
+		detail = fmt.Sprintf("%d prepared transactions, one of them %q: making a slot waits for them", n, *gid)
+		remedy = fmt.Sprintf("ROLLBACK PREPARED '%s' or COMMIT PREPARED '%s'", *gid, *gid)
+	}
+	return found("prepared transactions", err, n == 0, detail, remedy)
+}
