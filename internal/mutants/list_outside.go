@@ -261,6 +261,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestMarkerDoesNotDependOnItsHistory",
 		},
 		{
+			"a new leader deposed by a dead one's row", "checkpoint/leader.go", "and (a.state_change < clock_timestamp()", "and (true or a.state_change < clock_timestamp()",
+			"./e2e", "TestDeposeSparesWhoHasJustTakenTheLock",
+		},
+		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
 		},
 		{
