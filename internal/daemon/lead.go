@@ -181,13 +181,13 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 			return 0, nil, err
 		}
 		// The new slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
-		if _, err := s.stream.Identify(ctx); err != nil {
+		if _, err := s.identify(ctx); err != nil {
 			return 0, nil, err
 		}
 	} else {
 		position = f.Stored.Position
 		if s.d.opts.Failover && !f.Slot.Failover {
-			if err := s.stream.CarryToStandbys(ctx, s.slot); err != nil {
+			if err := s.carryToStandbys(ctx); err != nil {
 				return 0, nil, err
 			}
 		}
@@ -196,10 +196,32 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 	}
 	s.d.super.Alive()
 	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout+answerWithin)
+	defer cancel()
 	if err := s.stream.Start(ctx, s.slot, names(s.pubs), position, d); err != nil {
 		return 0, nil, err
 	}
 	return position, f.Stored, nil
+}
+
+// The walsender's connection has no statement timeout; what is asked there is bounded here.
+
+func (s *session) identify(ctx context.Context) (replication.System, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return s.stream.Identify(ctx)
+}
+
+func (s *session) carryToStandbys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout+answerWithin)
+	defer cancel()
+	return s.stream.CarryToStandbys(ctx, s.slot)
+}
+
+func (s *session) left(ctx context.Context, current, older int32) (pglogrepl.LSN, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return s.stream.Left(ctx, current, older)
 }
 
 // state is what the books rest on beside relations: how awa's tables are published, and what was done to them.
@@ -213,7 +235,7 @@ func (s *session) inspectForResume(ctx context.Context) (resume.Found, error) {
 	if err != nil {
 		return f, s.d.opts.Source.ExplainConnect(err)
 	}
-	system, err := s.stream.Identify(ctx)
+	system, err := s.identify(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -249,7 +271,7 @@ func (s *session) inspectForResume(ctx context.Context) (resume.Found, error) {
 	f.End, f.Broken, f.Most = system.End, s.d.broken, s.d.opts.MaxRetained
 	f.Fleeting = s.d.opts.Temporary
 	if f.Stored != nil && f.Slot != nil && f.Slot.Synced && f.Stored.SystemIdentifier == system.ID && f.Stored.Timeline != system.Timeline {
-		if f.Left, err = s.stream.Left(ctx, system.Timeline, f.Stored.Timeline); err != nil {
+		if f.Left, err = s.left(ctx, system.Timeline, f.Stored.Timeline); err != nil {
 			return f, err
 		}
 	}

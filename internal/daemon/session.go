@@ -174,13 +174,15 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return s.d.opts.Source.ExplainConnect(err)
 	}
-	user := s.d.opts.Source.User()
-	if err := checkServer(ctx, s.control, s.d.opts.Failover); err != nil {
+	if err := s.checkServer(ctx); err != nil {
 		return err
 	}
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	user := s.d.opts.Source.User()
 	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
 		return err
 	}
@@ -188,6 +190,12 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	return asRefusal(s.layout.CheckBucket(ctx, s.control), user)
+}
+
+func (s *session) checkServer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return checkServer(ctx, s.control, s.d.opts.Failover)
 }
 
 func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {

@@ -265,6 +265,14 @@ func ofOutside() []Mutant {
 			"./e2e", "TestDeposeSparesWhoHasJustTakenTheLock",
 		},
 		{
+			"statements without a deadline of our own", "internal/pg/connect.go", "c.Tracer = deadlines{", "_ = deadlines{",
+			"./e2e", "TestFrozenServerIsGivenUp",
+		},
+		{
+			"a standby waits for a frozen server", "internal/daemon/standby.go", "look, end := context.WithTimeout(ctx, answerWithin)", "look, end := context.WithCancel(ctx)",
+			"./e2e", "TestStandbyOutlivesAFrozenServer",
+		},
+		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
 		},
 		{
