@@ -273,6 +273,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStandbyOutlivesAFrozenServer",
 		},
 		{
+			"a silent daemon of another schema sent away for good", "internal/daemon/orphans.go", "checkpoint.ForgetSchema(ctx,", "checkpoint.RemoveSchema(ctx,",
+			"./e2e", "TestSilentDaemonOfAnotherSchemaComesBack",
+		},
+		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
 		},
 		{
