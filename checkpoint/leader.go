@@ -63,23 +63,6 @@ func (l Leader) Hung() bool { return l.Heartbeat >= max(hungAfter, 5*l.Bound) }
 // LockKey is the key text of the session advisory lock that the leader holds.
 func LockKey(awaSchema string) string { return "awa_counterd.leader:" + awaSchema }
 
-// FinishKey is the key text of the session advisory lock of an awa-counterd finish that hands over. What
-// it asks of daemons holds only as long as it lives: a request must not outlive the one who asks.
-func FinishKey(awaSchema string) string { return "awa_counterd.finish:" + awaSchema }
-
-// advisoryLocks is a table expression: the session advisory locks held in this database, by key and process.
-const advisoryLocks = `(select (l.classid::bigint << 32) | l.objid::bigint as key, l.pid from pg_locks l join pg_database d on d.oid = l.database
-	where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted)`
-
-// TryFinish tries to become the only one that finishes: the lock goes with the connection.
-func TryFinish(ctx context.Context, c Conn, awaSchema string) (bool, error) {
-	var got bool
-	if err := c.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, FinishKey(awaSchema)).Scan(&got); err != nil {
-		return false, fmt.Errorf("try the lock of finish: %w", err)
-	}
-	return got, nil
-}
-
 // TryLead tries to become the only one: the lock goes with the connection.
 func TryLead(ctx context.Context, c Conn, awaSchema string) (bool, error) {
 	var got bool
@@ -197,15 +180,6 @@ func StampHeartbeat(ctx context.Context, c Conn, awaSchema, instance, state stri
 	}
 	if tag.RowsAffected() == 0 {
 		return ErrDeposed
-	}
-	return nil
-}
-
-// AskToLeave tells every daemon of the schema to leave for good, or takes that back, and with it what they
-// answered.
-func AskToLeave(ctx context.Context, c Conn, awaSchema string, leave bool) error {
-	if _, err := c.Exec(ctx, `update awa_counterd.leader set leaving = $2, holds = holds and $2 where awa_schema = $1`, awaSchema, leave); err != nil {
-		return fmt.Errorf("ask the daemon to leave: %w", err)
 	}
 	return nil
 }

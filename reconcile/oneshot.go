@@ -29,6 +29,8 @@ type OneShot struct {
 	// Alone says that nobody follows the stream, and that nobody will go on from where somebody did: then what
 	// is of another generation leaves the ledger, which no stream would tell of.
 	Alone bool
+	// StillAlone is asked in each transaction that rests on Alone, before it changes anything.
+	StillAlone func(ctx context.Context, tx pgx.Tx) error
 }
 
 // Progress is called after each leaf.
@@ -80,9 +82,6 @@ func (o *OneShot) Close() {
 		}
 	}
 }
-
-// Conn is the connection that corrects. Whoever keeps daemons away does it there: the lock and the work end together.
-func (o *OneShot) Conn() *pgx.Conn { return o.holder }
 
 // Drift is a group whose counter is wrong.
 type Drift struct {

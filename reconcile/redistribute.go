@@ -113,6 +113,11 @@ func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Resu
 // awa's own counter rows. awa's next fold would drop them and make up for nothing, and where its ring stands
 // because of them there is no next fold.
 func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (int, error) {
+	if o.StillAlone != nil {
+		if err := o.StillAlone(ctx, tx); err != nil {
+			return 0, err
+		}
+	}
 	if _, err := tx.Exec(ctx, o.layout.LockLeaf(leaf)); err != nil {
 		return 0, err
 	}

@@ -277,6 +277,14 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSilentDaemonOfAnotherSchemaComesBack",
 		},
 		{
+			"a stopped finish asks for ever", "cmd/awa-counterd/lease.go", "leaseFor.Milliseconds()", "0*leaseFor.Milliseconds()",
+			"./e2e", "TestStoppedFinishAsksForNothing",
+		},
+		{
+			"a second finish takes back the first one's request", "checkpoint/finish.go", "k.key = hashtextextended($2, 0) and k.pid <> $3)", "k.key = hashtextextended($2, 0) and k.pid <> $3 and false)",
+			"./e2e", "TestSecondFinishTakesNothingBack",
+		},
+		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
 		},
 		{
