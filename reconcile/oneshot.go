@@ -22,7 +22,8 @@ type OneShot struct {
 	scanner *Scanner
 	holder  *pgx.Conn // keeps prunes and rebuilds out of the leaf that is being corrected
 	writes  *pgx.Conn
-	writer  *applier.Writer
+	writer  *applier.Writer // corrects, while the holder keeps others out
+	marker  *applier.Writer
 	seq     uint64
 	// Waiting is told once of a unit that is locked for long; nil for nobody.
 	Waiting func(unit string)
@@ -65,8 +66,10 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 		return nil, err
 	}
 	o.writer = applier.NewWriter(o.writes, applier.Statements{
-		Raise: l.AddCorrections(guard(6, 7)), Lower: l.SubtractCorrections(guard(6, 7)), Sweep: l.DeleteZeroRows(), Guard: guard(1, 2),
-		SetMarker: l.SetMarkerUntil(guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
+		Raise: l.AddCorrections(guard(6, 7)), Lower: l.SubtractCorrections(guard(6, 7)), Sweep: l.DeleteZeroRows(), Guard: guard(1, 2) + " and " + holds(o.holder),
+	}, string(l.Schema), tokenName)
+	o.marker = applier.NewWriter(o.writes, applier.Statements{
+		Guard: guard(1, 2), SetMarker: l.SetMarkerUntil(guard(1, 2)), ClearMarker: l.SetMarker(false, guard(1, 2)),
 	}, string(l.Schema), tokenName)
 	return o, nil
 }
@@ -181,28 +184,15 @@ func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool) (Result
 
 // correctSharedRows corrects a unit whose counter rows awa's writers share with us: one row of theirs that is locked must
 // not keep all others locked. So the drift is read in one statement, true under one snapshot, and added as a
-// delta in small transactions: who counts keeps the drift, so it is right however many commit meanwhile. The
-// holder's ACCESS SHARE keeps a TRUNCATE of the leaf out from before the statement to after the last
-// correction; its advisory lock does the same for awa's rebuild.
-func (o *OneShot) correctSharedRows(ctx context.Context, leaf awa.Leaf) (Result, error) {
-	tx, err := o.holder.Begin(ctx)
-	if err != nil {
-		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := o.lockRebuild(ctx, tx); err != nil {
-		return Result{}, err
-	}
-	if leaf.Slot != applier.NoLeaf {
-		if _, err := tx.Exec(ctx, o.layout.LockLeaf(leaf)); err != nil {
-			return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
+// delta in small transactions: who counts keeps the drift, so it is right however many commit meanwhile.
+func (o *OneShot) correctSharedRows(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
+	err = o.held(ctx, leaf, func(ctx context.Context) (err error) {
+		var due []applier.Correction
+		if r, due, err = o.compare(ctx, leaf); err != nil {
+			return err
 		}
-	}
-	r, due, err := o.compare(ctx, leaf)
-	if err != nil {
-		return r, err
-	}
-	err = o.correct(ctx, due, &r)
+		return o.correct(ctx, due, &r)
+	})
 	return r, err
 }
 
@@ -283,7 +273,7 @@ func (o *OneShot) write(ctx context.Context, chunk applier.Chunk) error {
 func (o *OneShot) Trust(ctx context.Context) error {
 	for {
 		o.seq++
-		err := o.writer.SetMarker(ctx, applier.SetMarker{Seq: o.seq, Set: true})
+		err := o.marker.SetMarker(ctx, applier.SetMarker{Seq: o.seq, Set: true})
 		if err == nil || !pg.IsBusy(err) {
 			return err
 		}

@@ -35,9 +35,6 @@ func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, erro
 // reportAfterWaits is how many waits of scanLockWait pass before a word is said.
 const reportAfterWaits = 6
 
-// idleWithLocks is how long the server waits for the next statement of a transaction that holds counter rows.
-const idleWithLocks = 2 * time.Second
-
 func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
 	tx, err := o.holder.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // one statement, one snapshot
 	if err != nil {

@@ -285,6 +285,18 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSecondFinishTakesNothingBack",
 		},
 		{
+			"a stopped reconcile keeps a leaf", "reconcile/held.go", "timeout = %d`, idleWithLocks.", "timeout = %d`, 0*idleWithLocks.",
+			"./e2e", "TestStoppedReconcileLetsGo/306",
+		},
+		{
+			"a stopped reconcile keeps counter rows", "reconcile/redistribute.go", "fmt.Sprint(idleWithLocks.", "fmt.Sprint(0*idleWithLocks.",
+			"./e2e", "TestStoppedReconcileLetsGo/ledger",
+		},
+		{
+			"a hole in the network waited for", "internal/pg/connect.go", ", Control: giveUp}", "}; _ = giveUp",
+			"./internal/pg", "TestUnacknowledgedIsGivenUp",
+		},
+		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
 		},
 		{
