@@ -192,7 +192,9 @@ func TestSilentDaemonOfAnotherSchemaComesBack(t *testing.T) {
 	sweeper := e.daemon()
 	require.Contains(t, fmt.Sprint(sweeper.logged("nobody reads it any more", 20*time.Second)), "other")
 	o.marker(false, 0)
-	e.until(ctx, func() bool { return e.scalar(`select count(*) from awa_counterd.checkpoint where awa_schema = 'other'`) == 0 }, func() string { return "its checkpoint stands" })
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from awa_counterd.checkpoint where awa_schema = 'other'`) == 0
+	}, func() string { return "its checkpoint stands" })
 
 	silent.signal(resumed)
 	o.do(false, func(tx pgx.Tx, w fleet.Writer) error {

@@ -245,20 +245,8 @@ func (s *session) inspectForResume(ctx context.Context) (resume.Found, error) {
 	if err != nil {
 		return f, err
 	}
-	// We hold the leader lock, so a daemon that still reads the slot is a dead one.
-	if err := replication.Evict(ctx, s.control, s.slot); err != nil {
+	if f.Slot, err = s.takeSlot(ctx, system.Database); err != nil {
 		return f, err
-	}
-	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
-	switch {
-	case errors.Is(err, replication.ErrNoSlot):
-	case err != nil:
-		return f, err
-	default:
-		if err := slot.CheckUsable(system.Database); err != nil {
-			return f, err
-		}
-		f.Slot = &slot
 	}
 	s.d.super.Alive()
 	if f.Stored, err = checkpoint.Load(ctx, s.control, string(s.layout.Schema)); err != nil {
@@ -279,6 +267,44 @@ func (s *session) inspectForResume(ctx context.Context) (resume.Found, error) {
 		Slot: s.slot, Publications: published.OIDs, PublicationState: s.state(published.State), SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(), Shape: s.layout.Fingerprint(),
 	}
 	return f, nil
+}
+
+// takeSlot makes sure that nobody else works with the replication slot, and reads it; nil when there is none. What another daemon
+// works with is refused before anything is done to it.
+func (s *session) takeSlot(ctx context.Context, database string) (*replication.Slot, error) {
+	taken, schema, err := checkpoint.TakeSlot(ctx, s.control, s.slot)
+	if err != nil {
+		return nil, err
+	}
+	if !taken {
+		whose := "another daemon in this database"
+		if schema != "" {
+			whose = "the daemon of awa's schema " + schema
+		}
+		return nil, pg.Refuse("give each daemon a --slot of its own, or leave --slot out",
+			"replication slot %s is that of %s: two would take it from each other for ever", s.slot, whose)
+	}
+	slot, err := s.usableSlot(ctx, database)
+	if err != nil || slot == nil {
+		return nil, err
+	}
+	// We have the leader lock and the slot's, so a daemon that still reads it is a dead one.
+	if err := replication.Evict(ctx, s.control, s.slot); err != nil {
+		return nil, err
+	}
+	return s.usableSlot(ctx, database) // a temporary one has gone with its session
+}
+
+// usableSlot reads the slot; nil when there is none.
+func (s *session) usableSlot(ctx context.Context, database string) (*replication.Slot, error) {
+	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
+	if errors.Is(err, replication.ErrNoSlot) {
+		return nil, nil //nolint:nilnil // none is a state, not an error
+	}
+	if err == nil {
+		err = slot.CheckUsable(database)
+	}
+	return &slot, err
 }
 
 // chooseNames settles slot and publications.

@@ -297,6 +297,10 @@ func ofOutside() []Mutant {
 			"./internal/pg", "TestUnacknowledgedIsGivenUp",
 		},
 		{
+			"one replication slot for two schemas", "internal/daemon/lead.go", "	if !taken {", "	if false && !taken {",
+			"./e2e", "TestOneSlotForTwo",
+		},
+		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
 		},
 		{
