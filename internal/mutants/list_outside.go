@@ -101,7 +101,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRoleLosesReplicationWhileRunning",
 		},
 		{
-			"a post-stop hook undoes a finish", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished {", "if l.HasMarker {",
+			"a post-stop hook undoes a finish", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished && !r.Vouched {", "if l.HasMarker && !r.Vouched {",
 			"./e2e", "TestPostStopHookKnowsAFinish",
 		},
 		{
@@ -299,6 +299,14 @@ func ofOutside() []Mutant {
 		{
 			"one replication slot for two schemas", "internal/daemon/lead.go", "	if !taken {", "	if false && !taken {",
 			"./e2e", "TestOneSlotForTwo",
+		},
+		{
+			"a standby's hook clears the leader's marker", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished && !r.Vouched {", "if l.HasMarker && !r.Finished {",
+			"./e2e", "TestPostStopHookOfAStandby",
+		},
+		{
+			"an old sign of life taken for a new one", "cmd/awa-counterd/distrust.go", "case leader.Heartbeat+lateToken < waited:", "case leader.Vouches():",
+			"./e2e", "TestPostStopHookOfAStandby",
 		},
 		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
