@@ -140,7 +140,7 @@ func (s *session) clearMarker(ctx context.Context) error {
 		err = s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
 		switch {
 		case err == nil:
-			s.log.Warn("trust: marker cleared", zap.String("reason", reason))
+			s.d.saysCleared(reason)
 			return nil
 		case !pg.IsBusy(err):
 			return err

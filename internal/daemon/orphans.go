@@ -115,7 +115,7 @@ func (s *session) clearOrphaned(ctx context.Context, o checkpoint.Orphan) error 
 	}
 	cleared, err := clearByOID(ctx, s.control, l)
 	if cleared {
-		s.log.Warn("trust: marker cleared", zap.String("reason", "nobody vouches for the counters of schema "+o.Schema+" any more"))
+		s.d.saysCleared("nobody vouches for the counters of schema " + o.Schema + " any more")
 	}
 	return err
 }

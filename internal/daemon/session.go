@@ -139,7 +139,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))
 		return
 	}
-	s.log.Warn("trust: marker cleared", zap.String("reason", reason.Error()))
+	s.d.saysCleared(reason.Error())
 }
 
 // unclaimed reports that nobody is known to lead, though this session holds the lock: a hand has deleted the leader's row.

@@ -223,12 +223,14 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 	}
 	tag, err := c.Exec(ctx, now.SetMarker(false, checkpoint.Unvouched(1, 2)), string(l.Schema), leader.Instance)
 	if err != nil {
-		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)
+		return false, fmt.Errorf("clear the marker of a leader that does not vouch for it: %w", err)
 	}
 	if tag.RowsAffected() == 1 {
-		const reason = "the leader is silent and nobody vouches for the counters"
-		d.log.Warn("trust: marker cleared", zap.String("reason", reason),
-			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+		reason := "the leader is silent and nobody vouches for the counters"
+		if leader.DryRun {
+			reason = "a dry run leads and nobody vouches for the counters"
+		}
+		d.saysCleared(reason, zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		d.noteCleared(ctx, c, l, reason)
 	}
 	return true, nil

@@ -309,6 +309,22 @@ func ofOutside() []Mutant {
 			"./e2e", "TestPostStopHookOfAStandby",
 		},
 		{
+			"a dry run called silent", "internal/daemon/standby.go", "		if leader.DryRun {\n			reason", "		if false {\n			reason",
+			"./e2e", "TestDryRunVouchesForNothing",
+		},
+		{
+			"no status without the history of the marker", "internal/status/status.go", "case pg.IsBusy(err):", "case false:",
+			"./e2e", "TestLockedHistoryDelaysNothing",
+		},
+		{
+			"clearings outside of the Core not counted", "internal/daemon/remember.go", "d.views.cleared.Add(1)", "d.views.cleared.Add(0)",
+			"./e2e", "TestEveryClearingIsCounted",
+		},
+		{
+			"a lowered wal_level not told to a role without rights", "internal/status/doctor_server.go", "case !may && logical && pending:", "case false:",
+			"./e2e", "TestLoweredLevelIsSaid",
+		},
+		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
 		},
 		{
