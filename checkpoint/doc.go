@@ -9,7 +9,9 @@
 //   - Every other statement of ours that changes anything (corrections, marker) carries Guard, which
 //     locks the leader's row FOR KEY SHARE. Taking over locks that row FOR UPDATE, so it waits for
 //     what the old leader has under way, and whatever comes later finds another instance.
-//   - What an awa-counterd finish asks of daemons holds only while its connection does.
+//   - What an awa-counterd finish asks of daemons holds only while its connection does; a second one takes nothing of it back.
+//   - The leader lock does not say whose it is: the session of an instance that leads also has a lock of the instance, and only
+//     that one is ended on the word of the leader's row. Who works with a replication slot has a lock of its name.
 //   - The history of the marker is worth nothing beside the marker: whoever writes it does without when it cannot be written.
 //   - Nothing here is published, so nothing here comes back in the stream.
 package checkpoint

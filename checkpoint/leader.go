@@ -63,23 +63,6 @@ func (l Leader) Hung() bool { return l.Heartbeat >= max(hungAfter, 5*l.Bound) }
 // LockKey is the key text of the session advisory lock that the leader holds.
 func LockKey(awaSchema string) string { return "awa_counterd.leader:" + awaSchema }
 
-// FinishKey is the key text of the session advisory lock of an awa-counterd finish that hands over. What
-// it asks of daemons holds only as long as it lives: a request must not outlive the one who asks.
-func FinishKey(awaSchema string) string { return "awa_counterd.finish:" + awaSchema }
-
-// advisoryLocks is a table expression: the session advisory locks held in this database, by key and process.
-const advisoryLocks = `(select (l.classid::bigint << 32) | l.objid::bigint as key, l.pid from pg_locks l join pg_database d on d.oid = l.database
-	where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted)`
-
-// TryFinish tries to become the only one that finishes: the lock goes with the connection.
-func TryFinish(ctx context.Context, c Conn, awaSchema string) (bool, error) {
-	var got bool
-	if err := c.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, FinishKey(awaSchema)).Scan(&got); err != nil {
-		return false, fmt.Errorf("try the lock of finish: %w", err)
-	}
-	return got, nil
-}
-
 // TryLead tries to become the only one: the lock goes with the connection.
 func TryLead(ctx context.Context, c Conn, awaSchema string) (bool, error) {
 	var got bool
@@ -98,6 +81,10 @@ func ReleaseLead(ctx context.Context, c Conn, awaSchema string) error {
 	return nil
 }
 
+// instanceKey is the key text of the session advisory lock by which the session of an instance that leads is known. The leader lock
+// does not tell whose it is: between taking it and Claim, the leader's row still names whoever led before.
+func instanceKey(instance string) string { return "awa_counterd.instance:" + instance }
+
 // Claim writes the instance that leads from now on. It waits for whatever the instance before it
 // still has under way; what that one sends later finds that it does not lead any more.
 func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
@@ -109,6 +96,10 @@ func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
 		return fmt.Errorf("claim the lead: %w", err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
+	// It stays with the session, whatever becomes of the transaction.
+	if _, err := tx.Exec(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, instanceKey(l.Instance)); err != nil {
+		return fmt.Errorf("claim the lead: %w", err)
+	}
 	if _, err := tx.Exec(ctx, `select 1 from awa_counterd.leader where awa_schema = $1 for update`, awaSchema); err != nil {
 		return fmt.Errorf("claim the lead: %w", err)
 	}
@@ -162,16 +153,20 @@ func ReadLeaderIfAny(ctx context.Context, c Conn, awaSchema string) (Leader, boo
 // name: one whose process hangs, or whose machine has gone while the
 // server still believes in its connection. It reports whether there was one. Nothing of theirs is in
 // danger: what they still send is refused by Guard once another instance has claimed the lead.
+//
+// Who has just taken the lock, and not yet claimed the lead, is spared: the row is not about that one. Should it hang there, it
+// has said nothing to the server for as long as a leader that is Hung; so has a Hung one of a build without instanceKey.
 func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, error) {
 	tag, err := c.Exec(ctx, `
-		select pg_terminate_backend(l.pid)
-		from `+advisoryLocks+` l join pg_stat_activity a using (pid)
-		where l.key = hashtextextended($1, 0) and a.application_name = $2
-		  and exists (select 1 from awa_counterd.leader
-		              where awa_schema = $3 and (instance = $4 or `+isDryRun+` or heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * max_staleness)))`,
-		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, hungAfter)
+		select pg_terminate_backend(h.pid)
+		from `+advisoryLocks+` h join pg_stat_activity a using (pid) join awa_counterd.leader l on l.awa_schema = $3
+		where h.key = hashtextextended($1, 0) and a.application_name = $2
+		  and (l.instance = $4 or `+isDryRun+` or l.heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness))
+		  and (a.state_change < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)
+		       or exists (select 1 from `+advisoryLocks+` i where i.pid = h.pid and i.key = hashtextextended($6 || l.instance, 0)))`,
+		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, hungAfter, instanceKey(""))
 	if err != nil {
-		return false, fmt.Errorf("end the session of a leader that is silent: %w", err)
+		return false, fmt.Errorf("end the session of the leader: %w", err)
 	}
 	return tag.RowsAffected() > 0, nil
 }
@@ -185,15 +180,6 @@ func StampHeartbeat(ctx context.Context, c Conn, awaSchema, instance, state stri
 	}
 	if tag.RowsAffected() == 0 {
 		return ErrDeposed
-	}
-	return nil
-}
-
-// AskToLeave tells every daemon of the schema to leave for good, or takes that back, and with it what they
-// answered.
-func AskToLeave(ctx context.Context, c Conn, awaSchema string, leave bool) error {
-	if _, err := c.Exec(ctx, `update awa_counterd.leader set leaving = $2, holds = holds and $2 where awa_schema = $1`, awaSchema, leave); err != nil {
-		return fmt.Errorf("ask the daemon to leave: %w", err)
 	}
 	return nil
 }

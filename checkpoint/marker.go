@@ -88,21 +88,15 @@ func NoteOwnState(isSet string) string {
 }
 
 // SettleMarker remembers what somebody else has done to the marker. A change of our own is remembered by the statement that
-// makes it, so this one sees both or neither. A lock of a writer's is not waited for: whoever calls it has better things to do.
+// makes it, so this one sees both or neither. A lock on the history is not waited for: whoever calls it has better things to do.
 func SettleMarker(ctx context.Context, c Conn, awaSchema, instance, isSet, since string) error {
-	reason := fmt.Sprintf(`case when m.is_set then '%s' else '%s' end`, setByOthers, clearedByOthers)
-	var changed bool
-	err := c.QueryRow(ctx, fmt.Sprintf(`select %s is distinct from %s and %s`, isSet, lastState, Guard(1, 2)), awaSchema, instance).Scan(&changed)
-	if err == nil && changed {
-		err = settle(ctx, c, NoteState(isSet, since, reason, "''"), awaSchema, instance)
-	}
-	if err != nil {
+	if err := settle(ctx, c, awaSchema, instance, isSet, since); err != nil {
 		return fmt.Errorf("look whether the marker is as it was left: %w", err)
 	}
 	return nil
 }
 
-func settle(ctx context.Context, c Conn, statement string, args ...any) error {
+func settle(ctx context.Context, c Conn, awaSchema, instance, isSet, since string) error {
 	tx, err := c.Begin(ctx)
 	if err != nil {
 		return err
@@ -111,11 +105,20 @@ func settle(ctx context.Context, c Conn, statement string, args ...any) error {
 	if _, err := tx.Exec(ctx, `set local lock_timeout = '100ms'`); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, statement, args...); err != nil {
+	var changed bool
+	err = tx.QueryRow(ctx, fmt.Sprintf(`select %s is distinct from %s and %s`, isSet, lastState, Guard(1, 2)), awaSchema, instance).Scan(&changed)
+	if err != nil || !changed {
+		return err
+	}
+	reason := fmt.Sprintf(`case when m.is_set then '%s' else '%s' end`, setByOthers, clearedByOthers)
+	if _, err := tx.Exec(ctx, NoteState(isSet, since, reason, "''"), awaSchema, instance); err != nil {
 		return err
 	}
 	return tx.Commit(ctx)
 }
+
+// History is the table of the marker's changes.
+const History = "awa_counterd.marker_changes"
 
 // MarkerChanges returns what is told of the changes, newest first.
 func MarkerChanges(ctx context.Context, c Conn, awaSchema string) ([]MarkerChange, error) {

@@ -38,12 +38,22 @@ func Orphans(ctx context.Context, c Conn, current string, relations []uint32, le
 
 // RemoveSchema takes away all that is stored of an awa schema.
 func RemoveSchema(ctx context.Context, c Conn, awaSchema string) error {
+	return removeFrom(ctx, c, awaSchema, Tables())
+}
+
+// ForgetSchema takes away what is worth nothing without the stream of an awa schema. Who led it is left: a daemon that finds that
+// gone takes it for a finish, and leaves.
+func ForgetSchema(ctx context.Context, c Conn, awaSchema string) error {
+	return removeFrom(ctx, c, awaSchema, []string{"checkpoint", "books"})
+}
+
+func removeFrom(ctx context.Context, c Conn, awaSchema string, tables []string) error {
 	tx, err := c.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("remove what is stored of schema %s: %w", awaSchema, err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	for _, t := range Tables() {
+	for _, t := range tables {
 		if _, err := tx.Exec(ctx, fmt.Sprintf(`delete from %s.%s where awa_schema = $1`, SchemaName, t), awaSchema); err != nil {
 			return fmt.Errorf("remove what is stored of schema %s: %w", awaSchema, err)
 		}

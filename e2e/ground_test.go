@@ -169,3 +169,42 @@ func TestSlotIsRenamed(t *testing.T) {
 	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where database = current_database()`))
 	require.Zero(t, d.stop())
 }
+
+// A daemon that stays with its schema falls silent, as one on a suspended machine does. Another one in the same database, which goes
+// where awa goes, sweeps up after it. When it comes back it goes on, with a scan; that was no finish.
+func TestSilentDaemonOfAnotherSchemaComesBack(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	other := fleet.Layout{Schema: "other", Slots: 4}
+	require.NoError(t, fleet.Install(t.Context(), e.connect(), other))
+	e.exec(`update awa.runtime_storage_backends set schema_name = 'awa' where backend = 'queue_storage'`)
+	o := *e
+	o.layout.Schema = "other"
+	silent := e.daemon("--schema", "other", "--checkpoint-interval", "200ms")
+	o.marker(true, 20*time.Second)
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool { return e.scalar(`select count(*) from awa_counterd.checkpoint`) == 1 }, func() string { return "no checkpoint" })
+	silent.signal(stopped)
+	t.Cleanup(func() { silent.signal(resumed) })
+	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'awa-counterd%' and datname = current_database()`)
+	e.disconnected()
+	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '1 min'`)
+	sweeper := e.daemon()
+	require.Contains(t, fmt.Sprint(sweeper.logged("nobody reads it any more", 20*time.Second)), "other")
+	o.marker(false, 0)
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from awa_counterd.checkpoint where awa_schema = 'other'`) == 0
+	}, func() string { return "its checkpoint stands" })
+
+	silent.signal(resumed)
+	o.do(false, func(tx pgx.Tx, w fleet.Writer) error {
+		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 5, "failed", "")
+	})
+	o.balanced(20 * time.Second)
+	o.marker(true, 30*time.Second)
+	require.NotContains(t, silent.text(), "leaving for good")
+	e.marker(true, 20*time.Second)
+	for _, d := range []*daemon{silent, sweeper} {
+		require.Zero(t, d.stop())
+	}
+}

@@ -46,6 +46,39 @@ func TestPostStopHookKnowsAFinish(t *testing.T) {
 	require.Contains(t, e.says("distrust", "--after-stop"), "the marker was not set")
 }
 
+// The post-stop hook of a daemon that stood by leaves the marker of the leader that lives, and costs it no audit; that of a leader
+// clears it, be it that the leader hangs, or has died a moment ago and its row looks fresh.
+func TestPostStopHookOfAStandby(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	leader := e.daemon()
+	e.marker(true, 15*time.Second)
+	standby := e.daemon()
+	standby.logged("standing by", 10*time.Second)
+	standby.kill()
+	e.postStop()
+	e.marker(true, 0)
+	require.Contains(t, e.says("distrust", "--after-stop"), fmt.Sprintf("another daemon leads (%s pid %d) and vouches for it", hostname(t), leader.PID()))
+	leader.statuses(2)
+	require.Equal(t, []string{"set"}, told(e.past()))
+	require.NotContains(t, leader.text(), "cleared")
+
+	leader.signal(stopped) // it hangs
+	e.postStop()
+	e.marker(false, 0)
+	leader.signal(resumed)
+	e.marker(true, 20*time.Second)
+	leader.kill()
+	e.postStop()
+	e.marker(false, 0)
+}
+
+func hostname(t *testing.T) string {
+	t.Helper()
+	name, err := os.Hostname()
+	require.NoError(t, err)
+	return name
+}
+
 // says runs a command that has to do well.
 func (e *env) says(args ...string) string {
 	e.t.Helper()

@@ -128,6 +128,19 @@ func TestLockedHistoryDelaysNothing(t *testing.T) {
 	d.logged("trust: marker cleared", 3*time.Second)
 	d.logged("marker set", 10*time.Second)
 	require.True(t, e.status().Fresh, "the daemon was asked, and answered")
+
+	// Nor does it keep the rest from being told.
+	require.NoError(t, locker.Rollback(t.Context()))
+	locker, err = e.pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = locker.Exec(t.Context(), `lock table awa_counterd.marker_changes in access exclusive mode`)
+	require.NoError(t, err)
+	text := e.says("status")
+	require.Contains(t, text, "history   not known: somebody holds awa_counterd.marker_changes locked\n")
+	require.Contains(t, text, "trust     marker set")
+	require.Contains(t, e.says("status", "--json"), `"marker_changes_unknown": "somebody holds`)
+	require.NoError(t, locker.Rollback(t.Context()))
+	require.NotContains(t, e.says("status"), "not known: somebody")
 	require.Zero(t, d.stop())
 }
 
@@ -220,4 +233,34 @@ func TestHistoryIsAddedToOlderTables(t *testing.T) {
 	d.logged("resuming from the checkpoint", 15*time.Second)
 	e.marker(true, 15*time.Second)
 	require.Equal(t, []string{"set"}, told(e.past()))
+}
+
+// Whoever in a daemon clears the marker, and wherever its session stands then, it is counted where metrics are read.
+func TestEveryClearingIsCounted(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	e.setMarker()
+	_, w := e.listens()
+	e.marker(true, 20*time.Second)
+	counts := func(n float64) {
+		t.Helper()
+		w.counts(n, "marker_changes_total", "to=cleared")
+		got, _ := w.metric("marker_changes_total", "to=cleared")
+		require.Equal(t, n, got)
+		cleared := 0.0
+		for _, m := range e.past() {
+			if !m.Set && m.Who != "" {
+				cleared++
+			}
+		}
+		require.Equal(t, n, cleared, told(e.past()))
+	}
+	counts(1) // it was found set
+	for n := range 2 {
+		e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = $1`,
+			[]string{"awa-counterd corrections", "awa-counterd control"}[n])
+		ctx, cancel := contextWithin(30 * time.Second)
+		e.until(ctx, func() bool { p := e.past(); return len(p) >= 4+2*n && p[0].Set }, func() string { return fmt.Sprint(told(e.past())) })
+		cancel()
+		counts(float64(2 + n))
+	}
 }

@@ -268,3 +268,23 @@ func TestRefusesNamesAndFlags(t *testing.T) {
 	e.exec(`update awa.runtime_storage_backends set schema_name = 'x"; drop schema awa cascade; --'`)
 	refuses(t, refused, e.url(), nil, "awa's schema names are lower-case letters")
 }
+
+// One --slot for two schemas of awa, or for two databases: the second daemon is refused, with the name of who has it, and the first
+// one does not notice. When that one has gone, the other may begin.
+func TestOneSlotForTwo(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	other := fleet.Layout{Schema: "other", Slots: 4}
+	require.NoError(t, fleet.Install(t.Context(), e.connect(), other))
+	slot := "one_" + e.db
+	first := e.daemon("--schema", "awa", "--slot", slot)
+	e.marker(true, 20*time.Second)
+	refuses(t, refused, e.url(), []string{"--schema", "other", "--slot", slot}, "replication slot "+slot+" is that of the daemon of awa's schema awa", "--slot of its own")
+	elsewhere := newEnv(t, fleet.Layout{Slots: 4})
+	refuses(t, refused, elsewhere.url(), []string{"--slot", slot}, `belongs to database "`+e.db+`"`)
+	e.marker(true, 0)
+	require.NotContains(t, first.text(), "session ended")
+	require.Zero(t, first.stop())
+	second := e.daemon("--schema", "other", "--slot", slot)
+	second.logged("marker set", 20*time.Second)
+	require.Zero(t, second.stop())
+}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,17 @@ func TestLoweredLevelIsSaid(t *testing.T) {
 	require.Contains(t, fmt.Sprint(wanting), "the server will not start any more")
 	_, out, _ := e.command("doctor")
 	require.Contains(t, out, "ALTER SYSTEM SET wal_level = 'logical'")
+
+	// A role that may not read the server's files hears of it when they were loaded, and until then what it cannot know.
+	weak := e.role("replication")
+	e.says("setup", "--role", weak)
+	_, out, _ = e.commandOn(c.URL(weak, "", e.db), "doctor")
+	require.Contains(t, out, "✔ wal_level after a restart: no reload has found another one; whether the server's files have one that was not loaded yet, this role may not see")
+	e.exec(`select pg_reload_conf()`)
+	require.Eventually(t, func() bool {
+		code, out, _ := e.commandOn(c.URL(weak, "", e.db), "doctor")
+		return code == 3 && strings.Contains(out, "✘ wal_level after a restart: the server's files lower wal_level: with replication slot")
+	}, 10*time.Second, 100*time.Millisecond)
 	e.exec(`alter system set wal_level = 'logical'`)
 	require.Zero(t, d.stop())
 	_, _, errs := e.command("setup")

@@ -11,6 +11,9 @@
 //
 //   - Every lock is gone at the end of the statement; a pruner waits for one leaf's scan at most.
 //
+//   - A one-shot that is stopped holds no lock that awa waits for, for longer than idleWithLocks, and corrects nothing by what it saw
+//     while it held it.
+//
 //   - The one-shot adds a drift as a delta while nothing can truncate the leaf or the counters. It
 //     leaves nothing half done: each of its transactions is right by itself.
 package reconcile

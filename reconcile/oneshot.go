@@ -23,13 +23,16 @@ type OneShot struct {
 	scanner *Scanner
 	holder  *pgx.Conn // keeps prunes and rebuilds out of the leaf that is being corrected
 	writes  *pgx.Conn
-	writer  *corrections.Writer
+	writer  *corrections.Writer // corrects, while the holder keeps others out
+	marker  *corrections.Writer
 	seq     uint64
 	// Waiting is told once of a unit that is locked for long; nil for nobody.
 	Waiting func(unit string)
 	// Alone says that nobody follows the stream, and that nobody will go on from where somebody did: then what
 	// is of another generation leaves the ledger, which no stream would tell of.
 	Alone bool
+	// StillAlone is asked in each transaction that rests on Alone, before it changes anything.
+	StillAlone func(ctx context.Context, tx pgx.Tx) error
 }
 
 // Progress is called after each leaf.
@@ -62,7 +65,8 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 		o.Close() //nolint:contextcheck // has to work after ctx has ended
 		return nil, err
 	}
-	o.writer = corrections.NewWriter(o.writes, corrections.OfOneShot(l), tokenName)
+	o.writer = corrections.NewWriter(o.writes, corrections.OfOneShot(l, holds(o.holder)), tokenName)
+	o.marker = corrections.NewWriter(o.writes, corrections.OfOneShot(l, "true"), tokenName)
 	return o, nil
 }
 
@@ -77,9 +81,6 @@ func (o *OneShot) Close() {
 		}
 	}
 }
-
-// Conn is the connection that corrects. Whoever keeps daemons away does it there: the lock and the work end together.
-func (o *OneShot) Conn() *pgx.Conn { return o.holder }
 
 // Drift is a group whose counter is wrong.
 type Drift struct {
@@ -179,28 +180,15 @@ func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool) (Result
 
 // correctSharedRows corrects a unit whose counter rows awa's writers share with us: one row of theirs that is locked must
 // not keep all others locked. So the drift is read in one statement, true under one snapshot, and added as a
-// delta in small transactions: who counts keeps the drift, so it is right however many commit meanwhile. The
-// holder's ACCESS SHARE keeps a TRUNCATE of the leaf out from before the statement to after the last
-// correction; its advisory lock does the same for awa's rebuild.
-func (o *OneShot) correctSharedRows(ctx context.Context, leaf awa.Leaf) (Result, error) {
-	tx, err := o.holder.Begin(ctx)
-	if err != nil {
-		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := o.lockRebuild(ctx, tx); err != nil {
-		return Result{}, err
-	}
-	if leaf.Slot != applier.NoLeaf {
-		if _, err := tx.Exec(ctx, o.layout.LockLeaf(leaf)); err != nil {
-			return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
+// delta in small transactions: who counts keeps the drift, so it is right however many commit meanwhile.
+func (o *OneShot) correctSharedRows(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
+	err = o.held(ctx, leaf, func(ctx context.Context) (err error) {
+		var due []applier.Correction
+		if r, due, err = o.compare(ctx, leaf); err != nil {
+			return err
 		}
-	}
-	r, due, err := o.compare(ctx, leaf)
-	if err != nil {
-		return r, err
-	}
-	err = o.correct(ctx, due, &r)
+		return o.correct(ctx, due, &r)
+	})
 	return r, err
 }
 
@@ -281,7 +269,7 @@ func (o *OneShot) write(ctx context.Context, chunk applier.Chunk) error {
 func (o *OneShot) Trust(ctx context.Context) error {
 	for {
 		o.seq++
-		err := o.writer.SetMarker(ctx, applier.SetMarker{Seq: o.seq, Set: true})
+		err := o.marker.SetMarker(ctx, applier.SetMarker{Seq: o.seq, Set: true})
 		if err == nil || !pg.IsBusy(err) {
 			return err
 		}

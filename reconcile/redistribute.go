@@ -35,9 +35,6 @@ func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, erro
 // reportAfterWaits is how many waits of scanLockWait pass before a word is said.
 const reportAfterWaits = 6
 
-// idleWithLocks is how long the server waits for the next statement of a transaction that holds counter rows.
-const idleWithLocks = 2 * time.Second
-
 func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
 	tx, err := o.holder.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // one statement, one snapshot
 	if err != nil {
@@ -113,6 +110,11 @@ func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Resu
 // awa's own counter rows. awa's next fold would drop them and make up for nothing, and where its ring stands
 // because of them there is no next fold.
 func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (int, error) {
+	if o.StillAlone != nil {
+		if err := o.StillAlone(ctx, tx); err != nil {
+			return 0, err
+		}
+	}
 	if _, err := tx.Exec(ctx, o.layout.LockLeaf(leaf)); err != nil {
 		return 0, err
 	}

@@ -26,7 +26,7 @@ const ScanTimeout = 15 * time.Minute
 
 // answerWithin is how much longer our own clock waits: behind a half-open connection no timeout of the server's
 // is ever heard of.
-const answerWithin = 15 * time.Second
+const answerWithin = pg.AnswerWithin
 
 // Scanner runs fenced scans, each on a connection of its own.
 type Scanner struct {

@@ -17,7 +17,7 @@ import (
 type distrustCmd struct {
 	database `embed:""`
 
-	AfterStop bool `env:"-" help:"For a supervisor's post-stop hook: leave the marker of a finished upgrade as it is."`
+	AfterStop bool `env:"-" help:"For a supervisor's post-stop hook: leave the marker of a finished upgrade, or of another daemon that leads, as it is."`
 	JSON      bool `env:"-" help:"Print the result as JSON."`
 }
 
@@ -28,6 +28,7 @@ type distrustReport struct {
 	Schema   string `json:"schema"`
 	Cleared  bool   `json:"cleared"`            // false: it was not set, or is not ours
 	Finished bool   `json:"finished,omitempty"` // the marker is a finished upgrade's, and was left alone
+	Vouched  bool   `json:"vouched,omitempty"`  // another daemon leads and vouches for the marker, which was left alone
 	Leader   string `json:"leader,omitempty"`
 }
 
@@ -48,8 +49,13 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 		if r.Finished, err = finished(ctx, conn, string(l.Schema)); err != nil {
 			return err
 		}
+		if !r.Finished {
+			if r.Vouched, err = vouched(ctx, conn, string(l.Schema)); err != nil {
+				return err
+			}
+		}
 	}
-	if l.HasMarker && !r.Finished {
+	if l.HasMarker && !r.Finished && !r.Vouched {
 		for {
 			tag, err := conn.Exec(ctx, l.SetMarker(false, "true"))
 			if err == nil {
@@ -135,6 +141,41 @@ func finished(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) 
 	return false, nil
 }
 
+const (
+	// lateToken is how much later than its process's end a last sign of life of a daemon may be committed, at most.
+	lateToken = 300 * time.Millisecond
+	// vouchedWithin bounds the wait for a sign of life. A daemon with a --max-staleness of more than 20 s may have given none by then,
+	// and sets its marker again after an audit.
+	vouchedWithin = 5 * time.Second
+)
+
+// vouched tells a daemon that stood by, and has ended, from one that led: another one leads, and gives signs of life. One that came
+// before now may be of the daemon that has ended; so a new one is waited for, but only while somebody has the leader lock.
+func vouched(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
+	began := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		waited := time.Since(began)
+		leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, schema)
+		switch {
+		case err != nil:
+			return false, err
+		case !known || !leader.Leads || leader.DryRun:
+			return false, nil
+		case leader.Heartbeat+lateToken < waited:
+			return leader.Vouches(), nil
+		case waited > min(leader.Bound/2+2*time.Second, vouchedWithin): // one is given every quarter of the bound
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
 func (c *distrustCmd) print(s streams, r distrustReport) error {
 	if c.JSON {
 		return json.NewEncoder(s.out).Encode(r)
@@ -143,10 +184,12 @@ func (c *distrustCmd) print(s streams, r distrustReport) error {
 	switch {
 	case r.Cleared:
 		text = "the marker is cleared; readers scan"
+	case r.Vouched:
+		text = fmt.Sprintf("the marker is left as it is: another daemon leads (%s) and vouches for it", r.Leader)
 	case r.Finished:
 		text = "the marker is left as it is: nothing of awa-counterd is here, or awa-counterd finish is at its end"
 	}
-	if r.Leader != "" && !r.Finished {
+	if r.Leader != "" && !r.Finished && !r.Vouched {
 		text += fmt.Sprintf("\na daemon is running (%s): it sets the marker again after a fresh audit; stop it, or run it with --trust off", r.Leader)
 	}
 	_, err := fmt.Fprintln(s.out, text)

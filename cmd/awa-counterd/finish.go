@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/term"
 
-	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
@@ -62,28 +61,14 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err := agree(ctx, one); err != nil {
 		return err
 	}
-	// What an earlier finish asked for, that did not live to take it back, must not be taken for ours.
-	if err := checkpoint.AskToLeave(ctx, conn, string(l.Schema), false); err != nil {
-		return err
-	}
-	alone, err := checkpoint.TryFinish(ctx, conn, string(l.Schema))
+	asks, held, err := newLease(ctx, source)
 	if err != nil {
 		return err
 	}
-	if !alone {
-		return pg.Refuse("let it end, or end it", "not finished: another awa-counterd finish is at work")
-	}
-	h := handover{source: source, conn: conn, layout: l, slot: ours.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
-	if err := h.run(ctx); err != nil {
-		return err
-	}
-	plan, err := provision.Teardown(ctx, conn, l, ours)
-	if err != nil {
-		return err
-	}
-	err = provision.Run(ctx, conn, plan, func(st provision.Step) { _, _ = fmt.Fprintf(s.out, "removed: %s\n", st.What) })
-	if err != nil {
-		return err
+	defer asks.close(context.WithoutCancel(ctx))
+	h := handover{source: source, asks: asks, conn: conn, layout: l, slot: ours.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
+	if err := h.finish(held, ours); err != nil {
+		return asks.explain(held, err)
 	}
 	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and no trace of awa-counterd is left")
 	return err

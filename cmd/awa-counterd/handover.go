@@ -10,21 +10,45 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
 // handover is the end of an upgrade (docs/design.md §12, Leaving): the daemon holds its corrections back and
 // goes on following, while what it left in counter rows of its own goes to awa's; then the daemons leave, the
-// counters are looked at once more, and the marker is set. All that it asks of daemons holds as long as conn
-// lives, so that a finish that dies leaves everything as it was.
+// counters are looked at once more, and the marker is set. All that it asks of daemons holds as long as its lease,
+// so that a finish that dies, or is stopped, leaves everything as it was.
 type handover struct {
 	source *pg.Source
-	conn   *pgx.Conn // holds the lock of finish
+	asks   *lease // has the lock of finish, and then the leader lock
+	conn   *pgx.Conn
 	layout *awa.Layout
 	slot   string // our replication slot
 	one    *reconcile.OneShot
 	say    func(string)
+}
+
+// finish does all of it. ctx is the lease's.
+func (h *handover) finish(ctx context.Context, ours provision.Names) error {
+	if err := h.begin(ctx); err != nil {
+		return err
+	}
+	if err := h.run(ctx); err != nil {
+		return err
+	}
+	return h.teardown(ctx, ours)
+}
+
+// begin makes this the only finish.
+func (h *handover) begin(ctx context.Context) error {
+	return h.asks.do(func(c *pgx.Conn) error {
+		alone, err := checkpoint.TryFinish(ctx, c, string(h.layout.Schema))
+		if err == nil && !alone {
+			err = pg.Refuse("let it end, or end it", "not finished: another awa-counterd finish is at work")
+		}
+		return err
+	})
 }
 
 func (h *handover) run(ctx context.Context) error {
@@ -32,6 +56,7 @@ func (h *handover) run(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
+	err = h.asks.explain(ctx, err)
 	if back := h.takeBack(context.WithoutCancel(ctx)); back != nil {
 		return fmt.Errorf("%w; and taking it back failed (%w): the daemons go on and clear the marker; where none runs, run awa-counterd distrust", err, back)
 	}
@@ -42,7 +67,7 @@ func (h *handover) steps(ctx context.Context) error {
 	if err := h.redistribute(ctx); err != nil {
 		return err
 	}
-	if err := checkpoint.AskToLeave(ctx, h.conn, string(h.layout.Schema), true); err != nil {
+	if err := h.asks.do(func(c *pgx.Conn) error { return checkpoint.AskToLeave(ctx, c, string(h.layout.Schema)) }); err != nil {
 		return err
 	}
 	if err := h.gone(ctx); err != nil {
@@ -75,7 +100,7 @@ func (h *handover) drop(ctx context.Context) error {
 		if err := replication.Drop(ctx, h.conn, h.slot); err != nil {
 			return err
 		}
-		h.one.Alone = true
+		h.one.Alone, h.one.StillAlone = true, h.asks.leads(h.layout)
 	}
 	r, err := h.move(ctx)
 	if err != nil {
@@ -130,8 +155,12 @@ func (h *handover) move(ctx context.Context) (reconcile.Result, error) {
 
 // gone waits until nobody holds the leader lock; then it is ours, so nobody else can begin.
 func (h *handover) gone(ctx context.Context) error {
-	return poll(ctx, func() (bool, error) {
-		return checkpoint.TryLead(ctx, h.one.Conn(), string(h.layout.Schema))
+	return poll(ctx, func() (got bool, err error) {
+		err = h.asks.do(func(c *pgx.Conn) error {
+			got, err = checkpoint.TryLead(ctx, c, string(h.layout.Schema))
+			return err
+		})
+		return got, err
 	}, "a daemon still runs %s after it was asked to leave")
 }
 
@@ -160,7 +189,7 @@ func poll(ctx context.Context, done func() (bool, error), problem string) error 
 }
 
 // takeBack undoes a hand-over, on a connection of its own: an interrupt may have cost the other one. The marker
-// goes; a daemon that goes on sets it again when it can vouch for it.
+// goes; a daemon that goes on sets it again when it can vouch for it. What another finish asks for, or has finished, is left alone.
 func (h *handover) takeBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -169,8 +198,31 @@ func (h *handover) takeBack(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	mine, err := checkpoint.MayTakeBack(ctx, conn, string(h.layout.Schema), h.asks.pid())
+	if err != nil || !mine {
+		return err
+	}
 	if _, err := conn.Exec(ctx, h.layout.SetMarker(false, "true")); err != nil {
 		return fmt.Errorf("clear the marker: %w", err)
 	}
-	return checkpoint.AskToLeave(ctx, conn, string(h.layout.Schema), false)
+	return checkpoint.TakeBack(ctx, conn, string(h.layout.Schema), h.asks.pid())
+}
+
+// teardown removes what is ours, while nobody can begin to work with it.
+func (h *handover) teardown(ctx context.Context, ours provision.Names) error {
+	plan, err := provision.Teardown(ctx, h.conn, h.layout, ours)
+	if err != nil {
+		return err
+	}
+	if err := h.asks.renew(ctx); err != nil {
+		return fmt.Errorf("remove what is ours: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	return provision.Run(ctx, h.conn, plan, func(st provision.Step) {
+		h.say("removed: " + st.What)
+		if err := h.asks.renew(ctx); err != nil { // stopped meanwhile: daemons may be at work again
+			cancel(err)
+		}
+	})
 }

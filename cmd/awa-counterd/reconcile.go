@@ -44,7 +44,7 @@ type driftError struct{ groups int }
 func (e *driftError) Error() string { return fmt.Sprintf("%d groups are wrong", e.groups) }
 
 // Run is called by the flag parser.
-func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
+func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 	source, conn, l, err := c.open(ctx)
 	if err != nil {
 		return err
@@ -56,7 +56,14 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
 	one.Waiting = func(unit string) { _, _ = fmt.Fprintf(s.err, "reconcile: %s\n", unit) }
-	if one.Alone, err = c.noDaemonLeads(ctx, l, one); err != nil {
+	keepsAway, ctx, err := newLease(ctx, source)
+	if err != nil {
+		return err
+	}
+	defer keepsAway.close(context.WithoutCancel(ctx))
+	defer func() { err = keepsAway.explain(ctx, err) }()
+	one.StillAlone = keepsAway.leads(l)
+	if one.Alone, err = c.noDaemonLeads(ctx, l, keepsAway); err != nil {
 		return err
 	}
 	r := reconcileReport{Schema: string(l.Schema), Mode: c.mode(), Started: time.Now().UTC()}
@@ -81,7 +88,7 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) error {
 	}
 	var refusal error
 	if c.Trust {
-		refusal, err = c.trust(ctx, s.err, conn, l, one, &r)
+		refusal, err = c.trust(ctx, s.err, conn, l, one, keepsAway, &r)
 		if err != nil {
 			return err
 		}
@@ -112,13 +119,21 @@ func (c *reconcileCmd) mode() string {
 	return "correct"
 }
 
-// noDaemonLeads reports that no daemon follows, nor will go on from a checkpoint. Then it holds the leader lock, which keeps one
+// noDaemonLeads reports that no daemon follows, nor will go on from a checkpoint. Then the lease has the leader lock, which keeps one
 // from starting meanwhile: it stands by.
-func (c *reconcileCmd) noDaemonLeads(ctx context.Context, l *awa.Layout, one *reconcile.OneShot) (bool, error) {
+func (c *reconcileCmd) noDaemonLeads(ctx context.Context, l *awa.Layout, keepsAway *lease) (alone bool, err error) {
 	if c.Check || !l.Shape.HasLedger() {
 		return false, nil
 	}
-	conn, schema := one.Conn(), string(l.Schema)
+	err = keepsAway.do(func(conn *pgx.Conn) error {
+		alone, err = lockOut(ctx, conn, string(l.Schema))
+		return err
+	})
+	return alone, err
+}
+
+// lockOut takes the leader lock, unless a daemon leads or has left a checkpoint.
+func lockOut(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
 	used := func() (bool, error) {
 		slot, err := checkpoint.SlotOfCheckpoint(ctx, conn, schema)
 		if pg.IsDenied(err) {
@@ -153,7 +168,7 @@ func (c *reconcileCmd) staleLedgerNote(u *reconcile.StaleLedger, alone bool) str
 
 // trust sets the marker when there is evidence that nobody writes uncounted: no live pre-#290
 // runtime, and no new drift between two looks. Otherwise it says who does.
-func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
+func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, keepsAway *lease, r *reconcileReport) (refusal, err error) {
 	if !l.HasMarker {
 		return pg.Refuse("run awa's migrations first", "this awa has no trust marker"), nil
 	}
@@ -163,7 +178,8 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	alone := one.Alone
 	if alone { // to watch, nobody has to be kept away
 		one.Alone = false
-		if err := checkpoint.ReleaseLead(ctx, one.Conn(), string(l.Schema)); err != nil {
+		err := keepsAway.do(func(conn *pgx.Conn) error { return checkpoint.ReleaseLead(ctx, conn, string(l.Schema)) })
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/internal/status"
@@ -120,7 +119,7 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 	} else {
 		line("trust", "marker not set, readers scan; %s", orDash(st.Reason))
 	}
-	history(line, st.Changes)
+	history(line, st)
 	line("audit", "%s", ago(st.Audit))
 	queues(b, st)
 	if st.OldPrune != nil {
@@ -146,7 +145,11 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 const mostShown = 5
 
 // history says when the marker was set and cleared of late.
-func history(line func(name, format string, args ...any), changes []checkpoint.MarkerChange) {
+func history(line func(name, format string, args ...any), st *status.Status) {
+	if st.Forgot != "" {
+		line("history", "not known: %s", st.Forgot)
+	}
+	changes := st.Changes
 	if len(changes) == 0 {
 		return
 	}

@@ -84,6 +84,9 @@ func (l *lab) options(part string) string {
 	if part == "size" || part == "memory" || part == "resume" {
 		all = append(all, "GOMEMLIMIT="+l.limit)
 	}
+	if part == "start" { // rounds from before that are of another kind
+		all = append(all, "sorted")
+	}
 	return strings.Join(all, ",")
 }
 

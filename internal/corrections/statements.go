@@ -50,11 +50,14 @@ func OfDryRun(l *awa.Layout) Statements {
 	return Statements{awaSchema: all.awaSchema, guard: all.guard, Beat: beat(l)}
 }
 
-// OfOneShot are those of a command that corrects without a stream, whoever leads. It has no token of its own to write.
-func OfOneShot(l *awa.Layout) Statements {
-	return build(l, func(schemaParam, instanceParam int) string {
+// OfOneShot are those of a command that corrects without a stream, whoever leads. It has no token of its own to write. Corrections
+// take effect only while the condition holds.
+func OfOneShot(l *awa.Layout, while string) Statements {
+	s := build(l, func(schemaParam, instanceParam int) string {
 		return fmt.Sprintf("$%d::text is not null and $%d::text is not null", schemaParam, instanceParam)
 	})
+	s.guard += " and " + while
+	return s
 }
 
 // build spells what all of them have in common. guard makes a condition of the numbers of the parameters that carry schema and

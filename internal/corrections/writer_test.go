@@ -67,7 +67,7 @@ func TestADryRunHasNothingToWriteWith(t *testing.T) {
 
 // The one-shot works where there is no schema of ours.
 func TestTheOneShotNeedsNothingOfOurs(t *testing.T) {
-	s := OfOneShot(layoutOf("#306"))
+	s := OfOneShot(layoutOf("#306"), "true")
 	require.NotContains(t, s.guard, "awa_counterd")
 	for name, text := range texts(s) {
 		require.NotContains(t, text, "awa_counterd", name)

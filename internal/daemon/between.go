@@ -87,7 +87,7 @@ func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) (ove
 		}
 	case cleared:
 		reason = "nobody vouches for the counters: " + reason
-		d.log.Warn("trust: marker cleared", zap.String("reason", reason))
+		d.saysCleared(reason)
 		d.noteCleared(ctx, c, d.left.layout, reason)
 	}
 	return true

@@ -89,7 +89,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		if d.phase != Failing { // what has failed stays said until something goes better
 			d.show(Starting, "connecting")
 		}
-		err := d.session(ctx)
+		err := unanswered(ctx, d.session(ctx))
 		switch {
 		case errors.Is(err, errRemoved):
 			d.log.Info("leaving for good: everything of awa-counterd has been removed")
@@ -129,6 +129,20 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// errNoAnswer ends a session: a statement ran out of time by our own clock. What stands behind it says which.
+var errNoAnswer = errors.New("the server does not answer")
+
+// unanswered says so of an error.
+func unanswered(ctx context.Context, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return err
+	}
+	if _, refusal := errors.AsType[*pg.Refusal](err); refusal {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errNoAnswer, err)
 }
 
 // refused reports an error that ends the process: a refusal before anything ever worked.

@@ -126,7 +126,7 @@ func (s *session) clearMarker(ctx context.Context) error {
 		err = s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
 		switch {
 		case err == nil:
-			s.log.Warn("trust: marker cleared", zap.String("reason", reason))
+			s.d.saysCleared(reason)
 			return nil
 		case !pg.IsBusy(err):
 			return err
@@ -167,13 +167,13 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 			return 0, nil, err
 		}
 		// The new slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
-		if _, err := s.stream.Identify(ctx); err != nil {
+		if _, err := s.identify(ctx); err != nil {
 			return 0, nil, err
 		}
 	} else {
 		position = f.Stored.Position
 		if s.d.opts.Failover && !f.Slot.Failover {
-			if err := s.stream.CarryToStandbys(ctx, s.slot); err != nil {
+			if err := s.carryToStandbys(ctx); err != nil {
 				return 0, nil, err
 			}
 		}
@@ -182,10 +182,32 @@ func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.St
 	}
 	s.d.super.Alive()
 	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout+answerWithin)
+	defer cancel()
 	if err := s.stream.Start(ctx, s.slot, names(s.pubs), position, d); err != nil {
 		return 0, nil, err
 	}
 	return position, f.Stored, nil
+}
+
+// The walsender's connection has no statement timeout; what is asked there is bounded here.
+
+func (s *session) identify(ctx context.Context) (replication.System, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return s.stream.Identify(ctx)
+}
+
+func (s *session) carryToStandbys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout+answerWithin)
+	defer cancel()
+	return s.stream.CarryToStandbys(ctx, s.slot)
+}
+
+func (s *session) left(ctx context.Context, current, older int32) (pglogrepl.LSN, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return s.stream.Left(ctx, current, older)
 }
 
 // state is what the books rest on beside relations: how awa's tables are published, and what was done to them.
@@ -199,7 +221,7 @@ func (s *session) inspectForResume(ctx context.Context) (resume.Found, error) {
 	if err != nil {
 		return f, s.d.opts.Source.ExplainConnect(err)
 	}
-	system, err := s.stream.Identify(ctx)
+	system, err := s.identify(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -209,20 +231,8 @@ func (s *session) inspectForResume(ctx context.Context) (resume.Found, error) {
 	if err != nil {
 		return f, err
 	}
-	// We hold the leader lock, so a daemon that still reads the slot is a dead one.
-	if err := replication.Evict(ctx, s.control, s.slot); err != nil {
+	if f.Slot, err = s.takeSlot(ctx, system.Database); err != nil {
 		return f, err
-	}
-	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
-	switch {
-	case errors.Is(err, replication.ErrNoSlot):
-	case err != nil:
-		return f, err
-	default:
-		if err := slot.CheckUsable(system.Database); err != nil {
-			return f, err
-		}
-		f.Slot = &slot
 	}
 	s.d.super.Alive()
 	if f.Stored, err = checkpoint.Load(ctx, s.control, string(s.layout.Schema)); err != nil {
@@ -235,7 +245,7 @@ func (s *session) inspectForResume(ctx context.Context) (resume.Found, error) {
 	f.End, f.Broken, f.Most = system.End, s.d.broken, s.d.opts.MaxRetained
 	f.Fleeting = s.d.opts.Temporary
 	if f.Stored != nil && f.Slot != nil && f.Slot.Synced && f.Stored.SystemIdentifier == system.ID && f.Stored.Timeline != system.Timeline {
-		if f.Left, err = s.stream.Left(ctx, system.Timeline, f.Stored.Timeline); err != nil {
+		if f.Left, err = s.left(ctx, system.Timeline, f.Stored.Timeline); err != nil {
 			return f, err
 		}
 	}
@@ -243,6 +253,44 @@ func (s *session) inspectForResume(ctx context.Context) (resume.Found, error) {
 		Slot: s.slot, Publications: published.OIDs, PublicationState: s.state(published.State), SystemIdentifier: system.ID, Timeline: system.Timeline, Relations: s.layout.OIDs(), Shape: s.layout.Fingerprint(),
 	}
 	return f, nil
+}
+
+// takeSlot makes sure that nobody else works with the replication slot, and reads it; nil when there is none. What another daemon
+// works with is refused before anything is done to it.
+func (s *session) takeSlot(ctx context.Context, database string) (*replication.Slot, error) {
+	taken, schema, err := checkpoint.TakeSlot(ctx, s.control, s.slot)
+	if err != nil {
+		return nil, err
+	}
+	if !taken {
+		whose := "another daemon in this database"
+		if schema != "" {
+			whose = "the daemon of awa's schema " + schema
+		}
+		return nil, pg.Refuse("give each daemon a --slot of its own, or leave --slot out",
+			"replication slot %s is that of %s: two would take it from each other for ever", s.slot, whose)
+	}
+	slot, err := s.usableSlot(ctx, database)
+	if err != nil || slot == nil {
+		return nil, err
+	}
+	// We have the leader lock and the slot's, so a daemon that still reads it is a dead one.
+	if err := replication.Evict(ctx, s.control, s.slot); err != nil {
+		return nil, err
+	}
+	return s.usableSlot(ctx, database) // a temporary one has gone with its session
+}
+
+// usableSlot reads the slot; nil when there is none.
+func (s *session) usableSlot(ctx context.Context, database string) (*replication.Slot, error) {
+	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
+	if errors.Is(err, replication.ErrNoSlot) {
+		return nil, nil //nolint:nilnil // none is a state, not an error
+	}
+	if err == nil {
+		err = slot.CheckUsable(database)
+	}
+	return &slot, err
 }
 
 // chooseNames settles slot and publications.

@@ -42,7 +42,9 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 	waiting := ""
 	var held holding
 	for {
-		l, err := d.discover(ctx, c)
+		look, end := context.WithTimeout(ctx, answerWithin)
+		l, err := d.discover(look, c)
+		end()
 		switch {
 		case errors.Is(err, errMigrated):
 			d.started = true

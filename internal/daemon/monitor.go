@@ -67,7 +67,7 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 
 // answerWithin bounds a look by our own clock: behind a half-open connection no timeout of the
 // server's is ever heard of.
-const answerWithin = 15 * time.Second
+const answerWithin = pg.AnswerWithin
 
 // observe is one look at everything the monitor looks at.
 func (s *session) observe(ctx context.Context) (slot replication.Slot, leader checkpoint.Leader, err error) {

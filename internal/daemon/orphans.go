@@ -77,8 +77,8 @@ func (s *session) removeOrphan(ctx context.Context, o checkpoint.Orphan) error {
 	if err := dropUnread(ctx, s.control, s.log, o.Slot, o.Schema); err != nil {
 		return err
 	}
-	if o.Silent { // a person may come back to it: what a DBA has made stays
-		return checkpoint.RemoveSchema(ctx, s.control, o.Schema)
+	if o.Silent { // its daemon may come back, from a suspended machine say: what that one cannot make anew by a scan stays
+		return checkpoint.ForgetSchema(ctx, s.control, o.Schema)
 	}
 	first := replication.PublicationName(o.Schema)
 	for _, name := range []string{first, replication.LedgerPublicationName(first)} {
@@ -115,7 +115,7 @@ func (s *session) clearOrphaned(ctx context.Context, o checkpoint.Orphan) error 
 	}
 	cleared, err := clearByOID(ctx, s.control, l)
 	if cleared {
-		s.log.Warn("trust: marker cleared", zap.String("reason", "nobody vouches for the counters of schema "+o.Schema+" any more"))
+		s.d.saysCleared("nobody vouches for the counters of schema " + o.Schema + " any more")
 	}
 	return err
 }

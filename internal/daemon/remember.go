@@ -14,7 +14,13 @@ import (
 // The history of the marker is written by the statements that write the marker; what is here is for changes by other means.
 // It is history: when it cannot be written, nothing is lost but that.
 
-// noteCleared remembers that the marker was cleared without a command of the Core's.
+// saysCleared says that the marker was cleared without a command of a Core's, and counts it.
+func (d *Daemon) saysCleared(reason string, fields ...zap.Field) {
+	d.views.cleared.Add(1)
+	d.log.Warn("trust: marker cleared", append([]zap.Field{zap.String("reason", reason)}, fields...)...)
+}
+
+// noteCleared remembers that the marker was cleared by a statement that does not remember it itself.
 func (d *Daemon) noteCleared(ctx context.Context, c *pgx.Conn, l *awa.Layout, reason string) {
 	host, _ := os.Hostname()
 	who := checkpoint.Leader{Host: host, PID: os.Getpid()}.Process()

@@ -141,7 +141,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))
 		return
 	}
-	s.log.Warn("trust: marker cleared", zap.String("reason", reason.Error()))
+	s.d.saysCleared(reason.Error())
 }
 
 // unclaimed reports that nobody is known to lead, though this session holds the lock: a hand has deleted the leader's row.
@@ -176,16 +176,24 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return s.d.opts.Source.ExplainConnect(err)
 	}
-	if err := preflight.Server(ctx, s.d.target(s.control)); err != nil {
+	if err := s.checkServer(ctx); err != nil {
 		return err
 	}
 	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
 	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
 		return err
 	}
 	return s.d.checkTables(ctx, s.control, s.layout)
+}
+
+func (s *session) checkServer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return preflight.Server(ctx, s.d.target(s.control))
 }
 
 func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {

@@ -20,47 +20,68 @@ import (
 // lead waits for the leader lock. Meanwhile it watches the leader's heartbeat, and clears a marker
 // that nobody vouches for any more: a leader that hangs cannot do so itself.
 func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
-	told := false
-	cleared := false
+	w := vigil{Daemon: d, conn: c, layout: l}
 	for {
-		if got, err := d.tryLead(ctx, c, l); err != nil || got {
+		look, end := context.WithTimeout(ctx, answerWithin) // a server that is frozen hears no timeout of its own
+		got, err := w.look(look)
+		end()
+		if err != nil || got {
 			return err
-		}
-		leader, err := d.leader(ctx, c, l)
-		if err != nil {
-			return err
-		}
-		if d.outdone(leader) {
-			return errOutdone
-		}
-		d.started = true
-		known, deposed := leader.Instance != "", false
-		if known && !leader.Leaving {
-			if deposed, err = d.depose(ctx, c, l, leader); err != nil {
-				return err
-			}
-		}
-		if !told && !leader.Leaving {
-			told = true
-			d.log.Info("standing by: another instance leads",
-				zap.String("leader", leader.Process()), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
-		}
-		d.showStandby(string(l.Schema), leader)
-		silent := known && !leader.Leaving && !leader.Vouches() // at its end the marker is the finish's own
-		if silent && !cleared && d.opts.Trust != applier.TrustOff {
-			if cleared, err = d.clearOrphan(ctx, c, l, leader); err != nil {
-				return err
-			}
-		}
-		if !silent {
-			cleared = false
 		}
 		select {
 		case <-ctx.Done():
 			return errStopped
-		case <-time.After(untilNextTry(deposed)):
+		case <-time.After(untilNextTry(w.deposed)):
 		}
 	}
+}
+
+// vigil is how a daemon stands by.
+type vigil struct {
+	*Daemon
+	conn    *pgx.Conn
+	layout  *awa.Layout
+	told    bool // that it stands by
+	cleared bool // the marker of a leader that does not vouch for it
+	deposed bool // the last look ended the leader's session
+}
+
+// look tries to lead, and else looks after who does. It is true when this daemon leads.
+func (w *vigil) look(ctx context.Context) (leads bool, err error) {
+	if got, err := w.tryLead(ctx, w.conn, w.layout); err != nil || got {
+		return got, err
+	}
+	leader, err := w.leader(ctx, w.conn, w.layout)
+	if err != nil {
+		return false, err
+	}
+	if w.outdone(leader) {
+		return false, errOutdone
+	}
+	w.started = true
+	known := leader.Instance != ""
+	w.deposed = false
+	if known && !leader.Leaving {
+		if w.deposed, err = w.depose(ctx, w.conn, w.layout, leader); err != nil {
+			return false, err
+		}
+	}
+	if !w.told && !leader.Leaving {
+		w.told = true
+		w.log.Info("standing by: another instance leads",
+			zap.String("leader", leader.Process()), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+	}
+	w.showStandby(string(w.layout.Schema), leader)
+	silent := known && !leader.Leaving && !leader.Vouches() // at its end the marker is the finish's own
+	if silent && !w.cleared && w.opts.Trust != applier.TrustOff {
+		if w.cleared, err = w.clearOrphan(ctx, w.conn, w.layout, leader); err != nil {
+			return false, err
+		}
+	}
+	if !silent {
+		w.cleared = false
+	}
+	return false, nil
 }
 
 // outdone tells a dry run that somebody else leads, who does more.
@@ -203,12 +224,14 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 	}
 	tag, err := c.Exec(ctx, now.SetMarker(false, checkpoint.Unvouched(1, 2)), string(l.Schema), leader.Instance)
 	if err != nil {
-		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)
+		return false, fmt.Errorf("clear the marker of a leader that does not vouch for it: %w", err)
 	}
 	if tag.RowsAffected() == 1 {
-		const reason = "the leader is silent and nobody vouches for the counters"
-		d.log.Warn("trust: marker cleared", zap.String("reason", reason),
-			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
+		reason := "the leader is silent and nobody vouches for the counters"
+		if leader.DryRun {
+			reason = "a dry run leads and nobody vouches for the counters"
+		}
+		d.saysCleared(reason, zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		d.noteCleared(ctx, c, l, reason)
 	}
 	return true, nil

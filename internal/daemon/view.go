@@ -115,6 +115,8 @@ type views struct {
 	status applier.Status           // the last one of this session
 	told   map[applier.Source]Count // what was counted of each, as the Core and the checkpoint have it: since the books began
 	of     string                   // the schema that told is about
+	// cleared counts the times that the marker was cleared without a command of a Core's. The monitor does so as well.
+	cleared atomic.Int64
 }
 
 func (w *views) begin(now time.Time) {
@@ -238,6 +240,7 @@ func (s *session) meter(now time.Time, r applier.WriteResult, took time.Duration
 func (w *views) publish(now time.Time) {
 	v := w.next
 	v.At = now
+	v.Totals.Distrusted += w.cleared.Load()
 	v.Queues = slices.Clone(v.Queues)
 	for i := range v.Queues {
 		v.Queues[i].Uncounted = maps.Clone(v.Queues[i].Uncounted)

@@ -157,7 +157,11 @@ func (r *reading) page(st *status.Status, unread error, samples []sample) *page 
 	}
 	p.Facts = r.facts(st)
 	p.Past = "not known yet"
-	if st != nil {
+	switch {
+	case st == nil:
+	case st.Forgot != "":
+		p.Past = "not known: " + st.Forgot
+	default:
 		p.Past, p.Before = status.Cleared(st.Changes), changed(st)
 	}
 	return p

@@ -182,6 +182,10 @@ func TestPageLooksBack(t *testing.T) {
 	text := visible(t, r)
 	require.Contains(t, text, "The trust marker: cleared once in the last 7 days, for 2 min when what for why 10 min ago set 10 min 12 min ago cleared 2 min The stream is &lt;b&gt;1.2s&lt;/b&gt; behind 2.5 h ago set")
 	require.Equal(t, mostChanges-2, strings.Count(text, "2.5 h ago set"))
+	st.Changes, st.Forgot = nil, "somebody holds awa_counterd.marker_changes locked"
+	require.Contains(t, visible(t, newRig(t, leads(time.Now()), func(c *Config) {
+		c.Survey = func(context.Context) (*status.Status, error) { return st, nil }
+	})), "The trust marker: not known: somebody holds awa_counterd.marker_changes locked")
 }
 
 // At the end of a finish the leader leaves, and its silence is no alarm.

@@ -101,7 +101,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRoleLosesReplicationWhileRunning",
 		},
 		{
-			"a post-stop hook undoes a finish", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished {", "if l.HasMarker {",
+			"a post-stop hook undoes a finish", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished && !r.Vouched {", "if l.HasMarker && !r.Vouched {",
 			"./e2e", "TestPostStopHookKnowsAFinish",
 		},
 		{
@@ -267,6 +267,70 @@ func ofOutside() []Mutant {
 		{
 			"no marker without its history", "internal/corrections/writer.go", "		w.apart = true\n		if !pg.IsBusy(err) {", "		if false {",
 			"./e2e", "TestMarkerDoesNotDependOnItsHistory",
+		},
+		{
+			"a new leader deposed by a dead one's row", "checkpoint/leader.go", "and (a.state_change < clock_timestamp()", "and (true or a.state_change < clock_timestamp()",
+			"./e2e", "TestDeposeSparesWhoHasJustTakenTheLock",
+		},
+		{
+			"statements without a deadline of our own", "internal/pg/connect.go", "c.Tracer = deadlines{", "_ = deadlines{",
+			"./e2e", "TestFrozenServerIsGivenUp",
+		},
+		{
+			"a standby waits for a frozen server", "internal/daemon/standby.go", "look, end := context.WithTimeout(ctx, answerWithin)", "look, end := context.WithCancel(ctx)",
+			"./e2e", "TestStandbyOutlivesAFrozenServer",
+		},
+		{
+			"a silent daemon of another schema sent away for good", "internal/daemon/orphans.go", "checkpoint.ForgetSchema(ctx,", "checkpoint.RemoveSchema(ctx,",
+			"./e2e", "TestSilentDaemonOfAnotherSchemaComesBack",
+		},
+		{
+			"a stopped finish asks for ever", "cmd/awa-counterd/lease.go", "leaseFor.Milliseconds()", "0*leaseFor.Milliseconds()",
+			"./e2e", "TestStoppedFinishAsksForNothing",
+		},
+		{
+			"a second finish takes back the first one's request", "checkpoint/finish.go", "k.key = hashtextextended($2, 0) and k.pid <> $3)", "k.key = hashtextextended($2, 0) and k.pid <> $3 and false)",
+			"./e2e", "TestSecondFinishTakesNothingBack",
+		},
+		{
+			"a stopped reconcile keeps a leaf", "reconcile/held.go", "timeout = %d`, idleWithLocks.", "timeout = %d`, 0*idleWithLocks.",
+			"./e2e", "TestStoppedReconcileLetsGo/306",
+		},
+		{
+			"a stopped reconcile keeps counter rows", "reconcile/redistribute.go", "fmt.Sprint(idleWithLocks.", "fmt.Sprint(0*idleWithLocks.",
+			"./e2e", "TestStoppedReconcileLetsGo/ledger",
+		},
+		{
+			"a hole in the network waited for", "internal/pg/connect.go", ", Control: giveUp}", "}; _ = giveUp",
+			"./internal/pg", "TestUnacknowledgedIsGivenUp",
+		},
+		{
+			"one replication slot for two schemas", "internal/daemon/lead.go", "	if !taken {", "	if false && !taken {",
+			"./e2e", "TestOneSlotForTwo",
+		},
+		{
+			"a standby's hook clears the leader's marker", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished && !r.Vouched {", "if l.HasMarker && !r.Finished {",
+			"./e2e", "TestPostStopHookOfAStandby",
+		},
+		{
+			"an old sign of life taken for a new one", "cmd/awa-counterd/distrust.go", "case leader.Heartbeat+lateToken < waited:", "case leader.Vouches():",
+			"./e2e", "TestPostStopHookOfAStandby",
+		},
+		{
+			"a dry run called silent", "internal/daemon/standby.go", "		if leader.DryRun {\n			reason", "		if false {\n			reason",
+			"./e2e", "TestDryRunVouchesForNothing",
+		},
+		{
+			"no status without the history of the marker", "internal/status/status.go", "case pg.IsBusy(err):", "case false:",
+			"./e2e", "TestLockedHistoryDelaysNothing",
+		},
+		{
+			"clearings outside of the Core not counted", "internal/daemon/remember.go", "d.views.cleared.Add(1)", "d.views.cleared.Add(0)",
+			"./e2e", "TestEveryClearingIsCounted",
+		},
+		{
+			"a lowered wal_level not told to a role without rights", "internal/preflight/server.go", "case !may && logical && pending:", "case false:",
+			"./e2e", "TestLoweredLevelIsSaid",
 		},
 		{
 			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",

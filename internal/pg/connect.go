@@ -25,7 +25,8 @@ const (
 // ApplicationName is what the server knows a session of ours by.
 func ApplicationName(r Role) string { return "awa-counterd " + string(r) }
 
-// Session says how a session behaves. Zero durations mean no limit.
+// Session says how a session behaves. Zero durations mean no limit. One with a StatementTimeout waits for no answer longer than that
+// and AnswerWithin, by our own clock.
 type Session struct {
 	Role             Role
 	LockTimeout      time.Duration
@@ -101,6 +102,9 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	if session.Async {
 		c.RuntimeParams["synchronous_commit"] = off
 	}
+	if session.StatementTimeout > 0 {
+		c.Tracer = deadlines{session.StatementTimeout + AnswerWithin}
+	}
 	c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	return c
 }
@@ -136,6 +140,8 @@ func pinNewer(ctx context.Context, c *pgconn.PgConn) error {
 	if len(sql) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout) // connect_timeout does not bound what comes after the login
+	defer cancel()
 	return c.Exec(ctx, strings.Join(sql, "; ")).Close()
 }
 

@@ -53,7 +53,7 @@ func Requirements() []Requirement {
 		{Name: "marker vouched for", Means: "the marker is set and no daemon is alive: readers use counters that old binaries may have driven wrong", tables: true, look: marker},
 		{Name: "replication slot", Means: "one that is lost costs a scan of everything", look: ownSlot},
 		{Name: "other slots", Means: "somebody else's retain more than 1 GiB that nobody reads", look: otherSlots},
-		{Name: "wal_level after a restart", Means: "the server's files lower it: with a logical replication slot the server would not start any more", look: walLevelAfterRestart},
+		{Name: "wal_level after a restart", Means: "the server's files lower it: with a logical replication slot the server would not start any more; a role that may not read `pg_file_settings` sees that only after a reload", look: walLevelAfterRestart},
 		{Name: "long transactions", Means: "the making of the replication slot waits for them", look: longTransactions},
 		{Name: "prepared transactions", Means: "the making of the replication slot waits for them", look: preparedTransactions},
 	}

@@ -89,26 +89,36 @@ func walBounded(ctx context.Context, v *visit) []Finding {
 		"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf()")
 }
 
-// configuredLevel is an expression for the wal_level that the server's files would have it start with; null when this role may not
-// read them, or when they do not say.
-const configuredLevel = `case when has_function_privilege('pg_show_all_file_settings()', 'execute')
-	then (select setting from pg_file_settings where name = 'wal_level' order by seqno desc limit 1) end`
-
-// walLevelAfterRestart looks whether the server would start again: with a logical slot it does not below wal_level = logical.
+// walLevelAfterRestart looks whether the server would start again: with a logical slot it does not below wal_level = logical. What
+// the server's files say is for those to read whom a superuser lets; that a reload has found another value there, everybody may see.
 func walLevelAfterRestart(ctx context.Context, v *visit) []Finding {
-	var there, logical bool
+	const name = "wal_level after a restart"
+	var there, logical, pending, may bool
+	err := v.queryRow(ctx, `select exists (select 1 from pg_replication_slots where slot_name = $1), current_setting('wal_level') = 'logical',
+		coalesce((select pending_restart from pg_settings where name = 'wal_level'), false),
+		has_table_privilege('pg_file_settings', 'select') and has_function_privilege('pg_show_all_file_settings()', 'execute')`,
+		[]any{v.Slot}, &there, &logical, &pending, &may)
 	var next *string
-	err := v.queryRow(ctx, `select exists (select 1 from pg_replication_slots where slot_name = $1), current_setting('wal_level') = 'logical', `+configuredLevel,
-		[]any{v.Slot}, &there, &logical, &next)
-	lowered := logical && next != nil && *next != "logical"
+	if err == nil && may {
+		err = v.queryRow(ctx, `select (select setting from pg_file_settings where name = 'wal_level' order by seqno desc limit 1)`, nil, &next)
+	}
+	lowered, to := logical && next != nil && *next != "logical", ""
+	switch {
+	case lowered:
+		to = " to " + *next
+	case !may && logical && pending:
+		lowered = true
+	case !may && err == nil:
+		return found(name, nil, true, "no reload has found another one; whether the server's files have one that was not loaded yet, this role may not see", "")
+	}
 	detail := "nothing lowers it at the next start"
 	if lowered {
-		detail = fmt.Sprintf("the server's files lower wal_level to %s", *next)
+		detail = "the server's files lower wal_level" + to
 		if there {
 			detail += fmt.Sprintf(": with replication slot %s the server will not start any more", v.Slot)
 		}
 	}
-	return found("wal_level after a restart", err, !lowered, detail, "ALTER SYSTEM SET wal_level = 'logical'")
+	return found(name, err, !lowered, detail, "ALTER SYSTEM SET wal_level = 'logical'")
 }
 
 // streamRight: Amazon RDS has a role of its own in the place of the attribute (pg.ReadStreamRight).

@@ -36,7 +36,9 @@ type Status struct {
 	Known     bool        `json:"runtimes_known"`
 	// Changes of the marker in the last checkpoint.ToldFor days, newest first, at most checkpoint.MostTold.
 	Changes []MarkerChange `json:"marker_changes"`
-	Next    string         `json:"next_step"`
+	// Forgot is why there are none of them; "" where they are known.
+	Forgot string `json:"marker_changes_unknown,omitempty"`
+	Next   string `json:"next_step"`
 }
 
 // Leader is the daemon that keeps the counters, or kept them last.
@@ -117,10 +119,7 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 				return nil, err
 			}
 		}
-		// A role that may read the rest, from before there was a history, is not refused for it.
-		if changes, err := checkpoint.MarkerChanges(ctx, c, s.Schema); err == nil {
-			s.Changes = changes
-		} else if !pg.IsDenied(err) {
+		if err := s.readChanges(ctx, c); err != nil {
 			return nil, err
 		}
 	}
@@ -189,6 +188,23 @@ func (s *Status) readQueues(ctx context.Context, c *pgx.Conn, schema string) (er
 func (s *Status) readUncounted(ctx context.Context, c *pgx.Conn, schema string) (err error) {
 	s.Uncounted, err = checkpoint.AllUncounted(ctx, c, schema)
 	return err
+}
+
+// readChanges reads the history of the marker, which is worth less than the rest: neither a role from before there was one, nor
+// somebody's lock on it, keeps that from being told.
+func (s *Status) readChanges(ctx context.Context, c *pgx.Conn) error {
+	changes, err := checkpoint.MarkerChanges(ctx, c, s.Schema)
+	switch {
+	case err == nil:
+		s.Changes = changes
+	case pg.IsDenied(err):
+		s.Forgot = "this role may not read " + checkpoint.History
+	case pg.IsBusy(err):
+		s.Forgot = "somebody holds " + checkpoint.History + " locked"
+	default:
+		return err
+	}
+	return nil
 }
 
 func (s *Status) readRuntimes(ctx context.Context, c *pgx.Conn) error {
