@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak check fmt fuzz bench bench-reconcile bench-start look image deploy-check bench-all matrix clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak week check fmt fuzz bench bench-reconcile bench-start bench-scrape look screenshots image release release-check deploy-check bench-all matrix clean
 
 all: build
 
@@ -135,3 +135,13 @@ look: build
 
 clean:
 	rm -rf bin dist
+# What is published of a version, into dist: an archive and a bill of materials for each platform, and checksums. RELEASE=v0.1.0 where
+# there is no tag; the same commit and the same Go make the same bytes. ARGS="-platforms linux/amd64" is one of them.
+STAMP ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+release:
+	go run ./deploy/release -release $(RELEASE) -commit '$(COMMIT)' -stamp $(STAMP) -o dist $(ARGS)
+
+# Each platform twice, here and elsewhere, compiled from nothing the second time: some minutes. make deploy-check does this machine's.
+release-check:
+	AWACD_RELEASE=whole go test -v -count=1 -timeout 60m -run TestSameCommitSameBytes ./deploy/release
+
