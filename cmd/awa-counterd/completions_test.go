@@ -148,7 +148,7 @@ func shipped(t *testing.T, name, got string) (path string) {
 	t.Helper()
 	path = filepath.Join(root, "deploy", name)
 	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o644)) //nolint:gosec // everybody may read it
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)

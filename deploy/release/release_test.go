@@ -121,7 +121,7 @@ func (r *release) judge(t *testing.T, p platform) {
 	}
 	require.ElementsMatch(t, want, others)
 	binary := filepath.Join(t.TempDir(), "awa-counterd")
-	require.NoError(t, os.WriteFile(binary, files[r.name(p)+"/awa-counterd"], 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(binary, files[r.name(p)+"/awa-counterd"], 0o700))
 	if p.os == "linux" {
 		program, err := elf.Open(binary)
 		require.NoError(t, err)
