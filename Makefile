@@ -128,17 +128,6 @@ bench-scrape: build
 image:
 	go run ./deploy/image -release $(RELEASE) -commit '$(COMMIT)' $(if $(ARCH),-arch $(ARCH)) -o dist/awa-counterd.oci.tar
 
-# Each file of deploy/ by its own tool. The manifests' types are in a module of their own.
-deploy-check:
-	go test ./deploy/...
-	cd deploy/check && go test ./...
-
-# Pictures of the daemon's page in each state, into tmp/look: two minutes, and Chromium.
-look: build
-	go run ./e2e/screenshots -daemon bin/awa-counterd
-
-clean:
-	rm -rf bin dist
 # What is published of a version, into dist: an archive and a bill of materials for each platform, and checksums. RELEASE=v0.1.0 where
 # there is no tag; the same commit and the same Go make the same bytes. ARGS="-platforms linux/amd64" is one of them.
 STAMP ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
@@ -149,3 +138,18 @@ release:
 release-check:
 	AWACD_RELEASE=whole go test -v -count=1 -timeout 60m -run TestSameCommitSameBytes ./deploy/release
 
+# Each file of deploy/ by its own tool. The manifests' types are in a module of their own.
+deploy-check:
+	go test ./deploy/...
+	cd deploy/check && go test ./...
+
+# Pictures of the daemon's page in each state, into tmp/look: two minutes, and Chromium.
+look: build
+	go run ./e2e/screenshots -daemon bin/awa-counterd
+
+# The handbook's three: before, during and after a loss of trust.
+screenshots: build
+	go run ./e2e/screenshots -daemon bin/awa-counterd -docs -out docs/screenshots
+
+clean:
+	rm -rf bin dist
