@@ -38,7 +38,7 @@ type round func(ctx context.Context, n int, p *played) error
 func parts() []part {
 	return []part{
 		drainPart(), rowsPart(), cpuPart(), stalenessPart(), loadPart(), writersPart(), bloatPart(), locksPart(), walPart(),
-		oneshotPart(), startPart(), resumePart(), sizePart(), idlePart(), memoryPart(), readerPart(), allocsPart(),
+		oneshotPart(), startPart(), resumePart(), sizePart(), idlePart(), scrapePart(), memoryPart(), readerPart(), allocsPart(),
 	}
 }
 

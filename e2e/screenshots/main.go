@@ -1,6 +1,6 @@
 // Command screenshots takes pictures of the daemon's page: a throwaway PostgreSQL, a mixed fleet, a leader and a standby with --listen,
 // trust lost because somebody holds our counter rows, and won back. It needs Chromium, and leaves a PNG of each state in light and
-// dark, and narrow.
+// dark, and narrow. With -docs it leaves the three pictures of the handbook instead: before, during and after the loss, small.
 package main
 
 import (
@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/awa-counterd/awa-counterd/e2e/browser"
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/e2e/process"
@@ -27,14 +27,17 @@ import (
 // look is what the pictures are taken with.
 type look struct {
 	binary, chromium, out string
+	docs                  bool
 	before                time.Duration
+	browser               *browser.Browser
 }
 
 func main() {
 	var l look
 	flag.StringVar(&l.binary, "daemon", "bin/awa-counterd", "the binary to show")
-	flag.StringVar(&l.chromium, "chromium", "chromium", "the browser")
+	flag.StringVar(&l.chromium, "chromium", "", "the browser; one that is found if not given")
 	flag.StringVar(&l.out, "out", "tmp/look", "where the pictures go")
+	flag.BoolVar(&l.docs, "docs", false, "take the handbook's pictures only, and make them small")
 	flag.DurationVar(&l.before, "before", time.Minute, "how long to write before the first picture, for the plots")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -47,6 +50,15 @@ func main() {
 }
 
 func (l *look) run(ctx context.Context) (err error) {
+	if l.chromium == "" {
+		if l.chromium, err = browser.Find(); err != nil {
+			return err
+		}
+	}
+	if l.browser, err = browser.Start(l.chromium); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.browser.Close()) }()
 	bin, err := cluster.Obtain(ctx, os.Stderr)
 	if err != nil {
 		return err
@@ -100,8 +112,10 @@ func (l *look) show(ctx context.Context, conn *pgx.Conn, url string) error {
 	if err := l.take(ctx, leader, "trusted"); err != nil {
 		return err
 	}
-	if err := l.take(ctx, standby, "standby"); err != nil {
-		return err
+	if !l.docs {
+		if err := l.take(ctx, standby, "standby"); err != nil {
+			return err
+		}
 	}
 	tx, err := conn.Begin(ctx)
 	if err != nil {
@@ -202,26 +216,46 @@ func (s *shown) readyz(ctx context.Context, answer any) error {
 	return nil
 }
 
-// take takes a state in light, in dark, and narrow.
+// shots of a state, by the end of the file's name.
+func (l *look) shots() map[string]browser.View {
+	if l.docs {
+		return map[string]browser.View{"": {Width: 1000, Height: 720}}
+	}
+	return map[string]browser.View{
+		"-light": {Width: 1280, Height: 1180}, "-dark": {Width: 1280, Height: 1180, Dark: true}, "-narrow": {Width: 500, Height: 1700},
+	}
+}
+
+// take takes a state in every way.
 func (l *look) take(ctx context.Context, s *shown, state string) error {
-	for _, v := range []struct {
-		name, size string
-		flags      []string
-	}{
-		{"light", "1280,1180", []string{"--blink-settings=preferredColorScheme=1"}},
-		{"dark", "1280,1180", []string{"--blink-settings=preferredColorScheme=0"}},
-		{"narrow", "500,1700", []string{"--blink-settings=preferredColorScheme=1"}},
-	} {
-		file := filepath.Join(l.out, state+"-"+v.name+".png")
-		args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--screenshot=" + file, "--window-size=" + v.size}, v.flags...)
-		cmd := exec.CommandContext(ctx, l.chromium, append(args, s.base)...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", file, err, out)
-		}
-		if _, err := os.Stat(file); err != nil {
-			return fmt.Errorf("the browser took no picture: %w", err)
+	for how, view := range l.shots() {
+		file := filepath.Join(l.out, state+how+".png")
+		if err := l.shoot(ctx, s.base, view, file); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
 		}
 		fmt.Println(file)
 	}
 	return nil
+}
+
+func (l *look) shoot(ctx context.Context, url string, view browser.View, file string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	p, err := l.browser.Open(ctx, url, view)
+	if err != nil {
+		return err
+	}
+	picture, err := p.Picture(ctx)
+	if err != nil {
+		return err
+	}
+	if l.docs {
+		if picture, err = small(picture); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(file, picture, 0o644); err != nil {
+		return err
+	}
+	return p.Close(ctx)
 }

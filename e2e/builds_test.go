@@ -1,0 +1,234 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// Older builds of ours. Where a version was tagged, the last one stands for the first of these.
+const (
+	sameTables     = "4e36575" // its checkpoint can be resumed from
+	withoutHistory = "b701487" // same tables, but for the history of the marker; knew awa's tables by less, so that all is scanned
+	withoutBounds  = "74138a1" // tables of another form: its leaders had no bound of their own
+)
+
+// olderBuilds builds commits side by side, and are the paths of their binaries. Where the history is not there, the test is skipped.
+func olderBuilds(t *testing.T, commits ...string) []string {
+	t.Helper()
+	paths, failed := make([]string, len(commits)), make([]error, len(commits))
+	var wg sync.WaitGroup
+	for i, commit := range commits {
+		if err := outside(t, "git", "cat-file", "-e", commit+"^{commit}").Run(); err != nil {
+			t.Skipf("commit %s is not in this checkout (a shallow clone, or an archive): no older build of ours is tested", commit)
+		}
+		dir := t.TempDir()
+		wg.Go(func() { paths[i], failed[i] = olderBuild(t, commit, dir) })
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(failed...))
+	return paths
+}
+
+// outside is a command in the root of the repository.
+func outside(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = ".."
+	return cmd
+}
+
+func olderBuild(t *testing.T, commit, dir string) (path string, err error) {
+	t.Helper()
+	sources, err := outside(t, "git", "archive", "--format=tar", commit).Output()
+	if err != nil {
+		return "", err
+	}
+	unpack := exec.CommandContext(t.Context(), "tar", "-x", "-C", dir)
+	unpack.Stdin = bytes.NewReader(sources)
+	if err := unpack.Run(); err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "older")
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-X main.release="+commit, "-o", path, "./cmd/awa-counterd")
+	build.Dir = dir
+	if said, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", commit, err, said)
+	}
+	return path, nil
+}
+
+// lastRelease is the last tagged version before this commit; "" for none.
+func lastRelease(t *testing.T) string {
+	t.Helper()
+	out, err := outside(t, "git", "describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// saysOf runs a command of a build, which succeeds.
+func (e *env) saysOf(build, url string, args ...string) string {
+	e.t.Helper()
+	cmd := exec.CommandContext(e.t.Context(), build, append(args, "--database-url", url)...)
+	said, err := cmd.CombinedOutput()
+	require.NoError(e.t, err, "%s", said)
+	return string(said)
+}
+
+// runs starts the daemon of a build.
+func (e *env) runs(build, url string, args ...string) *daemon {
+	e.t.Helper()
+	return startBinary(e.t, build, nil, append([]string{"run", "--database-url", url, "--status-interval", "1s", "--checkpoint-interval", "200ms"}, args...)...)
+}
+
+// serves waits until a daemon that began so leads and is trusted, and has it correct an uncounted write of before it and one of now.
+func (e *env) serves(d *daemon, began string) {
+	e.t.Helper()
+	d.logged(began, 20*time.Second)
+	e.marker(true, 20*time.Second)
+	e.balanced(5 * time.Second)
+	e.insertAt(1, "email", 7, false)
+	e.balanced(5 * time.Second)
+}
+
+const resumes = "resuming from the checkpoint"
+
+const afresh = "scanning afresh"
+
+// The daemon is upgraded, rolled back and upgraded again: each build goes on from the other's checkpoint, with uncounted writes in
+// between; as leader and standby of two versions; where the checkpoint cannot be resumed from, everything is scanned. The same with the
+// least rights. Tables of another form are made anew.
+func TestUpgradeOurselves(t *testing.T) {
+	commit := lastRelease(t)
+	if commit == "" {
+		commit = sameTables
+	}
+	builds := olderBuilds(t, commit, withoutHistory, withoutBounds)
+	for name, c := range map[string]struct {
+		older string
+		test  func(*env, string)
+	}{
+		"up, down, up":               {builds[0], upDownUp},
+		"leader and standby":         {builds[0], besideEachOther},
+		"least rights":               {builds[1], withLeastRights},
+		"another form":               {builds[2], anotherForm},
+		"another form, least rights": {builds[2], anotherFormWithLeastRights},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.test(newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4}), c.older)
+		})
+	}
+}
+
+func upDownUp(e *env, older string) {
+	e.insertAt(0, "email", 20, false)
+	began := afresh
+	for _, build := range []string{older, binary, older, binary} {
+		e.insertAt(1, "email", 5, false)
+		d := e.runs(build, e.url())
+		e.serves(d, began)
+		require.Zero(e.t, d.stop(), d.text())
+		began = resumes
+	}
+	e.saysOf(binary, e.url(), "teardown")
+}
+
+func withLeastRights(e *env, older string) {
+	role := e.role("replication")
+	asRole := server.URL(role, "", e.db)
+	serve := func(build, began string) {
+		e.insertAt(1, "email", 5, false)
+		d := e.runs(build, asRole, "--no-setup")
+		e.serves(d, began)
+		e.saysOf(build, asRole, "status")
+		require.Zero(e.t, d.stop(), d.text())
+	}
+	e.saysOf(older, e.url(), "setup", "--role", role)
+	serve(older, afresh)
+	serve(binary, afresh) // before anybody has set up again: without a history of the marker
+	serve(binary, resumes)
+	require.Empty(e.t, e.past())
+	serve(older, afresh)
+	e.saysOf(binary, e.url(), "setup", "--role", role)
+	serve(binary, afresh)
+	require.NotEmpty(e.t, e.past())
+	e.saysOf(older, e.url(), "setup", "--role", role) // rolled back for good
+	serve(older, afresh)
+	serve(older, resumes)
+	serve(binary, afresh)
+	e.saysOf(binary, e.url(), "teardown", "--role", role)
+}
+
+func besideEachOther(e *env, older string) {
+	leader := e.runs(older, e.url())
+	e.serves(leader, "leading")
+	for _, build := range []string{binary, older} { // the one that stands by, and then leads
+		standby := e.runs(build, e.url())
+		standby.logged("standing by", 10*time.Second)
+		for _, asks := range []string{older, binary} {
+			require.Contains(e.t, e.saysOf(asks, e.url(), "status"), fmt.Sprint(leader.PID()))
+		}
+		leader.signal(syscall.SIGSTOP) // the marker is nobody's business but the standby's
+		e.marker(false, 8*time.Second)
+		leader.signal(syscall.SIGCONT)
+		e.marker(true, 20*time.Second)
+		leader.kill()
+		e.insertAt(1, "email", 5, false)
+		e.serves(standby, resumes)
+		leader = standby
+	}
+	require.Zero(e.t, leader.stop())
+}
+
+// anotherForm is not made anew under the daemon that works with it; that one and this can stand by for each other.
+func anotherForm(e *env, older string) {
+	old := e.runs(older, e.url())
+	e.serves(old, "leading")
+	code, _, errs := e.command("setup")
+	require.Equal(e.t, refused, code, errs)
+	require.Contains(e.t, errs, "the tables of schema awa_counterd are of version "+withoutBounds+", whose daemon keeps awa's schema awa")
+	require.Contains(e.t, errs, fmt.Sprintf("pid %d", old.PID()))
+	require.Contains(e.t, errs, "start it again as this version")
+
+	next := e.runs(binary, e.url())
+	next.logged("standing by", 10*time.Second)
+	old.kill()
+	e.insertAt(1, "email", 5, false)
+	e.serves(next, afresh)
+	require.Zero(e.t, next.stop())
+	e.insertAt(1, "email", 5, false)
+	old = e.runs(older, e.url()) // rolled back: it finds all that it knows, but takes awa's tables for others
+	e.serves(old, afresh)
+	require.Zero(e.t, old.stop())
+	e.saysOf(binary, e.url(), "teardown")
+}
+
+// anotherFormWithLeastRights is for somebody else to make anew, and refused until then.
+func anotherFormWithLeastRights(e *env, older string) {
+	role := e.role("replication")
+	asRole := server.URL(role, "", e.db)
+	e.saysOf(older, e.url(), "setup", "--role", role)
+	old := e.runs(older, asRole, "--no-setup")
+	e.serves(old, "leading")
+	require.Zero(e.t, old.stop())
+	refuses(e.t, refused, asRole, []string{"--no-setup"}, "have a DBA run what awa-counterd setup --print-sql prints")
+	e.saysOf(binary, e.url(), "setup", "--role", role)
+	e.insertAt(1, "email", 5, false)
+	d := e.runs(binary, asRole, "--no-setup")
+	e.serves(d, afresh)
+	require.Zero(e.t, d.stop())
+}
