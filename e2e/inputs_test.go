@@ -89,19 +89,39 @@ func catalogs(t *testing.T) map[string][]string {
 	return out
 }
 
-// literals hands out the strings of a Go file.
+// literals hands out the strings of a Go file; what is put together of several with + is one.
 func literals(t *testing.T, path string, each func(text string)) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 	require.NoError(t, err)
-	ast.Inspect(file, func(n ast.Node) bool {
-		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-			text, err := strconv.Unquote(lit.Value)
-			require.NoError(t, err)
-			each(text)
+	var visit func(n ast.Node) bool
+	var joined func(n ast.Node) string
+	joined = func(n ast.Node) string {
+		switch e := n.(type) {
+		case *ast.BinaryExpr:
+			if e.Op == token.ADD {
+				return joined(e.X) + " " + joined(e.Y)
+			}
+		case *ast.BasicLit:
+			if e.Kind == token.STRING {
+				text, err := strconv.Unquote(e.Value)
+				require.NoError(t, err)
+				return text
+			}
+		default:
+			ast.Inspect(n, visit)
+		}
+		return ""
+	}
+	visit = func(n ast.Node) bool {
+		switch n.(type) {
+		case *ast.BinaryExpr, *ast.BasicLit:
+			each(joined(n))
+			return false
 		}
 		return true
-	})
+	}
+	ast.Inspect(file, visit)
 }
 
 // note finds the columns of catalogs that a piece of SQL names. Of which of its catalogs a column is, is not told.
