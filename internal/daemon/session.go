@@ -13,8 +13,6 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -168,38 +166,6 @@ func (s *session) clearMarkerBeforeStart(reason error) {
 }
 
 const statementTimeout = 30 * time.Second
-
-// connect opens the control connection and checks whether anything can work at all.
-func (s *session) connect(ctx context.Context) error {
-	var err error
-	s.control, err = s.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout})
-	if err != nil {
-		return s.d.opts.Source.ExplainConnect(err)
-	}
-	if err := s.checkServer(ctx); err != nil {
-		return err
-	}
-	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
-		return err
-	}
-	return s.d.checkTables(ctx, s.control, s.layout)
-}
-
-func (s *session) checkServer(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	return preflight.Server(ctx, s.d.target(s.control))
-}
-
-func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {
-	s.d.liveWhile(func() { c, err = s.d.opts.Source.Connect(ctx, session) })
-	return c, err
-}
 
 func (s *session) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
