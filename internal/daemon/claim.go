@@ -4,118 +4,148 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/failpoint"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
-// claimLead begins the lead: from here on, whatever an earlier instance still sends is refused.
-func (s *session) claimLead(ctx context.Context) (applier.Start, error) {
-	var none applier.Start
-	if err := s.ensureSchema(ctx); err != nil {
-		return none, err
-	}
-	var err error
-	if s.instance, err = newInstance(); err != nil {
-		return none, err
-	}
-	schema := string(s.layout.Schema)
-	if leader, known, err := checkpoint.ReadLeader(ctx, s.control, schema); err != nil {
-		return none, err
-	} else if known && leader.Leaving {
-		return none, errLeadRequested
-	} else {
-		s.holding = leader.Finishing // a standby that takes over in the middle of it must not correct either
-	}
-	s.d.last = s.instance
-	host, _ := os.Hostname()
-	claim := checkpoint.Leader{Instance: s.instance, Host: host, PID: os.Getpid(), Version: s.d.opts.Version, DryRun: s.d.opts.DryRun, Bound: s.d.opts.MaxStaleness}
-	if err := checkpoint.Claim(ctx, s.control, schema, claim); err != nil {
-		return none, err
-	}
-	failpoint.Reach(failpoint.Claimed)
-	s.d.super.Alive()
-	if err := s.d.noteLead(ctx, s.control, s.layout.Schema); err != nil {
-		return none, err
-	}
-	if err := s.openWriters(ctx); err != nil {
-		return none, err
-	}
-	if err := s.clearMarker(ctx); err != nil {
-		return none, err
-	}
-	position, stored, err := s.openStream(ctx)
-	if err != nil {
-		return none, err
-	}
-	if !s.layout.HasMarker {
-		s.log.Warn("awa has no trust marker here; counters are kept right, and readers never told so")
-	}
-	return s.start(ctx, position, stored)
+// claimed is a lead on which whatever an earlier instance still sends is refused, and what it writes with.
+type claimed struct {
+	leading
+	instance  string
+	finishing bool // finish moved counters about when the lead was claimed
+	writers
 }
 
-func (s *session) ensureSchema(ctx context.Context) error {
-	if !s.d.opts.NoSetup {
-		return checkpoint.Ensure(ctx, s.control, string(s.layout.Schema))
+// writers are the connections of a lead beside control, each for one kind of work.
+type writers struct {
+	writes  *pgx.Conn
+	markers *pgx.Conn
+	keeper  *pgx.Conn // of the checkpoint
+	writer  *corrections.Writer
+	marker  *corrections.Writer
+	scanner *reconcile.Scanner
+	recalls bool // writes the history of the marker
+}
+
+// claim begins the lead. A marker that it finds set is cleared before anything that takes long.
+func claim(ctx context.Context, l leading) (claimed, error) {
+	if err := l.ensureSchema(ctx); err != nil {
+		return claimed{}, err
 	}
-	there, err := checkpoint.Exists(ctx, s.control)
+	instance, err := newInstance()
+	if err != nil {
+		return claimed{}, err
+	}
+	schema := string(l.layout.Schema)
+	leader, known, err := checkpoint.ReadLeader(ctx, l.control, schema)
+	if err != nil {
+		return claimed{}, err
+	}
+	if known && leader.Leaving {
+		return claimed{}, errLeadRequested
+	}
+	l.d.last = instance
+	host, _ := os.Hostname()
+	entry := checkpoint.Leader{Instance: instance, Host: host, PID: os.Getpid(), Version: l.d.opts.Version, DryRun: l.d.opts.DryRun, Bound: l.d.opts.MaxStaleness}
+	if err := checkpoint.Claim(ctx, l.control, schema, entry); err != nil {
+		return claimed{}, err
+	}
+	failpoint.Reach(failpoint.Claimed)
+	l.d.super.Alive()
+	if err := l.d.noteLead(ctx, l.control, l.layout.Schema); err != nil {
+		return claimed{}, err
+	}
+	w, err := l.openWriters(ctx, instance)
+	if err != nil {
+		return claimed{}, err
+	}
+	// A standby that takes over in the middle of a finish must not correct either.
+	c := claimed{leading: l, instance: instance, finishing: leader.Finishing, writers: w}
+	if err := c.clearMarker(ctx); err != nil {
+		c.close() //nolint:contextcheck // has to work after ctx has ended
+		return claimed{}, err
+	}
+	return c, nil
+}
+
+func (l leading) ensureSchema(ctx context.Context) error {
+	if !l.d.opts.NoSetup {
+		return checkpoint.Ensure(ctx, l.control, string(l.layout.Schema))
+	}
+	there, err := checkpoint.Exists(ctx, l.control)
 	if err == nil && !there {
 		err = pg.Refuse("have a DBA run what awa-counterd setup --print-sql prints, or leave out --no-setup", "schema %s is missing", checkpoint.SchemaName)
 	}
 	return err
 }
 
-func (s *session) openWriters(ctx context.Context) error {
-	short := pg.Session{Role: "corrections", LockTimeout: 250 * time.Millisecond, StatementTimeout: statementTimeout, Async: true}
-	var err error
-	if s.writes, err = s.open(ctx, short); err != nil {
-		return err
+// openWriters opens what a lead works with.
+func (l leading) openWriters(ctx context.Context, instance string) (w writers, err error) {
+	defer func() {
+		if err != nil {
+			w.close() //nolint:contextcheck // has to work after ctx has ended
+		}
+	}()
+	short := pg.Session{Role: "corrections", LockTimeout: rowLockWait, StatementTimeout: statementTimeout, Async: true}
+	if w.writes, err = l.d.open(ctx, short); err != nil {
+		return w, err
 	}
 	short.Role = "marker"
-	if s.markers, err = s.open(ctx, short); err != nil {
-		return err
+	if w.markers, err = l.d.open(ctx, short); err != nil {
+		return w, err
 	}
-	if s.keeper, err = s.open(ctx, pg.Session{Role: "checkpoint", LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout, Async: true}); err != nil {
-		return err
+	if w.keeper, err = l.d.open(ctx, pg.Session{Role: "checkpoint", LockTimeout: lockWait, StatementTimeout: statementTimeout, Async: true}); err != nil {
+		return w, err
 	}
-	if s.recalls, err = checkpoint.Remembers(ctx, s.control); err != nil {
-		return err
+	if w.recalls, err = checkpoint.Remembers(ctx, l.control); err != nil {
+		return w, err
 	}
-	sql := corrections.OfLeader(s.layout, s.recalls)
-	if s.d.opts.DryRun {
-		sql = corrections.OfDryRun(s.layout)
+	sql := corrections.OfLeader(l.layout, w.recalls)
+	if l.d.opts.DryRun {
+		sql = corrections.OfDryRun(l.layout)
 	}
-	s.writer = corrections.NewWriter(s.writes, sql, s.instance)
-	if m := s.d.opts.Meter; m != nil {
-		s.writer.Took = m.Corrected
+	w.writer = corrections.NewWriter(w.writes, sql, instance)
+	if m := l.d.opts.Meter; m != nil {
+		w.writer.Took = m.Corrected
 	}
-	s.marker = corrections.NewWriter(s.markers, sql, s.instance)
-	return nil
+	w.marker = corrections.NewWriter(w.markers, sql, instance)
+	w.scanner, err = reconcile.NewScanner(context.WithoutCancel(ctx), l.d.opts.Source, l.layout, mostScans, reconcile.ScanTimeout)
+	return w, err
+}
+
+func (w writers) close() {
+	if w.scanner != nil {
+		w.scanner.Close()
+	}
+	closeAll(w.writes, w.markers, w.keeper)
 }
 
 // clearMarker is the first thing that a session writes.
-func (s *session) clearMarker(ctx context.Context) error {
-	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff {
+func (c claimed) clearMarker(ctx context.Context) error {
+	if !c.layout.HasMarker || c.d.opts.Trust == applier.TrustOff {
 		return nil
 	}
 	const reason = "found set, and nobody vouches for the counters yet"
 	for {
-		s.d.super.Alive()
-		set, err := s.markerIsSet(ctx)
+		c.d.super.Alive()
+		set, err := c.markerIsSet(ctx)
 		if err == nil && !set {
-			s.settleMarker(ctx)
+			c.settleMarker(ctx)
 		}
 		if err != nil || !set {
 			return err
 		}
-		err = s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
+		err = c.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
 		switch {
 		case err == nil:
-			s.d.saysCleared(reason)
+			c.d.saysCleared(reason)
 			return nil
 		case !pg.IsBusy(err):
 			return err
@@ -123,9 +153,9 @@ func (s *session) clearMarker(ctx context.Context) error {
 	}
 }
 
-func (s *session) markerIsSet(ctx context.Context) (bool, error) {
+func (c connected) markerIsSet(ctx context.Context) (bool, error) {
 	var set bool
-	if err := s.control.QueryRow(ctx, `select `+s.layout.MarkerIsSet()).Scan(&set); err != nil {
+	if err := c.control.QueryRow(ctx, `select `+c.layout.MarkerIsSet()).Scan(&set); err != nil {
 		return false, fmt.Errorf("read the marker: %w", err)
 	}
 	return set, nil

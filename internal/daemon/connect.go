@@ -2,9 +2,9 @@ package daemon
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
@@ -12,36 +12,61 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/preflight"
 )
 
-// connect opens the control connection and checks whether anything can work at all.
-func (s *session) connect(ctx context.Context) error {
-	var err error
-	s.control, err = s.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout})
+// connected has a control connection, and awa's tables, on which this role may do what the daemon does.
+type connected struct {
+	d       *Daemon
+	log     *zap.Logger
+	control *pgx.Conn // holds the leader lock; monitors
+	layout  *awa.Layout
+}
+
+// connect opens the control connection.
+func (d *Daemon) connect(ctx context.Context) (*pgx.Conn, error) {
+	control, err := d.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: lockWait, StatementTimeout: statementTimeout})
 	if err != nil {
-		return s.d.opts.Source.ExplainConnect(err)
+		return nil, d.opts.Source.ExplainConnect(err)
 	}
-	if err := s.checkServer(ctx); err != nil {
-		return err
-	}
-	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
-		return err
-	}
-	return s.d.checkTables(ctx, s.control, s.layout)
+	return control, nil
 }
 
-func (s *session) checkServer(ctx context.Context) error {
+func (d *Daemon) checkServer(ctx context.Context, control *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	return preflight.Server(ctx, s.d.target(s.control))
+	return preflight.Server(ctx, d.target(control))
 }
 
-func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {
-	s.d.liveWhile(func() { c, err = s.d.opts.Source.Connect(ctx, session) })
+// findTables finds awa's tables on a server that can be worked with, waiting for them if need be.
+func (d *Daemon) findTables(ctx context.Context, control *pgx.Conn) (*awa.Layout, error) {
+	if err := d.checkServer(ctx, control); err != nil {
+		return nil, err
+	}
+	return d.awaitTables(ctx, control)
+}
+
+// check refuses what this role may not do. It is errRemoved where somebody has removed everything that is ours.
+func (d *Daemon) check(ctx context.Context, control *pgx.Conn, layout *awa.Layout) (connected, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if _, err := d.leader(ctx, control, layout); err != nil {
+		return connected{}, err
+	}
+	return connected{d: d, log: d.log, control: control, layout: layout}, d.checkTables(ctx, control, layout)
+}
+
+func (d *Daemon) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {
+	d.liveWhile(func() { c, err = d.opts.Source.Connect(ctx, session) })
 	return c, err
+}
+
+// closeAll closes connections, in this order; nil is one that was not opened.
+func closeAll(conns ...*pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), pg.CloseWithin)
+	defer cancel()
+	for _, c := range conns {
+		if c != nil {
+			_ = c.Close(ctx)
+		}
+	}
 }
 
 // target is what has to be so for this daemon.

@@ -15,70 +15,98 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 	"github.com/awa-counterd/awa-counterd/internal/resume"
-	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
-// openStream makes or resumes publication and slot and begins to stream. stored is nil when the
-// books have to be scanned.
-func (s *session) openStream(ctx context.Context) (pglogrepl.LSN, *checkpoint.Stored, error) {
-	f, err := s.inspectForResume(ctx)
-	if err != nil {
-		return 0, nil, err
-	}
-	s.identity = f.Identity
-	s.store = checkpoint.NewStore(s.keeper, string(s.layout.Schema), s.instance, f.Identity)
+// positioned is a lead with a replication slot that goes on where the books stand, or where a scan begins.
+type positioned struct {
+	prepared
+	identity checkpoint.Identity // what the books rest on
+	store    *checkpoint.Store
+}
+
+// streaming is a lead to which the server streams.
+type streaming struct{ positioned }
+
+// beginning is where the books begin.
+type beginning struct {
+	position pglogrepl.LSN
+	stored   *checkpoint.Stored // nil: everything has to be scanned
+	pruned   time.Time          // when a leader that does not count emptied a slot last, as a checkpoint said
+}
+
+// resumeOrRecreate goes on with the replication slot and the checkpoint that were found, or makes a new slot for books that begin
+// with a scan.
+func resumeOrRecreate(ctx context.Context, p prepared, f resume.Found) (positioned, beginning, error) {
+	s := positioned{prepared: p, identity: f.Identity, store: checkpoint.NewStore(p.keeper, string(p.layout.Schema), p.instance, f.Identity)}
 	if f.Stored != nil && f.Stored.Slot != s.slot && !s.d.opts.DryRun {
 		if err := dropUnread(ctx, s.control, s.log, f.Stored.Slot, string(s.layout.Schema)); err != nil {
 			s.d.warnOnce(err)
 		}
 	}
-	var position pglogrepl.LSN
 	if reason := resume.RescanReason(f); reason != "" {
-		s.log.Info("scanning afresh", zap.String("reason", reason))
-		if f.Stored != nil {
-			s.pruned = f.Stored.Pruned // history, whatever becomes of the books
-		}
-		f.Stored = nil
-		if position, err = s.recreateSlot(ctx, f.Slot != nil); err != nil {
-			return 0, nil, err
-		}
-		// The new slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
-		if _, err := s.identify(ctx); err != nil {
-			return 0, nil, err
-		}
-	} else {
-		position = f.Stored.Position
-		if s.d.opts.Failover && !f.Slot.Failover {
-			if err := s.carryToStandbys(ctx); err != nil {
-				return 0, nil, err
-			}
-		}
-		s.log.Info("resuming from the checkpoint", zap.Stringer("position", position),
-			zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Groups)))
+		from, err := s.recreate(ctx, f, reason)
+		return s, from, err
 	}
+	from, err := s.resume(ctx, f)
+	return s, from, err
+}
+
+func (s positioned) recreate(ctx context.Context, f resume.Found, reason string) (beginning, error) {
+	s.log.Info("scanning afresh", zap.String("reason", reason))
+	var from beginning
+	if f.Stored != nil {
+		from.pruned = f.Stored.Pruned // history, whatever becomes of the books
+	}
+	var err error
+	if from.position, err = s.recreateSlot(ctx, f.Slot != nil); err != nil {
+		return from, err
+	}
+	// The new slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
+	_, err = identify(ctx, s.stream)
+	return from, err
+}
+
+func (s positioned) resume(ctx context.Context, f resume.Found) (beginning, error) {
+	from := beginning{position: f.Stored.Position, stored: f.Stored, pruned: f.Stored.Pruned}
+	if s.d.opts.Failover && !f.Slot.Failover {
+		if err := s.carryToStandbys(ctx); err != nil {
+			return from, err
+		}
+	}
+	s.log.Info("resuming from the checkpoint", zap.Stringer("position", from.position),
+		zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Groups)))
+	return from, nil
+}
+
+// startStream has the server stream from position.
+func startStream(ctx context.Context, s positioned, position pglogrepl.LSN) (streaming, error) {
 	s.d.super.Alive()
 	d := decoder.New(awa.NewCatalog(s.layout), applier.MessagePrefix)
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout+answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, statementWithin)
 	defer cancel()
 	if err := s.stream.Start(ctx, s.slot, names(s.pubs), position, d); err != nil {
-		return 0, nil, err
+		return streaming{}, err
 	}
-	return position, f.Stored, nil
+	if !s.layout.HasMarker {
+		s.log.Warn("awa has no trust marker here; counters are kept right, and readers never told so")
+	}
+	return streaming{s}, nil
 }
 
-func (s *session) carryToStandbys(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout+answerWithin)
+func (p prepared) carryToStandbys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementWithin)
 	defer cancel()
-	return s.stream.CarryToStandbys(ctx, s.slot)
+	return p.stream.CarryToStandbys(ctx, p.slot)
 }
 
-func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *checkpoint.Stored) (applier.Start, error) {
-	start := applier.Start{Position: position, Pruned: s.pruned}
+// readStart reads what a Core starts with. It comes after the stream has begun, and changes nothing.
+func readStart(ctx context.Context, s streaming, from beginning) (applier.Start, error) {
+	start := applier.Start{Position: from.position, Pruned: from.pruned}
+	stored := from.stored
 	var err error
 	if stored != nil {
-		s.resumes = true
 		start.Resumes, start.Groups, start.Unseen = true, stored.Groups, stored.Unseen
-		start.Uncounted, start.Pruned = stored.Uncounted, stored.Pruned
+		start.Uncounted = stored.Uncounted
 	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return start, err
 	}
@@ -98,9 +126,6 @@ func (s *session) start(ctx context.Context, position pglogrepl.LSN, stored *che
 		}
 		start.Unseen = start.Snapshot.Unseen(xid)
 	}
-	if start.MarkerSet, err = s.markerIsSet(ctx); err != nil {
-		return start, err
-	}
-	s.scanner, err = reconcile.NewScanner(context.WithoutCancel(ctx), s.d.opts.Source, s.layout, 2, reconcile.ScanTimeout)
+	start.MarkerSet, err = s.markerIsSet(ctx)
 	return start, err
 }
