@@ -72,7 +72,7 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 
 // Close ends the connections.
 func (o *OneShot) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), pg.CloseWithin)
 	defer cancel()
 	o.scanner.Close()
 	for _, c := range []*pgx.Conn{o.writes, o.holder} {

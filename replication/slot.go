@@ -113,6 +113,13 @@ func (s Slot) Loss() (what, remedy string) {
 // transactions, though whoever asked for it is gone.
 func (s Slot) Incomplete() bool { return s.Confirmed == 0 && !s.Lost() }
 
+// freeEvery is between two looks whether a slot is free, which who reads it has to notice: dropTries are 2 s, evictTries 5 s.
+const (
+	freeEvery  = 50 * time.Millisecond
+	dropTries  = 40
+	evictTries = 100
+)
+
 // Drop removes a slot; one that is not there is fine. An active one is waited for briefly: its
 // walsender ends when it notices that its client has gone.
 func Drop(ctx context.Context, c Conn, name string) error {
@@ -133,10 +140,10 @@ func Drop(ctx context.Context, c Conn, name string) error {
 		switch {
 		case err == nil:
 			return nil
-		case !pg.IsInUse(err) || attempt == 40:
+		case !pg.IsInUse(err) || attempt == dropTries:
 			return fmt.Errorf("drop slot %s: %w", name, err)
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := pause(ctx, freeEvery); err != nil {
 			return err
 		}
 	}
@@ -146,7 +153,7 @@ func Drop(ctx context.Context, c Conn, name string) error {
 // more, and waits until the slot is free. Only who holds the leader lock may call it: any other reader
 // of ours is a dead one whose connection the server still believes in. A stranger is left alone.
 func Evict(ctx context.Context, c Conn, name string) error {
-	for range 100 {
+	for range evictTries {
 		tag, err := c.Exec(ctx, `select pg_terminate_backend(a.pid) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
 			where s.slot_name = $1 and a.application_name = $2`, name, pg.ApplicationName(pg.StreamRole))
 		if err != nil {
@@ -155,7 +162,7 @@ func Evict(ctx context.Context, c Conn, name string) error {
 		if tag.RowsAffected() == 0 {
 			return nil
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := pause(ctx, freeEvery); err != nil {
 			return err
 		}
 	}

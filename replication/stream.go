@@ -52,6 +52,7 @@ const (
 	statusInterval = time.Second
 	askAfter       = 5 * time.Second  // of silence, the server is asked for a word
 	giveUpAfter    = 15 * time.Second // of silence, the connection is taken for dead
+	endWithin      = time.Second      // each step of ending a connection: a peer that is gone answers none
 	batchSize      = 256              // transactions; keeps the reader ahead of the books without piling up
 )
 
@@ -325,7 +326,7 @@ func (s *Stream) send(now time.Time) error {
 // endCopy reports the last acknowledgement on the way out and ends the stream in good order, so that
 // the slot is free by the time we are gone. It is bounded; the connection ends either way.
 func (s *Stream) endCopy() {
-	_ = s.net.SetDeadline(time.Now().Add(time.Second))
+	_ = s.net.SetDeadline(time.Now().Add(endWithin))
 	if s.send(time.Now()) != nil {
 		return
 	}
@@ -333,7 +334,7 @@ func (s *Stream) endCopy() {
 	if s.front.Flush() != nil {
 		return
 	}
-	_ = s.net.SetDeadline(time.Now().Add(time.Second))
+	_ = s.net.SetDeadline(time.Now().Add(endWithin))
 	for {
 		msg, err := s.front.Receive()
 		if err != nil {
@@ -360,7 +361,7 @@ func (s *Stream) Close() {
 		_ = s.net.Close()
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), endWithin)
 	defer cancel()
 	_ = s.conn.Close(ctx)
 }

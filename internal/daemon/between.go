@@ -26,7 +26,7 @@ type leftovers struct {
 // vouches for is cleared as far as this role may, and a replication slot that nobody reads keeps no more WAL
 // than it may.
 func (d *Daemon) betweenSessions(ctx context.Context, c *pgx.Conn, reason string) {
-	if d.left.layout == nil || c == nil {
+	if d.left.layout == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
@@ -34,7 +34,7 @@ func (d *Daemon) betweenSessions(ctx context.Context, c *pgx.Conn, reason string
 	if d.left.layout.HasMarker && d.opts.Trust != applier.TrustOff {
 		// A refusal at the first start ends the process: no other look follows.
 		for !d.clearLeft(ctx, c, reason) && !d.started && ctx.Err() == nil {
-			<-time.After(50 * time.Millisecond)
+			<-time.After(rowRetryPause)
 		}
 	}
 	most := d.opts.MaxRetained
@@ -51,9 +51,6 @@ func (d *Daemon) betweenSessions(ctx context.Context, c *pgx.Conn, reason string
 // findUnknownMarker finds a marker that nobody vouches for when a start fails before awa's tables could be looked at: by the
 // schema's name, or, when even that cannot be had, by where a daemon led last.
 func (d *Daemon) findUnknownMarker(ctx context.Context, c *pgx.Conn) *awa.Layout {
-	if c == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	schema, err := d.schema(ctx, c)

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pglogrepl"
 	"go.uber.org/zap"
@@ -14,7 +13,7 @@ import (
 )
 
 // recreateSlot gives the session a new slot. The publication is committed already.
-func (s *session) recreateSlot(ctx context.Context, old bool) (pglogrepl.LSN, error) {
+func (s positioned) recreateSlot(ctx context.Context, old bool) (pglogrepl.LSN, error) {
 	if err := s.store.Forget(ctx); err != nil {
 		return 0, err
 	}
@@ -35,13 +34,13 @@ func (s *session) recreateSlot(ctx context.Context, old bool) (pglogrepl.LSN, er
 	return position, nil
 }
 
-func (s *session) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
+func (s positioned) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
 	m := replication.SlotCreation{Name: s.slot, Observer: s.control, Failover: s.d.opts.Failover, MostRetained: s.d.opts.MaxRetained, Waiting: s.reportBlockers(ctx)}
 	if s.d.opts.Temporary {
 		m.PID = s.stream.PID()
 		return m.Temporary(ctx, s.stream)
 	}
-	maker, err := s.open(ctx, pg.Session{Role: "slot", LockTimeout: 30 * time.Second})
+	maker, err := s.d.open(ctx, pg.Session{Role: "slot", LockTimeout: pg.SlotLockWait})
 	if err != nil {
 		return 0, err
 	}
@@ -51,7 +50,7 @@ func (s *session) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
 }
 
 // reportBlockers tells once for whom the making of the slot waits, and stays alive in the eyes of a standby.
-func (s *session) reportBlockers(ctx context.Context) func([]replication.Blocker) error {
+func (s positioned) reportBlockers(ctx context.Context) func([]replication.Blocker) error {
 	told := make(map[int32]struct{})
 	return func(blockers []replication.Blocker) error {
 		s.d.show(Starting, "making the replication slot; waiting for transactions to end")

@@ -53,9 +53,6 @@ func New(opts Options) *Daemon {
 	return d
 }
 
-// stopWithin bounds a graceful stop; supervisors commonly kill after 10 s.
-const stopWithin = 8 * time.Second
-
 // errStopped ends a session that was asked to.
 var errStopped = errors.New("stopped")
 
@@ -79,7 +76,7 @@ func intended(err error) bool {
 // when it cannot start, and never for a fault that may pass.
 func (d *Daemon) Run(ctx context.Context) error {
 	wait := &backoff.ExponentialBackOff{
-		InitialInterval: 200 * time.Millisecond, RandomizationFactor: 0.3, Multiplier: 1.6, MaxInterval: 10 * time.Second,
+		InitialInterval: firstRetryPause, RandomizationFactor: 0.3, Multiplier: 1.6, MaxInterval: longestRetryPause,
 	}
 	wait.Reset()
 	defer context.AfterFunc(ctx, d.super.Stopping)()
@@ -109,7 +106,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		if unreadable(err) {
 			d.broken = err.Error()
 		}
-		if time.Since(began) > 10*time.Second {
+		if time.Since(began) > longestRetryPause {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()

@@ -5,6 +5,11 @@
 // goes wrong ends the session, and the next one resumes from the checkpoint, exactly as after a
 // SIGKILL: one way to recover, which every test exercises.
 //
+// A session starts in phases, each of which takes what the one before it returned (docs/architecture.md): connected, leading,
+// claimed, prepared, positioned, streaming; then it runs. What is made on the server is made by claim (our schema, the lead), prepare
+// (publications) and resumeOrRecreate (the replication slot); inspect, in between, reads only. What a phase opened is closed when the
+// session ends, the leader lock last.
+//
 // Invariants:
 //   - Nothing that can wait runs on the loop's goroutine; it owns the Core and does nothing else.
 //   - A session's first write clears a marker that it finds set: nobody vouches for it yet.

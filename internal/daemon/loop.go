@@ -172,7 +172,7 @@ func (l *loop) executors() {
 		return func(now time.Time) { l.core.MarkerWritten(now, err) }, unlessBusy(err)
 	})
 	serve(l, l.persists, func(c applier.Persist) (func(time.Time), error) {
-		ctx, cancel := context.WithTimeout(l.work, statementTimeout+answerWithin)
+		ctx, cancel := context.WithTimeout(l.work, statementWithin)
 		defer cancel()
 		err := l.store.Persist(ctx, c.Checkpoint)
 		failpoint.Reach(failpoint.Persisted)

@@ -37,8 +37,9 @@ func migratedBy(err error) int32 {
 // migrate() was cancelled leaves it held for as long as its connection lives.
 const migrationTakes = time.Minute
 
-// layout finds awa's tables, waiting for as long as its migration has not run.
-func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
+// awaitTables finds awa's tables, waiting for as long as its migration has not run. Meanwhile it looks after what the last
+// session left.
+func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 	waiting := ""
 	var held holding
 	for {
@@ -77,7 +78,7 @@ func (d *Daemon) layout(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 			d.left.layout = d.findUnknownMarker(ctx, c)
 		}
 		d.betweenSessions(ctx, c, "awa's tables are not there, or being changed")
-		if !d.rest(ctx, time.Second) {
+		if !d.rest(ctx, lookEvery) {
 			return nil, errStopped
 		}
 	}

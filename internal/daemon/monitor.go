@@ -23,7 +23,7 @@ var ErrObjectsChanged = errors.New("the ground has changed under the stream")
 // by itself: a publication that was altered, a slot that is lost, tables that were made anew. It
 // uses the connection that holds the leader lock, so losing that ends the session as well.
 func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) error {
-	tick := time.NewTicker(min(s.d.opts.MaxStaleness/2, time.Second))
+	tick := time.NewTicker(min(s.d.opts.MaxStaleness/2, lookEvery))
 	defer tick.Stop()
 	if err := checkpoint.Listen(ctx, s.control); err != nil {
 		return err
@@ -35,7 +35,7 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 		case <-tick.C:
 		}
 		began := time.Now()
-		slot, leader, err := s.observe(ctx)
+		slot, leader, err := s.lookAfter(ctx)
 		if err != nil {
 			if pg.IsBusy(err) {
 				continue
@@ -65,21 +65,12 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 	}
 }
 
-// answerWithin bounds a look by our own clock: behind a half-open connection no timeout of the
-// server's is ever heard of.
-const answerWithin = pg.AnswerWithin
-
-// observe is one look at everything the monitor looks at.
-func (s *session) observe(ctx context.Context) (slot replication.Slot, leader checkpoint.Leader, err error) {
+// lookAfter observes, and then does what is due outside of the loop: the heartbeat, and what nobody works on any more.
+func (s *session) lookAfter(ctx context.Context) (replication.Slot, checkpoint.Leader, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	if slot, err = s.checkObjects(ctx); err != nil {
-		return slot, leader, err
-	}
-	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
-		return slot, leader, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrTooMuchWAL, compact(uint64(slot.Retained))) //nolint:gosec // positive
-	}
-	if leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema)); err != nil {
+	slot, leader, err := s.observe(ctx)
+	if err != nil {
 		return slot, leader, err
 	}
 	if leader.Instance == s.instance && leader.Heartbeat > s.d.opts.MaxStaleness/2 {
@@ -89,6 +80,18 @@ func (s *session) observe(ctx context.Context) (slot replication.Slot, leader ch
 		}
 	}
 	return slot, leader, s.removeOrphans(ctx)
+}
+
+// observe is one look at everything the monitor looks at. It changes nothing.
+func (s *session) observe(ctx context.Context) (slot replication.Slot, leader checkpoint.Leader, err error) {
+	if slot, err = s.checkObjects(ctx); err != nil {
+		return slot, leader, err
+	}
+	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
+		return slot, leader, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrTooMuchWAL, compact(uint64(slot.Retained))) //nolint:gosec // positive
+	}
+	leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
+	return slot, leader, err
 }
 
 // applyObservation takes in what the monitor saw, on the loop's goroutine.

@@ -28,13 +28,13 @@ func (d *Daemon) noteCleared(ctx context.Context, c *pgx.Conn, l *awa.Layout, re
 }
 
 // settleMarker remembers what somebody else has done to the marker.
-func (s *session) settleMarker(ctx context.Context) {
-	if !s.layout.HasMarker || !s.recalls {
+func (c claimed) settleMarker(ctx context.Context) {
+	if !c.layout.HasMarker || !c.recalls {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	s.d.forgets(checkpoint.SettleMarker(ctx, s.control, string(s.layout.Schema), s.instance, s.layout.MarkerIsSet(), s.layout.MarkerSince()))
+	c.d.forgets(checkpoint.SettleMarker(ctx, c.control, string(c.layout.Schema), c.instance, c.layout.MarkerIsSet(), c.layout.MarkerSince()))
 }
 
 func (d *Daemon) forgets(err error) {

@@ -13,37 +13,17 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/preflight"
-	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// session is one lead: its connections, its stream and its Core.
+// session is a lead that runs: what its start has brought, its Core, and what it remembers while it runs.
 type session struct {
-	d        *Daemon
-	log      *zap.Logger
-	instance string
-	layout   *awa.Layout
-	control  *pgx.Conn // holds the leader lock; monitors
-	writes   *pgx.Conn
-	markers  *pgx.Conn
-	keeper   *pgx.Conn
-	writer   *corrections.Writer
-	marker   *corrections.Writer
-	store    *checkpoint.Store
-	scanner  *reconcile.Scanner
-	stream   *replication.Stream
-	pubs     []replication.Publication
-	slot     string
-	identity checkpoint.Identity
+	streaming
 	core     *applier.Core
-	pruned   time.Time // when a leader that does not count emptied a slot last, as a checkpoint said
-	retained int64     // bytes of WAL, as last read
+	resumes  bool  // from a checkpoint
+	retained int64 // bytes of WAL, as last read
 	lastSlot replication.Slot
 	guarded  bool // they are past the soft limit
-	resumes  bool // from a checkpoint
-	recalls  bool // writes the history of the marker
 	dry      dryRun
 	status   ticker
 	leaving  bool  // finish has asked us to
@@ -52,40 +32,105 @@ type session struct {
 }
 
 // session runs one lead from connecting to its end. ctx ends it gracefully.
+//
+// Each phase of the start takes what the one before it returned, so none comes too early. What a phase has opened is closed
+// at the end, last opened first; a phase that fails closes what it had opened itself.
 func (d *Daemon) session(ctx context.Context) error {
 	// What is under way at the end of ctx is finished, not cut off; work bounds it.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	s := &session{d: d, log: d.log}
-	defer s.close() //nolint:contextcheck // has to work after ctx has ended
-	if err := s.connect(ctx); err != nil {
-		s.clearMarkerBeforeStart(err) //nolint:contextcheck // has to work after ctx has ended
-		return err
-	}
-	if err := d.lead(ctx, s.control, s.layout); err != nil {
-		s.clearMarkerBeforeStart(err) //nolint:contextcheck // has to work after ctx has ended
-		return err
-	}
-	start, err := s.claimLead(ctx)
+	control, err := d.connect(ctx)
 	if err != nil {
-		s.clearMarkerBeforeStart(err) //nolint:contextcheck // has to work after ctx has ended
+		return err // there is no connection to clear a marker with
+	}
+	// The leader lock goes last: only then may another instance begin.
+	defer closeAll(control) //nolint:contextcheck // has to work after ctx has ended
+	layout, err := d.findTables(ctx, control)
+	if err != nil {
+		d.clearMarkerBeforeStart(control, nil, err) //nolint:contextcheck // has to work after ctx has ended
 		return err
 	}
+	c, err := d.takeLead(ctx, control, layout)
+	if err != nil {
+		d.clearMarkerBeforeStart(control, layout, err) //nolint:contextcheck // has to work after ctx has ended
+		return err
+	}
+	defer c.close() //nolint:contextcheck // has to work after ctx has ended
+	stream, err := d.openStream(ctx)
+	if err != nil {
+		d.clearMarkerBeforeStart(control, layout, err) //nolint:contextcheck // has to work after ctx has ended
+		return err
+	}
+	defer stream.Close() //nolint:contextcheck // has to work after ctx has ended
+	running, start, err := begin(ctx, c, stream)
+	if err != nil {
+		d.clearMarkerBeforeStart(control, layout, err) //nolint:contextcheck // has to work after ctx has ended
+		return err
+	}
+	s, err := newSession(running, start)
+	if err != nil {
+		return err
+	}
+	return s.runToEnd(ctx, work)
+}
+
+// takeLead checks what this role may do, waits for the lead and claims it.
+func (d *Daemon) takeLead(ctx context.Context, control *pgx.Conn, layout *awa.Layout) (claimed, error) {
+	checked, err := d.check(ctx, control, layout)
+	if err != nil {
+		return claimed{}, err
+	}
+	leads, err := lead(ctx, checked)
+	if err != nil {
+		return claimed{}, err
+	}
+	return claim(ctx, leads)
+}
+
+// begin takes a claimed lead to a stream that runs, and says what its Core starts with.
+func begin(ctx context.Context, c claimed, stream *replication.Stream) (streaming, applier.Start, error) {
+	p, err := prepare(ctx, c, stream)
+	if err != nil {
+		return streaming{}, applier.Start{}, err
+	}
+	found, err := inspect(ctx, p)
+	if err != nil {
+		return streaming{}, applier.Start{}, err
+	}
+	at, from, err := resumeOrRecreate(ctx, p, found)
+	if err != nil {
+		return streaming{}, applier.Start{}, err
+	}
+	s, err := startStream(ctx, at, from.position)
+	if err != nil {
+		return streaming{}, applier.Start{}, err
+	}
+	start, err := readStart(ctx, s, from)
+	return s, start, err
+}
+
+// newSession makes the Core of a lead.
+func newSession(running streaming, start applier.Start) (*session, error) {
 	now := time.Now()
-	s.core, err = applier.New(d.coreConfig(s.instance, s.layout), start, now)
+	core, err := applier.New(running.d.coreConfig(running.instance, running.layout), start, now)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.core.HoldCorrections(s.holding)
-	d.started = true
-	d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
+	core.HoldCorrections(running.finishing)
+	return &session{streaming: running, core: core, resumes: start.Resumes, holding: running.finishing}, nil
+}
+
+// runToEnd keeps the counters right until the session ends.
+func (s *session) runToEnd(ctx, work context.Context) error {
+	s.d.started = true
+	s.d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
-	d.report(Leading, s.core.State(now))
-	if d.opts.DryRun {
+	s.d.report(Leading, s.core.State(time.Now()))
+	if s.d.opts.DryRun {
 		s.beginDryRun()
 	}
-	err = s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
-	if d.opts.DryRun {
+	err := s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
+	if s.d.opts.DryRun {
 		s.reportDryRun(time.Now())
 	}
 	if !intended(err) && (!isDeposed(err) || s.unclaimed()) { //nolint:contextcheck // has to work after ctx has ended
@@ -100,7 +145,7 @@ func (s *session) migrated(err error) error {
 	if err == nil || intended(err) || errors.Is(err, errMigrated) || isDeposed(err) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 	defer cancel()
 	pid, e := awa.Migrator(ctx, s.control)
 	if e != nil {
@@ -124,13 +169,13 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff || !s.core.MarkerSet() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 	defer cancel()
 	err := s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason.Error()})
 	if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {
 		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, or deleted the
 		// leader's row, and the guard with it. As long as this one lives the lead is ours, so it was no finish.
-		again, cancel := context.WithTimeout(context.Background(), time.Second)
+		again, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 		defer cancel()
 		var cleared bool
 		if cleared, err = clearByOID(again, s.control, s.layout); cleared {
@@ -146,74 +191,23 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 
 // unclaimed reports that nobody is known to lead, though this session holds the lock: a hand has deleted the leader's row.
 func (s *session) unclaimed() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 	defer cancel()
 	_, known, err := checkpoint.ReadLeaderIfAny(ctx, s.control, string(s.layout.Schema))
 	return err == nil && !known
 }
 
 // clearMarkerBeforeStart looks after what there is when a session cannot begin: what keeps it from that may take a person to
-// mend.
-func (s *session) clearMarkerBeforeStart(reason error) {
+// mend. layout is nil where awa's tables were not found.
+func (d *Daemon) clearMarkerBeforeStart(control *pgx.Conn, layout *awa.Layout, reason error) {
 	if intended(reason) {
 		return
 	}
 	switch {
-	case s.layout != nil:
-		s.d.adoptLayout(s.layout)
-	case s.d.left.layout == nil:
-		s.d.left.layout = s.d.findUnknownMarker(context.Background(), s.control)
+	case layout != nil:
+		d.adoptLayout(layout)
+	case d.left.layout == nil:
+		d.left.layout = d.findUnknownMarker(context.Background(), control)
 	}
-	s.d.betweenSessions(context.Background(), s.control, reason.Error())
-}
-
-const statementTimeout = 30 * time.Second
-
-// connect opens the control connection and checks whether anything can work at all.
-func (s *session) connect(ctx context.Context) error {
-	var err error
-	s.control, err = s.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: 5 * time.Second, StatementTimeout: statementTimeout})
-	if err != nil {
-		return s.d.opts.Source.ExplainConnect(err)
-	}
-	if err := s.checkServer(ctx); err != nil {
-		return err
-	}
-	if s.layout, err = s.d.layout(ctx, s.control); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	if _, err := s.d.leader(ctx, s.control, s.layout); err != nil {
-		return err
-	}
-	return s.d.checkTables(ctx, s.control, s.layout)
-}
-
-func (s *session) checkServer(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	return preflight.Server(ctx, s.d.target(s.control))
-}
-
-func (s *session) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {
-	s.d.liveWhile(func() { c, err = s.d.opts.Source.Connect(ctx, session) })
-	return c, err
-}
-
-func (s *session) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if s.stream != nil {
-		s.stream.Close()
-	}
-	if s.scanner != nil {
-		s.scanner.Close()
-	}
-	// The leader lock goes last: only then may another instance begin.
-	for _, c := range []*pgx.Conn{s.writes, s.markers, s.keeper, s.control} {
-		if c != nil {
-			_ = c.Close(ctx)
-		}
-	}
+	d.betweenSessions(context.Background(), control, reason.Error())
 }

@@ -17,20 +17,26 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/preflight"
 )
 
+// leading is connected, and its control connection holds the leader lock.
+type leading struct{ connected }
+
 // lead waits for the leader lock. Meanwhile it watches the leader's heartbeat, and clears a marker
 // that nobody vouches for any more: a leader that hangs cannot do so itself.
-func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
-	w := vigil{Daemon: d, conn: c, layout: l}
+func lead(ctx context.Context, c connected) (leading, error) {
+	w := vigil{Daemon: c.d, conn: c.control, layout: c.layout}
 	for {
 		look, end := context.WithTimeout(ctx, answerWithin) // a server that is frozen hears no timeout of its own
-		got, err := w.look(look)
+		got, err := w.attempt(look)
 		end()
-		if err != nil || got {
-			return err
+		switch {
+		case err != nil:
+			return leading{}, err
+		case got:
+			return leading{c}, nil
 		}
 		select {
 		case <-ctx.Done():
-			return errStopped
+			return leading{}, errStopped
 		case <-time.After(untilNextTry(w.deposed)):
 		}
 	}
@@ -43,11 +49,11 @@ type vigil struct {
 	layout  *awa.Layout
 	told    bool // that it stands by
 	cleared bool // the marker of a leader that does not vouch for it
-	deposed bool // the last look ended the leader's session
+	deposed bool // the last attempt ended the leader's session
 }
 
-// look tries to lead, and else looks after who does. It is true when this daemon leads.
-func (w *vigil) look(ctx context.Context) (leads bool, err error) {
+// attempt tries to lead, and else looks after who does. It is true when this daemon leads.
+func (w *vigil) attempt(ctx context.Context) (leads bool, err error) {
 	if got, err := w.tryLead(ctx, w.conn, w.layout); err != nil || got {
 		return got, err
 	}
@@ -93,9 +99,9 @@ func (d *Daemon) outdone(leader checkpoint.Leader) bool {
 // untilNextTry has jitter, so that several standbys do not ask in step. Who was deposed may come back at once.
 func untilNextTry(deposed bool) time.Duration {
 	if deposed {
-		return 20 * time.Millisecond
+		return deposedPause
 	}
-	return 300*time.Millisecond + rand.N(200*time.Millisecond) //nolint:gosec // no secret
+	return standbyPause + rand.N(standbyJitter) //nolint:gosec // no secret
 }
 
 // depose ends the session of a leader that hangs, or of our own last session, whose connection the

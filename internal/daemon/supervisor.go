@@ -46,12 +46,6 @@ func (d *Daemon) report(phase Phase, detail string) {
 	d.super.Alive()
 }
 
-const (
-	aliveEvery = time.Second
-	// longestStep bounds what liveWhile vouches for: a connection that is being made, to one address after the other.
-	longestStep = 5 * time.Minute
-)
-
 // rest waits, and is alive meanwhile. It is false when ctx ended.
 func (d *Daemon) rest(ctx context.Context, pause time.Duration) bool {
 	over := time.NewTimer(pause)

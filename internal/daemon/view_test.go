@@ -196,7 +196,8 @@ func TestNobodyLooks(t *testing.T) {
 	before := d.View()
 	d.show(Failing, errors.New("x").Error())
 	d.showStandby("awa", checkpoint.Leader{})
-	s := &session{d: d}
+	s := &session{}
+	s.d = d
 	s.showLead(time.Now())
 	s.showTrust(time.Now())
 	s.meter(time.Now(), applier.WriteResult{Written: 1}, time.Second)
@@ -237,7 +238,9 @@ func looked(tb testing.TB, groups, queues int) *session {
 	}
 	core, err := applier.New(applier.Config{Leaves: leaves, MaxStaleness: 2 * time.Second, CheckpointInterval: 5 * time.Second, AuditInterval: time.Minute}, start, time.Now())
 	require.NoError(tb, err)
-	return &session{d: New(Options{Meter: noMeter{}, MaxStaleness: 2 * time.Second}), core: core, layout: &awa.Layout{Schema: "awa"}}
+	s := &session{core: core}
+	s.d, s.layout = New(Options{Meter: noMeter{}, MaxStaleness: 2 * time.Second}), &awa.Layout{Schema: "awa"}
+	return s
 }
 
 // Past a number of groups the drift is one sum: nobody who looks on has them walked.

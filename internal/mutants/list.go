@@ -154,7 +154,7 @@ func ofProtocol() []Mutant {
 			"./applier", "TestCountingPruneIsNotBlamed",
 		},
 		{
-			"a new slot's blind spot overlooked", "internal/daemon/lead.go", "start.Unseen = start.Snapshot.Unseen(xid)", "_ = xid",
+			"a new slot's blind spot overlooked", "internal/daemon/resume.go", "start.Unseen = start.Snapshot.Unseen(xid)", "_ = xid",
 			"./e2e", "TestFirstSlotInAStall",
 		},
 		{

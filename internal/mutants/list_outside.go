@@ -65,7 +65,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{
-			"a slot under another name kept", "internal/daemon/lead.go", "if f.Stored != nil && f.Stored.Slot != s.slot && !s.d.opts.DryRun {", "if false {",
+			"a slot under another name kept", "internal/daemon/resume.go", "if f.Stored != nil && f.Stored.Slot != s.slot && !s.d.opts.DryRun {", "if false {",
 			"./e2e", "TestSlotIsRenamed",
 		},
 		{
@@ -89,7 +89,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestWidePublicationsAreNamed",
 		},
 		{
-			"marker left standing by a refusal", "internal/daemon/session.go", "s.d.left.layout = s.d.findUnknownMarker(context.Background(), s.control)", "",
+			"marker left standing by a refusal", "internal/daemon/session.go", "d.left.layout = d.findUnknownMarker(context.Background(), control)", "",
 			"./e2e", "TestEveryRefusalClearsTheMarker",
 		},
 		{
@@ -305,7 +305,7 @@ func ofOutside() []Mutant {
 			"./internal/pg", "TestUnacknowledgedIsGivenUp",
 		},
 		{
-			"one replication slot for two schemas", "internal/daemon/lead.go", "	if !taken {", "	if false && !taken {",
+			"one replication slot for two schemas", "internal/daemon/publish.go", "	if !taken {", "	if false && !taken {",
 			"./e2e", "TestOneSlotForTwo",
 		},
 		{

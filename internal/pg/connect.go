@@ -44,6 +44,9 @@ type Source struct {
 
 const connectTimeout = 10 * time.Second
 
+// SlotLockWait bounds one wait for a lock while a replication slot is made. Then it is tried again, since who is waited for may take hours.
+const SlotLockWait = 30 * time.Second
+
 // A peer that vanished without a word is given up after probeAfter + probes × probeEvery, on both
 // sides: the server must not keep our locks and our slot for the two hours that systems wait by default.
 const (
@@ -160,7 +163,7 @@ func (s *Source) Connect(ctx context.Context, session Session) (*pgx.Conn, error
 
 // ReplicationConfig is the configuration of a walsender session on the same database.
 func (s *Source) ReplicationConfig() *pgconn.Config {
-	c := s.Config(Session{Role: StreamRole, LockTimeout: 30 * time.Second}) // for making a slot; statement_timeout does not bound that
+	c := s.Config(Session{Role: StreamRole, LockTimeout: SlotLockWait}) // statement_timeout does not bound the making of a slot
 	c.RuntimeParams["replication"] = "database"
 	// The server gives up on a stream that does not answer; our answers come every second.
 	c.RuntimeParams["wal_sender_timeout"] = millis(20 * time.Second)
