@@ -44,8 +44,10 @@ type start struct {
 }
 
 func beginStart(ctx context.Context, b *bed) (round, error) {
-	if err := b.start(ctx, map[string]string{"shared_buffers": "1GB", "max_wal_size": "16GB", "autovacuum": "off",
-		"enable_hashagg": "off", "max_parallel_workers_per_gather": "0"}); err != nil {
+	if err := b.start(ctx, map[string]string{
+		"shared_buffers": "1GB", "max_wal_size": "16GB", "autovacuum": "off",
+		"enable_hashagg": "off", "max_parallel_workers_per_gather": "0",
+	}); err != nil {
 		return nil, err
 	}
 	base, err := b.base(ctx, "", fleet.Ledger, startWriters+1)
