@@ -18,8 +18,8 @@ import (
 
 // database is what every command that connects has in common.
 type database struct {
-	DatabaseURL string `name:"database-url" placeholder:"URL" help:"Database to work on; else DATABASE_URL, else libpq's PG* variables."`
-	Schema      string `placeholder:"NAME" help:"awa's schema; else the one that awa says is active, else \"awa\"."`
+	DatabaseURL string `name:"database-url" placeholder:"URL" help:"Database to work on. Default: DATABASE_URL, then libpq's PG* variables."`
+	Schema      string `placeholder:"NAME" help:"awa's schema. Default: the one that awa says is active, then \"awa\"."`
 }
 
 // objectName is what PostgreSQL lets a slot be called; publications are held to the same.

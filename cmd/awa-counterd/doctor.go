@@ -13,9 +13,9 @@ import (
 type doctorCmd struct {
 	database `embed:""`
 
-	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
-	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon is to run as; else the one connected as."`
+	Slot        string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
+	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon will run as. Default: the role of this connection."`
 	JSON        bool   `env:"-" help:"Print the checks as JSON."`
 }
 

@@ -21,11 +21,11 @@ import (
 type finishCmd struct {
 	database `embed:""`
 
-	Slot        string        `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	Publication string        `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
-	Role        string        `placeholder:"NAME" env:"-" help:"Revoke only what setup granted to this role; else what it granted to any."`
-	QuietPeriod time.Duration `default:"10m" help:"How long nobody may have written uncounted."`
-	Timeout     time.Duration `default:"1h" env:"-" help:"How long to wait for that; then it refuses with the reason."`
+	Slot        string        `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	Publication string        `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
+	Role        string        `placeholder:"NAME" env:"-" help:"Revoke only what setup granted to this role. Default: what it granted to any role."`
+	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes that must have passed."`
+	Timeout     time.Duration `default:"1h" env:"-" help:"How long to wait for that before giving up, with the reason."`
 }
 
 // Validate is called by the flag parser.

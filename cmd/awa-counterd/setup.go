@@ -17,9 +17,9 @@ import (
 type own struct {
 	database `embed:""`
 
-	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
-	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as: setup grants it what it needs, teardown revokes that (of all roles, if not given)."`
+	Slot        string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
+	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as. setup grants it what it needs; teardown revokes that, from every role if none is given."`
 	PrintSQL    bool   `name:"print-sql" env:"-" help:"Print the statements, for a DBA to run; change nothing."`
 	JSON        bool   `env:"-" help:"Print the steps as JSON."`
 }

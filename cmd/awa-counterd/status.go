@@ -21,8 +21,8 @@ import (
 type statusCmd struct {
 	database `embed:""`
 
-	Slot        string        `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	QuietPeriod time.Duration `default:"10m" help:"How long without uncounted writes counts as quiet."`
+	Slot        string        `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes after which the old binaries count as gone."`
 	Watch       bool          `env:"-" help:"Refresh in place, every two seconds, until interrupted."`
 	JSON        bool          `env:"-" help:"Print the status as JSON."`
 }
