@@ -26,7 +26,7 @@ func (c *doctorCmd) Validate() error { return c.validate() }
 type findingsError struct{ wanting, unknown int }
 
 func (e *findingsError) Error() string {
-	return fmt.Sprintf("%d checks found something wanting, %d could not look", e.wanting, e.unknown)
+	return fmt.Sprintf("requirements not met: %d, could not be checked: %d", e.wanting, e.unknown)
 }
 
 // Run is called by the flag parser.
@@ -86,7 +86,7 @@ func renderChecks(checks []preflight.Check, found *findingsError) string {
 			fmt.Fprintf(&b, "    %s\n", ch.Remedy)
 		}
 	}
-	fmt.Fprintf(&b, "ran %d checks: %d wanting, %d could not look\n", len(checks), found.wanting, found.unknown)
+	fmt.Fprintf(&b, "%d checks, not met: %d, could not be checked: %d\n", len(checks), found.wanting, found.unknown)
 	return b.String()
 }
 
