@@ -48,7 +48,7 @@ func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provisi
 	case err != nil:
 		return n, err
 	case slot != "" && asked.Slot != "" && slot != asked.Slot:
-		return n, pg.Refuse("leave --slot out", "--slot=%s is not the replication slot of schema %s's daemon, which is %s", asked.Slot, schema, slot)
+		return n, pg.Refuse("leave --slot out", "--slot=%s: the daemon of schema %s uses the replication slot %s", asked.Slot, schema, slot)
 	case slot != "":
 		n.Slot = slot
 	}

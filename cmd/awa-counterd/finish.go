@@ -71,7 +71,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if !alone {
-		return pg.Refuse("let it end, or end it", "not finished: another awa-counterd finish is at work")
+		return pg.Refuse("wait until it has ended, or stop it", "not finished: another awa-counterd finish is running")
 	}
 	h := handover{source: source, conn: conn, layout: l, slot: ours.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
 	if err := h.run(ctx); err != nil {
@@ -85,7 +85,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and no trace of awa-counterd is left")
+	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and everything that awa-counterd created is removed")
 	return err
 }
 
@@ -141,7 +141,7 @@ func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {
 	if err != nil || u == nil || u.May {
 		return "", err
 	}
-	return fmt.Sprintf("%s; finish moves them to the counters if this role may: GRANT DELETE ON %s", u, u.Ledger), nil
+	return fmt.Sprintf("%s; finish can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger), nil
 }
 
 // agree demands that every group is right. A flush may be under way, so it looks more than once.
@@ -156,5 +156,5 @@ func agree(ctx context.Context, one *reconcile.OneShot) error {
 			return nil
 		}
 	}
-	return pg.Refuse("somebody writes uncounted; see awa-counterd status", "not finished: %d groups are wrong, the first on queue %s", len(last.Drifts), last.Drifts[0].Queue)
+	return pg.Refuse("old binaries may still be writing; see awa-counterd status", "not finished: the counters of %d groups are wrong, the first on queue %s", len(last.Drifts), last.Drifts[0].Queue)
 }

@@ -33,7 +33,7 @@ func (h *handover) run(ctx context.Context) error {
 		return nil
 	}
 	if back := h.takeBack(context.WithoutCancel(ctx)); back != nil {
-		return fmt.Errorf("%w; and taking it back failed (%w): the daemons go on and clear the marker; where none runs, run awa-counterd distrust", err, back)
+		return fmt.Errorf("%w; finish could not clear the marker again (%w): a running daemon does that; if none runs, run awa-counterd distrust", err, back)
 	}
 	return err
 }
@@ -82,7 +82,7 @@ func (h *handover) drop(ctx context.Context) error {
 		return err
 	}
 	if r.Dropped > 0 {
-		h.say(fmt.Sprintf("moved: %d changes of other generations, from the ledger to the counters; awa would have dropped them", r.Dropped))
+		h.say(fmt.Sprintf("moved %d changes of other generations from the ledger to the counters; awa would have dropped them", r.Dropped))
 	}
 	return h.fresh(ctx)
 }
@@ -108,7 +108,7 @@ func (h *handover) redistribute(ctx context.Context) error {
 	err := poll(ctx, func() (bool, error) {
 		leader, _, err := checkpoint.ReadLeader(ctx, h.conn, string(h.layout.Schema))
 		return leader.Holds, err
-	}, "the daemon did not hold its corrections back within %s of being asked")
+	}, "finish asked the daemon to pause its corrections, and it did not within %s")
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (h *handover) redistribute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.say(fmt.Sprintf("moved: what corrections had left, to %d counter rows of awa's own", r.Moved))
+	h.say(fmt.Sprintf("moved the corrections to %d of awa's counter rows", r.Moved))
 	return agree(ctx, h.one)
 }
 
@@ -132,7 +132,7 @@ func (h *handover) move(ctx context.Context) (reconcile.Result, error) {
 func (h *handover) gone(ctx context.Context) error {
 	return poll(ctx, func() (bool, error) {
 		return checkpoint.TryLead(ctx, h.one.Conn(), string(h.layout.Schema))
-	}, "a daemon still runs %s after it was asked to leave")
+	}, "finish asked the daemons to give up the lead, and one still has it after %s")
 }
 
 // poll waits for a state. No context's deadline bounds it: one that ran out in the middle of a query would take

@@ -95,10 +95,10 @@ const leastRetained = 64 << 20 // four segments; less is kept by a slot that is 
 func (r *runCmd) maxRetained() (int64, error) {
 	n, err := humanize.ParseBytes(r.MaxRetainedWAL)
 	if err != nil || n > math.MaxInt64 {
-		return 0, fmt.Errorf("--max-retained-wal=%q is no size: use for example 16GiB or 512MB, or 0 for no bound", r.MaxRetainedWAL)
+		return 0, fmt.Errorf("--max-retained-wal=%q is no size: use for example 16GiB or 512MB, or 0 for no limit", r.MaxRetainedWAL)
 	}
 	if n != 0 && n < leastRetained {
-		return 0, fmt.Errorf("--max-retained-wal=%s is too small: use at least 64MiB, or 0 for no bound", r.MaxRetainedWAL)
+		return 0, fmt.Errorf("--max-retained-wal=%s is too small: use at least 64MiB, or 0 for no limit", r.MaxRetainedWAL)
 	}
 	return int64(n), nil
 }
@@ -158,7 +158,7 @@ func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
 			Pprof: r.Pprof, Survey: r.survey, Log: opts.Log,
 		})
 		if err != nil { // the page that is built in cannot be read
-			opts.Log.Error("the listener has failed; metrics and page are gone, the counters are kept right all the same", zap.Error(err))
+			opts.Log.Error("the listener has failed: page and metrics are not served any more; the counters are still corrected", zap.Error(err))
 			return
 		}
 		server.Run(ended)

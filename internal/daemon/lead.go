@@ -64,7 +64,7 @@ func (s *session) claimLead(ctx context.Context) (applier.Start, error) {
 		return none, err
 	}
 	if !s.layout.HasMarker {
-		s.log.Warn("awa has no trust marker here; counters are kept right, and readers never told so")
+		s.log.Warn("this awa has no trust marker: the daemon corrects the counters, but readers do not use them")
 	}
 	return s.start(ctx, position, stored)
 }
@@ -75,7 +75,7 @@ func (s *session) ensureSchema(ctx context.Context) error {
 	}
 	there, err := checkpoint.Exists(ctx, s.control)
 	if err == nil && !there {
-		err = pg.Refuse("have a DBA run what awa-counterd setup --print-sql prints, or leave out --no-setup", "schema %s is missing", checkpoint.SchemaName)
+		err = pg.Refuse("let a DBA run the statements that awa-counterd setup --print-sql prints, or leave out --no-setup", "schema %s is missing", checkpoint.SchemaName)
 	}
 	return err
 }
@@ -113,7 +113,7 @@ func (s *session) clearMarker(ctx context.Context) error {
 	if !s.layout.HasMarker || s.d.opts.Trust == applier.TrustOff {
 		return nil
 	}
-	const reason = "found set, and nobody vouches for the counters yet"
+	const reason = "found set, and no daemon vouches for the counters yet"
 	for {
 		s.d.super.Alive()
 		set, err := s.markerIsSet(ctx)

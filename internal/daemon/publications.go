@@ -53,7 +53,7 @@ func (s *session) ensurePublications(ctx context.Context) (out publications, err
 			return out, err
 		}
 		if made {
-			s.log.Info("publication made", zap.String("publication", p.Name))
+			s.log.Info("publication created", zap.String("publication", p.Name))
 		}
 		out.add(seen)
 	}

@@ -38,7 +38,7 @@ type session struct {
 	slot     string
 	identity checkpoint.Identity
 	core     *applier.Core
-	pruned   time.Time // when a leader that does not count emptied a slot last, as a checkpoint said
+	pruned   time.Time // when a pre-#290 leader emptied a ring slot last, as a checkpoint said
 	retained int64     // bytes of WAL, as last read
 	lastSlot replication.Slot
 	guarded  bool // they are past the soft limit
