@@ -55,7 +55,7 @@ type SetMarker struct {
 }
 
 // ErrTooLate answers a SetMarker that came when what it rests on was old; nothing was set.
-var ErrTooLate = errors.New("the marker was to be set too late")
+var ErrTooLate = errors.New("the command to set the trust marker arrived too late to be valid")
 
 // Acknowledge reports a position to the server. It needs no answer.
 type Acknowledge struct {

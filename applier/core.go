@@ -54,7 +54,7 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 		effects:   newEffects(),
 		scans:     newScans(),
 		holding:   cfg.DryRun,
-		marker:    marker{set: start.MarkerSet, since: now, foreign: "found set, and nobody vouches for it"},
+		marker:    marker{set: start.MarkerSet, since: now, foreign: "found set, and no daemon vouches for it"},
 	}
 	c.books.position = start.Position
 	c.totals.Start = now
@@ -133,7 +133,7 @@ func (c *Core) rescan(ch change) {
 	if c.books.units[slot].main == nil {
 		return
 	}
-	c.warn("rows below 0: the books of this slot are wrong; scanning it again", "group", ch.String())
+	c.warn("the books of this ring slot are wrong (rows below 0); scanning it again", "group", ch.String())
 	c.books.empty(slot)
 	c.whole = false
 	c.scans.distrust(slot)
@@ -180,7 +180,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 	for _, v := range c.books.advance(position) {
 		switch {
 		case v.negative:
-			c.warn("a fresh scan came out below 0; scanning the slot again", "slot", v.unit)
+			c.warn("a scan found less than 0 rows; scanning the ring slot again", "slot", v.unit)
 			c.scans.distrust(v.unit)
 			c.totals.Rescans++
 		case v.filled:
@@ -198,7 +198,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 				c.ages.noteDrift(unknownAge())
 			}
 			m := v.mismatches[0]
-			c.warn("audit: the books disagreed with a scan; the scan was taken over",
+			c.warn("audit: the books disagreed with a scan; the daemon uses the scan",
 				"slot", v.unit, "groups", len(v.mismatches), "first", m.String(),
 				"books_rows", m.Books.Rows, "scan_rows", m.Scan.Rows,
 				"books_counter", m.Books.Counter, "scan_counter", m.Scan.Counter)
@@ -249,7 +249,7 @@ func (c *Core) TablesUnchanged(looked time.Time) {
 		m := c.prunes[0]
 		c.prunes = c.prunes[1:]
 		c.totals.PruneMismatches++
-		c.warn("a prune folded another number of jobs than the books held; the rollups are awa's, nothing was changed",
+		c.warn("a prune added a different number of jobs to awa's rollups than the books had; nothing was changed, since the rollups are awa's",
 			"queue", m.Queue, "priority", m.Priority, "books", m.Books, "folded", m.Folded, "lsn", m.end.String())
 	}
 }

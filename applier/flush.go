@@ -246,8 +246,8 @@ func (c *Core) endWrite(now time.Time) {
 func (c *Core) judgeEffects() bool {
 	all, vain := c.effects.judge(func(slot int32) bool { return c.books.unit(slot).settled() })
 	if vain != nil {
-		c.warn("corrections have no effect, or another one than they should: look for a trigger or a rule on awa's counter table "+
-			"(awa-counterd doctor names them), or for somebody who writes it over and over", "group", vain.String())
+		c.warn("corrections do not have the effect that they should: look for a trigger or a rule on awa's counter table "+
+			"(awa-counterd doctor names them), or for somebody who keeps overwriting it", "group", vain.String())
 	}
 	return all
 }

@@ -36,9 +36,9 @@ func (c *Core) leaving() Doubt {
 	switch {
 	case !c.touchesMarker() || !c.stopping:
 	case c.uncountedSince(c.stopSince, c.cfg.QuietPeriod):
-		return Doubt{DoubtStopping, "stopping, and uncounted writes are recent"}
+		return Doubt{DoubtStopping, "the daemon stops, and old binaries wrote recently"}
 	case c.cfg.Shape.OwnBucket != 0:
-		return Doubt{DoubtStopping, "stopping, and nobody is left to mend what awa's folds throw away"}
+		return Doubt{DoubtStopping, "the daemon stops, and without it awa's folds may make the counters wrong"}
 	}
 	return Doubt{}
 }
@@ -83,22 +83,22 @@ func (c *Core) why(now time.Time) Doubt {
 	case c.suspicion != "":
 		return Doubt{DoubtRetained, c.suspicion}
 	case c.books.settled() == 0 && c.journal.missing(c.snapshot) > 0:
-		return doubt(DoubtOpen, "%d transactions were open when the slot was made; scanning begins when they have ended", c.journal.missing(c.snapshot))
+		return doubt(DoubtOpen, "waiting for %d transactions that were open when the replication slot was created; scanning begins when they have ended", c.journal.missing(c.snapshot))
 	case c.books.settled() < len(c.books.order):
-		return doubt(DoubtScanning, "scanning: %d of %d slots done", c.books.settled(), len(c.books.order))
+		return doubt(DoubtScanning, "scanning: %d of %d ring slots done", c.books.settled(), len(c.books.order))
 	case !c.tokens.first:
-		return Doubt{DoubtFirstToken, "the first token is not back yet"}
+		return Doubt{DoubtFirstToken, "waiting for the daemon's first message to come back through the stream"}
 	case !c.audited():
-		return doubt(DoubtAuditing, "auditing: %d of %d slots agree", len(c.scans.audited), len(c.books.order))
+		return doubt(DoubtAuditing, "auditing: the books agree with a second scan in %d of %d ring slots", len(c.scans.audited), len(c.books.order))
 	}
 	if lag := c.Lag(now); lag > c.cfg.doubtAfter() {
 		return doubt(DoubtLag, "the stream is %s behind", round(lag))
 	}
 	if age := c.ages.oldest(now, c.serverNow(now)); age > c.cfg.doubtAfter() {
 		if age > 24*time.Hour {
-			return Doubt{DoubtDrift, "drift of unknown age is not corrected yet"}
+			return Doubt{DoubtDrift, "a drift of unknown age is still to be corrected"}
 		}
-		return doubt(DoubtDrift, "an uncounted write is not corrected after %s", round(age))
+		return doubt(DoubtDrift, "an uncounted write has not been corrected for %s", round(age))
 	}
 	if hidden := c.longestInvisible(now); hidden > c.cfg.doubtAfter() {
 		return doubt(DoubtHidden, "commits have been streamed but not visible for %s; does synchronous replication wait?", round(hidden))
@@ -107,7 +107,7 @@ func (c *Core) why(now time.Time) Doubt {
 		if c.marker.set && c.marker.reason == "" {
 			return Doubt{} // hysteresis: one slow token within the bound does not end trust
 		}
-		return doubt(DoubtTokens, "%d of %d tokens back in time", c.tokens.prompt, promptTokens)
+		return doubt(DoubtTokens, "proving that the stream is prompt: %d of %d tokens came back in time", c.tokens.prompt, promptTokens)
 	}
 	if c.cfg.Trust == TrustQuiet && c.uncountedSince(now, c.cfg.QuietPeriod) {
 		return doubt(DoubtUncounted, "%s, less than %s ago", c.uncounted.describe(), c.cfg.QuietPeriod)
@@ -167,9 +167,9 @@ func (c *Core) MarkerWritten(now time.Time, err error) {
 		// Not known to be done. Clearing is tried again until it is; setting is decided anew.
 		m.behind = false
 		m.retryAt = now.Add(retryPause)
-		c.info("the marker could not be written; trying again", "set", m.want, "error", err.Error())
+		c.info("writing the trust marker failed; trying again", "set", m.want, "error", err.Error())
 		if m.want && !errors.Is(err, ErrTooLate) {
-			m.set, m.reason = true, "setting it failed" // it may have been set: clear it
+			m.set, m.reason = true, "a command to set it failed, and may still take effect" // it may have been set: clear it
 		}
 		return
 	}

@@ -131,7 +131,7 @@ func (u *uncounted) lastOldBinary() time.Time {
 // describe says what they did.
 func (u *uncounted) describe() string {
 	if u.pruned.After(u.last) {
-		return "a leader that does not count emptied a slot"
+		return "a pre-#290 leader emptied a ring slot"
 	}
 	return "uncounted writes on queue " + u.lastQ
 }

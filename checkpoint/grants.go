@@ -73,8 +73,8 @@ func GrantsOf(ctx context.Context, c Conn, awaSchema, role string) ([]Granted, e
 	}
 	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Granted])
 	if pg.IsDenied(err) {
-		return nil, pg.Refuse("run it as the owner of schema awa_counterd, or let it: GRANT SELECT ON awa_counterd.grants TO this role",
-			"this role may not look at what setup granted")
+		return nil, pg.Refuse("run it as the owner of schema awa_counterd, or as that owner run: GRANT SELECT ON awa_counterd.grants TO this role",
+			"this role may not read which rights setup granted")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at what was granted: %w", err)

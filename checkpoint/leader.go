@@ -12,8 +12,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
-// ErrDeposed says that another instance leads now; whatever was to be written was not.
-var ErrDeposed = errors.New("another instance has taken over")
+// ErrDeposed says that another daemon leads now; whatever was to be written was not.
+var ErrDeposed = errors.New("another daemon has taken over")
 
 // Leader is who keeps the counters of a schema.
 type Leader struct {

@@ -27,11 +27,11 @@ func Orphans(ctx context.Context, c Conn, current string, relations []uint32, le
 		  and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($6 || c.awa_schema, 0))
 		order by 1`, current, relations, left, follows, hungAfter, LockKey(""))
 	if err != nil {
-		return nil, fmt.Errorf("look for what nobody works on: %w", err)
+		return nil, fmt.Errorf("look for what daemons of other schemas have left: %w", err)
 	}
 	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Orphan])
 	if err != nil {
-		return nil, fmt.Errorf("look for what nobody works on: %w", err)
+		return nil, fmt.Errorf("look for what daemons of other schemas have left: %w", err)
 	}
 	return out, nil
 }

@@ -21,7 +21,7 @@ type Standing struct {
 	Audit     *float64 // nil: never
 	Reason    string   // why the marker was not set then
 	Observed  float64  // for so long every change was seen
-	OldPrune  *float64 // a leader that does not count emptied a slot; nil: never
+	OldPrune  *float64 // a pre-#290 leader emptied a ring slot; nil: never
 }
 
 // ReadStanding reads it; the zero Standing where there is no checkpoint.
@@ -60,7 +60,7 @@ func QueueSums(ctx context.Context, c Conn, awaSchema string) ([]QueueSum, error
 }
 
 // UncountedWrites is what is known of a queue's uncounted writes of one kind: "rows" and "prune" are the work of
-// pre-#290 binaries, "counter" is a clamp, a rebuild, a migration or a hand.
+// pre-#290 binaries, "counter" is a clamp, a rebuild, a migration or a person.
 type UncountedWrites struct {
 	Queue        string  `json:"queue"`
 	Kind         string  `json:"kind"`

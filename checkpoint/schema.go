@@ -61,7 +61,7 @@ create table if not exists awa_counterd.checkpoint (
 comment on table awa_counterd.checkpoint is 'where the books stand: everything up to position is in awa_counterd.books';
 comment on column awa_counterd.checkpoint.publication_state is 'changes with every ALTER of the publications, and with those of awa''s tables that may have changed rows; then everything is scanned afresh';
 
-comment on column awa_counterd.checkpoint.last_old_prune_at is 'when a leader that does not count emptied a slot last';
+comment on column awa_counterd.checkpoint.last_old_prune_at is 'when a pre-#290 leader emptied a ring slot last';
 comment on column awa_counterd.checkpoint.observed_since is 'every change since then was seen, through restarts';
 
 create table if not exists awa_counterd.books (
@@ -116,7 +116,7 @@ create table if not exists awa_counterd.grants (
 comment on table awa_counterd.grants is 'rights on awa''s objects that awa-counterd setup granted, for teardown to revoke those and no others';
 
 comment on table awa_counterd.uncounted_writes is 'writes that left a counter wrong';
-comment on column awa_counterd.uncounted_writes.kind is 'rows, prune: a pre-#290 binary did it; counter: a clamp, a rebuild, a migration or a hand';
+comment on column awa_counterd.uncounted_writes.kind is 'rows, prune: a pre-#290 binary did it; counter: a clamp, a rebuild, a migration or a person';
 `
 
 // Conn is what this package needs of a connection; a *pgx.Conn is one.
@@ -146,22 +146,22 @@ func Ensure(ctx context.Context, c Conn, awaSchema string) error {
 func ensure(ctx context.Context, c Conn, awaSchema string) error {
 	tx, err := c.Begin(ctx)
 	if err != nil {
-		return fmt.Errorf("make schema %s: %w", SchemaName, err)
+		return fmt.Errorf("create schema %s: %w", SchemaName, err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
 	// Two that start at once must not both make it: IF NOT EXISTS does not keep them apart.
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended('awa_counterd.setup', 0))`); err != nil {
-		return fmt.Errorf("make schema %s: %w", SchemaName, err)
+		return fmt.Errorf("create schema %s: %w", SchemaName, err)
 	}
 	ddl, err := SchemaScript(ctx, tx, awaSchema)
 	if err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, ddl); err != nil {
-		return fmt.Errorf("make schema %s: %w", SchemaName, err)
+		return fmt.Errorf("create schema %s: %w", SchemaName, err)
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("make schema %s: %w", SchemaName, err)
+		return fmt.Errorf("create schema %s: %w", SchemaName, err)
 	}
 	return nil
 }
@@ -186,8 +186,8 @@ func CheckOwner(ctx context.Context, c Conn, role string, rows uint32) error {
 	case err != nil:
 		return fmt.Errorf("look whose schema %s is: %w", SchemaName, err)
 	}
-	return pg.Refuse("find out what it is for; then, as a superuser, run: DROP SCHEMA awa_counterd CASCADE",
-		"%s belongs to role %s, which owns neither awa's tables nor this database: what it put there would run with our rights", what, owner)
+	return pg.Refuse("find out who uses it; then, as a superuser, run: DROP SCHEMA awa_counterd CASCADE",
+		"%s belongs to role %s, which owns neither awa's tables nor this database; its triggers would run with the daemon's rights", what, owner)
 }
 
 // Tables are those that a daemon works with, each by awa schema; who leads is in the first. What setup granted is in another,
@@ -291,5 +291,5 @@ func refuseIfInUse(ctx context.Context, c Conn, awaSchema string) error {
 		return fmt.Errorf("look who uses schema %s: %w", SchemaName, err)
 	}
 	return pg.Refuse(fmt.Sprintf("stop that daemon (%s pid %d) and start it again as this version, or run its version here", host, pid),
-		"the tables of schema %s are of version %s, whose daemon keeps awa's schema %s: this version would have to drop them", SchemaName, version, schema)
+		"the tables in schema %s are those of version %s, and its daemon corrects awa's schema %s; this version would have to drop them", SchemaName, version, schema)
 }

@@ -34,7 +34,7 @@ type Stored struct {
 	Groups    []counter.GroupCell
 	Unseen    []uint64
 	Uncounted map[applier.Source]applier.Uncounted
-	Pruned    time.Time // when a leader that does not count emptied a slot last; zero for never
+	Pruned    time.Time // when a pre-#290 leader emptied a ring slot last; zero for never
 	Age       time.Duration
 }
 
@@ -139,7 +139,7 @@ func (s *Store) Forget(ctx context.Context) error {
 	})
 }
 
-// Persist writes a checkpoint in one transaction. It returns ErrDeposed when another instance leads.
+// Persist writes a checkpoint in one transaction. It returns ErrDeposed when another daemon leads.
 func (s *Store) Persist(ctx context.Context, cp applier.Checkpoint) error {
 	return s.fenced(ctx, "write the checkpoint", func(tx pgx.Tx) error {
 		if err := s.position(ctx, tx, cp); err != nil {

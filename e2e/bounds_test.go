@@ -39,7 +39,7 @@ func TestStandbyGoesByTheLeadersBound(t *testing.T) {
 		first.signal(stopped)
 		t.Cleanup(func() { first.signal(resumed) })
 		e.marker(false, 10*time.Second)
-		second.logged("the leader is silent; its session was ended", 30*time.Second)
+		second.logged("the leader was silent; this standby ended its session", 30*time.Second)
 	})
 }
 
@@ -48,7 +48,7 @@ func TestStandbyGoesByTheLeadersBound(t *testing.T) {
 func TestStandbyLooksAtTheTablesAnew(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4, NoMarker: true})
 	first := e.daemon()
-	first.logged("awa has no trust marker here", 15*time.Second)
+	first.logged("this awa has no trust marker", 15*time.Second)
 	second := e.daemon()
 	second.logged("standing by", 5*time.Second)
 	first.signal(stopped)
@@ -58,7 +58,7 @@ func TestStandbyLooksAtTheTablesAnew(t *testing.T) {
 	e.marker(false, 12*time.Second)
 	first.kill()
 	second.logged("leading", 20*time.Second)
-	require.NotContains(t, second.text(), "awa has no trust marker here", "it led with the tables of an hour ago")
+	require.NotContains(t, second.text(), "this awa has no trust marker", "it led with the tables of an hour ago")
 	e.marker(true, 20*time.Second)
 }
 

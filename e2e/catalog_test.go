@@ -36,7 +36,7 @@ func TestPartitionIsHalfDetached(t *testing.T) {
 	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_inherits where inhdetachpending`))
 	require.NoError(t, reader.Rollback(t.Context()))
 
-	d.logged("session ended", 10*time.Second)
+	d.logged("session failed", 10*time.Second)
 	e.marker(false, 5*time.Second)
 	e.exec(`alter table awa.done_entries detach partition awa.done_entries_3 finalize; alter table awa.done_entries attach partition awa.done_entries_3 for values in (3)`)
 	e.marker(true, 20*time.Second)
@@ -77,7 +77,7 @@ func TestCatalogKeepsSomethingFromUs(t *testing.T) {
 			e.balanced(2 * time.Second)
 			e.exec(c.change)
 			e.insertAt(1, "q", 7, false)
-			d.logged("session ended", 10*time.Second)
+			d.logged("session failed", 10*time.Second)
 			e.marker(false, 5*time.Second)
 			if c.says != "" {
 				d.logged(c.says, 10*time.Second)

@@ -85,7 +85,7 @@ func TestDoctorFindsPlantedFaults(t *testing.T) {
 		{name: "table missing", plant: `alter publication awa_counterd_awa drop table awa.queue_ring_state`, check: "publication awa_counterd_awa"},
 		{name: "replica identity", plant: `alter table awa.done_entries_2 replica identity nothing`, check: "replica identities"},
 		{name: "no index", plant: `drop index awa.idx_awa_queue_terminal_live_counts_queue`, check: "queue-leading index"},
-		{name: "orphaned marker", plant: `update awa.queue_ring_state set terminal_counter_trusted_at = now()`, check: "marker vouched for"},
+		{name: "orphaned marker", plant: `update awa.queue_ring_state set terminal_counter_trusted_at = now()`, check: "trust marker is justified"},
 		{name: "prepared", plant: `begin; create table p (i int); prepare transaction 'left'`, check: "prepared transactions"},
 	} {
 		t.Run(f.name, func(t *testing.T) {
@@ -143,5 +143,5 @@ func TestDoctorElsewhere(t *testing.T) {
 	code, out, errs := e.command("doctor")
 	require.Equal(t, 3, code, errs)
 	require.Contains(t, out, "✘ awa's tables: schema awa: there is no table awa.done_entries")
-	require.Contains(t, out, fmt.Sprintf("ran %d checks", strings.Count(out, "✔")+strings.Count(out, "✘")))
+	require.Contains(t, out, fmt.Sprintf("%d checks, ", strings.Count(out, "✔")+strings.Count(out, "✘")))
 }

@@ -89,7 +89,7 @@ func TestDryRun(t *testing.T) {
 	dry := e.daemon("--dry-run")
 	dry.logged("leading", 15*time.Second)
 	d = e.daemon()
-	d.logged("a dry run led; its session was ended, and this daemon takes over", 15*time.Second)
+	d.logged("a dry run led; this daemon ended its session, and takes over", 15*time.Second)
 	e.marker(true, 20*time.Second)
 	require.Equal(t, refused, dry.wait(20*time.Second))
 }
@@ -119,12 +119,12 @@ func TestDryRunVouchesForNothing(t *testing.T) {
 	e.setMarker()
 	e.insertAt(1, "q", 5, false)
 	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
-	d.logged("a dry run leads, and its session is another role's", 10*time.Second)
+	d.logged("a dry run leads, and this role may not end its session", 10*time.Second)
 	e.marker(false, 10*time.Second)
 	e.wait(2 * time.Second)
-	require.Equal(t, 1, strings.Count(d.text(), "its session is another role's"), "said once")
+	require.Equal(t, 1, strings.Count(d.text(), "this role may not end its session"), "said once")
 	require.NotContains(t, d.text(), "the leader is silent")
-	require.Contains(t, d.text(), "a dry run leads and nobody vouches for the counters")
+	require.Contains(t, d.text(), "a dry run leads, and no daemon vouches for the counters")
 	require.Zero(t, d.stop())
 
 	e.setMarker()
@@ -178,7 +178,7 @@ func TestDryRunOnlyReads(t *testing.T) {
 		}
 		return off == told
 	}, func() string { return "the drift of the books is not that of the tables" })
-	require.NotContains(t, d.text(), "session ended")
+	require.NotContains(t, d.text(), "session failed")
 	require.NotContains(t, d.text(), "denied")
 	require.Zero(t, d.stop())
 	require.NotContains(t, d.text(), "the books disagreed")

@@ -160,7 +160,7 @@ func TestStreamWaitsForAStandby(t *testing.T) {
 	e.insert(7)
 	e.marker(false, 5*time.Second)
 	for line := range strings.Lines(d.text()) {
-		if strings.Contains(line, "trust:") || strings.Contains(line, "session ended") {
+		if strings.Contains(line, "trust:") || strings.Contains(line, "session failed") {
 			t.Log(line)
 		}
 	}
@@ -169,7 +169,7 @@ func TestStreamWaitsForAStandby(t *testing.T) {
 	e.balanced(20 * time.Second)
 	e.marker(true, 20*time.Second)
 	e.noMismatch(d)
-	require.NotContains(t, d.text(), "session ended", "that the stream waits is no reason to make everything anew")
+	require.NotContains(t, d.text(), "session failed", "that the stream waits is no reason to make everything anew")
 	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where failover and slot_type = 'logical'`))
 	require.Zero(t, d.stop())
 }
@@ -188,7 +188,7 @@ func TestIdleSlotIsInvalidated(t *testing.T) {
 	e.wait(2 * time.Second)
 	e.exec(`checkpoint`)
 	e.wait(time.Second)
-	require.NotContains(t, d.text(), "session ended")
+	require.NotContains(t, d.text(), "session failed")
 	require.Zero(t, d.stop())
 	e.insert(7)
 	ctx, cancel := contextWithin(20 * time.Second)

@@ -76,7 +76,7 @@ func TestGroundChangesWhileRunning(t *testing.T) {
 			"alter publication awa_counterd_awa add table awa.queue_terminal_live_counts",
 		},
 		"counter made anew": {
-			"create table form (like awa.queue_terminal_live_counts including all); drop table awa.queue_terminal_live_counts", "the counter table is not there yet",
+			"create table form (like awa.queue_terminal_live_counts including all); drop table awa.queue_terminal_live_counts", "the counter table does not exist yet",
 			"create table awa.queue_terminal_live_counts (like form including all); alter publication awa_counterd_awa add table awa.queue_terminal_live_counts",
 		},
 		"leaf added": {
@@ -86,7 +86,7 @@ func TestGroundChangesWhileRunning(t *testing.T) {
 			end if; end $$`, "awa's tables", "",
 		},
 		"leaf without a replica identity": {
-			"alter table awa.done_entries_3 replica identity nothing", "has a replica identity of its own", "alter table awa.done_entries_3 replica identity default",
+			"alter table awa.done_entries_3 replica identity nothing", "the replica identity of awa.done_entries_3 was changed", "alter table awa.done_entries_3 replica identity default",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestGroundChangesWhileRunning(t *testing.T) {
 // ended waits for a session to end for a reason.
 func (e *env) ended(d *daemon, reason string) {
 	e.t.Helper()
-	end := d.logged("session ended", 10*time.Second)
+	end := d.logged("session failed", 10*time.Second)
 	require.Contains(e.t, end["reason"], reason)
 }
 
@@ -123,12 +123,12 @@ func TestResumeRefusals(t *testing.T) {
 		change string
 		says   string
 	}{
-		"slot moved by someone": {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else moved slot"},
+		"slot moved by someone": {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else advanced replication slot"},
 		"slot dropped":          {`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`, "is gone"},
-		"publication made anew": {`drop publication awa_counterd_awa`, "publication was made anew"},
+		"publication created anew": {`drop publication awa_counterd_awa`, "publication was dropped and created again"},
 		"other cluster":         {`update awa_counterd.checkpoint set system_identifier = '1'`, "another database cluster"},
 		"other timeline":        {`update awa_counterd.checkpoint set timeline = 9`, "a failover or a restore"},
-		"tables made anew":      {`drop schema awa cascade; create schema awa`, "awa's tables were made anew"},
+		"tables made anew":      {`drop schema awa cascade; create schema awa`, "awa's tables were dropped and created again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, fleet.Layout{Slots: 4})
@@ -259,7 +259,7 @@ func TestSlotCreationWaits(t *testing.T) {
 	_, err = tx.Exec(t.Context(), `create table held as select 'hunter2' as secret`)
 	require.NoError(t, err)
 	d := e.daemon()
-	waits := d.logged("making the slot waits for a transaction to end", 10*time.Second)
+	waits := d.logged("creating the replication slot: PostgreSQL waits for a transaction to end", 10*time.Second)
 	require.NotZero(t, waits["pid"])
 	require.NotContains(t, d.text(), "hunter2", "other users' SQL in the log")
 	d.kill()

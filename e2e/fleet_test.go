@@ -141,7 +141,7 @@ func TestSamplerSeesDriftInABusyGroup(t *testing.T) {
 // noMismatch: no audit ever found the books wrong, and no prune disagreed with them.
 func (e *env) noMismatch(d *daemon) {
 	e.t.Helper()
-	for _, bad := range []string{"the books disagreed", "rows below 0", "came out below 0", "folded another number"} {
+	for _, bad := range []string{"the books disagreed", "rows below 0", "found less than 0 rows", "added a different number"} {
 		found, _ := d.find(bad)
 		require.Nil(e.t, found, "%v", found)
 	}

@@ -33,7 +33,7 @@ func TestTablesChangeBetweenTwoLooks(t *testing.T) {
 			e.insertAt(1, "q", 50, true)
 			e.exec(change)
 			e.balanced(10 * time.Second)
-			d.logged("session ended", 5*time.Second)
+			d.logged("session failed", 5*time.Second)
 			e.marker(true, 15*time.Second)
 			e.insertAt(1, "q", 7, false)
 			e.balanced(2 * time.Second)
@@ -46,7 +46,7 @@ func TestTablesChangeBetweenTwoLooks(t *testing.T) {
 			e.exec(change)
 			d = e.daemon()
 			if name == "moved" || name == "identified" { // the stream tells
-				d.logged("session ended", 10*time.Second)
+				d.logged("session failed", 10*time.Second)
 			} else {
 				require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "was altered")
 			}
@@ -66,7 +66,7 @@ func TestLeavesSwapNames(t *testing.T) {
 	e.insertAt(2, "q", 3, false)
 	e.balanced(2 * time.Second)
 	e.exec(`alter table awa.done_entries_1 rename to aside; alter table awa.done_entries_2 rename to done_entries_1; alter table awa.aside rename to done_entries_2`)
-	d.logged("session ended", 10*time.Second)
+	d.logged("session failed", 10*time.Second)
 	e.marker(true, 20*time.Second)
 	d.statuses(3)
 	e.balanced(0)
@@ -119,7 +119,7 @@ func TestSchemaIsRenamed(t *testing.T) {
 	e.marker(false, 5*time.Second)
 	d.kill()
 	d = e.daemon("--schema", "jobs")
-	require.Contains(t, fmt.Sprint(d.logged("nobody reads it any more", 15*time.Second)), "awa")
+	require.Contains(t, fmt.Sprint(d.logged("nobody reads any more", 15*time.Second)), "awa")
 	e.marker(true, 20*time.Second)
 	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where database = current_database()`))
 	require.Zero(t, d.stop())
@@ -153,7 +153,7 @@ func TestActiveSchemaSwitches(t *testing.T) {
 			+ (select count(*) from awa_counterd.checkpoint where awa_schema <> 'other')`)
 	}
 	e.until(ctx, func() bool { return left() == 2 }, func() string { return fmt.Sprintf("%d things are there, not 2", left()) })
-	d.logged("nobody reads it any more", time.Second)
+	d.logged("nobody reads any more", time.Second)
 	require.Zero(t, d.stop())
 }
 
@@ -164,7 +164,7 @@ func TestSlotIsRenamed(t *testing.T) {
 	e.marker(true, 15*time.Second)
 	require.Zero(t, d.stop())
 	d = e.daemon("--slot", "two_"+e.db)
-	require.Contains(t, fmt.Sprint(d.logged("nobody reads it any more", 15*time.Second)), "one_"+e.db)
+	require.Contains(t, fmt.Sprint(d.logged("nobody reads any more", 15*time.Second)), "one_"+e.db)
 	e.marker(true, 15*time.Second)
 	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where database = current_database()`))
 	require.Zero(t, d.stop())

@@ -29,7 +29,7 @@ func TestMarkerConnectionHangs(t *testing.T) {
 	require.NoError(t, err)
 	e.insertAt(1, "q", 3, false)
 	e.marker(false, 5*time.Second) // the bound is 2 s
-	d.logged("session ended", 10*time.Second)
+	d.logged("session failed", 10*time.Second)
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
 	e.balanced(10 * time.Second)

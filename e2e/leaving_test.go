@@ -170,7 +170,7 @@ func TestHangUpIsAStop(t *testing.T) {
 	require.Zero(t, d.wait(10*time.Second))
 	e.balanced(0)
 	e.marker(false, 0)
-	d.logged("stopping: finishing the flush", 0)
+	d.logged("stopping: completing the flush", 0)
 }
 
 // A daemon that waits out a fault when everything of ours is removed finds that out when it wakes, and makes none
@@ -188,7 +188,7 @@ func TestTeardownWhileADaemonWaits(t *testing.T) {
 	e.says("teardown")
 	e.exec(fmt.Sprintf(`alter role %s connection limit -1; alter role %[1]s superuser`, role))
 	require.Zero(t, d.wait(20*time.Second))
-	d.logged("leaving for good", 0)
+	d.logged("ending: everything that awa-counterd created", 0)
 	require.Equal(t, before, e.catalogs(), "a trace is left")
 }
 
@@ -199,7 +199,7 @@ func TestSchemaIsDroppedByHand(t *testing.T) {
 	e.marker(true, 10*time.Second)
 	e.exec(`drop schema awa_counterd cascade`)
 	require.Zero(t, d.wait(15*time.Second))
-	d.logged("leaving for good", 0)
+	d.logged("ending: everything that awa-counterd created", 0)
 	e.marker(false, 0)
 	require.Zero(t, e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`))
 }
@@ -211,6 +211,6 @@ func TestLeadersRowIsDeletedByHand(t *testing.T) {
 	e.marker(true, 10*time.Second)
 	e.exec(`delete from awa_counterd.leader`)
 	require.Zero(t, d.wait(15*time.Second))
-	d.logged("leaving for good", 0)
+	d.logged("ending: everything that awa-counterd created", 0)
 	e.marker(false, 0)
 }

@@ -76,7 +76,7 @@ func TestFinishLeavesNothingForAFoldToThrowAway(t *testing.T) {
 			require.Positive(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where counter_bucket = 300`), "nothing was corrected")
 			code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "30s")
 			require.Zero(t, code, out+errs)
-			require.Contains(t, out, "moved: what corrections had left")
+			require.Contains(t, out, "moved the corrections to")
 			require.Zero(t, d.wait(5*time.Second))
 			e.balanced(0)
 			e.byBucket()
@@ -238,13 +238,13 @@ func TestKindsOfUncountedWrites(t *testing.T) {
 		return e.scalar(`select count(*) from awa_counterd.checkpoint where last_old_prune_at is not null`) == 1
 	}, "an old leader's prune was not noticed")
 	require.Zero(t, kinds("prune"))
-	require.Contains(t, e.status().Next, "a pre-#290 binary still leads")
+	require.Contains(t, e.status().Next, "a pre-#290 worker did awa's maintenance")
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return w.Prune(t.Context(), tx, 1) })
 	e.balanced(3 * time.Second)
 	saved(func() bool { return kinds("prune") == 1 }, "no checkpoint")
 	require.Zero(t, kinds("rows"))
 	next := e.status().Next
-	require.Contains(t, next, "a pre-#290 binary still leads")
+	require.Contains(t, next, "a pre-#290 worker did awa's maintenance")
 	require.NotContains(t, next, "on queue", "no old binary wrote any")
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 3, "failed", "") })
 	e.balanced(3 * time.Second)
@@ -264,7 +264,7 @@ func TestPlantedShortfallIsReported(t *testing.T) {
 	e.balanced(2 * time.Second)
 	e.exec(`begin; truncate awa.done_entries_1, awa.queue_terminal_count_deltas_1;
 		insert into awa.queue_terminal_rollups (queue, priority, pruned_completed_count, pruned_failed_count) values ('q', 1, 0, 13); commit`)
-	said := d.logged("a prune folded another number of jobs than the books held", 5*time.Second)
+	said := d.logged("a prune added a different number of jobs to awa's rollups than the books had", 5*time.Second)
 	require.EqualValues(t, 20, said["books"])
 	require.EqualValues(t, 13, said["folded"])
 }

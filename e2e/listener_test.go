@@ -243,7 +243,7 @@ func TestListenerSaysAtOnceThatASessionDied(t *testing.T) {
 	require.NoError(t, err)
 	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd corrections'`)
 	require.Eventually(t, func() bool { _, r := w.ready(); return !r.Ready && r.Role == "failing" }, 5*time.Second, time.Millisecond)
-	entry, _ := d.find("session ended; starting over")
+	entry, _ := d.find("session failed; starting the next one")
 	require.Nil(t, entry, "by then it had long been so")
 	require.NoError(t, tx.Rollback(t.Context()))
 	w.becomes(true, "leading", 20*time.Second)
@@ -371,7 +371,7 @@ func TestListenerWaitsForItsPort(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = taken.Close() })
 	d := start(t, nil, "run", "--database-url", server.URL(cluster.Superuser, planted, e.db), "--listen", taken.Addr().String())
-	require.Contains(t, d.logged("cannot listen: there is no page and there are no metrics, the counters are kept right all the same; trying again; "+
+	require.Contains(t, d.logged("cannot listen, so page and metrics are not served; the counters are still corrected; trying again; "+
 		"free the address, or restart with another --listen", 10*time.Second)["error"], "address already in use")
 	d.logged("trust: marker set", 15*time.Second)
 	e.insertAt(1, "email", 5, false)

@@ -67,7 +67,7 @@ func TestLookingBack(t *testing.T) {
 	past := e.past()
 	require.Equal(t, []string{
 		"set", "cleared: awa-counterd distrust --after-stop: the daemon had ended",
-		"set", "cleared: cleared by somebody else", "set", "cleared: stopping, and uncounted writes are recent",
+		"set", "cleared: cleared by somebody else", "set", "cleared: the daemon stops, and old binaries wrote recently",
 	}, told(past))
 	require.Contains(t, past[0].Who, fmt.Sprintf(" pid %d", d.PID()))
 	require.Empty(t, past[2].Who)
@@ -86,7 +86,7 @@ func TestLookingBack(t *testing.T) {
 	require.Equal(t, told(past), told(st.Changes))
 	text := e.says("status")
 	require.Contains(t, text, "history   cleared 3 times in the last 7 days, for ")
-	require.Contains(t, text, ": stopping, and uncounted writes are recent\n")
+	require.Contains(t, text, ": the daemon stops, and old binaries wrote recently\n")
 
 	e.exec(`update awa_counterd.marker_changes set at = at - interval '8 days' where number <= 4`)
 	require.Len(t, e.past(), 3, "what was over before the last days begin is not told")
@@ -99,12 +99,12 @@ func TestLookingBackOnASession(t *testing.T) {
 	e.setMarker()
 	d := e.daemon()
 	d.logged("trust: marker set", 15*time.Second)
-	require.Equal(t, []string{"cleared: found set, and nobody vouches for the counters yet", "set"}, told(e.past())[1:])
+	require.Equal(t, []string{"cleared: found set, and no daemon vouches for the counters yet", "set"}, told(e.past())[1:])
 	require.Equal(t, "set by somebody else", e.past()[2].Reason)
 
 	// A session that fails clears the marker first, and says why.
 	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd corrections'`)
-	d.logged("session ended", 15*time.Second)
+	d.logged("session failed", 15*time.Second)
 	ctx, cancel := contextWithin(20 * time.Second)
 	defer cancel()
 	e.until(ctx, func() bool { return len(e.past()) == 5 && e.past()[0].Set }, func() string { return fmt.Sprint(told(e.past())) })

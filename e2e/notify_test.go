@@ -172,7 +172,7 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 	w := &web{t: t, base: base, client: &http.Client{Timeout: 5 * time.Second}}
 	m.until(10*time.Second, "the rest of the process does not go on", func() bool {
 		_, text, err := w.try("readyz")
-		return err == nil && strings.Contains(text, "the loop that owns the books has said nothing for")
+		return err == nil && strings.Contains(text, "the daemon's main loop is overdue by")
 	})
 	require.Positive(t, e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd control'`))
 }
@@ -207,9 +207,9 @@ func TestWatchdogIsFedInEveryState(t *testing.T) {
 		require.NoError(t, err)
 		m := newManager(t)
 		d := start(t, m.environ(), "run", "--database-url", e.url())
-		d.logged("making the slot waits for a transaction to end", 15*time.Second)
+		d.logged("creating the replication slot: PostgreSQL waits for a transaction to end", 15*time.Second)
 		m.heard("READY=1", time.Second)
-		m.heard("STATUS=starting: making the replication slot", time.Second)
+		m.heard("STATUS=starting: creating the replication slot", time.Second)
 		// Who looks on does so every two seconds, which is what this watchdog allows: a minute is the unit's.
 		for range 3 {
 			before := m.silent()
@@ -229,7 +229,7 @@ func TestWatchdogIsFedInEveryState(t *testing.T) {
 		defer func() { _ = tx.Rollback(context.Background()) }()
 		_, err = tx.Exec(t.Context(), `lock table awa.done_entries_1 in access exclusive mode`)
 		require.NoError(t, err)
-		d.logged("a scan finds its slot locked, over and over", 20*time.Second)
+		d.logged("a scan keeps finding its ring slot locked", 20*time.Second)
 		m.fedFor(2 * time.Second)
 	})
 	t.Run("starting over", func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestWatchdogIsFedInEveryState(t *testing.T) {
 		require.NoError(t, err)
 		_, err = admin.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'awa-counterd%'`, e.db)
 		require.NoError(t, err)
-		d.logged("session ended", 10*time.Second)
+		d.logged("session failed", 10*time.Second)
 		m.heard("STATUS=failing: ", 5*time.Second)
 		m.fedFor(8 * time.Second) // pauses are longer than this watchdog's time by now
 		_, err = admin.Exec(context.Background(), "alter database "+e.db+" allow_connections true")

@@ -65,7 +65,7 @@ func TestStandbyIsPromoted(t *testing.T) {
 	n := e.on(replica)
 	g := n.fleet(steady)
 	require.NotNil(t, d.logged("is gone", 20*time.Second))
-	d.logged("replication slot made", 20*time.Second)
+	d.logged("replication slot created", 20*time.Second)
 	n.marker(true, 20*time.Second)
 	n.wait(time.Second)
 	g.Stop()
@@ -99,7 +99,7 @@ func TestOlderBackupIsRestored(t *testing.T) {
 	o.marker(true, 0) // as it was when the backup was made
 	o.insert(3)       // and an old writer is back
 	d = o.daemon("--checkpoint-interval", "200ms")
-	require.Contains(t, d.logged("trust: marker cleared", 10*time.Second)["reason"], "nobody vouches")
+	require.Contains(t, d.logged("trust: marker cleared", 10*time.Second)["reason"], "no daemon vouches")
 	require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "is gone")
 	d.logged("marker set", 10*time.Second)
 	o.balanced(2 * time.Second)
@@ -137,7 +137,7 @@ func TestAnotherDatabaseUnderTheURL(t *testing.T) {
 		_, _ = c.Exec(ctx, `drop database if exists `+e.db+`_old with (force)`)
 		_ = c.Close(ctx)
 	})
-	refuses(t, refused, e.url(), nil, `belongs to database "`+e.db+`_old", not "`+e.db+`"`, "name another one with --slot, or drop it")
+	refuses(t, refused, e.url(), nil, `belongs to database "`+e.db+`_old", not "`+e.db+`"`, "give another name with --slot, or drop it")
 	o := e.on(server)
 	o.insert(4)
 	d = e.daemon("--slot", "another")

@@ -86,7 +86,7 @@ func TestReconcile(t *testing.T) {
 	require.EqualValues(t, 30, r.Worst[0].Drift)
 	require.Len(t, r.Queues, 3)
 	require.EqualValues(t, 26, r.Queues[0].Drift)
-	require.Contains(t, r.Next, "awa-counterd reconcile corrects this")
+	require.Contains(t, r.Next, "run awa-counterd reconcile to correct this")
 	require.EqualValues(t, 3, e.scalar(`select count(*) from awa.queue_terminal_live_counts`), "--check changed something")
 
 	r = e.reconcile(0)
@@ -116,7 +116,7 @@ func TestReconcileTrustIsRefused(t *testing.T) {
 	require.Zero(t, code, out+errs)
 	for _, said := range []string{out, errs} {
 		require.Contains(t, said, "producers, command lines and psql do not register with awa")
-		require.NotContains(t, said, "runtimes are alive cannot be seen")
+		require.NotContains(t, said, "old workers cannot be seen")
 	}
 	e.marker(true, 0)
 	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = null`)
@@ -198,7 +198,7 @@ func TestDistrust(t *testing.T) {
 	e.marker(true, 10*time.Second)
 	code, out, _ = e.command("distrust")
 	require.Zero(t, code)
-	require.True(t, strings.HasPrefix(out, "the marker is cleared; readers scan\na daemon is running ("), out)
+	require.True(t, strings.HasPrefix(out, "the marker was cleared; readers scan\na daemon is running ("), out)
 	code, _, errs := e.command("distrust", "--schema", "nowhere")
 	require.Equal(t, refused, code)
 	require.Contains(t, errs, "there is no table nowhere.done_entries")

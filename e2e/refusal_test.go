@@ -45,7 +45,7 @@ func TestServerThatComesLater(t *testing.T) {
 	e.pool.Reset()
 	require.NoError(t, c.Down(t.Context(), "fast"))
 	d := start(t, nil, "run", "--database-url", c.URL(cluster.Superuser, "hunter2", e.db))
-	reason, _ := d.logged("session ended; starting over", 15*time.Second)["reason"].(string)
+	reason, _ := d.logged("session failed; starting the next one", 15*time.Second)["reason"].(string)
 	for _, want := range []string{"is not reachable", "connection refused", "start the server, or correct host and port"} {
 		require.Contains(t, reason, want)
 	}
@@ -199,16 +199,16 @@ func TestRefusesShapes(t *testing.T) {
 		},
 		"a ledger beside counters without buckets": {
 			`create table awa.queue_terminal_count_deltas (ready_slot int, terminal_delta bigint) partition by list (ready_slot)`,
-			[]string{"a shape that this build does not know", "and a ledger beside it"},
+			[]string{"this build does not know that shape", "and a ledger beside it"},
 		},
 		"a slot without its leaf of the ledger": {
 			`alter table awa.queue_terminal_live_counts drop constraint queue_terminal_live_counts_pkey, add counter_bucket smallint not null default 0,
 				add primary key (ready_slot, queue, priority, enqueue_shard, counter_bucket);
 			create table awa.queue_terminal_count_deltas (ready_slot int, queue text, priority int2, enqueue_shard int2, terminal_delta bigint) partition by list (ready_slot)`,
-			[]string{"slot 0 has a leaf of done_entries and none of queue_terminal_count_deltas"},
+			[]string{"ring slot 0 has a leaf of done_entries but none of queue_terminal_count_deltas"},
 		},
 		"unknown": {
-			`alter table awa.queue_terminal_live_counts rename column live_terminal_count to n`, []string{"a shape that this build does not know", "(ready_slot, queue, priority, enqueue_shard, n)"},
+			`alter table awa.queue_terminal_live_counts rename column live_terminal_count to n`, []string{"this build does not know that shape", "(ready_slot, queue, priority, enqueue_shard, n)"},
 		},
 		"replica identity": {
 			`alter table awa.done_entries_3 replica identity nothing`, []string{"awa.done_entries_3", "ALTER TABLE awa.done_entries_3 REPLICA IDENTITY DEFAULT"},
@@ -221,7 +221,7 @@ func TestRefusesShapes(t *testing.T) {
 		},
 		"a leaf of all other slots": {`create table awa.rest partition of awa.done_entries default`, []string{"leaf rest holds DEFAULT, not one slot"}},
 		"a leaf that is partitioned": {
-			`create table awa.parts partition of awa.done_entries for values in (8) partition by list (queue)`, []string{"awa.parts is no plain table (relkind p)"},
+			`create table awa.parts partition of awa.done_entries for values in (8) partition by list (queue)`, []string{"awa.parts is not an ordinary table (relkind p)"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -82,7 +82,7 @@ func TestLoweredLevelIsSaid(t *testing.T) {
 	d.logged("marker set", 15*time.Second)
 	e.exec(`alter system set wal_level = 'replica'`)
 	_, wanting := e.doctor()
-	require.Contains(t, fmt.Sprint(wanting), "the server will not start any more")
+	require.Contains(t, fmt.Sprint(wanting), "the server would not start")
 	_, out, _ := e.command("doctor")
 	require.Contains(t, out, "ALTER SYSTEM SET wal_level = 'logical'")
 

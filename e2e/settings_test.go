@@ -111,7 +111,7 @@ func (e *env) heldFor(role string, set []string) {
 		require.Contains(e.t, []int{0, 3}, code, out+errs) // doctor finds the server's WAL unbounded
 	}
 	require.Zero(e.t, d.stop(), d.text())
-	for _, bad := range []string{"session ended", "writing a token failed", "audit: the books"} {
+	for _, bad := range []string{"session failed", "writing a token failed", "audit: the books"} {
 		require.NotContains(e.t, d.text(), bad, "under %v", set)
 	}
 }

@@ -64,10 +64,10 @@ func TestSetupAndTeardown(t *testing.T) {
 	require.Equal(t, before, e.catalogs(), "--print-sql changed something")
 	code, out, errs := e.command("setup", "--role", role)
 	require.Zero(t, code, errs)
-	require.Contains(t, out, "done: make publication awa_counterd_awa")
+	require.Contains(t, out, "done: create publication awa_counterd_awa")
 	code, out, _ = e.command("setup", "--role", role)
 	require.Zero(t, code)
-	require.Equal(t, "nothing to do: all of it is there\n", out)
+	require.Equal(t, "nothing to do: everything exists already\n", out)
 
 	d := start(t, nil, "run", "--database-url", asRole, "--no-setup")
 	d.logged("marker set", 15*time.Second)
@@ -91,7 +91,7 @@ func TestSetupAndTeardown(t *testing.T) {
 	require.Equal(t, before, e.catalogs(), "a trace is left")
 	code, out, _ = e.command("teardown", "--role", role)
 	require.Zero(t, code)
-	require.Equal(t, "nothing to remove: no trace of awa-counterd is left\n", out)
+	require.Equal(t, "nothing to remove: awa-counterd has left nothing here\n", out)
 }
 
 // What --print-sql prints is what psql can run.
@@ -211,7 +211,7 @@ func TestTablesOfAnotherVersionInUse(t *testing.T) {
 	require.Zero(t, d.stop())
 	e.exec(`alter table awa_counterd.books rename column counts to tallies;
 		insert into awa_counterd.leader (awa_schema, instance, host, pid, version) values ('other', 'i', 'elsewhere', 77, 'v0.0.9')`)
-	refuses(t, refused, e.url(), nil, "are of version v0.0.9, whose daemon keeps awa's schema other", "stop that daemon (elsewhere pid 77)")
+	refuses(t, refused, e.url(), nil, "are those of version v0.0.9, and its daemon corrects awa's schema other", "stop that daemon (elsewhere pid 77)")
 	code, _, errs := e.command("setup")
 	require.Equal(t, refused, code)
 	require.Contains(t, errs, "stop that daemon (elsewhere pid 77)")

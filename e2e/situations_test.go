@@ -33,7 +33,7 @@ var situations = []situation{
 		_, err = tx.Exec(context.Background(), `select pg_current_xact_id()`) // the making waits for whoever writes
 		require.NoError(e.t, err)
 		d := e.daemon("--checkpoint-interval", "200ms")
-		d.logged("making the slot waits for a transaction to end", 20*time.Second)
+		d.logged("creating the replication slot: PostgreSQL waits for a transaction to end", 20*time.Second)
 		return []*daemon{d}, func() { require.NoError(e.t, tx.Rollback(context.Background())) }
 	}},
 	{name: "it waits for awa's migration", prepare: func(e *env) ([]*daemon, func()) {

@@ -77,7 +77,7 @@ func TestStandbyLeavesWithTheSchema(t *testing.T) {
 	t.Cleanup(func() { first.signal(resumed) })
 	e.exec(`drop schema awa_counterd cascade`)
 	require.Zero(t, second.wait(5*time.Second))
-	second.logged("leaving for good", 0)
+	second.logged("ending: everything that awa-counterd created", 0)
 	require.Zero(t, e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`))
 }
 
@@ -106,17 +106,17 @@ func TestRetainedWALIsBounded(t *testing.T) {
 	for range 8 {
 		write()
 	}
-	require.Contains(t, d.logged("trust: marker cleared", 5*time.Second)["reason"], "past half of --max-retained-wal=96MiB")
+	require.Contains(t, d.logged("trust: marker cleared", 5*time.Second)["reason"], "more than half of --max-retained-wal=96MiB")
 	e.marker(false, 0)
 	for range 10 {
 		write()
 	}
-	require.Contains(t, d.logged("session ended", 5*time.Second)["reason"], "--max-retained-wal is reached")
-	d.logged("making the slot waits for a transaction to end", 10*time.Second)
+	require.Contains(t, d.logged("session failed", 5*time.Second)["reason"], "--max-retained-wal is reached")
+	d.logged("creating the replication slot: PostgreSQL waits for a transaction to end", 10*time.Second)
 	for range 24 { // the half-made slot is given up as well
 		write()
 	}
-	d.logged("kept while it is made", 5*time.Second)
+	d.logged("while the replication slot is being created", 5*time.Second)
 	require.NoError(t, holder.Rollback(t.Context()))
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
 		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 7, "failed", "")
@@ -153,7 +153,7 @@ func TestFirstSlotInAStall(t *testing.T) {
 	}
 	first := begin("first")
 	d := e.daemon("--status-interval", "500ms")
-	d.logged("making the slot waits for a transaction to end", 10*time.Second)
+	d.logged("creating the replication slot: PostgreSQL waits for a transaction to end", 10*time.Second)
 	second := begin("second")
 	require.NoError(t, first.Rollback(t.Context()))
 	waitsFor := func(table string) {
@@ -205,7 +205,7 @@ func TestHungLeaderIsDeposed(t *testing.T) {
 	first.signal(stopped)
 	began := time.Now()
 	t.Cleanup(func() { first.signal(resumed) })
-	second.logged("the leader is silent; its session was ended", 25*time.Second)
+	second.logged("the leader was silent; this standby ended its session", 25*time.Second)
 	second.logged("marker set", 10*time.Second)
 	t.Logf("hung leader to trust again: %s", time.Since(began).Round(time.Millisecond))
 	first.signal(resumed)

@@ -143,7 +143,7 @@ func TestWaitsForTheMigration(t *testing.T) {
 	require.Contains(t, waiting["for"], "queue_terminal_live_counts")
 	conn := e.connect()
 	require.NoError(t, e.layout.Migrate(t.Context(), conn))
-	d.logged("awa's counter table is there", 5*time.Second)
+	d.logged("found awa's counter table", 5*time.Second)
 	d.logged("marker set", 10*time.Second)
 	e.insertAt(1, "q", 5, false)
 	e.balanced(2 * time.Second)
@@ -159,7 +159,7 @@ func TestForeignTrustIsCleared(t *testing.T) {
 	e.marker(true, 0)
 
 	d := e.daemon("--trust", "quiet", "--quiet-period", "1h")
-	require.Contains(t, d.logged("marker cleared", 5*time.Second)["reason"], "nobody vouches")
+	require.Contains(t, d.logged("marker cleared", 5*time.Second)["reason"], "no daemon vouches")
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
 		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 5, "", "")
 	})
@@ -197,7 +197,7 @@ func TestTrustOff(t *testing.T) {
 func TestWithoutMarkerColumn(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4, NoMarker: true})
 	d := e.daemon()
-	d.logged("awa has no trust marker here", 10*time.Second)
+	d.logged("this awa has no trust marker", 10*time.Second)
 	e.insertAt(1, "q", 5, false)
 	e.balanced(5 * time.Second)
 	require.Zero(t, d.stop())

@@ -54,10 +54,10 @@ func TestStatus(t *testing.T) {
 	ctx, cancel := contextWithin(5 * time.Second)
 	defer cancel()
 	var s status
-	require.Contains(t, e.status().Next, "safe to finish after 10m0s of that")
+	require.Contains(t, e.status().Next, "wait until that is 10m0s")
 	e.until(ctx, func() bool {
 		s = e.status("--quiet-period", "1s")
-		return strings.HasPrefix(s.Next, "safe to finish: nothing was written uncounted for 1s; producers")
+		return strings.HasPrefix(s.Next, "safe to finish: no uncounted write for 1s; producers")
 	}, func() string { return s.Next })
 	require.True(t, s.Leader.Alive && s.Slot.Active && s.MarkerSet)
 
@@ -77,7 +77,7 @@ func TestStatus(t *testing.T) {
 	d.kill()
 	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '3 min'`)
 	s = e.status()
-	require.Contains(t, s.Next, "and the marker is set: start it, or run awa-counterd distrust")
+	require.Contains(t, s.Next, "the marker is set, but no daemon is alive")
 }
 
 // What status shows, and finish goes by, is as of now, however far apart checkpoints are; where the daemon does not
@@ -111,10 +111,10 @@ func TestStatusIsFresh(t *testing.T) {
 	s = e.status("--quiet-period", "1s")
 	require.True(t, s.Leader.Alive)
 	require.False(t, s.Fresh)
-	require.Contains(t, s.Next, "old, and the daemon has brought no newer ones")
+	require.Contains(t, s.Next, "old, and the daemon did not answer")
 	code, _, errs = e.command("finish", "--quiet-period", "1s", "--timeout", "1s")
 	require.Equal(t, refused, code)
-	require.Regexp(t, "old, and the daemon has brought no newer ones|no daemon is alive", errs)
+	require.Regexp(t, "old, and the daemon did not answer|no daemon is alive", errs)
 }
 
 // The age of the slot's catalog_xmin grows while nobody reads the slot, and is small while somebody does.

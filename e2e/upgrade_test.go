@@ -61,7 +61,7 @@ func TestUpgrade(t *testing.T) {
 	require.NotContains(t, errs, "cannot be seen\n", "the runtimes were read")
 	require.Zero(t, d.wait(5*time.Second))
 	require.Zero(t, standby.wait(5*time.Second))
-	d.logged("leaving for good", 0)
+	d.logged("ending: everything that awa-counterd created", 0)
 	e.wait(500 * time.Millisecond)
 	news.Stop()
 	e.balanced(0)
@@ -82,7 +82,7 @@ func TestFinishSaysWhatCannotBeKnown(t *testing.T) {
 	e.exec(fmt.Sprintf(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean);
 		insert into awa.runtime_instances values ('old', '0.6.0-beta.1', now(), false);
 		alter table awa.runtime_instances owner to %s; grant %s to %s`, other, cluster.Superuser, role)) // may do all that an owner may, but for this
-	const hidden, never = "finish: awa.runtime_instances is not there, or this role may not read it: whether pre-#290 runtimes are alive cannot be seen", "finish: producers, command lines and psql do not register with awa"
+	const hidden, never = "finish: awa.runtime_instances does not exist, or this role may not read it, so old workers cannot be seen", "finish: producers, command lines and psql do not register with awa"
 	d := e.daemon("--checkpoint-interval", "200ms")
 	e.marker(true, 10*time.Second)
 	code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "3s")
@@ -90,7 +90,7 @@ func TestFinishSaysWhatCannotBeKnown(t *testing.T) {
 	require.Contains(t, errs, "1 pre-#290 runtimes of version 0.6.0-beta.1 are live")
 	code, out, errs = e.commandOn(server.URL(role, "", e.db), "reconcile", "--trust", "--observe", "1s")
 	require.Zero(t, code, out+errs)
-	for _, text := range []string{"whether pre-#290 runtimes are alive cannot be seen", "producers, command lines and psql do not register with awa"} {
+	for _, text := range []string{"old workers cannot be seen", "producers, command lines and psql do not register with awa"} {
 		require.Contains(t, errs, text)
 		require.Contains(t, out, text)
 	}
@@ -122,7 +122,7 @@ func TestFinishRefuses(t *testing.T) {
 	t.Cleanup(func() { d.signal(resumed) })
 	code, _, errs = e.command("finish", "--quiet-period", "1s", "--timeout", "5s")
 	require.Equal(t, refused, code, errs)
-	require.Regexp(t, "has brought no newer ones|no daemon is alive", errs)
+	require.Regexp(t, "the daemon did not answer|no daemon is alive", errs)
 	d.signal(resumed)
 	e.marker(true, 15*time.Second)
 	require.Zero(t, d.stop())

@@ -24,7 +24,7 @@ func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, erro
 			return r, err
 		}
 		if tries == reportAfterWaits && o.Waiting != nil {
-			o.Waiting(fmt.Sprintf("slot %d is locked; waiting for it (%s)", leaf.Slot, err))
+			o.Waiting(fmt.Sprintf("ring ring slot %d is locked; waiting for it (%s)", leaf.Slot, err))
 		}
 		if err := o.pause(ctx, 100*time.Millisecond); err != nil {
 			return r, err
@@ -151,7 +151,7 @@ type StaleLedger struct {
 }
 
 func (u *StaleLedger) String() string {
-	return fmt.Sprintf("slot %d has %d changes of another generation in its ledger (%s), which awa's next fold or prune of it drops", u.Slot, u.Changes, u.Ledger)
+	return fmt.Sprintf("the ledger of ring slot %d (%[3]s) has %[2]d changes of another generation, which awa's next fold or prune would drop", u.Slot, u.Changes, u.Ledger)
 }
 
 // Stale returns such a unit, one that this role may not mend if there is one; nil when there is none.

@@ -84,7 +84,7 @@ func (m SlotCreation) retryUntilMade(ctx context.Context, create func(context.Co
 		case err == nil:
 			return pglogrepl.ParseLSN(lsn)
 		case ctx.Err() != nil:
-			return 0, fmt.Errorf("make slot %s: %w", m.Name, context.Cause(ctx))
+			return 0, fmt.Errorf("create replication slot %s: %w", m.Name, context.Cause(ctx))
 		case pg.IsLockTimeout(err):
 			continue
 		case pg.IsNoFreeSlot(err):
@@ -93,7 +93,7 @@ func (m SlotCreation) retryUntilMade(ctx context.Context, create func(context.Co
 				Remedy:  "raise max_replication_slots (needs a restart), or drop a slot that nobody needs; see pg_replication_slots", Err: err,
 			}
 		}
-		return 0, fmt.Errorf("make slot %s: %w", m.Name, err)
+		return 0, fmt.Errorf("create replication slot %s: %w", m.Name, err)
 	}
 }
 
@@ -120,7 +120,7 @@ func (m SlotCreation) watch(ctx context.Context, done <-chan struct{}) error {
 			return err
 		}
 		if m.MostRetained > 0 && slot.Retained > m.MostRetained {
-			return fmt.Errorf("%w: %s are kept while it is made", ErrTooMuchWAL, humanize.IBytes(uint64(slot.Retained))) //nolint:gosec // positive
+			return fmt.Errorf("%w: the server keeps %s of WAL while the replication slot is being created", ErrTooMuchWAL, humanize.IBytes(uint64(slot.Retained))) //nolint:gosec // positive
 		}
 	}
 }
@@ -131,7 +131,7 @@ func (m SlotCreation) blockers(ctx context.Context) (out []Blocker, err error) {
 		       extract(epoch from coalesce(clock_timestamp() - a.xact_start, interval '0'))::float8
 		from pg_stat_activity a where a.pid = any(pg_blocking_pids($1))`, int32(m.PID)) //nolint:gosec // a pid
 	if err != nil {
-		return nil, fmt.Errorf("look whom the making of slot %s waits for: %w", m.Name, err)
+		return nil, fmt.Errorf("find out whom the creation of replication slot %s waits for: %w", m.Name, err)
 	}
 	var b Blocker
 	var age float64
@@ -141,7 +141,7 @@ func (m SlotCreation) blockers(ctx context.Context) (out []Blocker, err error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look whom the making of slot %s waits for: %w", m.Name, err)
+		return nil, fmt.Errorf("find out whom the creation of replication slot %s waits for: %w", m.Name, err)
 	}
 	return out, nil
 }

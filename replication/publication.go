@@ -94,11 +94,11 @@ func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made b
 	}
 	if err := Publish(ctx, c, sql); err != nil && !pg.IsDuplicate(err) {
 		if pg.IsDenied(err) {
-			r := pg.Refuse("have the owner of awa's tables run awa-counterd setup, or run: "+sql, "publication %s is missing or lacks a table, and this role may not mend that", p.Name)
+			r := pg.Refuse("have the owner of awa's tables run awa-counterd setup, or run: "+sql, "publication %s is missing or lacks a table, and this role may not change it", p.Name)
 			r.Err = err
 			return seen, false, r
 		}
-		return seen, false, fmt.Errorf("make publication %s: %w", p.Name, err)
+		return seen, false, fmt.Errorf("create publication %s: %w", p.Name, err)
 	}
 	seen, err = p.Check(ctx, c)
 	return seen, true, err
@@ -109,7 +109,7 @@ func (p Publication) Plan(ctx context.Context, c Conn) (what, sql string, err er
 	_, err = p.Check(ctx, c)
 	switch {
 	case errors.Is(err, ErrNoPublication):
-		return "make publication " + p.Name, p.CreateSQL(), nil
+		return "create publication " + p.Name, p.CreateSQL(), nil
 	case errors.Is(err, errIncomplete):
 		return "add what publication " + p.Name + " lacks", p.alterSQL(), nil
 	}
@@ -176,10 +176,10 @@ func (p Publication) Validate(seen Published) error {
 	name := pgx.Identifier{p.Name}.Sanitize()
 	switch {
 	case seen.All:
-		return pg.Refuse(fmt.Sprintf("drop it and run: %s; or name another one with --publication", p.CreateSQL()),
+		return pg.Refuse(fmt.Sprintf("drop it and run: %s; or give another name with --publication", p.CreateSQL()),
 			"publication %s is FOR ALL TABLES, under which awa's own DELETEs on tables without a primary key fail", p.Name)
 	case seen.Schemas:
-		return pg.Refuse(fmt.Sprintf("drop it and run: %s; or name another one with --publication", p.CreateSQL()),
+		return pg.Refuse(fmt.Sprintf("drop it and run: %s; or give another name with --publication", p.CreateSQL()),
 			"publication %s is FOR TABLES IN SCHEMA, under which awa's own DELETEs on tables without a primary key fail", p.Name)
 	case seen.ViaRoot:
 		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish_via_partition_root = false)", name),
@@ -218,7 +218,7 @@ func (p Publication) covers(seen Published) error {
 // errIncomplete marks a publication that is mended without a person: one that has none of the tables left
 // (they were dropped and made anew, as awa's reset does, and took their place in it with them), or one that
 // lacks a table which a migration of awa's has brought. Any other that lacks some was made so by somebody.
-var errIncomplete = errors.New("the publication lacks tables that awa has made since")
+var errIncomplete = errors.New("the publication lacks tables that awa has created since")
 
 func (p Publication) alterSQL() string {
 	return fmt.Sprintf("ALTER PUBLICATION %s SET TABLE %s", pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "))

@@ -80,7 +80,7 @@ func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
 
 // CheckUsable refuses a slot that was made for something else.
 func (s Slot) CheckUsable(database string) error {
-	remedy := fmt.Sprintf("name another one with --slot, or drop it if nobody needs it: SELECT pg_drop_replication_slot('%s')", s.Name)
+	remedy := fmt.Sprintf("give another name with --slot, or drop it if nobody needs it: SELECT pg_drop_replication_slot('%s')", s.Name)
 	switch {
 	case s.Plugin != Plugin:
 		return pg.Refuse(remedy, "replication slot %s has the plugin %q, not %s", s.Name, s.Plugin, Plugin)
@@ -133,7 +133,7 @@ func Drop(ctx context.Context, c Conn, name string) error {
 		}
 		if s.Incomplete() && s.Active {
 			if _, err := c.Exec(ctx, `select pg_terminate_backend($1)`, s.ActivePID); err != nil {
-				return fmt.Errorf("end the backend that still makes slot %s: %w", name, err)
+				return fmt.Errorf("end the backend that still creates replication slot %s: %w", name, err)
 			}
 		}
 		_, err = c.Exec(ctx, `select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1`, name)

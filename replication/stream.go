@@ -61,7 +61,7 @@ var ErrPastEnd = errors.New("position is past the server's end of WAL")
 
 // ErrSilent says that the server does not answer any more: the other end of the connection is gone,
 // and nobody told this one.
-var ErrSilent = errors.New("the server has fallen silent")
+var ErrSilent = errors.New("the server has not answered")
 
 // ErrPublicationSkipped is PostgreSQL 18's warning that changes were silently left out.
 var ErrPublicationSkipped = errors.New("the server skipped the publication")

@@ -46,7 +46,7 @@ func left(history string, older int32) (pglogrepl.LSN, error) {
 // CarryToStandbys makes a failover slot of one that nobody reads.
 func (s *Stream) CarryToStandbys(ctx context.Context, slot string) error {
 	if err := s.conn.Exec(ctx, fmt.Sprintf("ALTER_REPLICATION_SLOT %s (FAILOVER true)", slot)).Close(); err != nil {
-		return fmt.Errorf("make a failover slot of %s: %w", slot, err)
+		return fmt.Errorf("make replication slot %s a failover slot: %w", slot, err)
 	}
 	return nil
 }

@@ -18,8 +18,8 @@ import (
 
 // database is what every command that connects has in common.
 type database struct {
-	DatabaseURL string `name:"database-url" placeholder:"URL" help:"Database to work on; else DATABASE_URL, else libpq's PG* variables."`
-	Schema      string `placeholder:"NAME" help:"awa's schema; else the one that awa says is active, else \"awa\"."`
+	DatabaseURL string `name:"database-url" placeholder:"URL" help:"Database to work on. Default: DATABASE_URL, then libpq's PG* variables."`
+	Schema      string `placeholder:"NAME" help:"awa's schema. Default: the one that awa says is active, then \"awa\"."`
 }
 
 // objectName is what PostgreSQL lets a slot be called; publications are held to the same.
@@ -48,7 +48,7 @@ func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provisi
 	case err != nil:
 		return n, err
 	case slot != "" && asked.Slot != "" && slot != asked.Slot:
-		return n, pg.Refuse("leave --slot out", "--slot=%s is not the replication slot of schema %s's daemon, which is %s", asked.Slot, schema, slot)
+		return n, pg.Refuse("leave --slot out", "--slot=%s: the daemon of schema %s uses the replication slot %s", asked.Slot, schema, slot)
 	case slot != "":
 		n.Slot = slot
 	}

@@ -183,11 +183,11 @@ func (c *distrustCmd) print(s streams, r distrustReport) error {
 	text := "the marker was not set; readers scan"
 	switch {
 	case r.Cleared:
-		text = "the marker is cleared; readers scan"
+		text = "the marker was cleared; readers scan"
 	case r.Vouched:
-		text = fmt.Sprintf("the marker is left as it is: another daemon leads (%s) and vouches for it", r.Leader)
+		text = fmt.Sprintf("the marker was left as it is: another daemon leads (%s) and vouches for it", r.Leader)
 	case r.Finished:
-		text = "the marker is left as it is: nothing of awa-counterd is here, or awa-counterd finish is at its end"
+		text = "the marker was left as it is: awa-counterd is not installed here any more, or awa-counterd finish is just completing the upgrade"
 	}
 	if r.Leader != "" && !r.Finished && !r.Vouched {
 		text += fmt.Sprintf("\na daemon is running (%s): it sets the marker again after a fresh audit; stop it, or run it with --trust off", r.Leader)

@@ -13,9 +13,9 @@ import (
 type doctorCmd struct {
 	database `embed:""`
 
-	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
-	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon is to run as; else the one connected as."`
+	Slot        string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
+	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon will run as. Default: the role of this connection."`
 	JSON        bool   `env:"-" help:"Print the checks as JSON."`
 }
 
@@ -26,7 +26,7 @@ func (c *doctorCmd) Validate() error { return c.validate() }
 type findingsError struct{ wanting, unknown int }
 
 func (e *findingsError) Error() string {
-	return fmt.Sprintf("%d checks found something wanting, %d could not look", e.wanting, e.unknown)
+	return fmt.Sprintf("requirements not met: %d, could not be checked: %d", e.wanting, e.unknown)
 }
 
 // Run is called by the flag parser.
@@ -86,7 +86,7 @@ func renderChecks(checks []preflight.Check, found *findingsError) string {
 			fmt.Fprintf(&b, "    %s\n", ch.Remedy)
 		}
 	}
-	fmt.Fprintf(&b, "ran %d checks: %d wanting, %d could not look\n", len(checks), found.wanting, found.unknown)
+	fmt.Fprintf(&b, "%d checks, not met: %d, could not be checked: %d\n", len(checks), found.wanting, found.unknown)
 	return b.String()
 }
 

@@ -20,11 +20,11 @@ import (
 type finishCmd struct {
 	database `embed:""`
 
-	Slot        string        `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	Publication string        `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
-	Role        string        `placeholder:"NAME" env:"-" help:"Revoke only what setup granted to this role; else what it granted to any."`
-	QuietPeriod time.Duration `default:"10m" help:"How long nobody may have written uncounted."`
-	Timeout     time.Duration `default:"1h" env:"-" help:"How long to wait for that; then it refuses with the reason."`
+	Slot        string        `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	Publication string        `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
+	Role        string        `placeholder:"NAME" env:"-" help:"Revoke only what setup granted to this role. Default: what it granted to any role."`
+	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes that must have passed."`
+	Timeout     time.Duration `default:"1h" env:"-" help:"How long to wait for that before giving up, with the reason."`
 }
 
 // Validate is called by the flag parser.
@@ -70,7 +70,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err := h.finish(held, ours); err != nil {
 		return asks.explain(held, err)
 	}
-	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and no trace of awa-counterd is left")
+	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and everything that awa-counterd created is removed")
 	return err
 }
 
@@ -126,7 +126,7 @@ func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {
 	if err != nil || u == nil || u.May {
 		return "", err
 	}
-	return fmt.Sprintf("%s; finish moves them to the counters if this role may: GRANT DELETE ON %s", u, u.Ledger), nil
+	return fmt.Sprintf("%s; finish can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger), nil
 }
 
 // agree demands that every group is right. A flush may be under way, so it looks more than once.
@@ -141,5 +141,5 @@ func agree(ctx context.Context, one *reconcile.OneShot) error {
 			return nil
 		}
 	}
-	return pg.Refuse("somebody writes uncounted; see awa-counterd status", "not finished: %d groups are wrong, the first on queue %s", len(last.Drifts), last.Drifts[0].Queue)
+	return pg.Refuse("old binaries may still be writing; see awa-counterd status", "not finished: the counters of %d groups are wrong, the first on queue %s", len(last.Drifts), last.Drifts[0].Queue)
 }

@@ -68,7 +68,7 @@ func someStatus() *status.Status {
 			{Set: true, Ago: 1800, Lasted: 1800, Who: "db1 pid 4711"},
 			{Ago: 1812, Lasted: 12, Reason: "the stream is 1.1s behind", Who: "db1 pid 4711"},
 			{Set: true, Ago: 9000, Lasted: 7188, Who: "db1 pid 4711"},
-			{Ago: 9060, Lasted: 60, Reason: "found set, and nobody vouches for the counters yet", Who: "db1 pid 4711"},
+			{Ago: 9060, Lasted: 60, Reason: "found set, and no daemon vouches for the counters yet", Who: "db1 pid 4711"},
 			{Set: true, Ago: 90_000, Lasted: 80_940, Who: "db2 pid 99"},
 			{Ago: 90_100, Lasted: 100, Reason: "cleared by somebody else"},
 		},

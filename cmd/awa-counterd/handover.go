@@ -45,7 +45,7 @@ func (h *handover) begin(ctx context.Context) error {
 	return h.asks.do(func(c *pgx.Conn) error {
 		alone, err := checkpoint.TryFinish(ctx, c, string(h.layout.Schema))
 		if err == nil && !alone {
-			err = pg.Refuse("let it end, or end it", "not finished: another awa-counterd finish is at work")
+			err = pg.Refuse("wait until it has ended, or stop it", "not finished: another awa-counterd finish is running")
 		}
 		return err
 	})
@@ -58,7 +58,7 @@ func (h *handover) run(ctx context.Context) error {
 	}
 	err = h.asks.explain(ctx, err)
 	if back := h.takeBack(context.WithoutCancel(ctx)); back != nil {
-		return fmt.Errorf("%w; and taking it back failed (%w): the daemons go on and clear the marker; where none runs, run awa-counterd distrust", err, back)
+		return fmt.Errorf("%w; finish could not clear the marker again (%w): a running daemon does that; if none runs, run awa-counterd distrust", err, back)
 	}
 	return err
 }
@@ -107,7 +107,7 @@ func (h *handover) drop(ctx context.Context) error {
 		return err
 	}
 	if r.Dropped > 0 {
-		h.say(fmt.Sprintf("moved: %d changes of other generations, from the ledger to the counters; awa would have dropped them", r.Dropped))
+		h.say(fmt.Sprintf("moved %d changes of other generations from the ledger to the counters; awa would have dropped them", r.Dropped))
 	}
 	return h.fresh(ctx)
 }
@@ -133,7 +133,7 @@ func (h *handover) redistribute(ctx context.Context) error {
 	err := poll(ctx, func() (bool, error) {
 		leader, _, err := checkpoint.ReadLeader(ctx, h.conn, string(h.layout.Schema))
 		return leader.Holds, err
-	}, "the daemon did not hold its corrections back within %s of being asked")
+	}, "finish asked the daemon to pause its corrections, and it did not within %s")
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (h *handover) redistribute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.say(fmt.Sprintf("moved: what corrections had left, to %d counter rows of awa's own", r.Moved))
+	h.say(fmt.Sprintf("moved the corrections to %d of awa's counter rows", r.Moved))
 	return agree(ctx, h.one)
 }
 
@@ -161,7 +161,7 @@ func (h *handover) gone(ctx context.Context) error {
 			return err
 		})
 		return got, err
-	}, "a daemon still runs %s after it was asked to leave")
+	}, "finish asked the daemons to give up the lead, and one still has it after %s")
 }
 
 // poll waits for a state. No context's deadline bounds it: one that ran out in the middle of a query would take

@@ -26,23 +26,23 @@ const (
 )
 
 type cli struct {
-	Run       runCmd       `cmd:"" help:"Keep the counters right until stopped."`
-	Status    statusCmd    `cmd:"" help:"Who leads, lag, trust and why, drift and uncounted writes by queue, and what to do next."`
-	Reconcile reconcileCmd `cmd:"" help:"Compare all counters with a scan and correct them, once, without a stream."`
-	Doctor    doctorCmd    `cmd:"" help:"Check every requirement, and say what mends what is wanting."`
-	Setup     setupCmd     `cmd:"" help:"Make what the daemon needs to find, idempotent; or print it for a DBA."`
-	Teardown  teardownCmd  `cmd:"" help:"Remove everything that is ours from the database."`
-	Finish    finishCmd    `cmd:"" help:"End of an upgrade: wait until it is safe, set the marker for good, remove everything that is ours."`
-	Distrust  distrustCmd  `cmd:"" help:"Clear the trust marker now; for a supervisor's post-stop hook."`
+	Run       runCmd       `cmd:"" help:"Correct the counters until stopped."`
+	Status    statusCmd    `cmd:"" help:"Show which daemon leads, how far it is behind, whether readers use the counters, drift and uncounted writes by queue, and what to do next."`
+	Reconcile reconcileCmd `cmd:"" help:"Compare all counters with a scan and correct them once, without logical replication."`
+	Doctor    doctorCmd    `cmd:"" help:"Check every requirement, and say how to meet those that are not met. Changes nothing."`
+	Setup     setupCmd     `cmd:"" help:"Create what the daemon needs, or print the statements for a DBA. Safe to repeat."`
+	Teardown  teardownCmd  `cmd:"" help:"Remove everything that awa-counterd has created in the database."`
+	Finish    finishCmd    `cmd:"" help:"End an upgrade: wait until it is safe, set the trust marker for good, and remove everything that awa-counterd has created."`
+	Distrust  distrustCmd  `cmd:"" help:"Clear the trust marker now, for example in a supervisor's post-stop hook."`
 	Version   versionCmd   `cmd:"" help:"Print version, commit and Go version."`
 }
 
-const description = `Keeps awa's terminal counters right from the outside, while pre-#290 and newer binaries write side by side.
+const description = `Corrects awa's counters of terminal jobs while old binaries that do not update them (0.6.0-alpha, 0.6.0-beta.1; called pre-#290) work beside new ones.
 
 It reads the changes of done_entries and of the counters through logical replication, writes the difference
-into queue_terminal_live_counts, and sets the trust marker only while it can vouch for the counters.
+into queue_terminal_live_counts, and lets readers use the counters (the trust marker) only while it can vouch for them.
 
-Where a flag's help names an environment variable, that does as well: AWA_COUNTERD_MAX_STALENESS=2s.`
+Every flag whose help names an environment variable can be set by it: AWA_COUNTERD_MAX_STALENESS=2s.`
 
 func main() {
 	ctx, stop := signals()
@@ -64,7 +64,7 @@ func signals() (context.Context, context.CancelFunc) {
 		<-c
 		cancel()
 		<-c
-		fmt.Fprintln(os.Stderr, "awa-counterd: second signal, leaving at once")
+		fmt.Fprintln(os.Stderr, "awa-counterd: second signal: ending at once")
 		os.Exit(exitFailed)
 	}()
 	return ctx, cancel

@@ -21,7 +21,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{nil, {"--help"}} {
 		code, out, _ := run(args...)
 		require.Zero(t, code)
-		require.Contains(t, out, "Keeps awa's terminal counters right from the outside")
+		require.Contains(t, out, "Corrects awa's counters of terminal jobs")
 	}
 	code, out, _ := run("run", "--help")
 	require.Zero(t, code)

@@ -25,7 +25,7 @@ type reconcileCmd struct {
 	database `embed:""`
 
 	Check   bool          `env:"-" help:"Compare only; change nothing." xor:"mode"`
-	Trust   bool          `help:"Set the trust marker afterwards, if nobody turns out to write uncounted." env:"-" xor:"mode"`
+	Trust   bool          `help:"Then set the trust marker, if no uncounted write was seen." env:"-" xor:"mode"`
 	Observe time.Duration `default:"30s" env:"-" help:"With --trust: how long to watch for new drift."`
 	JSON    bool          `env:"-" help:"Print the report as JSON."`
 }
@@ -69,7 +69,7 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 	r := reconcileReport{Schema: string(l.Schema), Mode: c.mode(), Started: time.Now().UTC()}
 	first, err := one.Run(ctx, !c.Check, c.progress(ctx, s.err, conn, l))
 	if err != nil {
-		return fmt.Errorf("%w; what was corrected so far is right, run it again", err)
+		return fmt.Errorf("%w; the counters corrected so far are right; run it again for the rest", err)
 	}
 	r.fill(first)
 	if !c.Check {
@@ -159,9 +159,9 @@ func lockOut(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
 func (c *reconcileCmd) staleLedgerNote(u *reconcile.StaleLedger, alone bool) string {
 	switch {
 	case !alone:
-		return u.String() + "; finish moves them to the counters, and so does this when no daemon is at work and none has left a checkpoint (awa-counterd teardown removes it)"
+		return u.String() + "; awa-counterd finish moves them to the counters; so does reconcile if no daemon runs and no checkpoint is left (awa-counterd teardown removes it)"
 	case !u.May:
-		return fmt.Sprintf("%s; this moves them to the counters if the role may: GRANT DELETE ON %s", u, u.Ledger)
+		return fmt.Sprintf("%s; reconcile can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger)
 	}
 	return u.String() + ": run it again"
 }
@@ -222,7 +222,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	unseen := status.Unseen(known)
 	r.Notes = append(r.Notes, unseen...)
 	if len(why) > 0 {
-		return pg.Refuse("stop the old writers, let awa's new leader prune, and run this again, or use awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil
+		return pg.Refuse("stop the old writers, wait until awa's new leader has pruned, and run this again; or run awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil
 	}
 	for _, what := range unseen { // the report, which has them as well, comes afterwards
 		_, _ = fmt.Fprintf(w, "reconcile: %s\n", what)

@@ -75,15 +75,15 @@ func (r *reconcileReport) fill(res reconcile.Result) {
 func (r *reconcileReport) next(l *awa.Layout) string {
 	switch {
 	case r.MarkerSet:
-		return "nothing: the counters are right and readers use them"
+		return "nothing to do: the counters are right, and readers use them"
 	case r.Mode == "check" && r.Wrong > 0:
-		return "awa-counterd reconcile corrects this; while pre-#290 writers are active, awa-counterd run keeps it right"
+		return "run awa-counterd reconcile to correct this, or awa-counterd run as long as pre-#290 writers are active"
 	case r.Left > 0:
-		return "somebody writes uncounted, or holds a counter row: run it again, or awa-counterd run while pre-#290 writers are active"
+		return "old binaries still write, or somebody holds a counter row locked: run awa-counterd reconcile again, or awa-counterd run as long as pre-#290 writers are active"
 	case !l.HasMarker:
 		return "the counters are right; this awa has no trust marker"
 	case r.Mode == "trust":
-		return "see the reason below; the counters were right when they were last looked at"
+		return "see the reason below; the counters were right at the last look"
 	}
 	return "the counters are right; awa-counterd reconcile --trust lets readers use them, once no pre-#290 writer is left"
 }
@@ -96,7 +96,7 @@ func (r *reconcileReport) print(w io.Writer, asJSON bool) error {
 	fmt.Fprintf(&b, "schema %s: %d leaves, %d rows, %d groups compared in %.1f s\n", r.Schema, r.Leaves, r.Rows, r.Groups, r.Seconds)
 	fmt.Fprintf(&b, "wrong: %d", r.Wrong)
 	if r.Mode != "check" {
-		fmt.Fprintf(&b, ", corrected: %d, put off because somebody held the counter: %d, wrong at the second look: %d", r.Corrected, r.Locked, r.Left)
+		fmt.Fprintf(&b, ", corrected: %d, skipped because somebody held the counter row locked: %d, still wrong at the second look: %d", r.Corrected, r.Locked, r.Left)
 	}
 	b.WriteString("\n")
 	if len(r.Queues) > 0 {

@@ -23,30 +23,30 @@ import (
 type runCmd struct {
 	database `embed:""`
 
-	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
+	Slot        string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
 
-	SlotLifetime   string `enum:"permanent,temporary,failover" default:"permanent" help:"permanent: the replication slot survives restarts, and WAL is retained while nobody reads it. temporary: it goes with the daemon, nothing is retained, and every start scans afresh. failover: permanent, and carried to standbys that synchronize slots (PostgreSQL 17 or later), so that after a promotion nothing is scanned."`
-	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" help:"How much WAL the replication slot may keep. Past half of it the marker is cleared, past it the slot is dropped and everything scanned afresh. 0: no bound."`
+	SlotLifetime   string `enum:"permanent,temporary,failover" default:"permanent" help:"permanent: the replication slot outlives the daemon, and the server keeps WAL for it meanwhile. temporary: the slot ends with the daemon, the server keeps no WAL, and every start scans all rows. failover: permanent, and carried to standbys that synchronize slots (PostgreSQL 17 or later), so that after a promotion nothing is scanned."`
+	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" help:"How much WAL the server may keep for the replication slot. Past half of it the daemon clears the marker; past it, it drops the slot and scans all rows. 0: no limit."`
 
-	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Make neither publication nor schema; work with what a DBA has made (awa-counterd setup --print-sql)."`
+	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Create neither publication nor schema; use those that a DBA has created (awa-counterd setup --print-sql)."`
 
 	DryRun bool `help:"Only follow and report: nothing of awa's is written, no counter is corrected, and the trust marker is neither set nor cleared."`
 
-	Trust        string        `enum:"live,quiet,off" default:"live" help:"When to set the trust marker: live (while the counters are kept right), quiet (after a time without uncounted writes), off (never touch it)."`
-	QuietPeriod  time.Duration `default:"10m" help:"How long without uncounted writes counts as quiet."`
-	MaxStaleness time.Duration `default:"2s" help:"While trusted, no uncounted write older than this is missing from the counters."`
+	Trust        string        `enum:"live,quiet,off" default:"live" help:"When to set the trust marker: live (as soon as the counters are right), quiet (only after --quiet-period without uncounted writes), off (leave it alone)."`
+	QuietPeriod  time.Duration `default:"10m" help:"Time without uncounted writes after which the old binaries count as gone."`
+	MaxStaleness time.Duration `default:"2s" help:"While the trust marker is set, no uncounted write older than this is missing from the counters."`
 
 	FlushInterval      time.Duration `default:"100ms" help:"Shortest time between two flushes of corrections."`
 	CheckpointInterval time.Duration `default:"5s" help:"Time between two checkpoints while something changes."`
-	AuditInterval      time.Duration `default:"5m" help:"Time between two audits of all slots against a scan."`
+	AuditInterval      time.Duration `default:"5m" help:"Time between two comparisons of all counters with a scan."`
 	StatusInterval     time.Duration `default:"10s" help:"Time between two status lines."`
 
-	Listen string `placeholder:"ADDR" help:"Answer HTTP there: metrics, health, status, and a page for people. A port alone (9187) is bound to 127.0.0.1; host:port (0.0.0.0:9187) to that host. Off by default."`
+	Listen string `placeholder:"ADDR" help:"Serve metrics, health, status and a page for people over HTTP at this address. A port alone (9187) listens on 127.0.0.1, host:port (0.0.0.0:9187) on that host. Off by default."`
 	Pprof  bool   `help:"Serve Go's profiles under /debug/pprof/ as well; needs --listen."`
 
 	LogFormat string `enum:"auto,console,json" default:"auto" help:"Log format: auto is console on a terminal, json otherwise."`
-	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Lowest level that is logged."`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Log messages of this level and above."`
 }
 
 // Validate is called by the flag parser.
@@ -95,10 +95,10 @@ const leastRetained = 64 << 20 // four segments; less is kept by a slot that is 
 func (r *runCmd) maxRetained() (int64, error) {
 	n, err := humanize.ParseBytes(r.MaxRetainedWAL)
 	if err != nil || n > math.MaxInt64 {
-		return 0, fmt.Errorf("--max-retained-wal=%q is no size: use for example 16GiB or 512MB, or 0 for no bound", r.MaxRetainedWAL)
+		return 0, fmt.Errorf("--max-retained-wal=%q is no size: use for example 16GiB or 512MB, or 0 for no limit", r.MaxRetainedWAL)
 	}
 	if n != 0 && n < leastRetained {
-		return 0, fmt.Errorf("--max-retained-wal=%s is too small: use at least 64MiB, or 0 for no bound", r.MaxRetainedWAL)
+		return 0, fmt.Errorf("--max-retained-wal=%s is too small: use at least 64MiB, or 0 for no limit", r.MaxRetainedWAL)
 	}
 	return int64(n), nil
 }
@@ -158,7 +158,7 @@ func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
 			Pprof: r.Pprof, Survey: r.survey, Log: opts.Log,
 		})
 		if err != nil { // the page that is built in cannot be read
-			opts.Log.Error("the listener has failed; metrics and page are gone, the counters are kept right all the same", zap.Error(err))
+			opts.Log.Error("the listener has failed: page and metrics are not served any more; the counters are still corrected", zap.Error(err))
 			return
 		}
 		server.Run(ended)

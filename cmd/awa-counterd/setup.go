@@ -17,9 +17,9 @@ import (
 type own struct {
 	database `embed:""`
 
-	Slot        string `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	Publication string `placeholder:"NAME" help:"Publication; awa_counterd_SCHEMA if not given."`
-	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as: setup grants it what it needs, teardown revokes that (of all roles, if not given)."`
+	Slot        string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
+	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as. setup grants it what it needs; teardown revokes that, from every role if none is given."`
 	PrintSQL    bool   `name:"print-sql" env:"-" help:"Print the statements, for a DBA to run; change nothing."`
 	JSON        bool   `env:"-" help:"Print the steps as JSON."`
 }
@@ -84,9 +84,9 @@ type setupCmd struct {
 
 // Run is called by the flag parser.
 func (c *setupCmd) Run(ctx context.Context, s streams) error {
-	err := c.run(ctx, s, c.plan, "done", "nothing to do: all of it is there")
+	err := c.run(ctx, s, c.plan, "done", "nothing to do: everything exists already")
 	if err == nil && !c.PrintSQL && !c.JSON {
-		_, _ = fmt.Fprintln(s.err, "setup: as long as the daemon's replication slot is there, the server does not start with a wal_level below logical; awa-counterd teardown removes it")
+		_, _ = fmt.Fprintln(s.err, "setup: as long as the daemon's replication slot exists, the server does not start with a wal_level below logical; awa-counterd teardown removes the slot")
 	}
 	return err
 }
@@ -95,7 +95,7 @@ func (c *setupCmd) Run(ctx context.Context, s streams) error {
 func (c *setupCmd) plan(ctx context.Context, s streams, conn *pgx.Conn, _ awa.Schema, n provision.Names) ([]provision.Step, error) {
 	l, err := c.layout(ctx, conn)
 	if errors.Is(err, awa.ErrNotYet) {
-		_, _ = fmt.Fprintf(s.err, "setup: %v: what the daemon needs of it, the right on the trust marker included, is published and granted after awa's migration; run this again after it\n", err)
+		_, _ = fmt.Fprintf(s.err, "setup: %v; after awa's migration, run this again: it then publishes the tables and grants the rest, the right on the trust marker included\n", err)
 	} else if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ type teardownCmd struct {
 
 // Run is called by the flag parser.
 func (c *teardownCmd) Run(ctx context.Context, s streams) error {
-	return c.run(ctx, s, c.plan, "removed", "nothing to remove: no trace of awa-counterd is left")
+	return c.run(ctx, s, c.plan, "removed", "nothing to remove: awa-counterd has left nothing here")
 }
 
 // plan holds the leader lock to the end of conn: a daemon that comes to meanwhile (it may be waiting out a fault)
@@ -120,7 +120,7 @@ func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schem
 			return nil, err
 		}
 		if !leads {
-			return nil, pg.Refuse("stop awa-counterd first", "a daemon is at work on schema %s", schema)
+			return nil, pg.Refuse("stop awa-counterd first", "a daemon is running on schema %s", schema)
 		}
 	}
 	l, err := awa.DiscoverMarker(ctx, conn, schema)

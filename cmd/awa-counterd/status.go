@@ -20,8 +20,8 @@ import (
 type statusCmd struct {
 	database `embed:""`
 
-	Slot        string        `placeholder:"NAME" help:"Replication slot; made from database and schema if not given."`
-	QuietPeriod time.Duration `default:"10m" help:"How long without uncounted writes counts as quiet."`
+	Slot        string        `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes after which the old binaries count as gone."`
 	Watch       bool          `env:"-" help:"Refresh in place, every two seconds, until interrupted."`
 	JSON        bool          `env:"-" help:"Print the status as JSON."`
 }
@@ -88,7 +88,7 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 	}
 	line("schema", "%s", st.Schema)
 	if l := st.Leader; l == nil {
-		line("leader", "none; the daemon has never run here")
+		line("leader", "none: no daemon has ever run here")
 	} else {
 		life := "alive"
 		if !l.Alive {
@@ -98,9 +98,9 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 			life += ", DRY RUN: corrects nothing"
 		}
 		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, status.Ago(l.Heartbeat))
-		asOf := "all of this is as old"
+		asOf := "the daemon did not answer; everything below is as old as that"
 		if st.Fresh {
-			asOf = "asked for just now"
+			asOf = "written just now, on request"
 		}
 		line("position", "%s, checkpoint %s: %s", orDash(st.Position), ago(st.Persisted), asOf)
 	}
@@ -123,20 +123,20 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 	line("audit", "%s", ago(st.Audit))
 	queues(b, st)
 	if st.OldPrune != nil {
-		line("prunes", "a leader of a pre-#290 version emptied a slot %s", ago(st.OldPrune))
+		line("prunes", "a pre-#290 leader emptied a ring slot %s", ago(st.OldPrune))
 	}
 	if st.OwnRows > 0 {
-		line("own rows", "%d counter rows are awa-counterd's own; finish moves what is in them to awa's", st.OwnRows)
+		line("own rows", "%d counter rows hold corrections; awa-counterd finish moves them to awa's rows", st.OwnRows)
 	}
 	for _, r := range st.Runtimes {
 		old := ""
 		if r.Old {
-			old = ", pre-#290: writes uncounted"
+			old = ", pre-#290: does not count"
 		}
 		line("runtimes", "%d live of version %s%s", r.Live, r.Version, old)
 	}
 	if !st.Known {
-		line("runtimes", "unknown: awa.runtime_instances is not there, or this role may not read it")
+		line("runtimes", "unknown: awa.runtime_instances does not exist, or this role may not read it")
 	}
 	line("next", "%s", st.Next)
 }

@@ -29,11 +29,11 @@ func TestReconcileSaysWhatIsNext(t *testing.T) {
 	}{
 		{reconcileReport{Mode: "trust", MarkerSet: true}, marked, "readers use them"},
 		{reconcileReport{Mode: "trust"}, marked, "see the reason below"},
-		{reconcileReport{Mode: "trust", Left: 1}, marked, "somebody writes uncounted"},
-		{reconcileReport{Mode: "check", Wrong: 1}, marked, "awa-counterd reconcile corrects this"},
+		{reconcileReport{Mode: "trust", Left: 1}, marked, "old binaries still write"},
+		{reconcileReport{Mode: "check", Wrong: 1}, marked, "run awa-counterd reconcile to correct this"},
 		{reconcileReport{Mode: "check"}, marked, "reconcile --trust lets readers use them"},
 		{reconcileReport{Mode: "correct", Wrong: 5}, marked, "reconcile --trust lets readers use them"},
-		{reconcileReport{Mode: "correct", Wrong: 5, Left: 1}, marked, "run it again"},
+		{reconcileReport{Mode: "correct", Wrong: 5, Left: 1}, marked, "awa-counterd reconcile again"},
 		{reconcileReport{Mode: "correct"}, unmarked, "this awa has no trust marker"},
 	} {
 		require.Contains(t, c.r.next(c.l), c.want, "%+v", c.r)
@@ -72,10 +72,10 @@ func TestUntouchedLedger(t *testing.T) {
 
 func TestDistrustSaysWhatItDid(t *testing.T) {
 	for want, r := range map[string]distrustReport{
-		"the marker was not set; readers scan\n":         {},
-		"the marker is cleared; readers scan\n":          {Cleared: true},
-		"the marker is left as it is: nothing of awa":    {Finished: true},
-		"a daemon is running (db1 pid 7): it sets the m": {Cleared: true, Leader: "db1 pid 7"},
+		"the marker was not set; readers scan\n":                           {},
+		"the marker was cleared; readers scan\n":                           {Cleared: true},
+		"the marker was left as it is: awa-counterd is not installed here": {Finished: true},
+		"a daemon is running (db1 pid 7): it sets the m":                   {Cleared: true, Leader: "db1 pid 7"},
 	} {
 		var b bytes.Buffer
 		require.NoError(t, (&distrustCmd{}).print(streams{out: &b}, r))
@@ -137,8 +137,8 @@ func TestPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var refusal *pg.Refusal
-		require.ErrorAs(t, poll(t.Context(), never, "a daemon still runs %s after it was asked"), &refusal)
-		require.Equal(t, "not finished: a daemon still runs 20s after it was asked", refusal.Problem)
+		require.ErrorAs(t, poll(t.Context(), never, "one still has it after %s"), &refusal)
+		require.Equal(t, "not finished: one still has it after 20s", refusal.Problem)
 		require.Equal(t, answerWithin, time.Since(began))
 
 		began, n := time.Now(), 0

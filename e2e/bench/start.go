@@ -129,7 +129,7 @@ func (s *start) round(ctx context.Context, n int, p *played) error {
 	if err != nil {
 		return err
 	}
-	putOff := r.times("a scan is put off") + r.times("a scan took")
+	putOff := r.times("a scan is postponed") + r.times("a scan took")
 	rate := float64(written) / wall.Seconds()
 	p.note("", plainCount, "rows", float64(s.rows))
 	p.note("", plainCount, "s", counted.Seconds())

@@ -241,7 +241,7 @@ func (a *env) mismatchLogs() (out []string) {
 	for _, m := range a.supervisors {
 		said, _ := m.ledger.Said(0)
 		for _, e := range said {
-			for _, bad := range []string{"the books disagreed", "rows below 0", "came out below 0", "folded another number", "panic:"} {
+			for _, bad := range []string{"the books disagreed", "rows below 0", "found less than 0 rows", "added a different number", "panic:"} {
 				if strings.Contains(e.Text(), bad) && !a.observer.expected(e.At()) {
 					out = append(out, fmt.Sprintf("daemon %s: %v", m.name, e))
 				}

@@ -36,8 +36,8 @@ func wide() view {
 			"uncounted_on": "email 123776.1/s, billing 31234.3/s, webhooks 29999.9/s and the one with the long name as well 1.0/s",
 		},
 		news: []string{
-			"trust: marker cleared: found set, and nobody vouches for the counters yet, which is a long line of the log as it comes",
-			"session ended; starting over: " + strings.Repeat("x", 200), "leading", "",
+			"trust: marker cleared: found set, and no daemon vouches for the counters yet, which is a long line of the log as it comes",
+			"session failed; starting the next one: " + strings.Repeat("x", 200), "leading", "",
 		},
 	}
 }
@@ -87,10 +87,10 @@ func TestWrap(t *testing.T) {
 
 func TestLogNamesTheQueue(t *testing.T) {
 	d := &daemon{}
-	d.hear("", process.Entry{"msg": "a queue is written uncounted", "queue": "email"})
+	d.hear("", process.Entry{"msg": "a pre-#290 binary writes to this queue without counting", "queue": "email"})
 	d.hear("", process.Entry{"msg": "trust: marker cleared", "reason": "found set"})
 	d.hear("", process.Entry{"msg": "status", "corrections": 7.0})
 	status, news := d.heard()
-	require.Equal(t, []string{"a queue is written uncounted (queue email)", "trust: marker cleared: found set"}, news)
+	require.Equal(t, []string{"a pre-#290 binary writes to this queue without counting (queue email)", "trust: marker cleared: found set"}, news)
 	require.Equal(t, "7", corrections(status))
 }

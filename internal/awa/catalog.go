@@ -41,7 +41,7 @@ func (c *Catalog) hasRelation(oid uint32) bool {
 // be understood wrongly otherwise.
 func (l *Layout) checkColumn(column string, columns []string, had bool) error {
 	if slices.Contains(columns, column) != had {
-		return fmt.Errorf("column %s of schema %s has come or gone: %w", column, l.Schema, ErrLayoutChanged)
+		return fmt.Errorf("column %s of schema %s was added or dropped: %w", column, l.Schema, ErrLayoutChanged)
 	}
 	return nil
 }
@@ -64,7 +64,7 @@ func (c *Catalog) Table(oid uint32, namespace, name string, columns []string) (d
 	find := func(in ...column) error {
 		for _, w := range in {
 			if *w.at = slices.Index(columns, w.column); *w.at < 0 {
-				return fmt.Errorf("%s.%s comes without its column %s; does a column list leave it out? %w",
+				return fmt.Errorf("the stream does not send column %[3]s of %[1]s.%[2]s; does a column list leave it out? %[4]w",
 					namespace, name, w.column, ErrLayoutChanged)
 			}
 		}
@@ -109,7 +109,7 @@ func (c *Catalog) Table(oid uint32, namespace, name string, columns []string) (d
 		return t, find(queue, priority, column{foldedColumn, &t.Value}, column{foldedFailedColumn, &t.Failed})
 	case name == countersTable, name == ringTable, name == rowsTable, name == ledgerTable,
 		slices.Contains(columns, slotColumn) && (slices.Contains(columns, "finalized_at") || slices.Contains(columns, deltaColumn)):
-		return t, fmt.Errorf("%s.%s has another identity than at start: %w", namespace, name, ErrLayoutChanged)
+		return t, fmt.Errorf("the replica identity of %s.%s has changed: %w", namespace, name, ErrLayoutChanged)
 	}
 	return t, nil
 }

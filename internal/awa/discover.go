@@ -93,13 +93,13 @@ func (l *Layout) findLeaves(ctx context.Context, q Querier, rows, deltas uint32)
 		leaf := &l.Leaves[i]
 		p, ok := pending[leaf.Slot]
 		if !ok {
-			return &ShapeError{l.Schema, fmt.Sprintf("slot %d has a leaf of %s and none of %s; run awa's migrations", leaf.Slot, rowsTable, ledgerTable)}
+			return &ShapeError{l.Schema, fmt.Sprintf("ring slot %d has a leaf of %s but none of %s; run awa's migrations", leaf.Slot, rowsTable, ledgerTable)}
 		}
 		leaf.Ledger = p
 		delete(pending, leaf.Slot)
 	}
 	for slot := range pending {
-		return &ShapeError{l.Schema, fmt.Sprintf("slot %d has a leaf of %s and none of %s; run awa's migrations", slot, ledgerTable, rowsTable)}
+		return &ShapeError{l.Schema, fmt.Sprintf("ring slot %d has a leaf of %s but none of %s; run awa's migrations", slot, ledgerTable, rowsTable)}
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func (l *Layout) CheckBucket(ctx context.Context, q Querier) error {
 		}
 		if !ok {
 			return &ShapeError{l.Schema, fmt.Sprintf(
-				"corrections go to %s = %d of %s and may be below 0, which its constraint %s (%s) does not allow; look for a newer awa-counterd",
+				"awa-counterd writes corrections, which may be negative, to %s = %d of %s, and constraint %s (%s) does not allow that; look for a newer awa-counterd",
 				bucketColumn, OwnBucket, countersTable, c.Name, strings.TrimSpace(c.Expr))}
 		}
 	}
@@ -222,7 +222,7 @@ func (l *Layout) CheckBucket(ctx context.Context, q Querier) error {
 	}
 	if taken != nil {
 		return &ShapeError{l.Schema, fmt.Sprintf(
-			"%s has rows of %s = %d, and this build knows awa to use 0 to %d only; look for a newer awa-counterd",
+			"%s has rows with %s = %d, but this build knows only 0 to %d; look for a newer awa-counterd",
 			countersTable, bucketColumn, *taken, awaBuckets-1)}
 	}
 	return nil

@@ -145,7 +145,7 @@ func (l *Layout) Describe() string {
 }
 
 // ErrNotYet says that awa's counter table is not there; its migration has not run.
-var ErrNotYet = errors.New("the counter table is not there yet")
+var ErrNotYet = errors.New("the counter table does not exist yet")
 
 // ShapeError is a schema that cannot be worked on.
 type ShapeError struct {
@@ -197,7 +197,7 @@ func (l *Layout) CheckLeaves() error {
 			switch {
 			case p.OID == 0:
 			case p.Kind != "r":
-				return &ShapeError{l.Schema, fmt.Sprintf("%s is no plain table (relkind %s), so its changes are not streamed as those of a leaf", name, p.Kind)}
+				return &ShapeError{l.Schema, fmt.Sprintf("%s is not an ordinary table (relkind %s), so its changes are not streamed", name, p.Kind)}
 			case p.Unlogged:
 				return &ShapeError{l.Schema, fmt.Sprintf("%s is unlogged, so none of its changes is streamed; run: ALTER TABLE %s SET LOGGED", name, name)}
 			}
@@ -205,7 +205,7 @@ func (l *Layout) CheckLeaves() error {
 		if leaf.Identity == "n" || leaf.Identity == "i" {
 			name := l.Schema.table(leaf.Name)
 			return &ShapeError{l.Schema, fmt.Sprintf(
-				"%s has a replica identity of its own, so a DELETE does not tell its group; run: ALTER TABLE %s REPLICA IDENTITY DEFAULT", name, name)}
+				"the replica identity of %s was changed, so a DELETE in the stream does not name its group; run: ALTER TABLE %s REPLICA IDENTITY DEFAULT", name, name)}
 		}
 	}
 	return nil

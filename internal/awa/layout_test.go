@@ -143,13 +143,13 @@ func TestLeavesThatCannotBeFollowed(t *testing.T) {
 	require.NoError(t, layoutOf(ledger).CheckLeaves())
 	require.NoError(t, layoutOf(direct).CheckLeaves())
 	for want, change := range map[string]func(*Layout){
-		"awa.done_entries_0 is no plain table (relkind f)":                           func(l *Layout) { l.Leaves[0].Kind = "f" },
-		`awa."Odd ledger" is no plain table (relkind p)`:                             func(l *Layout) { l.Leaves[1].Ledger.Kind = "p" },
-		`run: ALTER TABLE awa."Odd ""leaf""; x" SET LOGGED`:                          func(l *Layout) { l.Leaves[1].Unlogged = true },
-		"run: ALTER TABLE awa.deltas_0 SET LOGGED":                                   func(l *Layout) { l.Leaves[0].Ledger.Unlogged = true },
-		"run: ALTER TABLE awa.done_entries_0 REPLICA IDENTITY DEFAULT":               func(l *Layout) { l.Leaves[0].Identity = "n" },
-		`run: ALTER TABLE awa."Odd ""leaf""; x" REPLICA IDENTITY DEFAULT`:            func(l *Layout) { l.Leaves[1].Identity = "i" },
-		"schema awa: awa.done_entries_0 has a replica identity of its own, so a DEL": func(l *Layout) { l.Leaves[0].Identity = "i" },
+		"awa.done_entries_0 is not an ordinary table (relkind f)":                      func(l *Layout) { l.Leaves[0].Kind = "f" },
+		`awa."Odd ledger" is not an ordinary table (relkind p)`:                        func(l *Layout) { l.Leaves[1].Ledger.Kind = "p" },
+		`run: ALTER TABLE awa."Odd ""leaf""; x" SET LOGGED`:                            func(l *Layout) { l.Leaves[1].Unlogged = true },
+		"run: ALTER TABLE awa.deltas_0 SET LOGGED":                                     func(l *Layout) { l.Leaves[0].Ledger.Unlogged = true },
+		"run: ALTER TABLE awa.done_entries_0 REPLICA IDENTITY DEFAULT":                 func(l *Layout) { l.Leaves[0].Identity = "n" },
+		`run: ALTER TABLE awa."Odd ""leaf""; x" REPLICA IDENTITY DEFAULT`:              func(l *Layout) { l.Leaves[1].Identity = "i" },
+		"schema awa: the replica identity of awa.done_entries_0 was changed, so a DEL": func(l *Layout) { l.Leaves[0].Identity = "i" },
 	} {
 		l := layoutOf(ledger)
 		change(l)

@@ -53,7 +53,7 @@ func (e *RowSecurityError) Error() string {
 	for _, t := range e.Tables {
 		names = append(names, t.String())
 	}
-	return "row level security hides rows of " + strings.Join(names, ", ") + ", so counters would be made wrong"
+	return "row level security hides rows of " + strings.Join(names, ", ") + ", so the daemon would make counters wrong"
 }
 
 // CheckRowSecurity refuses tables of which the current user sees a part only.

@@ -56,7 +56,7 @@ func shapeOf(schema Schema, columns, key []string, hasLedger bool) (Shape, error
 		beside = "a ledger"
 	}
 	return Shape{}, &ShapeError{schema, fmt.Sprintf(
-		"%s has the key (%s), the columns (%s) and %s beside it, a shape that this build does not know; look for a newer awa-counterd",
+		"%s has the key (%s) and the columns (%s), and %s beside it; this build does not know that shape; look for a newer awa-counterd",
 		countersTable, quoteList(key), quoteList(columns), beside)}
 }
 

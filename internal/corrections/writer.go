@@ -17,7 +17,7 @@ import (
 )
 
 // ErrNotLeading says that the guard of a statement did not hold.
-var ErrNotLeading = errors.New("this instance does not lead any more")
+var ErrNotLeading = errors.New("this daemon no longer leads")
 
 // limits bound a transaction of ours: wait is for one row lock, within for a whole statement, overdue for its answer
 // after that.

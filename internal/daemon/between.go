@@ -43,7 +43,7 @@ func (d *Daemon) betweenSessions(ctx context.Context, c *pgx.Conn, reason string
 		return
 	}
 	if err := replication.Drop(ctx, c, d.left.slot); err == nil {
-		d.log.Warn("WAL piled up behind the replication slot while nobody reads it; the slot was dropped, and everything will be scanned afresh",
+		d.log.Warn("dropped the replication slot, because the server kept too much WAL while no session read it; the next session scans all rows",
 			zap.String("slot", d.left.slot), zap.String("retained", compact(uint64(slot.Retained)))) //nolint:gosec // positive
 	}
 }
@@ -80,10 +80,10 @@ func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) (ove
 	case err != nil:
 		if text := err.Error(); text != d.left.told {
 			d.left.told = text
-			d.log.Warn("trust: nobody vouches for the marker, and it cannot be cleared", zap.Error(err))
+			d.log.Warn("trust: no daemon vouches for the counters, and the marker cannot be cleared", zap.Error(err))
 		}
 	case cleared:
-		reason = "nobody vouches for the counters: " + reason
+		reason = "no daemon vouches for the counters: " + reason
 		d.saysCleared(reason)
 		d.noteCleared(ctx, c, d.left.layout, reason)
 	}

@@ -81,7 +81,7 @@ func (l leading) ensureSchema(ctx context.Context) error {
 	}
 	there, err := checkpoint.Exists(ctx, l.control)
 	if err == nil && !there {
-		err = pg.Refuse("have a DBA run what awa-counterd setup --print-sql prints, or leave out --no-setup", "schema %s is missing", checkpoint.SchemaName)
+		err = pg.Refuse("let a DBA run the statements that awa-counterd setup --print-sql prints, or leave out --no-setup", "schema %s is missing", checkpoint.SchemaName)
 	}
 	return err
 }
@@ -132,7 +132,7 @@ func (c claimed) clearMarker(ctx context.Context) error {
 	if !c.layout.HasMarker || c.d.opts.Trust == applier.TrustOff {
 		return nil
 	}
-	const reason = "found set, and nobody vouches for the counters yet"
+	const reason = "found set, and no daemon vouches for the counters yet"
 	for {
 		c.d.super.Alive()
 		set, err := c.markerIsSet(ctx)

@@ -30,7 +30,7 @@ func (s positioned) recreateSlot(ctx context.Context, old bool) (pglogrepl.LSN, 
 	}
 	failpoint.Reach(failpoint.SlotMade)
 	s.d.broken = ""
-	s.log.Info("replication slot made", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary), zap.Bool("failover", s.d.opts.Failover))
+	s.log.Info("replication slot created", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary), zap.Bool("failover", s.d.opts.Failover))
 	return position, nil
 }
 
@@ -53,16 +53,16 @@ func (s positioned) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
 func (s positioned) reportBlockers(ctx context.Context) func([]replication.Blocker) error {
 	told := make(map[int32]struct{})
 	return func(blockers []replication.Blocker) error {
-		s.d.show(Starting, "making the replication slot; waiting for transactions to end")
+		s.d.show(Starting, "creating the replication slot: waiting for open transactions to end")
 		s.d.super.Ready() // the lead is ours, and nothing is left to refuse; whom it waits for may take hours
 		for _, b := range blockers {
 			if _, known := told[b.PID]; known {
 				continue
 			}
 			told[b.PID] = struct{}{}
-			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
+			s.log.Info("creating the replication slot: PostgreSQL waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
 				zap.String("user", b.User), zap.Duration("age", b.Since))
 		}
-		return checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, "making the replication slot")
+		return checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, "creating the replication slot")
 	}
 }

@@ -57,11 +57,11 @@ func New(opts Options) *Daemon {
 var errStopped = errors.New("stopped")
 
 // errRemoved ends the process: everything that is ours was removed, by awa-counterd finish or by teardown.
-var errRemoved = errors.New("everything of awa-counterd has been removed")
+var errRemoved = errors.New("everything that awa-counterd created has been removed")
 
 // errLeadRequested ends a session: awa-counterd finish wants the lead. The process stays, and stands by: what a finish asks
 // for holds no longer than the finish itself.
-var errLeadRequested = errors.New("awa-counterd finish asks for the lead")
+var errLeadRequested = errors.New("awa-counterd finish asked for the lead")
 
 // errOutdone ends the process: a dry run leads alone or not at all. It must not take the lead in the moment in which a daemon that
 // corrects starts again.
@@ -89,11 +89,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		err := unanswered(ctx, d.session(ctx))
 		switch {
 		case errors.Is(err, errRemoved):
-			d.log.Info("leaving for good: everything of awa-counterd has been removed")
+			d.log.Info("ending: everything that awa-counterd created has been removed")
 			d.super.Stopping()
 			return nil
 		case errors.Is(err, errLeadRequested):
-			d.log.Info("stepping back: awa-counterd finish is at its end")
+			d.log.Info("giving up the lead: awa-counterd finish is completing the upgrade")
 			continue
 		case errors.Is(err, errOutdone):
 			return pg.Refuse("run this without --dry-run to have a second one stand by; awa-counterd status and the leader's page tell what a dry run would", "%s", err)
@@ -111,7 +111,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		pause := wait.NextBackOff()
 		if errors.Is(err, errMigrated) {
-			d.log.Info("awa's tables have changed; going on with what they are now", zap.String("reason", err.Error()))
+			d.log.Info("awa's tables have changed; going on with them as they are now", zap.String("reason", err.Error()))
 			last = err.Error()
 		} else {
 			d.views.next.Faults++
@@ -119,10 +119,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.showFault(err)
 		if text := err.Error(); text != last {
 			last = text
-			d.log.Warn("session ended; starting over", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
+			d.log.Warn("session failed; starting the next one", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
 		}
 		if !d.rest(ctx, pause) {
-			d.log.Info("stopped while waiting to start over")
+			d.log.Info("stopped while waiting for the next session")
 			return nil
 		}
 	}
@@ -179,7 +179,7 @@ func (d *Daemon) coreConfig(instance string, l *awa.Layout) applier.Config {
 	}
 }
 
-// isDeposed reports that another instance leads; ours has to give way, not to fail.
+// isDeposed reports that another daemon leads; ours has to give way, not to fail.
 func isDeposed(err error) bool {
 	return errors.Is(err, checkpoint.ErrDeposed) || errors.Is(err, corrections.ErrNotLeading)
 }

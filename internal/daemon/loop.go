@@ -87,10 +87,10 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 		case <-stop:
 			stop = nil
 			giveUp = time.After(stopWithin)
-			l.log.Info("stopping: finishing the flush and the checkpoint")
+			l.log.Info("stopping: completing the flush and the checkpoint")
 			l.core.Stop(time.Now())
 		case <-giveUp:
-			l.log.Warn("stopping without having finished")
+			l.log.Warn("stopping before the checkpoint was complete")
 			return errStopped
 		case <-work.Done():
 			return context.Cause(work)

@@ -55,12 +55,12 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 			}
 			if waiting != err.Error() {
 				waiting = err.Error()
-				d.log.Info("waiting for awa's migrations to end", zap.Int32("migration_pid", pid))
+				d.log.Info("waiting until awa's migrations have ended", zap.Int32("migration_pid", pid))
 				d.show(Waiting, "awa's migrations are running")
 			}
 		case err == nil:
 			if waiting != "" {
-				d.log.Info("awa's counter table is there", zap.String("schema", string(l.Schema)), zap.String("shape", l.Describe()))
+				d.log.Info("found awa's counter table", zap.String("schema", string(l.Schema)), zap.String("shape", l.Describe()))
 			}
 			return l, nil
 		case errors.Is(err, awa.ErrNotYet):
@@ -69,7 +69,7 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 				waiting = err.Error()
 				missing := strings.TrimSuffix(waiting, ": "+awa.ErrNotYet.Error())
 				d.log.Info("waiting for awa's migration", zap.String("for", missing))
-				d.show(Waiting, "awa's migration has not made "+missing+" yet")
+				d.show(Waiting, "awa's migration has not created "+missing+" yet")
 			}
 		default:
 			return nil, preflight.AsRefusal(err, d.opts.Source.User())
@@ -77,7 +77,7 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of ours knows the tables; a migration may bring the marker meanwhile
 			d.left.layout = d.findUnknownMarker(ctx, c)
 		}
-		d.betweenSessions(ctx, c, "awa's tables are not there, or being changed")
+		d.betweenSessions(ctx, c, "awa's tables do not exist yet, or are being changed")
 		if !d.rest(ctx, lookEvery) {
 			return nil, errStopped
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 // ErrObjectsChanged says that the server-side objects that the books rest on are not what they were.
-var ErrObjectsChanged = errors.New("the ground has changed under the stream")
+var ErrObjectsChanged = errors.New("what the stream depends on has changed")
 
 // monitor looks once a second, or twice within the staleness bound, at what the stream cannot tell
 // by itself: a publication that was altered, a slot that is lost, tables that were made anew. It
@@ -88,7 +88,7 @@ func (s *session) observe(ctx context.Context) (slot replication.Slot, leader ch
 		return slot, leader, err
 	}
 	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
-		return slot, leader, fmt.Errorf("%w: the slot keeps %s of WAL", replication.ErrTooMuchWAL, compact(uint64(slot.Retained))) //nolint:gosec // positive
+		return slot, leader, fmt.Errorf("%w: the server keeps %s of WAL for the replication slot", replication.ErrTooMuchWAL, compact(uint64(slot.Retained))) //nolint:gosec // positive
 	}
 	leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
 	return slot, leader, err
@@ -102,11 +102,11 @@ func (s *session) applyObservation(now, looked time.Time, slot replication.Slot,
 	if leader.Finishing != s.holding {
 		s.holding = leader.Finishing
 		s.core.HoldCorrections(s.holding)
-		s.log.Info("awa-counterd finish is at work", zap.Bool("corrections_held_back", s.holding))
+		s.log.Info("awa-counterd finish is running", zap.Bool("corrections_held_back", s.holding))
 	}
 	if leader.Leaving && !s.leaving {
 		s.leaving = true
-		s.log.Info("finishing: the last flush and checkpoint")
+		s.log.Info("completing the last flush and checkpoint for awa-counterd finish")
 		s.core.Stop(now)
 	}
 }
@@ -117,15 +117,15 @@ func (s *session) checkRetainedWAL() {
 	most := s.d.opts.MaxRetained
 	suspicion := ""
 	if most > 0 && s.retained > most/2 {
-		suspicion = fmt.Sprintf("the slot keeps %s of WAL, past half of --max-retained-wal=%s",
+		suspicion = fmt.Sprintf("the server keeps %s of WAL for the replication slot, more than half of --max-retained-wal=%s",
 			compact(uint64(s.retained)), compact(uint64(most))) //nolint:gosec // both are positive
 	}
 	if (suspicion != "") != s.guarded {
 		s.guarded = suspicion != ""
 		if s.guarded {
-			s.log.Warn("WAL piles up behind the replication slot", zap.String("retained", compact(uint64(s.retained))), zap.String("limit", compact(uint64(most)))) //nolint:gosec // both are positive
+			s.log.Warn("the server keeps more and more WAL for the replication slot", zap.String("retained", compact(uint64(s.retained))), zap.String("limit", compact(uint64(most)))) //nolint:gosec // both are positive
 		} else {
-			s.log.Info("the replication slot keeps little WAL again", zap.String("retained", compact(uint64(s.retained)))) //nolint:gosec // positive
+			s.log.Info("the server keeps little WAL for the replication slot again", zap.String("retained", compact(uint64(s.retained)))) //nolint:gosec // positive
 		}
 	}
 	s.core.SetOutsideDoubt(suspicion)
@@ -140,7 +140,7 @@ func (s *session) checkObjects(ctx context.Context) (replication.Slot, error) {
 	case err != nil:
 		return replication.Slot{}, fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	case !slices.Equal(published.OIDs, s.identity.Publications):
-		return replication.Slot{}, fmt.Errorf("%w: a publication was made anew", ErrObjectsChanged)
+		return replication.Slot{}, fmt.Errorf("%w: a publication was dropped and created again", ErrObjectsChanged)
 	case s.state(published.State) != s.identity.PublicationState:
 		return replication.Slot{}, fmt.Errorf("%w: a publication was altered", ErrObjectsChanged)
 	}
@@ -150,7 +150,7 @@ func (s *session) checkObjects(ctx context.Context) (replication.Slot, error) {
 		return slot, fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	case slot.Lost():
 		what, _ := slot.Loss()
-		return slot, fmt.Errorf("%w: slot %s %s", ErrObjectsChanged, s.slot, what)
+		return slot, fmt.Errorf("%w: replication slot %s %s", ErrObjectsChanged, s.slot, what)
 	}
 	return slot, nil
 }
@@ -170,7 +170,7 @@ func (s *session) sameTables(ctx context.Context) error {
 	if schema, err := s.d.schema(ctx, s.control); err != nil {
 		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	} else if schema != s.layout.Schema {
-		return fmt.Errorf("%w: awa's active schema is %s now, no longer %s", ErrObjectsChanged, schema, s.layout.Schema)
+		return fmt.Errorf("%w: awa's active schema is now %s, not %s", ErrObjectsChanged, schema, s.layout.Schema)
 	}
 	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
 	if err != nil {
@@ -185,11 +185,11 @@ func (s *session) sameTables(ctx context.Context) error {
 	switch {
 	case layout.Equivalent(s.layout):
 	case layout.Fingerprint() == s.layout.Fingerprint() && slices.Equal(layout.OIDs(), s.layout.OIDs()):
-		return fmt.Errorf("%w: awa's tables were altered; what was changed meanwhile may not all have been streamed", ErrObjectsChanged)
+		return fmt.Errorf("%w: awa's tables were altered, and some changes may not have been streamed", ErrObjectsChanged)
 	case layout.Counters == s.layout.Counters && layout.Ring == s.layout.Ring && slices.Equal(layout.Slots(), s.layout.Slots()):
-		return fmt.Errorf("%w: the counters were of shape %s, and are of shape %s now", errMigrated, s.layout.Describe(), layout.Describe())
+		return fmt.Errorf("%w: the shape of the counters changed from %s to %s", errMigrated, s.layout.Describe(), layout.Describe())
 	default:
-		return fmt.Errorf("%w: awa's tables are not the ones that were there at the start", ErrObjectsChanged)
+		return fmt.Errorf("%w: awa's tables were dropped and created again", ErrObjectsChanged)
 	}
 	return nil
 }

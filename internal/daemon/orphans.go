@@ -66,7 +66,7 @@ func (d *Daemon) firstTime(what string) bool {
 // warnOnce says once what stays as it is until somebody does something about it.
 func (d *Daemon) warnOnce(err error) {
 	if d.firstTime(err.Error()) {
-		d.log.Warn("something of ours that nobody needs any more could not be removed; awa-counterd teardown --schema does it", zap.Error(err))
+		d.log.Warn("the daemon could not remove what it had created for another schema; awa-counterd teardown --schema removes it", zap.Error(err))
 	}
 }
 
@@ -115,7 +115,7 @@ func (s *session) clearOrphaned(ctx context.Context, o checkpoint.Orphan) error 
 	}
 	cleared, err := clearByOID(ctx, s.control, l)
 	if cleared {
-		s.d.saysCleared("nobody vouches for the counters of schema " + o.Schema + " any more")
+		s.d.saysCleared("no daemon vouches for the counters of schema " + o.Schema + " any more")
 	}
 	return err
 }
@@ -142,6 +142,6 @@ func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema 
 	if err := replication.Drop(ctx, c, name); err != nil {
 		return err
 	}
-	log.Warn("a replication slot was dropped: nobody reads it any more", zap.String("slot", name), zap.String("schema", schema))
+	log.Warn("dropped a replication slot of awa-counterd's that nobody reads any more", zap.String("slot", name), zap.String("schema", schema))
 	return nil
 }

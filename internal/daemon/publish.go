@@ -91,7 +91,7 @@ func (p prepared) ensurePublications(ctx context.Context) (out publications, err
 			return out, err
 		}
 		if made {
-			p.log.Info("publication made", zap.String("publication", pub.Name))
+			p.log.Info("publication created", zap.String("publication", pub.Name))
 		}
 		out.add(seen)
 	}

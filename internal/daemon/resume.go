@@ -88,7 +88,7 @@ func startStream(ctx context.Context, s positioned, position pglogrepl.LSN) (str
 		return streaming{}, err
 	}
 	if !s.layout.HasMarker {
-		s.log.Warn("awa has no trust marker here; counters are kept right, and readers never told so")
+		s.log.Warn("this awa has no trust marker: the daemon corrects the counters, but readers do not use them")
 	}
 	return streaming{s}, nil
 }

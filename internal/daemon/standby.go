@@ -74,7 +74,7 @@ func (w *vigil) attempt(ctx context.Context) (leads bool, err error) {
 	}
 	if !w.told && !leader.Leaving {
 		w.told = true
-		w.log.Info("standing by: another instance leads",
+		w.log.Info("standing by: another daemon leads",
 			zap.String("leader", leader.Process()), zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 	}
 	w.showStandby(string(w.layout.Schema), leader)
@@ -117,9 +117,9 @@ func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader 
 	}
 	switch {
 	case did && leader.DryRun && leader.Instance != d.last:
-		d.log.Warn("a dry run led; its session was ended, and this daemon takes over", zap.String("leader", leader.Process()))
+		d.log.Warn("a dry run led; this daemon ended its session, and takes over", zap.String("leader", leader.Process()))
 	case did:
-		d.log.Warn("the leader is silent; its session was ended", zap.String("leader", leader.Process()),
+		d.log.Warn("the leader was silent; this standby ended its session", zap.String("leader", leader.Process()),
 			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 	}
 	return did, err
@@ -132,10 +132,10 @@ func (d *Daemon) cannotDepose(leader checkpoint.Leader, err error) {
 	}
 	who := zap.String("leader", leader.Process())
 	if leader.DryRun {
-		d.log.Warn("a dry run leads, and its session is another role's: nothing is corrected until it is stopped", who, zap.Error(err))
+		d.log.Warn("a dry run leads, and this role may not end its session: nothing is corrected until somebody stops it", who, zap.Error(err))
 		return
 	}
-	d.log.Warn("the leader is silent, and its session is another role's: let both daemons use one role, or end it by hand", who, zap.Error(err))
+	d.log.Warn("the leader is silent, and this role may not end its session: end it by hand, and let both daemons use one role", who, zap.Error(err))
 }
 
 // tryLead tries the lock, but not while a finish wants it. Who has it looks again: everything of ours may have been
@@ -163,7 +163,7 @@ func (d *Daemon) recheckTables(ctx context.Context, c *pgx.Conn, l *awa.Layout) 
 	now, err := d.discover(ctx, c)
 	switch {
 	case errors.Is(err, awa.ErrNotYet) || (err == nil && !now.Equivalent(l)):
-		return fmt.Errorf("%w: the tables are not what they were when this daemon began to stand by", errMigrated)
+		return fmt.Errorf("%w: awa's tables have changed since this daemon began to stand by", errMigrated)
 	case err != nil:
 		return preflight.AsRefusal(err, d.opts.Source.User())
 	}
@@ -233,9 +233,9 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 		return false, fmt.Errorf("clear the marker of a leader that does not vouch for it: %w", err)
 	}
 	if tag.RowsAffected() == 1 {
-		reason := "the leader is silent and nobody vouches for the counters"
+		reason := "the leader is silent, and no daemon vouches for the counters"
 		if leader.DryRun {
-			reason = "a dry run leads and nobody vouches for the counters"
+			reason = "a dry run leads, and no daemon vouches for the counters"
 		}
 		d.saysCleared(reason, zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		d.noteCleared(ctx, c, l, reason)

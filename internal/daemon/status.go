@@ -40,7 +40,7 @@ func (s *session) logQueues(now time.Time, before map[applier.Source]applier.Unc
 			s.log.Info(uncountedMessage(q.Kind), fields...)
 		case active && now.Sub(u.LastAt) > quietAfter:
 			delete(s.status.active, q)
-			s.log.Info("a queue is quiet: nothing was written uncounted for a minute", fields...)
+			s.log.Info("no uncounted write on this queue for a minute", fields...)
 		}
 	}
 }
@@ -49,11 +49,11 @@ func (s *session) logQueues(now time.Time, before map[applier.Source]applier.Unc
 func uncountedMessage(k applier.Kind) string {
 	switch k {
 	case applier.KindPrune:
-		return "a queue is pruned uncounted: a pre-#290 binary leads"
+		return "a pre-#290 leader pruned this queue without counting"
 	case applier.KindCounter:
-		return "counters of a queue were driven wrong without a row: by a clamp, a rebuild, a migration or a hand"
+		return "counters of this queue became wrong, but not by a pre-#290 binary: a clamp, a rebuild, a migration or a person"
 	}
-	return "a queue is written uncounted"
+	return "a pre-#290 binary writes to this queue without counting"
 }
 
 // logStatus writes the one dense line that an operator watches.

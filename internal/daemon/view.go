@@ -148,7 +148,7 @@ func (d *Daemon) show(phase Phase, detail string) {
 
 // showStandby publishes who leads instead.
 func (d *Daemon) showStandby(schema string, leader checkpoint.Leader) {
-	who := "another instance leads"
+	who := "another daemon leads"
 	if leader.Instance != "" {
 		who = leader.Process() + " leads"
 	}
@@ -157,7 +157,7 @@ func (d *Daemon) showStandby(schema string, leader checkpoint.Leader) {
 		return
 	}
 	if d.views.next.Phase != Standby {
-		d.show(Standby, "another instance leads")
+		d.show(Standby, "another daemon leads")
 	}
 	v := &d.views.next
 	v.Schema, v.Leader, v.Due = schema, &leader, time.Second

@@ -51,7 +51,7 @@ func Listen(ctx context.Context, address string, every time.Duration, log *zap.L
 		}
 		if !told && ctx.Err() == nil {
 			told = true
-			log.Error("cannot listen: there is no page and there are no metrics, the counters are kept right all the same; trying again; "+
+			log.Error("cannot listen, so page and metrics are not served; the counters are still corrected; trying again; "+
 				"free the address, or restart with another --listen", zap.String("address", address), zap.Error(err))
 		}
 		select {

@@ -31,20 +31,20 @@ func (r *reading) verdict(st *status.Status) verdict {
 		return r.standbyVerdict(st)
 	case reason == "":
 		return verdict{
-			Class: good, Word: "Trusted", Why: "The marker was set " + status.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + " ago, and the books vouch for it.",
+			Class: good, Word: "Trusted", Why: "The marker was set " + status.Ago(r.now.Sub(r.Status.MarkerSince).Seconds()) + " ago, and the daemon vouches for it.",
 			Impact: "awa's readers use the counters.", Do: "Nothing.",
 		}
 	case reason == string(applier.DoubtDryRun):
 		return dryVerdict(st)
 	case reason == string(applier.DoubtOff), reason == string(applier.DoubtNoMarker):
 		return verdict{
-			Class: calm, Word: "Not marked", Why: upper(r.why()) + ". The counters are kept right all the same.",
+			Class: calm, Word: "Not marked", Why: upper(r.why()) + ". The daemon corrects the counters all the same.",
 			Impact: "awa's readers are not told that they may use the counters.", Do: "Nothing.",
 		}
 	}
 	v := verdict{
 		Class: bad, Word: "Not trusted", Why: upper(r.why()) + ".", Do: advice(reason),
-		Impact: "awa's readers scan the rows instead of the counters: slower, and right.",
+		Impact: "awa's readers scan the rows, not the counters: slower, but right.",
 	}
 	if r.Status == nil {
 		v.Word = "Not working"
@@ -63,7 +63,7 @@ func (r *reading) verdict(st *status.Status) verdict {
 func dryVerdict(st *status.Status) verdict {
 	v := verdict{
 		Class: calm, Word: "Dry run", Why: "Nothing is corrected, and the marker is neither set nor cleared. Drift is what would be corrected.",
-		Impact: "awa's readers scan the rows instead of the counters: slower, and right.", Do: "Nothing. Start it without --dry-run when you have seen enough.",
+		Impact: "awa's readers scan the rows, not the counters: slower, but right.", Do: "Nothing. Start it without --dry-run when you have seen enough.",
 	}
 	if st != nil && st.MarkerSet {
 		v.Class, v.Impact = bad, "The marker is set, by somebody else: awa's readers use counters that nobody corrects."
@@ -73,12 +73,12 @@ func dryVerdict(st *status.Status) verdict {
 }
 
 func (r *reading) standbyVerdict(st *status.Status) verdict {
-	v := verdict{Class: calm, Word: "Standing by", Why: "Another instance leads: " + r.leader() + ".", Do: "Nothing here. Look at the leader's page."}
+	v := verdict{Class: calm, Word: "Standing by", Why: "Another daemon leads: " + r.leader() + ".", Do: "Nothing on this machine. Look at the leader's page."}
 	switch {
 	case r.Leader == nil || r.Leader.Instance == "":
 	case r.Leader.Leaving: // its silence is no fault then, and the marker is the finish's own
-		v.Why = "awa-counterd finish is at its end: the leader has given up the lead to it."
-		v.Do = "Nothing. When it is done this daemon ends by itself; when it is broken off, one of them leads again."
+		v.Why = "awa-counterd finish is completing the upgrade: the leader has given up the lead to it."
+		v.Do = "Nothing. When finish has ended, this daemon ends too; if finish is interrupted, a daemon leads again."
 	case r.heartbeat() > r.Leader.Silent():
 		v.Class, v.Word = bad, "Leader silent"
 		v.Why = "The leader does not answer: " + r.leader() + "."
@@ -86,11 +86,11 @@ func (r *reading) standbyVerdict(st *status.Status) verdict {
 	}
 	switch {
 	case st == nil:
-		v.Impact = "Whether the marker is set is not known here."
+		v.Impact = "This daemon does not know whether the marker is set."
 	case st.MarkerSet:
 		v.Impact = "The marker is set: awa's readers use the counters."
 	default:
-		v.Impact = "The marker is not set: awa's readers scan the rows instead of the counters: slower, and right."
+		v.Impact = "The marker is not set: awa's readers scan the rows, not the counters: slower, but right."
 	}
 	return v
 }
@@ -99,20 +99,20 @@ func (r *reading) standbyVerdict(st *status.Status) verdict {
 func advice(reason string) string {
 	switch reason {
 	case reasonStarting, reasonPending, string(applier.DoubtScanning), string(applier.DoubtAuditing), string(applier.DoubtFirstToken), string(applier.DoubtTokens):
-		return "Wait: a start takes seconds, and a scan of 20 million rows some more. If it lasts for minutes, read the log."
+		return "Wait: a start takes seconds, a scan of 20 million rows some more. After some minutes, read the log."
 	case reasonWaiting:
-		return "Nothing while a migration of awa's runs; else run awa migrate."
+		return "If awa's migration is running, wait. If not, run awa migrate."
 	case reasonFailing:
-		return "It tries again by itself, at most 10 s apart. See whether the database is up; if it is, run awa-counterd doctor."
+		return "The daemon tries again by itself, at least every 10 s. Check whether the database is up; if it is, run awa-counterd doctor."
 	case reasonOverdue:
-		return "The process hangs, or its machine has no time for it: look at the machine, and restart the daemon if it stays so. A standby takes over."
+		return "The daemon hangs, or its machine is overloaded: look at the machine, and restart the daemon if it stays like this. A standby takes over."
 	case string(applier.DoubtRetained):
 		return "Something holds the replication slot back, most often a long transaction: see pg_stat_activity.xact_start and pg_prepared_xacts. " +
-			"At --max-retained-wal the slot is dropped and made anew."
+			"At --max-retained-wal the daemon drops the slot and creates a new one."
 	case string(applier.DoubtOpen):
 		return "Wait for these transactions to end, or end them: see pg_stat_activity.xact_start and pg_prepared_xacts."
 	case string(applier.DoubtLag):
-		return "See whether the server or this machine is saturated, or one huge transaction is on its way; it catches up by itself. " +
+		return "Check whether the server or this machine is saturated, or one huge transaction is being decoded; the daemon catches up by itself. " +
 			"If drift grows as well, somebody holds counter rows locked: see pg_locks on queue_terminal_live_counts."
 	case string(applier.DoubtDrift):
 		return "Somebody holds a counter row locked: see pg_locks on queue_terminal_live_counts. If nobody does, awa-counterd doctor looks for triggers."
@@ -121,7 +121,7 @@ func advice(reason string) string {
 	case string(applier.DoubtUncounted):
 		return "Replace the pre-#290 binaries that write the queues below."
 	case string(applier.DoubtStopping):
-		return "It is being stopped. Start it again, or run awa-counterd finish when the upgrade is over."
+		return "The daemon is being stopped. Start it again, or run awa-counterd finish when the upgrade is over."
 	}
 	return "Read the log."
 }

@@ -33,7 +33,7 @@ func roles() []family {
 		{
 			"role", gauge, always,
 			[]string{"role"},
-			"1 for what the daemon is at: leading, standby, starting, waiting (for awa's migration) or failing (between two sessions); 0 for the others.",
+			"1 for the daemon's current role: leading, standby, starting, waiting (for awa's migration) or failing (between two sessions); 0 for the others.",
 			func(r *reading, add func(float64, ...string)) {
 				for _, p := range daemon.Phases() {
 					add(bit(p == r.Phase), string(p))
@@ -41,7 +41,7 @@ func roles() []family {
 			},
 		},
 		{
-			"role_since_timestamp_seconds", gauge, always, nil, "Since when it has been at that, as Unix time.",
+			"role_since_timestamp_seconds", gauge, always, nil, "When the daemon took this role, as Unix time.",
 			func(r *reading, add func(float64, ...string)) { add(unix(r.Since)) },
 		},
 		{
@@ -53,15 +53,15 @@ func roles() []family {
 			},
 		},
 		{
-			"sessions_total", counter, always, nil, "Leads that began to stream.",
+			"sessions_total", counter, always, nil, "Sessions in which this daemon led and began to read the stream.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Sessions)) },
 		},
 		{
-			"session_faults_total", counter, always, nil, "Sessions that were ended by a fault, or could not begin; each was started over.",
+			"session_faults_total", counter, always, nil, "Sessions that failed or could not begin; the daemon began another one after each.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Faults)) },
 		},
 		{
-			"loop_overdue_seconds", gauge, always, nil, "For how long a sign of life from the loop that owns the books is missing; 0 while all is well.",
+			"loop_overdue_seconds", gauge, always, nil, "For how long the daemon's main loop has been overdue; 0 while all is well.",
 			func(r *reading, add func(float64, ...string)) { add(r.Overdue(r.now).Seconds()) },
 		},
 	}
@@ -70,13 +70,13 @@ func roles() []family {
 func trusts() []family {
 	return []family{
 		{
-			"trusted", gauge, active, nil, "1 while the trust marker is set and the books vouch for it.",
+			"trusted", gauge, active, nil, "1 while the trust marker is set and the daemon vouches for it.",
 			func(r *reading, add func(float64, ...string)) { add(bit(r.doubt() == "")) },
 		},
 		{
 			"untrusted", gauge, active,
 			[]string{"reason"},
-			"1 for the reason why readers cannot trust the counters; 0 for the others, and for all while they can.",
+			"1 for the reason why readers do not use the counters; 0 for the other reasons, and for all of them while readers do.",
 			func(r *reading, add func(float64, ...string)) {
 				now := r.doubt()
 				for _, reason := range reasons() {
@@ -131,7 +131,7 @@ func streams() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(max(r.Slot.Retained, 0))) },
 		},
 		{
-			"retained_wal_limit_bytes", gauge, always, nil, "--max-retained-wal: past half of it trust ends, past it the slot is dropped; 0 for no bound.",
+			"retained_wal_limit_bytes", gauge, always, nil, "--max-retained-wal: past half of it the daemon clears the trust marker, past it the daemon drops the slot; 0 for no limit.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.config.MaxRetained)) },
 		},
 		{
@@ -172,13 +172,13 @@ func books() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Status.Settled)) },
 		},
 		{
-			"journal_transactions", gauge, leading, nil, "Transactions remembered because a snapshot still to come might not see them.",
+			"journal_transactions", gauge, leading, nil, "Transactions that the daemon remembers because a coming scan might not see them.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Status.Journal)) },
 		},
 		{
 			"audits_total", counter, always,
 			[]string{"result"},
-			"Slots compared with a scan. One that disagreed was taken over from the scan; that should never be.",
+			"Ring slots compared with a scan. disagreed: the daemon took the scan's figures; should never happen.",
 			func(r *reading, add func(float64, ...string)) {
 				add(float64(r.Totals.AuditsAgreed), "agreed")
 				add(float64(r.Totals.AuditsDisagreed), "disagreed")
@@ -189,7 +189,7 @@ func books() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Audits)) },
 		},
 		{
-			"audit_mismatched_groups_total", counter, always, nil, "Groups in which the books disagreed with a scan; should never be.",
+			"audit_mismatched_groups_total", counter, always, nil, "Groups in which the books disagreed with a scan; should never happen.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.AuditMismatches)) },
 		},
 		{
@@ -205,7 +205,7 @@ func books() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Prunes)) },
 		},
 		{
-			"prune_mismatches_total", counter, always, nil, "Of these, the ones that folded another number of jobs; nothing was changed.",
+			"prune_mismatches_total", counter, always, nil, "Of these, the ones with a different number of jobs; nothing was changed.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.PruneMismatches)) },
 		},
 	}
@@ -218,7 +218,7 @@ func work() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Corrections)) },
 		},
 		{
-			"corrections_deferred_total", counter, always, nil, "Corrections put off because somebody held the counter row.",
+			"corrections_deferred_total", counter, always, nil, "Corrections postponed because somebody held the counter row locked.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Deferred)) },
 		},
 		{
@@ -230,7 +230,7 @@ func work() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Scans)) },
 		},
 		{
-			"rescans_total", counter, always, nil, "Slots whose books were thrown away and scanned again; should never be.",
+			"rescans_total", counter, always, nil, "Ring slots that were scanned again because their books were wrong; should never happen.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Rescans)) },
 		},
 		{
@@ -267,19 +267,19 @@ func queueFamilies() []family {
 		{
 			"uncounted_rows_total", counter, always,
 			[]string{queueLabel, kindLabel},
-			"Rows by which writes drove counters wrong. rows and prune: a pre-#290 binary; counter: a clamp, a rebuild, a migration or a hand.",
+			"Rows by which writes made counters wrong. rows and prune: a pre-#290 binary; counter: a clamp, a rebuild, a migration or a person.",
 			uncounted(func(c daemon.Count) int64 { return c.Rows }),
 		},
 		{
 			"uncounted_transactions_total", counter, always,
 			[]string{queueLabel, kindLabel},
-			"Transactions that drove counters wrong, likewise.",
+			"Transactions that made counters wrong, by the same kinds.",
 			uncounted(func(c daemon.Count) int64 { return c.Transactions }),
 		},
 		{
 			"last_uncounted_write_timestamp_seconds", gauge, always,
 			[]string{queueLabel},
-			"When a queue was written uncounted last, by the server's clock, as Unix time; left out: never.",
+			"When the last uncounted write on a queue was, by the server's clock, as Unix time; left out if there was none.",
 			func(r *reading, add func(float64, ...string)) {
 				for _, q := range r.queues() {
 					if !q.Last.IsZero() {
@@ -289,7 +289,7 @@ func queueFamilies() []family {
 			},
 		},
 		{
-			"last_old_prune_timestamp_seconds", gauge, leading, nil, "When a leader that does not count emptied a slot last, as Unix time; left out: never.",
+			"last_old_prune_timestamp_seconds", gauge, leading, nil, "When a pre-#290 leader last emptied a ring slot, as Unix time; left out if none did.",
 			func(r *reading, add func(float64, ...string)) {
 				if !r.Status.OldPrune.IsZero() {
 					add(unix(r.Status.OldPrune))
@@ -306,13 +306,13 @@ func ours() []family {
 			func(r *reading, add func(float64, ...string)) { open, _ := r.conns.count(); add(float64(open)) },
 		},
 		{
-			"http_connections_shut_total", counter, always, nil, "Connections to this listener that were closed for want of room.",
+			"http_connections_shut_total", counter, always, nil, "Connections to this listener that were closed because there were too many.",
 			func(r *reading, add func(float64, ...string)) { _, shut := r.conns.count(); add(float64(shut)) },
 		},
 		{
 			"build_info", gauge, always,
 			[]string{"version", "revision", "goversion"},
-			"1; what this is.",
+			"Always 1; the labels name the build.",
 			func(r *reading, add func(float64, ...string)) {
 				add(1, r.config.Version, r.config.Revision, runtime.Version())
 			},

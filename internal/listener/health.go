@@ -46,16 +46,16 @@ func (r *reading) readiness() Readiness {
 const lookWithin = 30 * time.Second
 
 func (r *reading) standsBy() Condition {
-	c := Condition{Name: "standing_by", OK: true, Detail: "another instance leads: " + r.leader()}
+	c := Condition{Name: "standing_by", OK: true, Detail: "another daemon leads: " + r.leader()}
 	if since := r.now.Sub(r.At); since > lookWithin {
-		c.OK, c.Detail = false, fmt.Sprintf("it has not looked for the leader in %s", short(since))
+		c.OK, c.Detail = false, fmt.Sprintf("this standby has not looked for the leader for %s", short(since))
 	}
 	return c
 }
 
 func (r *reading) leader() string {
 	if r.Leader == nil || r.Leader.Instance == "" {
-		return "one that has not said yet who it is"
+		return "a daemon whose name is not known yet"
 	}
 	return fmt.Sprintf("%s pid %d, last sign of life %s ago", r.Leader.Host, r.Leader.PID, short(r.heartbeat()))
 }
@@ -82,10 +82,10 @@ func (r *reading) lagging() Condition {
 }
 
 func (r *reading) trusting() Condition {
-	c := Condition{Name: "trust", OK: true, Detail: "the marker is set, and the books vouch for it"}
+	c := Condition{Name: "trust", OK: true, Detail: "the marker is set, and the daemon vouches for it"}
 	switch why := r.doubt(); {
 	case why == string(applier.DoubtOff), why == string(applier.DoubtNoMarker), why == string(applier.DoubtDryRun):
-		c.Detail = r.why() + "; that is as it was asked for"
+		c.Detail = r.why() + "; that is what --trust asks for"
 	case why != "":
 		c.OK, c.Detail = false, r.why()
 	}
@@ -98,7 +98,7 @@ func (r *reading) why() string {
 	case "":
 		return ""
 	case reasonStandby:
-		return "another instance leads"
+		return "another daemon leads"
 	case reasonStarting, reasonWaiting, reasonFailing:
 		return r.Detail
 	case reasonOverdue:
@@ -111,7 +111,7 @@ func (r *reading) why() string {
 
 // silence says how late the next view is.
 func (r *reading) silence() string {
-	return fmt.Sprintf("the loop that owns the books has said nothing for %s longer than it should", short(r.Overdue(r.now)))
+	return fmt.Sprintf("the daemon's main loop is overdue by %s", short(r.Overdue(r.now)))
 }
 
 // hangsAfter is how long the daemon may go without a sign of life before a supervisor had better restart it: longer than any
@@ -125,7 +125,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	r := s.reading()
 	if overdue := r.Overdue(r.now); overdue > hangsAfter {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = fmt.Fprintf(w, "it hangs: no sign of life for %s\n", short(overdue))
+		_, _ = fmt.Fprintf(w, "the daemon hangs: no sign of life for %s\n", short(overdue))
 		return
 	}
 	_, _ = fmt.Fprintln(w, "ok")

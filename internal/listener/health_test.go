@@ -27,10 +27,10 @@ func TestReadiness(t *testing.T) {
 		says    string
 	}{
 		"trusted":       {leads(now), "leading", nil, "of 2s allowed"},
-		"trust is lost": {untrustedView(now, applier.DoubtAuditing, "auditing: 3 of 17 slots agree"), "leading", []string{"trust"}, "auditing: 3 of 17"},
+		"trust is lost": {untrustedView(now, applier.DoubtAuditing, "auditing: the books agree with a second scan in 3 of 17 ring slots"), "leading", []string{"trust"}, "in 3 of 17 ring slots"},
 		"behind":        {lagging, "leading", []string{"lag", "trust"}, "3s behind at most"},
 		"hangs":         {hung, "leading", []string{"streaming", "lag", "trust"}, "has said nothing for 59"},
-		"trust off":     {off, "leading", nil, "trust is off; that is as it was asked for"},
+		"trust off":     {off, "leading", nil, "trust is off; that is what --trust asks for"},
 		"standby":       {standsByView(now, time.Second), "standby", nil, "db1 pid 4711"},
 		"lost standby":  {lost, "standby", []string{"standing_by"}, "has not looked for the leader in 1h"},
 		"failing":       {failing(now, "connection refused"), "failing", []string{"streaming", "lag", "trust"}, "connection refused"},
@@ -61,5 +61,5 @@ func TestHealth(t *testing.T) {
 	}
 	w := newRig(t, leads(now.Add(-2*time.Minute))).get("/healthz")
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
-	require.Contains(t, w.Body.String(), "it hangs")
+	require.Contains(t, w.Body.String(), "the daemon hangs")
 }

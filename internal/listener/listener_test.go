@@ -67,7 +67,7 @@ func untrustedView(now time.Time, kind applier.DoubtKind, reason string) *daemon
 
 func standsByView(now time.Time, heartbeat time.Duration) *daemon.View {
 	v := leads(now)
-	v.Phase, v.Status, v.Slot, v.Detail = daemon.Standby, nil, replication.Slot{}, "another instance leads"
+	v.Phase, v.Status, v.Slot, v.Detail = daemon.Standby, nil, replication.Slot{}, "another daemon leads"
 	v.Queues = nil
 	v.Leader = &checkpoint.Leader{Instance: "aa", Host: "db1", PID: 4711, Bound: 2 * time.Second, Heartbeat: heartbeat, Leads: true}
 	return v

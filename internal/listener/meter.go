@@ -20,7 +20,7 @@ var histograms = [...]histogram{
 	},
 	{
 		"correction_duration_seconds",
-		"How long one transaction of corrections took, sent to answered: an upper bound of how long it held counter rows locked.",
+		"How long one transaction of corrections took, from sending it to its answer: it held counter rows locked for at most that long.",
 		[]float64{.0005, .001, .002, .003, .004, .005, .006, .008, .01, .02, .05, .1, .25, .5},
 	},
 	{
@@ -28,8 +28,8 @@ var histograms = [...]histogram{
 		[]float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 900},
 	},
 	{
-		"staleness_seconds", "When a flush of corrections was committed: the age of the oldest write that readers might not have seen corrected until then, " +
-			"be it of that flush, of an earlier one or left for a later one. Left out where the age is not known.",
+		"staleness_seconds", "Age of the oldest uncorrected write at the moment when a flush of corrections was committed, " +
+			"whether that flush corrected it or not. Left out where the age is not known.",
 		[]float64{.01, .025, .05, .1, .15, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 10, 30, 60},
 	},
 }

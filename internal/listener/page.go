@@ -153,7 +153,7 @@ func (r *reading) page(st *status.Status, unread error, samples []sample) *page 
 	p.Queues, p.More = r.rows(samples)
 	p.None = "none"
 	if r.Phase == daemon.Standby {
-		p.None = "none: a standby does not read the stream; the leader's page has them"
+		p.None = "none: a standby does not read the stream; see the leader's page"
 	}
 	p.Facts = r.facts(st)
 	p.Past = "not known yet"
@@ -194,13 +194,13 @@ func (r *reading) tiles(st *status.Status, samples []sample) []tile {
 	out := []tile{
 		{Name: "Lag", Value: "–", Plot: newPlot("lag", series(r.now, samples, func(s *sample) float64 { return float64(s.lag) }), seconds)},
 		{Name: "Retained WAL", Value: "–", Plot: newPlot("retained WAL", series(r.now, samples, func(s *sample) float64 { return float64(s.retained) }), bytes)},
-		{Name: "Drift", Value: "–", Note: "rows, to be corrected", Plot: newPlot("drift", series(r.now, samples, func(s *sample) float64 {
+		{Name: "Drift", Value: "–", Note: "jobs still to be corrected", Plot: newPlot("drift", series(r.now, samples, func(s *sample) float64 {
 			if !s.known() {
 				return gap
 			}
 			return float64(drift(s))
 		}), count)},
-		{Name: "Uncounted writes", Value: "–", Note: "rows, by pre-#290 binaries", Plot: newPlot("uncounted writes", rate, perSecond)},
+		{Name: "Uncounted writes", Value: "–", Note: "rows written by pre-#290 binaries", Plot: newPlot("uncounted writes", rate, perSecond)},
 	}
 	if r.Status == nil {
 		if r.Phase == daemon.Standby && st != nil && st.Slot != nil {
@@ -297,7 +297,7 @@ func (r *reading) facts(st *status.Status) []fact {
 		for _, w := range st.Runtimes {
 			old := ""
 			if w.Old {
-				old = ", pre-#290: writes uncounted"
+				old = ", pre-#290: does not count"
 			}
 			add("awa "+w.Version, fmt.Sprintf("%d live%s", w.Live, old))
 		}

@@ -101,7 +101,7 @@ func (s *Server) Run(ctx context.Context) {
 	works.Go(func() { s.history.run(ctx, s.reading) })
 	works.Go(func() {
 		if err := s.http.Serve(s.conns); !errors.Is(err, http.ErrServerClosed) {
-			s.config.Log.Error("the listener has failed; metrics and page are gone, the counters are kept right all the same", zap.Error(err))
+			s.config.Log.Error("the listener has failed: page and metrics are not served any more; the counters are still corrected", zap.Error(err))
 		}
 	})
 	<-ctx.Done()
@@ -140,7 +140,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		if r.ContentLength != 0 { // nobody needs one here, and one that trickles would hold a place
 			h.Set("Connection", "close")
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // else the server waits for what it throws away
-			http.Error(w, "awa-counterd takes no request with a body", http.StatusRequestEntityTooLarge)
+			http.Error(w, "awa-counterd does not accept requests with a body", http.StatusRequestEntityTooLarge)
 			return
 		}
 		if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
@@ -153,7 +153,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Content-Security-Policy", "default-src 'none'")
 		if s.local && !known(r.Host) {
-			http.Error(w, "awa-counterd listens on loopback, and answers requests for localhost or an address only", http.StatusMisdirectedRequest)
+			http.Error(w, "awa-counterd listens on loopback, and answers only requests for localhost or an IP address", http.StatusMisdirectedRequest)
 			return
 		}
 		if probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"; !probe && !s.gate.pass(r.Context()) {

@@ -107,7 +107,7 @@ func (s *Server) status(ctx context.Context) (*status.Status, error) {
 	}
 	out.Next = out.NextStep(s.config.QuietPeriod)
 	if r.Phase == daemon.Standby && out.NeedsFresh(s.config.QuietPeriod) {
-		out.Next = "not decided on a standby, whose figures are those of the last checkpoint: look at the leader's page, or run awa-counterd status"
+		out.Next = "a standby does not know this, since its figures are those of the last checkpoint: look at the leader's page, or run awa-counterd status"
 	}
 	return out, nil
 }

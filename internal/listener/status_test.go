@@ -45,11 +45,11 @@ func TestStatusIsLive(t *testing.T) {
 	require.Equal(t, "trusted", st.Leader.State)
 	require.Contains(t, st.Next, "pre-#290 writers still active on queue billing; last", "email was pruned by an old leader, and not written")
 
-	r := newRig(t, untrustedView(time.Now(), applier.DoubtScanning, "scanning: 3 of 17 slots done"))
+	r := newRig(t, untrustedView(time.Now(), applier.DoubtScanning, "scanning: 3 of 17 ring slots done"))
 	st = r.statusOf(t)
 	require.False(t, st.MarkerSet)
 	require.Nil(t, st.MarkerAge)
-	require.Equal(t, "scanning: 3 of 17 slots done", st.Reason)
+	require.Equal(t, "scanning: 3 of 17 ring slots done", st.Reason)
 	require.Equal(t, st.Reason, st.Leader.State)
 	r.stub.view.Store(leads(time.Now().Add(-time.Hour)))
 	require.False(t, r.statusOf(t).Fresh, "figures of a loop that hangs are old")

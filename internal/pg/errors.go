@@ -125,7 +125,7 @@ func (s *Source) ExplainConnect(err error) error {
 	case errors.As(err, &refused):
 		return s.unreachable(refused.Err.Error(), err)
 	case pgconn.Timeout(err):
-		return s.unreachable("no answer in time", err)
+		return s.unreachable("the server did not answer in time", err)
 	}
 	return err
 }

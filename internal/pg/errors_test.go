@@ -94,7 +94,7 @@ func TestConnectionsThatFailAreExplained(t *testing.T) {
 		"connections": {failed("53300"), "no connection is free: what the server said", "max_connections"},
 		"host":        {&net.DNSError{Err: "no such host", Name: "db1"}, "host name cannot be resolved", "--database-url"},
 		"port":        {fmt.Errorf("dial: %w", refused), "is not reachable: connect: connection refused", "start the server"},
-		"silence":     {silence(t), "is not reachable: no answer in time", "start the server"},
+		"silence":     {silence(t), "is not reachable: the server did not answer in time", "start the server"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var r *Refusal

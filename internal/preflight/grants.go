@@ -123,15 +123,15 @@ func ownSchema(ctx context.Context, v *visit) []Finding {
 		return found(name, nil, true, "is there", "")
 	}
 	if v.NoSetup { // who makes it is refused at its place
-		return found(name, err, false, "is missing, and the daemon is not to make it", "awa-counterd setup --role "+v.Role)
+		return found(name, err, false, "is missing, and with --no-setup the daemon does not create it", "awa-counterd setup --role "+v.Role)
 	}
 	var may bool
 	var db string
 	if err == nil {
 		err = v.queryRow(ctx, `select has_database_privilege($1::text, current_database(), 'create'), current_database()`, []any{v.Role}, &may, &db)
 	}
-	return orRefuse(found(name, err, may, map[bool]string{true: "is missing; the daemon makes it", false: "is missing, and the role may not make it"}[may], "awa-counterd setup --role "+v.Role),
-		"run: "+grantSQL("CREATE ON DATABASE "+quote(db), v.Role), "role %s may not make the schema %s", v.Role, checkpoint.SchemaName)
+	return orRefuse(found(name, err, may, map[bool]string{true: "is missing; the daemon creates it", false: "is missing, and the role may not create it"}[may], "awa-counterd setup --role "+v.Role),
+		"run: "+grantSQL("CREATE ON DATABASE "+quote(db), v.Role), "role %s may not create the schema %s", v.Role, checkpoint.SchemaName)
 }
 
 func planOwnSchema(ctx context.Context, v *visit) ([]Step, error) {
@@ -150,7 +150,7 @@ func planOwnSchema(ctx context.Context, v *visit) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Step{{"make schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(ddl), ";")}}, nil
+	return []Step{{"create schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(ddl), ";")}}, nil
 }
 
 // ownRights looks at the rights on our schema, where there is one that this role did not make.

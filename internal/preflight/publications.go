@@ -25,18 +25,18 @@ func publication(ctx context.Context, v *visit, pub replication.Publication) []F
 	refusal, wrong := errors.AsType[*pg.Refusal](err)
 	switch {
 	case errors.Is(err, replication.ErrNoPublication):
-		return append(found(name, nil, true, "is missing; the daemon makes it if its role owns awa's tables", ""), mayPublish(ctx, v, pub)...)
+		return append(found(name, nil, true, "is missing; the daemon creates it if its role owns awa's tables", ""), mayPublish(ctx, v, pub)...)
 	case wrong:
 		return found(name, nil, false, refusal.Problem, strings.TrimPrefix(refusal.Remedy, "run: "))
 	}
-	return found(name, err, true, "publishes all it has to", "")
+	return found(name, err, true, "publishes everything that the daemon needs", "")
 }
 
 func mayPublish(ctx context.Context, v *visit, pub replication.Publication) []Finding {
 	var owns, may bool
 	err := v.queryRow(ctx, `select pg_has_role($1::text, c.relowner, 'usage'), has_database_privilege($1::text, current_database(), 'create')
 		from pg_class c where c.oid = $2::text::regclass`, []any{v.Role, v.Layout.Schema.RowsTable()}, &owns, &may)
-	return found("may make publication "+pub.Name, err, owns && may, "role "+v.Role, "as the owner of awa's tables: "+pub.CreateSQL())
+	return found("may create publication "+pub.Name, err, owns && may, "role "+v.Role, "as the owner of awa's tables: "+pub.CreateSQL())
 }
 
 func planPublications(ctx context.Context, v *visit) (out []Step, err error) {
@@ -77,7 +77,7 @@ func otherPublications(ctx context.Context, v *visit) []Finding {
 	if err == nil {
 		wide, err = pgx.CollectRows(rows, pgx.RowToStructByPos[tooWide])
 	}
-	detail, remedy := "none takes in tables of awa's without a primary key", ""
+	detail, remedy := "none publishes updates or deletes of awa's tables without a primary key", ""
 	if len(wide) > 0 {
 		one := wide[0]
 		detail = fmt.Sprintf("publication %s publishes updates or deletes of %s, which has no replica identity: awa's own statements on it fail", one.Name, one.Tables[0])

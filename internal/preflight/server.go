@@ -38,7 +38,7 @@ func version(ctx context.Context, v *visit) []Finding {
 	s := v.readServer(ctx)
 	const remedy = "upgrade the server, or use awa's own rebuild-terminal-counters"
 	return orRefuse(found("server version", s.err, s.version >= oldestServer, "PostgreSQL "+s.text, remedy),
-		remedy, "PostgreSQL %s is too old: logical decoding messages need 14 or later", s.text)
+		remedy, "PostgreSQL %s is too old: awa-counterd needs 14 or later", s.text)
 }
 
 func failover(ctx context.Context, v *visit) []Finding {
@@ -85,7 +85,7 @@ func walsenderFree(ctx context.Context, v *visit) []Finding {
 func walBounded(ctx context.Context, v *visit) []Finding {
 	var keep string
 	err := v.queryRow(ctx, `select current_setting('max_slot_wal_keep_size')`, nil, &keep)
-	return found("WAL bounded", err, keep != "-1", "max_slot_wal_keep_size is "+map[bool]string{true: "unlimited: a slot that nobody reads fills the disk", false: keep}[keep == "-1"],
+	return found("WAL bounded", err, keep != "-1", "max_slot_wal_keep_size is "+map[bool]string{true: "unlimited: a replication slot that nobody reads fills the disk", false: keep}[keep == "-1"],
 		"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf()")
 }
 
@@ -111,11 +111,11 @@ func walLevelAfterRestart(ctx context.Context, v *visit) []Finding {
 	case !may && err == nil:
 		return found(name, nil, true, "no reload has found another one; whether the server's files have one that was not loaded yet, this role may not see", "")
 	}
-	detail := "nothing lowers it at the next start"
+	detail := "no configuration file lowers it"
 	if lowered {
 		detail = "the server's files lower wal_level" + to
 		if there {
-			detail += fmt.Sprintf(": with replication slot %s the server will not start any more", v.Slot)
+			detail += fmt.Sprintf(": as long as replication slot %s exists, the server would not start", v.Slot)
 		}
 	}
 	return found(name, err, !lowered, detail, "ALTER SYSTEM SET wal_level = 'logical'")

@@ -28,7 +28,7 @@ func TestServerVerdicts(t *testing.T) {
 	require.NoError(t, verdict(false, server{version: 140000, text: "14.0", level: "logical"}))
 	require.NoError(t, verdict(true, server{version: 170000, text: "17.0", level: "logical"}))
 	for want, err := range map[string]error{
-		"PostgreSQL 13.14 is too old: logical decoding messages need 14 or later; upgrade":                                     verdict(false, server{version: 130014, text: "13.14", level: "replica"}),
+		"PostgreSQL 13.14 is too old: awa-counterd needs 14 or later; upgrade":                                                 verdict(false, server{version: 130014, text: "13.14", level: "replica"}),
 		"PostgreSQL 16.1 has no failover slots":                                                                                verdict(true, server{version: 160001, text: "16.1", level: "logical"}),
 		"the server is a standby; counters can only be written on the primary; point --database-url":                           verdict(false, server{version: 150000, text: "15", level: "logical", recovery: true}),
 		`wal_level is "replica"; reading the changes needs "logical"; run: ALTER SYSTEM SET wal_level = 'logical' and restart`: verdict(false, server{version: 150000, text: "15", level: "replica"}),

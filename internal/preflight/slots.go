@@ -18,12 +18,12 @@ const unreadSlotLimit = 1 << 30
 func ownSlot(ctx context.Context, v *visit) []Finding {
 	s, err := replication.ReadSlot(ctx, v.Conn, v.Slot)
 	if errors.Is(err, replication.ErrNoSlot) {
-		return found("replication slot", nil, true, v.Slot+" is not there yet; the daemon makes it", "")
+		return found("replication slot", nil, true, v.Slot+" does not exist yet; the daemon creates it", "")
 	}
 	detail, remedy := v.Slot+" is "+s.Status, ""
 	if s.Lost() {
 		detail, remedy = s.Loss()
-		detail, remedy = v.Slot+" "+detail, "start awa-counterd run, which makes it anew, and "+remedy
+		detail, remedy = v.Slot+" "+detail, "start awa-counterd run, which creates a new one, and "+remedy
 	}
 	return found("replication slot", err, !s.Lost(), detail, remedy)
 }
@@ -35,9 +35,9 @@ func otherSlots(ctx context.Context, v *visit) []Finding {
 	if err == nil {
 		idle, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	}
-	detail, remedy := "none retains more than 1 GiB unread", ""
+	detail, remedy := "the server keeps no more than 1 GiB of WAL for any slot that nobody reads", ""
 	if len(idle) > 0 {
-		detail, remedy = "retain more than 1 GiB and are not read: "+strings.Join(idle, ", "), "if nobody needs it: SELECT pg_drop_replication_slot('"+idle[0]+"')"
+		detail, remedy = "nobody reads these, and the server keeps more than 1 GiB of WAL for each: "+strings.Join(idle, ", "), "if nobody needs it: SELECT pg_drop_replication_slot('"+idle[0]+"')"
 	}
 	return found("other slots", err, len(idle) == 0, detail, remedy)
 }
@@ -54,7 +54,7 @@ func longTransactions(ctx context.Context, v *visit) []Finding {
 		where backend_xid is not null and xact_start < clock_timestamp() - $1::interval`, []any{longTransaction}, &n, &pid, &who)
 	detail, remedy := "none older than a minute", ""
 	if n > 0 && pid != nil {
-		detail = fmt.Sprintf("%d writing transactions older than a minute, one of process %d (%s): making a slot waits for them", n, *pid, *who)
+		detail = fmt.Sprintf("%d writing transactions are older than a minute, one of them of process %d (%s): creating the replication slot waits for them", n, *pid, *who)
 		remedy = fmt.Sprintf("end it: SELECT pg_terminate_backend(%d)", *pid)
 	}
 	return found("long transactions", err, n == 0, detail, remedy)
@@ -66,7 +66,7 @@ func preparedTransactions(ctx context.Context, v *visit) []Finding {
 	err := v.queryRow(ctx, `select count(*), min(gid) from pg_prepared_xacts`, nil, &n, &gid)
 	detail, remedy := "none", ""
 	if n > 0 && gid != nil {
-		detail = fmt.Sprintf("%d prepared transactions, one of them %q: making a slot waits for them", n, *gid)
+		detail = fmt.Sprintf("%d prepared transactions, one of them %q: creating the replication slot waits for them", n, *gid)
 		remedy = fmt.Sprintf("ROLLBACK PREPARED '%s' or COMMIT PREPARED '%s'", *gid, *gid)
 	}
 	return found("prepared transactions", err, n == 0, detail, remedy)

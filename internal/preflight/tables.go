@@ -17,7 +17,7 @@ func findTables(ctx context.Context, v *visit) (out []Finding) {
 		return nil
 	}
 	if pid, err := awa.Migrator(ctx, v.Conn); err != nil || pid != 0 {
-		out = found("awa's migrations", err, pid == 0, fmt.Sprintf("are running at this moment (process %d); awa-counterd run waits for their end", pid), "look again afterwards")
+		out = found("awa's migrations", err, pid == 0, fmt.Sprintf("are running at this moment (process %d); awa-counterd run waits until they have ended", pid), "run this again afterwards")
 	}
 	l, err := awa.Discover(ctx, v.Conn, v.Schema)
 	shape, wrong := errors.AsType[*awa.ShapeError](err)
@@ -38,7 +38,7 @@ func findTables(ctx context.Context, v *visit) (out []Finding) {
 	}
 	out = append(out, found("replica identities", nil, err == nil, detail, remedy)...)
 	return append(out, found("trust marker", nil, l.HasMarker,
-		map[bool]string{true: "the column is there", false: "this awa has no marker: counters yes, trust no"}[l.HasMarker], "run awa's migrations")...)
+		map[bool]string{true: "the column is there", false: "this awa has no trust marker: the daemon corrects the counters, but readers do not use them"}[l.HasMarker], "run awa's migrations")...)
 }
 
 func queueIndex(ctx context.Context, v *visit) []Finding {
@@ -54,11 +54,11 @@ func bucket(ctx context.Context, v *visit) []Finding {
 	}
 	err := v.Layout.CheckBucket(ctx, v.Conn)
 	if shape, ok := errors.AsType[*awa.ShapeError](err); ok {
-		out := found("bucket of our own", nil, false, shape.Reason, "")
+		out := found("counter rows for corrections", nil, false, shape.Reason, "")
 		out[0].Refusal = &pg.Refusal{Problem: err.Error(), Err: err}
 		return out
 	}
-	return found("bucket of our own", err, true, fmt.Sprintf("bucket %d is free", awa.OwnBucket), "")
+	return found("counter rows for corrections", err, true, fmt.Sprintf("bucket %d is free for corrections", awa.OwnBucket), "")
 }
 
 func marker(ctx context.Context, v *visit) []Finding {
@@ -80,7 +80,7 @@ func marker(ctx context.Context, v *visit) []Finding {
 	} else if set {
 		detail = "set, and no daemon vouches for it: wrong if pre-#290 binaries still write"
 	}
-	return found("marker vouched for", err, !set || vouched, detail, "awa-counterd distrust")
+	return found("trust marker is justified", err, !set || vouched, detail, "awa-counterd distrust")
 }
 
 // rowSecurity looks for tables of which the daemon's role would see a part only.
@@ -89,7 +89,7 @@ func rowSecurity(ctx context.Context, v *visit) []Finding {
 	if len(tables) == 0 {
 		return found("row level security", err, true, "every row is seen", "")
 	}
-	out := found("row level security", err, false, listed(tables)+": hidden rows would make counters wrong, so the daemon refuses", bypassSQL(v.Role))
+	out := found("row level security", err, false, listed(tables)+": the daemon would not see these rows and refuses, since counters would become wrong", bypassSQL(v.Role))
 	out[0].Refusal = hidesRows(v.Role, &awa.RowSecurityError{Tables: tables})
 	return out
 }
@@ -97,9 +97,9 @@ func rowSecurity(ctx context.Context, v *visit) []Finding {
 // triggersAndRules names triggers and rules that can change what is written, or keep corrections from having an effect.
 func triggersAndRules(ctx context.Context, v *visit) []Finding {
 	there, err := v.Layout.TriggersAndRules(ctx, v.Conn)
-	detail, remedy := "none on the tables that are written or counted", ""
+	detail, remedy := "none on the tables that awa-counterd reads and writes", ""
 	if len(there) > 0 {
-		detail = listed(there) + ": not awa's; corrections may have no effect or another one"
+		detail = listed(there) + ": not awa's; corrections may be undone or changed"
 		remedy = fmt.Sprintf("DROP %s %s ON %s", strings.ToUpper(there[0].Kind), quote(there[0].Name), there[0].Table)
 	}
 	return found("triggers and rules", err, len(there) == 0, detail, remedy)

@@ -35,40 +35,40 @@ func RescanReason(f Found) string {
 	case f.Slot == nil:
 		return fmt.Sprintf("replication slot %s is gone", id.Slot)
 	case s.Slot != id.Slot:
-		return fmt.Sprintf("the checkpoint belongs to slot %s", s.Slot)
+		return fmt.Sprintf("the checkpoint belongs to replication slot %s", s.Slot)
 	case f.Slot.Lost():
 		what, remedy := f.Slot.Loss()
 		return fmt.Sprintf("replication slot %s %s; %s if this happens again", id.Slot, what, remedy)
 	case f.Fleeting:
-		return fmt.Sprintf("replication slot %s outlives its session, and a temporary one is wanted", id.Slot)
+		return fmt.Sprintf("replication slot %s is permanent, but --slot-lifetime is temporary", id.Slot)
 	case f.Slot.Temporary:
 		return fmt.Sprintf("replication slot %s is temporary and belongs to another session", id.Slot)
 	case f.Most > 0 && f.Slot.Retained > f.Most:
 		return fmt.Sprintf("replication slot %s keeps %s of WAL, more than --max-retained-wal=%s",
 			id.Slot, humanize.IBytes(uint64(f.Slot.Retained)), humanize.IBytes(uint64(f.Most))) //nolint:gosec // both are positive
 	case f.Broken != "":
-		return "the last session ended so that this slot is of no use: " + f.Broken
+		return "the last session ended in a way that makes this replication slot useless: " + f.Broken
 	case f.Slot.Incomplete():
-		return fmt.Sprintf("replication slot %s was never finished", id.Slot)
+		return fmt.Sprintf("replication slot %s was never completely created", id.Slot)
 	case f.Slot.Confirmed > s.Position:
-		return fmt.Sprintf("somebody else moved slot %s to %s, past the checkpoint at %s", id.Slot, f.Slot.Confirmed, s.Position)
+		return fmt.Sprintf("somebody else advanced replication slot %s to %s, past the checkpoint at %s", id.Slot, f.Slot.Confirmed, s.Position)
 	case s.SystemIdentifier != id.SystemIdentifier:
-		return "this is another database cluster than the checkpoint was made in"
+		return "the checkpoint is from another database cluster"
 	case s.Timeline != id.Timeline && !f.followed():
-		return fmt.Sprintf("the server is on timeline %d, the checkpoint on %d: there was a failover or a restore", id.Timeline, s.Timeline)
+		return fmt.Sprintf("the server is on timeline %d, the checkpoint is from timeline %d: there was a failover or a restore", id.Timeline, s.Timeline)
 	case s.Position > f.End:
 		return fmt.Sprintf("the server's WAL ends at %s, before the checkpoint at %s: a backup was restored", f.End, s.Position)
 	case !slices.Equal(s.Publications, id.Publications):
-		return "a publication was made anew"
+		return "a publication was dropped and created again"
 	case !slices.Equal(s.Relations, id.Relations):
-		return "awa's tables were made anew"
+		return "awa's tables were dropped and created again"
 	case s.Shape != id.Shape:
 		return "awa's migrations have changed what its tables mean"
 	case s.PublicationState != id.PublicationState:
-		return "a publication or a table was altered; what was sent meanwhile may not be everything"
+		return "a publication or a table was altered, and some changes may not have been streamed"
 	}
 	if backlog := f.End - s.Position; decodeTime(backlog) > scanTime(f.Rows) {
-		return fmt.Sprintf("the backlog of %d MB would take longer to decode than the tables to scan", backlog>>20)
+		return fmt.Sprintf("decoding the backlog of %d MB would take longer than scanning the tables", backlog>>20)
 	}
 	return ""
 }

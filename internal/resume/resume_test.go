@@ -28,20 +28,20 @@ func TestFreshReason(t *testing.T) {
 		"has lost its WAL":      func(f *Found) { f.Slot.Status = "lost" },
 		"has lost its WAL; raise max_slot_wal_keep_size if this happens again": func(f *Found) { f.Slot.Status, f.Slot.Invalidation = "lost", "wal_removed" },
 		"idle_replication_slot_timeout":                                        func(f *Found) { f.Slot.Status, f.Slot.Invalidation = "lost", "idle_timeout" },
-		"of no use":                                                            func(f *Found) { f.Broken = "x" },
-		"never finished":                                                       func(f *Found) { f.Slot.Confirmed = 0 },
-		"somebody else moved slot s":                                           func(f *Found) { f.Slot.Confirmed = 1001 },
+		"useless: x":                                                           func(f *Found) { f.Broken = "x" },
+		"never completely created":                                             func(f *Found) { f.Slot.Confirmed = 0 },
+		"somebody else advanced replication slot s":                            func(f *Found) { f.Slot.Confirmed = 1001 },
 		"another database cluster":                                             func(f *Found) { f.Identity.SystemIdentifier = "2" },
 		"timeline 2":                                                           func(f *Found) { f.Identity.Timeline = 2 },
 		"a backup was restored":                                                func(f *Found) { f.End = 999 },
-		"publication was made anew":                                            func(f *Found) { f.Identity.Publications = []uint32{8} },
+		"publication was dropped and created again":                            func(f *Found) { f.Identity.Publications = []uint32{8} },
 		"have changed what its tables mean":                                    func(f *Found) { f.Identity.Shape = "x" },
 		"was altered":                                                          func(f *Found) { f.Identity.PublicationState = "x" },
-		"a temporary one is wanted":                                            func(f *Found) { f.Fleeting = true },
+		"--slot-lifetime is temporary":                                         func(f *Found) { f.Fleeting = true },
 		"temporary and belongs":                                                func(f *Found) { f.Slot.Temporary = true },
 		"more than --max-retained-wal=1.0 KiB":                                 func(f *Found) { f.Most, f.Slot.Retained = 1024, 4096 },
-		"tables were made anew":                                                func(f *Found) { f.Identity.Relations = []uint32{1, 3} },
-		"longer to decode":                                                     func(f *Found) { f.End = 1000 + 4<<30 },
+		"tables were dropped and created again":                                func(f *Found) { f.Identity.Relations = []uint32{1, 3} },
+		"longer than scanning":                                                 func(f *Found) { f.End = 1000 + 4<<30 },
 	} {
 		f := resumable()
 		change(&f)
@@ -49,11 +49,11 @@ func TestFreshReason(t *testing.T) {
 	}
 	// A slot that came through a promotion, and a checkpoint from before it.
 	for want, change := range map[string]func(*Found){
-		"":                                   func(*Found) {},
-		"timeline 2":                         func(f *Found) { f.Slot.Synced = false },
-		"on timeline 2, the checkpoint on 1": func(f *Found) { f.Left = 999 },
-		"the checkpoint on 1: there was":     func(f *Found) { f.Left = 0 },
-		"somebody else moved slot s":         func(f *Found) { f.Slot.Confirmed = 1001 },
+		"":           func(*Found) {},
+		"timeline 2": func(f *Found) { f.Slot.Synced = false },
+		"on timeline 2, the checkpoint is from timeline 1": func(f *Found) { f.Left = 999 },
+		"the checkpoint is from timeline 1: there was":     func(f *Found) { f.Left = 0 },
+		"somebody else advanced replication slot s":        func(f *Found) { f.Slot.Confirmed = 1001 },
 	} {
 		f := resumable()
 		f.Identity.Timeline, f.Left, f.Slot.Synced = 2, 1000, true

@@ -17,7 +17,7 @@ type truth struct {
 	tables
 
 	next   int       // WAL record
-	pruned time.Time // when a leader that does not count emptied a slot last, as far as this session may know
+	pruned time.Time // when a pre-#290 leader emptied a ring slot last, as far as this session may know
 }
 
 func (t *truth) rewind(wal []record, position pglogrepl.LSN, pruned time.Time) {

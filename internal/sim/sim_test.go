@@ -45,7 +45,7 @@ type sim struct {
 	resumed   bool
 	deaf      bool // the stream delivers nothing
 	restless  bool // uncounted writers, poison, foreign markers
-	finishing bool // awa-counterd finish is at work
+	finishing bool // awa-counterd finish is running
 	held      bool // and has been told that no correction comes any more
 	eaten     bool // a trigger takes corrections away
 

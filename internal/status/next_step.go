@@ -15,9 +15,9 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	case s.Leader == nil:
 		return "awa-counterd has never run here: start awa-counterd run"
 	case !s.Leader.Alive && s.MarkerSet:
-		return fmt.Sprintf("no daemon is alive (%s was seen last, %s ago) and the marker is set: start it, or run awa-counterd distrust", s.Leader.Host, Ago(s.Leader.Heartbeat))
+		return fmt.Sprintf("the marker is set, but no daemon is alive (the last was %s, %s ago): start it, or run awa-counterd distrust", s.Leader.Host, Ago(s.Leader.Heartbeat))
 	case !s.Leader.Alive:
-		return fmt.Sprintf("no daemon is alive (%s was seen last, %s ago): start it, or remove it with awa-counterd teardown", s.Leader.Host, Ago(s.Leader.Heartbeat))
+		return fmt.Sprintf("no daemon is alive (the last was %s, %s ago): start it, or remove everything with awa-counterd teardown", s.Leader.Host, Ago(s.Leader.Heartbeat))
 	}
 	if s.Leader.DryRun {
 		return s.afterDryRun()
@@ -26,7 +26,7 @@ func (s *Status) NextStep(quiet time.Duration) string {
 		return fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(last))
 	}
 	if ago, ok := s.oldPrune(); ok && ago < quiet.Seconds() {
-		return fmt.Sprintf("a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot %s ago", Ago(ago))
+		return fmt.Sprintf("a pre-#290 worker did awa's maintenance %s ago, and emptied a ring slot: replace it", Ago(ago))
 	}
 	for _, r := range s.Runtimes {
 		if r.Old {
@@ -37,12 +37,12 @@ func (s *Status) NextStep(quiet time.Duration) string {
 		return "wait until the counters can be trusted: " + s.Reason
 	}
 	if !s.Fresh {
-		return fmt.Sprintf("the figures are %s old, and the daemon has brought no newer ones: see its log", s.age())
+		return fmt.Sprintf("the figures are %s old, and the daemon did not answer: see its log", s.age())
 	}
 	if s.Observed < quiet.Seconds() {
-		return fmt.Sprintf("nothing was written uncounted in the %s since the daemon watches; safe to finish after %s of that", Ago(s.Observed), quiet)
+		return fmt.Sprintf("no uncounted write in the %s for which the daemon has watched; wait until that is %s", Ago(s.Observed), quiet)
 	}
-	return fmt.Sprintf("safe to finish: nothing was written uncounted for %s; producers, command lines and psql do not register with awa, so see to it that no old one is left", quiet)
+	return fmt.Sprintf("safe to finish: no uncounted write for %s; producers, command lines and psql do not register with awa, so make sure that no old one is left", quiet)
 }
 
 // afterDryRun says what is to be done while a daemon only follows and reports.
@@ -67,9 +67,9 @@ func (s *Status) afterDryRun() string {
 // Unseen says what no look at the database can tell of old binaries. known is whether awa's runtimes could be read.
 func Unseen(known bool) (out []string) {
 	if !known {
-		out = append(out, "awa.runtime_instances is not there, or this role may not read it: whether pre-#290 runtimes are alive cannot be seen")
+		out = append(out, "awa.runtime_instances does not exist, or this role may not read it, so old workers cannot be seen")
 	}
-	return append(out, "producers, command lines and psql do not register with awa: that none of an old version is left cannot be seen from here")
+	return append(out, "producers, command lines and psql do not register with awa: make sure yourself that no old one is left")
 }
 
 // NeedsFresh reports that nothing stands in the way of the next step but that the figures are not of this moment.
@@ -97,7 +97,7 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 	case s.Leader == nil || !s.Leader.Alive || !strings.HasPrefix(next, "safe to finish"):
 		return next
 	case drift != 0:
-		return fmt.Sprintf("the last checkpoint still has a drift of %d", drift)
+		return fmt.Sprintf("a drift of %d jobs is still to be corrected", drift)
 	}
 	return ""
 }

@@ -21,13 +21,13 @@ func TestClampsAreNoOldBinary(t *testing.T) {
 	const quiet = time.Minute
 	require.Empty(t, of(applier.KindCounter, 1).Unfinished(quiet))
 	require.Contains(t, of(applier.KindRows, 1).Unfinished(quiet), "pre-#290 writers still active on queue q")
-	require.Contains(t, of(applier.KindPrune, 1).Unfinished(quiet), "a pre-#290 binary still leads")
+	require.Contains(t, of(applier.KindPrune, 1).Unfinished(quiet), "a pre-#290 worker did awa's maintenance")
 	for _, kind := range []applier.Kind{applier.KindRows, applier.KindPrune} {
 		require.Empty(t, of(kind, 61).Unfinished(quiet))
 	}
 	led, ago := of(applier.KindCounter, 1), 1.0
 	led.OldPrune = &ago
-	require.Contains(t, led.Unfinished(quiet), "a pre-#290 binary still leads")
+	require.Contains(t, led.Unfinished(quiet), "a pre-#290 worker did awa's maintenance")
 }
 
 // A prune by an old leader drives queues wrong that no old binary writes. It is told of its leader, and of no queue.
@@ -38,7 +38,7 @@ func TestPrunesNameNoQueue(t *testing.T) {
 		Leader: &Leader{Alive: true}, MarkerSet: true, Fresh: true, Observed: 3600, OldPrune: &ago,
 		Uncounted: []Uncounted{{Queue: "pruned", Kind: string(applier.KindPrune), Rows: 5, Last: 2}},
 	}
-	require.Equal(t, "a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot 2.0 s ago", s.NextStep(quiet))
+	require.Equal(t, "a pre-#290 worker did awa's maintenance 2.0 s ago, and emptied a ring slot: replace it", s.NextStep(quiet))
 	s.Uncounted = append(s.Uncounted, Uncounted{Queue: "written", Kind: string(applier.KindRows), Rows: 1, Last: 7})
 	require.Equal(t, "pre-#290 writers still active on queue written; last 7.0 s ago", s.NextStep(quiet))
 }
@@ -48,14 +48,14 @@ func TestUnseenIsSaid(t *testing.T) {
 	require.Len(t, Unseen(true), 1)
 	require.Contains(t, Unseen(true)[0], "producers, command lines and psql do not register with awa")
 	require.Len(t, Unseen(false), 2)
-	require.Contains(t, Unseen(false)[0], "whether pre-#290 runtimes are alive cannot be seen")
+	require.Contains(t, Unseen(false)[0], "old workers cannot be seen")
 }
 
 // Old figures are no evidence: they say what was so at the last checkpoint.
 func TestOldFiguresDecideNothing(t *testing.T) {
 	ago := 5.0
 	s := &Status{Leader: &Leader{Alive: true}, MarkerSet: true, Observed: 3600, Persisted: &ago}
-	require.Equal(t, "the figures are 5.0 s old, and the daemon has brought no newer ones: see its log", s.Unfinished(time.Minute))
+	require.Equal(t, "the figures are 5.0 s old, and the daemon did not answer: see its log", s.Unfinished(time.Minute))
 	s.Fresh = true
 	require.Empty(t, s.Unfinished(time.Minute))
 }

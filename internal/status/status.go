@@ -30,7 +30,7 @@ type Status struct {
 	Reason    string      `json:"reason,omitempty"` // why the marker is not set
 	Queues    []Queue     `json:"queues"`
 	Uncounted []Uncounted `json:"uncounted_writes"`             // newest first
-	OldPrune  *float64    `json:"last_old_prune_ago,omitempty"` // a leader that does not count emptied a slot
+	OldPrune  *float64    `json:"last_old_prune_ago,omitempty"` // a pre-#290 leader emptied a ring slot
 	OwnRows   int64       `json:"own_counter_rows"`             // counter rows that are ours; finish moves them to awa's own
 	Runtimes  []Runtime   `json:"runtimes"`
 	Known     bool        `json:"runtimes_known"`
@@ -135,7 +135,7 @@ func (s *Status) readMarker(ctx context.Context, c *pgx.Conn, l *awa.Layout) err
 		return fmt.Errorf("read the marker: %w", err)
 	}
 	if err := c.QueryRow(ctx, l.OwnRows()).Scan(&s.OwnRows); err != nil {
-		return fmt.Errorf("count the counter rows of ours: %w", err)
+		return fmt.Errorf("count the counter rows that hold corrections: %w", err)
 	}
 	return nil
 }

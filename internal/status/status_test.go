@@ -22,19 +22,19 @@ func TestNextStep(t *testing.T) {
 	require.Contains(t, ready().NextStep(quiet), "safe to finish")
 	require.Empty(t, ready().Unfinished(quiet))
 	for want, change := range map[string]func(*Status){
-		"awa-counterd has never run here":                     func(s *Status) { s.Leader = nil },
-		"and the marker is set: start it, or run awa-counter": func(s *Status) { s.Leader.Alive = false },
-		"or remove it with awa-counterd teardown":             func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
+		"awa-counterd has never run here":                 func(s *Status) { s.Leader = nil },
+		"the marker is set, but no daemon is alive":       func(s *Status) { s.Leader.Alive = false },
+		"or remove everything with awa-counterd teardown": func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
 		"pre-#290 writers still active on queue a, b; last 5": func(s *Status) {
 			s.Uncounted = []Uncounted{{Queue: "a", Kind: "rows", Last: 5}, {Queue: "b", Kind: "rows", Last: 6}, {Queue: "a", Kind: "prune", Last: 7}, {Queue: "c", Kind: "rows", Last: 60}}
 		},
-		"a pre-#290 binary still leads (it does awa's maintenance), or did: it emptied a slot 59 s": func(s *Status) { s.OldPrune = new(59.0) },
-		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live":                                      func(s *Status) { s.Runtimes = append(s.Runtimes, Runtime{"0.6.0-beta.1", 2, true}) },
-		"wait until the counters can be trusted: slot 3 is not":                                     func(s *Status) { s.MarkerSet, s.Reason = false, "slot 3 is not audited" },
-		"the figures are infinitely old":                                                            func(s *Status) { s.Fresh = false },
-		"the figures are 12 s old":                                                                  func(s *Status) { s.Fresh, s.Persisted = false, new(12.0) },
-		"nothing was written uncounted in the 30 s since the daemon":                                func(s *Status) { s.Observed = 30 },
-		"the last checkpoint still has a drift of 5": func(s *Status) {
+		"a pre-#290 worker did awa's maintenance 59 s ago":      func(s *Status) { s.OldPrune = new(59.0) },
+		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live":  func(s *Status) { s.Runtimes = append(s.Runtimes, Runtime{"0.6.0-beta.1", 2, true}) },
+		"wait until the counters can be trusted: slot 3 is not": func(s *Status) { s.MarkerSet, s.Reason = false, "slot 3 is not audited" },
+		"the figures are infinitely old":                        func(s *Status) { s.Fresh = false },
+		"the figures are 12 s old":                              func(s *Status) { s.Fresh, s.Persisted = false, new(12.0) },
+		"no uncounted write in the 30 s for which the daemon":   func(s *Status) { s.Observed = 30 },
+		"a drift of 5 jobs is still to be corrected": func(s *Status) {
 			s.Queues = []Queue{{Queue: "a", Drift: 3}, {Queue: "b", Drift: -2}} // they do not cancel out
 		},
 	} {

@@ -157,7 +157,7 @@ func (n *Notifier) run() {
 }
 
 func complain(log *zap.Logger, err error) {
-	log.Warn("the service manager cannot be told how the daemon is", zap.Error(err))
+	log.Warn("the daemon could not report its state to the service manager", zap.Error(err))
 }
 
 // take writes down what was not said yet.

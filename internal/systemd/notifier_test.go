@@ -132,7 +132,7 @@ func TestComplainsOnce(t *testing.T) {
 	n.Stopping()
 	n.Close()
 	require.Equal(t, 1, logs.Len())
-	require.Contains(t, logs.All()[0].Message, "cannot be told")
+	require.Contains(t, logs.All()[0].Message, "could not report")
 }
 
 // By way of the real library and a real socket, as the environment says.
