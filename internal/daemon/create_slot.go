@@ -64,6 +64,10 @@ func (s *session) reportBlockers(ctx context.Context) func([]replication.Blocker
 			s.log.Info("making the slot waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
 				zap.String("user", b.User), zap.Duration("age", b.Since))
 		}
+		// For as long as it waits, it alone answers for the marker: a rebuild of awa's may set it, and old binaries write.
+		if err := s.clearMarker(ctx); err != nil {
+			return err
+		}
 		return checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, "making the replication slot")
 	}
 }

@@ -20,7 +20,6 @@ import (
 // that nobody vouches for any more: a leader that hangs cannot do so itself.
 func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 	told := false
-	cleared := false
 	for {
 		if got, err := d.tryLead(ctx, c, l); err != nil || got {
 			return err
@@ -46,13 +45,10 @@ func (d *Daemon) lead(ctx context.Context, c *pgx.Conn, l *awa.Layout) error {
 		}
 		d.showStandby(string(l.Schema), leader)
 		silent := known && !leader.Leaving && !leader.Vouches() // at its end the marker is the finish's own
-		if silent && !cleared && d.opts.Trust != applier.TrustOff {
-			if cleared, err = d.clearOrphan(ctx, c, l, leader); err != nil {
+		if silent && d.opts.Trust != applier.TrustOff {         // every time: somebody may set it once more
+			if err := d.clearOrphan(ctx, c, l, leader); err != nil {
 				return err
 			}
-		}
-		if !silent {
-			cleared = false
 		}
 		select {
 		case <-ctx.Done():
@@ -195,14 +191,14 @@ func clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
 }
 
 // clearOrphan clears the marker unless the leader has come back to life in the meantime.
-func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) (bool, error) {
+func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) error {
 	now, err := awa.DiscoverMarker(ctx, c, l.Schema) // a migration may have brought it while we stood by
 	if err != nil || !now.HasMarker {
-		return false, err
+		return err
 	}
 	tag, err := c.Exec(ctx, now.SetMarker(false, checkpoint.Unvouched(1, 2)), string(l.Schema), leader.Instance)
 	if err != nil {
-		return false, fmt.Errorf("clear the marker of a silent leader: %w", err)
+		return fmt.Errorf("clear the marker of a silent leader: %w", err)
 	}
 	if tag.RowsAffected() == 1 {
 		const reason = "the leader is silent and nobody vouches for the counters"
@@ -210,5 +206,5 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 			zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		d.noteCleared(ctx, c, l, reason)
 	}
-	return true, nil
+	return nil
 }
