@@ -123,12 +123,12 @@ func TestResumeRefusals(t *testing.T) {
 		change string
 		says   string
 	}{
-		"slot moved by someone": {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else advanced replication slot"},
-		"slot dropped":          {`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`, "is gone"},
+		"slot moved by someone":    {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else advanced replication slot"},
+		"slot dropped":             {`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`, "is gone"},
 		"publication created anew": {`drop publication awa_counterd_awa`, "publication was dropped and created again"},
-		"other cluster":         {`update awa_counterd.checkpoint set system_identifier = '1'`, "another database cluster"},
-		"other timeline":        {`update awa_counterd.checkpoint set timeline = 9`, "a failover or a restore"},
-		"tables made anew":      {`drop schema awa cascade; create schema awa`, "awa's tables were dropped and created again"},
+		"other cluster":            {`update awa_counterd.checkpoint set system_identifier = '1'`, "another database cluster"},
+		"other timeline":           {`update awa_counterd.checkpoint set timeline = 9`, "a failover or a restore"},
+		"tables made anew":         {`drop schema awa cascade; create schema awa`, "awa's tables were dropped and created again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, fleet.Layout{Slots: 4})

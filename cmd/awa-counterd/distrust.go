@@ -56,17 +56,12 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 		}
 	}
 	if l.HasMarker && !r.Finished && !r.Vouched {
-		for {
-			tag, err := conn.Exec(ctx, l.SetMarker(false, "true"))
-			if err == nil {
-				if r.Cleared = tag.RowsAffected() == 1; r.Cleared {
-					c.remember(ctx, conn, r.Schema)
-				}
-				break
-			}
-			if !pg.IsBusy(err) {
-				return fmt.Errorf("clear the marker: %w", err)
-			}
+		reason := "awa-counterd distrust"
+		if c.AfterStop {
+			reason += " --after-stop: the daemon had ended"
+		}
+		if r.Cleared, err = clearMarker(ctx, conn, l, reason); err != nil {
+			return err
 		}
 	}
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, string(l.Schema))
@@ -79,17 +74,29 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 	return c.print(s, r)
 }
 
-// remember has status say later who cleared the marker; the marker is cleared whether that can be written or not.
-func (c *distrustCmd) remember(ctx context.Context, conn *pgx.Conn, schema string) {
+// clearMarker clears the marker, however busy its row is, and reports whether it was set. It has status say later who cleared it; the
+// marker is cleared whether that can be written or not.
+func clearMarker(ctx context.Context, conn *pgx.Conn, l *awa.Layout, reason string) (bool, error) {
+	for {
+		tag, err := conn.Exec(ctx, l.SetMarker(false, "true"))
+		switch {
+		case err == nil:
+			cleared := tag.RowsAffected() == 1
+			if cleared {
+				remember(ctx, conn, string(l.Schema), reason)
+			}
+			return cleared, nil
+		case !pg.IsBusy(err):
+			return false, fmt.Errorf("clear the marker: %w", err)
+		}
+	}
+}
+
+func remember(ctx context.Context, conn *pgx.Conn, schema, reason string) {
 	there, err := checkpoint.Exists(ctx, conn)
-	if err != nil || !there {
-		return
+	if err == nil && there {
+		_ = checkpoint.NoteMarker(ctx, conn, schema, false, reason, "")
 	}
-	reason := "awa-counterd distrust"
-	if c.AfterStop {
-		reason += " --after-stop: the daemon had ended"
-	}
-	_ = checkpoint.NoteMarker(ctx, conn, schema, false, reason, "")
 }
 
 // marked finds the marker, which can be cleared whatever else is wrong with awa's tables. Before awa's migration there

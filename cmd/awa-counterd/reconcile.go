@@ -195,6 +195,15 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		return nil, err
 	}
 	r.Left = len(after.Drifts)
+	wrong := after.Drifts
+	moved := 0
+	if len(wrong) == 0 && l.Shape.HasBuckets() { // what was written of one job and taken back of another shows by bucket only
+		again, err := one.Run(ctx, true, nil)
+		if err != nil {
+			return nil, err
+		}
+		wrong, moved = again.Drifts, again.Moved
+	}
 	var old []string
 	runtimes, known, err := awa.Runtimes(ctx, conn)
 	if err != nil {
@@ -206,8 +215,18 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		}
 	}
 	var why []string
-	if queues := queuesOf(after.Drifts); len(queues) > 0 {
+	if queues := queuesOf(wrong); len(queues) > 0 {
 		why = append(why, fmt.Sprintf("new drift within %s on queue %s", c.Observe, strings.Join(queues, ", ")))
+	}
+	if moved > 0 {
+		why = append(why, fmt.Sprintf("within %s %d counter rows turned wrong that add up to what is right", c.Observe, moved))
+	}
+	uncounted, err := l.DeletesUncounted(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if uncounted {
+		why = append(why, deletesUncounted)
 	}
 	stale, err := one.Stale(ctx)
 	if err != nil {
@@ -222,6 +241,9 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	unseen := status.Unseen(known)
 	r.Notes = append(r.Notes, unseen...)
 	if len(why) > 0 {
+		if err := c.distrust(ctx, conn, l, r); err != nil {
+			return nil, err
+		}
 		return pg.Refuse("stop the old writers, wait until awa's new leader has pruned, and run this again; or run awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(why, "; ")), nil
 	}
 	for _, what := range unseen { // the report, which has them as well, comes afterwards
@@ -232,6 +254,23 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	}
 	r.MarkerSet = true
 	return nil, nil
+}
+
+// distrust clears a marker that somebody else has set (awa's migrations do, whoever writes), now that it is known to be
+// wrong to. Where a daemon leads, the marker is its own.
+func (c *reconcileCmd) distrust(ctx context.Context, conn *pgx.Conn, l *awa.Layout, r *reconcileReport) error {
+	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, string(l.Schema))
+	if err != nil && !pg.IsDenied(err) {
+		return err
+	}
+	if err != nil || (known && leader.Leads && leader.Vouches()) {
+		return nil
+	}
+	cleared, err := clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found reasons not to trust the counters")
+	if cleared {
+		r.Notes = append(r.Notes, "somebody else had set the marker; it was cleared, and readers scan")
+	}
+	return err
 }
 
 func queuesOf(drifts []reconcile.Drift) (out []string) {

@@ -63,6 +63,10 @@ func (s positioned) reportBlockers(ctx context.Context) func([]replication.Block
 			s.log.Info("creating the replication slot: PostgreSQL waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
 				zap.String("user", b.User), zap.Duration("age", b.Since))
 		}
+		// For as long as it waits, it alone answers for the marker: a rebuild of awa's may set it, and old binaries write.
+		if err := s.clearMarker(ctx); err != nil {
+			return err
+		}
 		return checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, "creating the replication slot")
 	}
 }

@@ -48,7 +48,6 @@ type vigil struct {
 	conn    *pgx.Conn
 	layout  *awa.Layout
 	told    bool // that it stands by
-	cleared bool // the marker of a leader that does not vouch for it
 	deposed bool // the last attempt ended the leader's session
 }
 
@@ -79,13 +78,10 @@ func (w *vigil) attempt(ctx context.Context) (leads bool, err error) {
 	}
 	w.showStandby(string(w.layout.Schema), leader)
 	silent := known && !leader.Leaving && !leader.Vouches() // at its end the marker is the finish's own
-	if silent && !w.cleared && w.opts.Trust != applier.TrustOff {
-		if w.cleared, err = w.clearOrphan(ctx, w.conn, w.layout, leader); err != nil {
+	if silent && w.opts.Trust != applier.TrustOff {         // every time: somebody may set it once more
+		if err := w.clearOrphan(ctx, w.conn, w.layout, leader); err != nil {
 			return false, err
 		}
-	}
-	if !silent {
-		w.cleared = false
 	}
 	return false, nil
 }
@@ -223,14 +219,14 @@ func clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
 }
 
 // clearOrphan clears the marker unless the leader has come back to life in the meantime.
-func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) (bool, error) {
+func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) error {
 	now, err := awa.DiscoverMarker(ctx, c, l.Schema) // a migration may have brought it while we stood by
 	if err != nil || !now.HasMarker {
-		return false, err
+		return err
 	}
 	tag, err := c.Exec(ctx, now.SetMarker(false, checkpoint.Unvouched(1, 2)), string(l.Schema), leader.Instance)
 	if err != nil {
-		return false, fmt.Errorf("clear the marker of a leader that does not vouch for it: %w", err)
+		return fmt.Errorf("clear the marker of a leader that does not vouch for it: %w", err)
 	}
 	if tag.RowsAffected() == 1 {
 		reason := "the leader is silent, and no daemon vouches for the counters"
@@ -240,5 +236,5 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 		d.saysCleared(reason, zap.Duration("heartbeat_age", leader.Heartbeat.Round(time.Millisecond)))
 		d.noteCleared(ctx, c, l, reason)
 	}
-	return true, nil
+	return nil
 }
