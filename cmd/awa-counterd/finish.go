@@ -97,15 +97,6 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 				return err
 			}
 		}
-		if reason == "" {
-			uncounted, err := l.DeletesUncounted(ctx, conn)
-			if err != nil {
-				return err
-			}
-			if uncounted {
-				reason = deletesUncounted
-			}
-		}
 		switch {
 		case live:
 			_, _ = fmt.Fprintf(w, "\r\x1b[K%s", reason)
@@ -128,9 +119,6 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 		}
 	}
 }
-
-// deletesUncounted is why nobody can vouch for counters from here on, though no old binary is left.
-const deletesUncounted = "awa.delete_job_compat, which is behind DELETE FROM awa.jobs, does not count: migrate() of an old release has put it back; run awa migrate of the new one, with awa-counterd run beside it"
 
 // stale says what awa has yet to drop from a ledger, where this role may not take it out.
 func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {

@@ -226,7 +226,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		return nil, err
 	}
 	if uncounted {
-		why = append(why, deletesUncounted)
+		why = append(why, status.DeletesUncounted)
 	}
 	stale, err := one.Stale(ctx)
 	if err != nil {

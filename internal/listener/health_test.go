@@ -29,10 +29,10 @@ func TestReadiness(t *testing.T) {
 		"trusted":       {leads(now), "leading", nil, "of 2s allowed"},
 		"trust is lost": {untrustedView(now, applier.DoubtAuditing, "auditing: the books agree with a second scan in 3 of 17 ring slots"), "leading", []string{"trust"}, "in 3 of 17 ring slots"},
 		"behind":        {lagging, "leading", []string{"lag", "trust"}, "3s behind at most"},
-		"hangs":         {hung, "leading", []string{"streaming", "lag", "trust"}, "has said nothing for 59"},
+		"hangs":         {hung, "leading", []string{"streaming", "lag", "trust"}, "main loop is overdue by 59"},
 		"trust off":     {off, "leading", nil, "trust is off; that is what --trust asks for"},
 		"standby":       {standsByView(now, time.Second), "standby", nil, "db1 pid 4711"},
-		"lost standby":  {lost, "standby", []string{"standing_by"}, "has not looked for the leader in 1h"},
+		"lost standby":  {lost, "standby", []string{"standing_by"}, "has not looked for the leader for 1h"},
 		"failing":       {failing(now, "connection refused"), "failing", []string{"streaming", "lag", "trust"}, "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {

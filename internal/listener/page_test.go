@@ -47,7 +47,7 @@ func TestVerdicts(t *testing.T) {
 		"trusted": {leads(now), nil, []string{"TRUSTED – awa-counterd on awa", "Trusted The marker was set 30 min ago", "readers use the counters", "Do now: Nothing.", "76ms of 2s allowed", "3.0 MiB of 16 GiB allowed"}},
 		"not trusted": {
 			untrustedView(now, applier.DoubtRetained, "the server keeps 9GiB of WAL for the replication slot"), unmarked,
-			[]string{"NOT TRUSTED – awa-counterd on awa", "The slot keeps 9GiB of WAL.", "scan the rows, not the counters: slower, but right", "see pg_stat_activity.xact_start"},
+			[]string{"NOT TRUSTED – awa-counterd on awa", "The server keeps 9GiB of WAL for the replication slot.", "scan the rows, not the counters: slower, but right", "see pg_stat_activity.xact_start"},
 		},
 		"trust off":       {untrustedView(now, applier.DoubtOff, "trust is off"), unmarked, []string{"NOT MARKED", "Trust is off. The daemon corrects the counters all the same", "Do now: Nothing."}},
 		"standby":         {standsByView(now, time.Second), nil, []string{"STANDING BY", "Another daemon leads: db1 pid 4711", "The marker is set", "Look at the leader", "4.0 KiB the leader&#39;s, as the server has it", "a standby does not read the stream"}},
@@ -56,7 +56,7 @@ func TestVerdicts(t *testing.T) {
 		"failing":         {failing(now, "connect to db: connection refused"), unmarked, []string{"NOT WORKING", "Connect to db: connection refused.", "tries again by itself", "run awa-counterd doctor", "slower, but right"}},
 		"failing, marked": {failing(now, "x"), nil, []string{"NOT WORKING", "may use counters that nobody vouches for", "run awa-counterd distrust"}},
 		"waiting":         {&daemon.View{At: now, Phase: daemon.Waiting, Detail: "awa's migrations are running"}, unmarked, []string{"NOT YET", "Awa&#39;s migrations are running.", "run awa migrate"}},
-		"hangs":           {leads(now.Add(-time.Minute)), nil, []string{"NOT TRUSTED", "said nothing for 59", "restart the daemon"}},
+		"hangs":           {leads(now.Add(-time.Minute)), nil, []string{"NOT TRUSTED", "overdue by 59", "restart the daemon"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var change []func(*Config)

@@ -261,6 +261,22 @@ func ofOutside() []Mutant {
 			"./e2e", "TestPublishingIsInNoDeadlock",
 		},
 		{
+			"a function of an old release that counts no deletes overlooked", "internal/status/next_step.go", "	if s.Deletes {\n", "	if false {\n",
+			"./internal/status", "TestDeletesThatDoNotCount",
+		},
+		{
+			"a marker set while the slot is made left alone", "internal/daemon/create_slot.go", "if err := s.clearMarker(ctx); err != nil {", "if err := error(nil); err != nil {",
+			"./e2e", "TestMarkerSetWhileTheSlotIsMade",
+		},
+		{
+			"a refusal leaves the marker of somebody else", "cmd/awa-counterd/reconcile.go", "if err := c.distrust(ctx, conn, l, r); err != nil {", "if err := error(nil); err != nil {",
+			"./e2e", "TestMarkerSetOnceMoreReconcileRefuses",
+		},
+		{
+			"trust in sums of counter rows", "cmd/awa-counterd/reconcile.go", "	if moved > 0 {\n", "	if moved > 1<<30 {\n",
+			"./e2e", "TestMarkerByBucketReconcile",
+		},
+		{
 			"the watchdog fed by whatever lives", "internal/daemon/daemon.go", "	defer context.AfterFunc(ctx, d.super.Stopping)()\n",
 			"	go func() {\n		for ctx.Err() == nil {\n			d.super.Alive()\n			<-time.After(time.Second)\n		}\n	}()\n", "./e2e", "TestWatchdogOfAHungLoop",
 		},

@@ -22,10 +22,10 @@ func resumable() Found {
 func TestFreshReason(t *testing.T) {
 	require.Empty(t, RescanReason(resumable()))
 	for want, change := range map[string]func(*Found){
-		"no checkpoint":         func(f *Found) { f.Stored = nil },
-		"slot s is gone":        func(f *Found) { f.Slot = nil },
-		"belongs to slot other": func(f *Found) { f.Stored.Slot = "other" },
-		"has lost its WAL":      func(f *Found) { f.Slot.Status = "lost" },
+		"no checkpoint":                     func(f *Found) { f.Stored = nil },
+		"slot s is gone":                    func(f *Found) { f.Slot = nil },
+		"belongs to replication slot other": func(f *Found) { f.Stored.Slot = "other" },
+		"has lost its WAL":                  func(f *Found) { f.Slot.Status = "lost" },
 		"has lost its WAL; raise max_slot_wal_keep_size if this happens again": func(f *Found) { f.Slot.Status, f.Slot.Invalidation = "lost", "wal_removed" },
 		"idle_replication_slot_timeout":                                        func(f *Found) { f.Slot.Status, f.Slot.Invalidation = "lost", "idle_timeout" },
 		"useless: x":                                                           func(f *Found) { f.Broken = "x" },

@@ -33,6 +33,9 @@ func (s *Status) NextStep(quiet time.Duration) string {
 			return fmt.Sprintf("%d pre-#290 runtimes of version %s are live: replace them", r.Live, r.Version)
 		}
 	}
+	if s.Deletes {
+		return DeletesUncounted
+	}
 	if !s.MarkerSet {
 		return "wait until the counters can be trusted: " + s.Reason
 	}
@@ -44,6 +47,9 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	}
 	return fmt.Sprintf("safe to finish: no uncounted write for %s; producers, command lines and psql do not register with awa, so make sure that no old one is left", quiet)
 }
+
+// DeletesUncounted is why nobody can vouch for the counters from here on, though no old binary is left.
+const DeletesUncounted = "migrate() of an old release has put back its awa.delete_job_compat, with which DELETE FROM awa.jobs does not count: run awa migrate of the new release, with awa-counterd run beside it"
 
 // afterDryRun says what is to be done while a daemon only follows and reports.
 func (s *Status) afterDryRun() string {

@@ -59,3 +59,11 @@ func TestOldFiguresDecideNothing(t *testing.T) {
 	s.Fresh = true
 	require.Empty(t, s.Unfinished(time.Minute))
 }
+
+// Nobody old is left, and still deletes do not count.
+func TestDeletesThatDoNotCount(t *testing.T) {
+	s := &Status{Leader: &Leader{Alive: true}, MarkerSet: true, Observed: 3600, Fresh: true}
+	require.Empty(t, s.Unfinished(time.Minute))
+	s.Deletes = true
+	require.Equal(t, DeletesUncounted, s.Unfinished(time.Minute))
+}

@@ -34,6 +34,8 @@ type Status struct {
 	OwnRows   int64       `json:"own_counter_rows"`             // counter rows that are ours; finish moves them to awa's own
 	Runtimes  []Runtime   `json:"runtimes"`
 	Known     bool        `json:"runtimes_known"`
+	// Deletes says that DELETE FROM awa.jobs does not count, whoever does it (DeletesUncounted).
+	Deletes bool `json:"deletes_uncounted,omitempty"`
 	// Changes of the marker in the last checkpoint.ToldFor days, newest first, at most checkpoint.MostTold.
 	Changes []MarkerChange `json:"marker_changes"`
 	// Forgot is why there are none of them; "" where they are known.
@@ -124,6 +126,9 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 		}
 	}
 	if err := s.readRuntimes(ctx, c); err != nil {
+		return nil, err
+	}
+	if s.Deletes, err = l.DeletesUncounted(ctx, c); err != nil {
 		return nil, err
 	}
 	s.Next = s.NextStep(quiet)
