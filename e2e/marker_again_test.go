@@ -34,6 +34,25 @@ func TestMarkerSetWhileTheSlotIsMade(t *testing.T) {
 	e.marker(false, 15*time.Second)
 }
 
+// Something keeps sessions from beginning, until a person mends it. Each of them clears a marker that somebody has set.
+func TestMarkerSetWhileSessionsAreRefused(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	role := e.role("superuser")
+	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db))
+	d.logged("marker set", 40*time.Second)
+	e.exec(`create role other_owner; alter schema awa_counterd owner to other_owner`) // refused, as somebody else's
+	defer e.exec(`alter schema awa_counterd owner to current_user; drop role other_owner`)
+	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'awa-counterd%' and datname = current_database()`)
+	d.logged("session failed", 20*time.Second)
+	e.wait(10 * time.Second) // until the pauses are longest
+	for range 3 {
+		e.setMarker()
+		e.insertAt(1, "q", 5, false)
+		e.marker(false, 4*time.Second) // twice the bound
+	}
+}
+
 // A dry run of another role leads and cannot be deposed. The daemon that would correct clears the marker; and when somebody
 // (awa's rebuild, a migration, the installer) sets it once more, nobody does.
 func TestMarkerSetOnceMoreBesideADryRun(t *testing.T) {

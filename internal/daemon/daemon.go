@@ -76,7 +76,7 @@ func intended(err error) bool {
 // when it cannot start, and never for a fault that may pass.
 func (d *Daemon) Run(ctx context.Context) error {
 	wait := &backoff.ExponentialBackOff{
-		InitialInterval: firstRetryPause, RandomizationFactor: 0.3, Multiplier: 1.6, MaxInterval: longestRetryPause,
+		InitialInterval: firstRetryPause, RandomizationFactor: 0.3, Multiplier: 1.6, MaxInterval: longestPause(d.opts.MaxStaleness),
 	}
 	wait.Reset()
 	defer context.AfterFunc(ctx, d.super.Stopping)()
@@ -126,6 +126,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// longestPause is between two sessions that fail: each of them clears a marker that somebody has set meanwhile, and nobody else
+// does where no standby is.
+func longestPause(bound time.Duration) time.Duration {
+	return min(longestRetryPause, max(firstRetryPause, bound/2))
 }
 
 // errNoAnswer ends a session: a statement ran out of time by our own clock. What stands behind it says which.

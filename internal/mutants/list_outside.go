@@ -277,6 +277,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestMarkerByBucketReconcile",
 		},
 		{
+			"long pauses between sessions that fail", "internal/daemon/daemon.go", "return min(longestRetryPause, max(firstRetryPause, bound/2))", "return longestRetryPause + 0*bound",
+			"./e2e", "TestMarkerSetWhileSessionsAreRefused",
+		},
+		{
 			"the watchdog fed by whatever lives", "internal/daemon/daemon.go", "	defer context.AfterFunc(ctx, d.super.Stopping)()\n",
 			"	go func() {\n		for ctx.Err() == nil {\n			d.super.Alive()\n			<-time.After(time.Second)\n		}\n	}()\n", "./e2e", "TestWatchdogOfAHungLoop",
 		},
