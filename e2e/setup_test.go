@@ -82,6 +82,7 @@ func TestSetupAndTeardown(t *testing.T) {
 	code, sql, _ = e.command("teardown", "--role", role, "--print-sql")
 	require.Zero(t, code)
 	require.Contains(t, sql, "DROP SCHEMA awa_counterd CASCADE")
+	require.Less(t, strings.Index(sql, "terminal_counter_trusted_at"), strings.Index(sql, "pg_drop_replication_slot"), "whoever may not drop the slot leaves a marker")
 	code, out, errs = e.command("teardown", "--role", role)
 	require.Zero(t, code, errs)
 	for _, what := range []string{"drop replication slot", "drop publication", "drop schema", "clear the trust marker", "revoke USAGE"} {

@@ -76,6 +76,13 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 // Teardown plans the removal of everything that Setup and the daemon made for one awa schema.
 func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
 	var steps []Step
+	var set bool
+	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
+		return nil, fmt.Errorf("read the marker: %w", err)
+	}
+	if set && !n.KeepMarker { // first: what comes next may be denied, and then nobody vouches for it all the same
+		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true")})
+	}
 	slot, err := replication.ReadSlot(ctx, c, n.Slot)
 	switch {
 	case errors.Is(err, replication.ErrNoSlot):
@@ -85,13 +92,6 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		return nil, pg.Refuse("stop awa-counterd first", "replication slot %s is being read by process %d", n.Slot, slot.ActivePID)
 	default:
 		steps = append(steps, Step{What: "drop replication slot " + n.Slot, SQL: fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
-	}
-	var set bool
-	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
-		return nil, fmt.Errorf("read the marker: %w", err)
-	}
-	if set && !n.KeepMarker {
-		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true")})
 	}
 	for _, name := range []string{n.Publication, replication.LedgerPublicationName(n.Publication)} {
 		var published bool
