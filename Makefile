@@ -74,6 +74,13 @@ soak: REPORT ?= soak=docs/reports/soak.md
 soak: build-failpoints
 	go run ./e2e/chaos -shape $(SHAPE) $(if $(SEED),-seed $(SEED)) -kills $(KILLS) -minutes $(MINUTES) -report '$(REPORT)'
 
+# A week of life in an hour: days, bursts and quiet nights, restarts, a change of password, a publication that is dropped, rotated logs;
+# memory, connections, WAL and logs have to stay as they are. LENGTH=2m shows that the program works, and writes no page.
+LENGTH ?= 1h
+week: REPORT ?= $(if $(filter 1h,$(LENGTH)),docs/reports/week.md)
+week: build
+	go run ./e2e/week -daemon bin/awa-counterd -shape $(SHAPE) -length $(LENGTH) -report '$(REPORT)' $(ARGS)
+
 # The whole e2e suite and the short chaos run on each supported PostgreSQL. It goes on where it was broken off
 # (tmp/majors); MAJORS=14,18 leaves some, ARGS="-again -run TestVersions -chaos=false" is a part. One major by hand:
 # AWACD_PG=17 make e2e, and the same with demo, chaos and soak.
