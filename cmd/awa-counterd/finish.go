@@ -23,8 +23,8 @@ type finishCmd struct {
 	Slot        string        `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
 	Publication string        `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
 	Role        string        `placeholder:"NAME" env:"-" help:"Revoke only what setup granted to this role. Default: what it granted to any role."`
-	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes that must have passed."`
-	Timeout     time.Duration `default:"1h" env:"-" help:"How long to wait for that before giving up, with the reason."`
+	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes that finish waits for."`
+	Timeout     time.Duration `default:"1h" env:"-" help:"How long finish waits for that; then it gives up and says why."`
 }
 
 // Validate is called by the flag parser.
@@ -70,7 +70,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err := h.finish(held, ours); err != nil {
 		return asks.explain(held, err)
 	}
-	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and everything that awa-counterd created is removed")
+	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and everything that awa-counterd created has been removed")
 	return err
 }
 

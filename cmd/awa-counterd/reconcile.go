@@ -25,7 +25,7 @@ type reconcileCmd struct {
 	database `embed:""`
 
 	Check   bool          `env:"-" help:"Compare only; change nothing." xor:"mode"`
-	Trust   bool          `help:"Then set the trust marker, if no uncounted write was seen." env:"-" xor:"mode"`
+	Trust   bool          `help:"Correct the counters, then set the trust marker if no uncounted write was seen." env:"-" xor:"mode"`
 	Observe time.Duration `default:"30s" env:"-" help:"With --trust: how long to watch for new drift."`
 	JSON    bool          `env:"-" help:"Print the report as JSON."`
 }
