@@ -52,7 +52,7 @@ e2e-awa-catalogs:
 
 # Each line of internal/mutants/list*.go breaks one invariant; a named test has to notice.
 mutants:
-	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestEveryMutantIsKilled ./internal/mutants
+	go test -v -count=1 -timeout 25m -parallel 3 -tags mutants -run TestEveryMutantIsKilled ./internal/mutants
 
 # Those that the small worlds find: each in the world that docs/reports/mutants.md names, every time.
 mutants-worlds:

@@ -157,7 +157,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestMarkerConnectionHangs",
 		},
 		{
-			"a leader judged by the standby's own bound", "internal/daemon/standby.go", "!leader.Vouches() //", "leader.Heartbeat > 2*d.opts.MaxStaleness //",
+			"a leader judged by the standby's own bound", "internal/daemon/standby.go", "!leader.Vouches() //", "leader.Heartbeat > 2*w.opts.MaxStaleness //",
 			"./e2e", "TestStandbyGoesByTheLeadersBound",
 		},
 		{
