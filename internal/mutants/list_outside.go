@@ -121,7 +121,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTeardownWhileADaemonWaits",
 		},
 		{
-			"marker left when our schema is dropped", "internal/daemon/session.go", "if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {", "if err != nil && !errors.Is(err, corrections.ErrNotLeading) {",
+			"marker left when our schema is dropped", "internal/daemon/session.go", "if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {", "if errors.Is(err, corrections.ErrNotLeading) && false {",
 			"./e2e", "TestSchemaIsDroppedByHand",
 		},
 		{
