@@ -88,9 +88,9 @@ func (l leading) ensureSchema(ctx context.Context) error {
 
 // openWriters opens what a lead works with.
 func (l leading) openWriters(ctx context.Context, instance string) (w writers, err error) {
-	defer func() {
+	defer func() { //nolint:contextcheck // has to work after ctx has ended
 		if err != nil {
-			w.close() //nolint:contextcheck // has to work after ctx has ended
+			w.close()
 		}
 	}()
 	short := pg.Session{Role: "corrections", LockTimeout: rowLockWait, StatementTimeout: statementTimeout, Async: true}
