@@ -155,6 +155,30 @@ func TestDeposedWritesNothing(t *testing.T) {
 	require.Less(t, e.scalar(`select pg_current_wal_insert_lsn() - '0/0'::pg_lsn`)-before, int64(2000))
 }
 
+// What a one-shot sends does nothing once that does not hold any more on which it rests: neither the message nor the corrections
+// behind it.
+func TestOneShotThatComesTooLate(t *testing.T) {
+	for _, shape := range []string{fleet.Direct, fleet.Ledger} {
+		e := newEnv(t, fleet.Layout{Shape: shape, Slots: 4})
+		conn := e.connect()
+		l, err := awa.Discover(t.Context(), conn, "awa")
+		require.NoError(t, err)
+		columns := map[string]string{fleet.Direct: "(0, 'q', 1, 0, 5)", fleet.Ledger: "(0, 'q', 1, 0, 7, 5)"}[shape]
+		e.exec(`insert into awa.queue_terminal_live_counts values ` + columns)
+		sum := func() int64 {
+			return e.scalar(`select sum(live_terminal_count)::int8 from awa.queue_terminal_live_counts`)
+		}
+		for _, delta := range []int64{4, -4} {
+			chunk := applier.Chunk{Corrections: []applier.Correction{{Group: counter.Group{Queue: "q", Priority: 1}, Delta: delta}}}
+			late := corrections.NewWriter(conn, corrections.OfOneShot(l, "false"), "reconcile")
+			require.ErrorIs(t, late.Correct(t.Context(), chunk), corrections.ErrNotLeading)
+			require.EqualValues(t, 5+max(-delta, 0), sum(), "%s %d", shape, delta)
+			require.NoError(t, corrections.NewWriter(conn, corrections.OfOneShot(l, "true"), "reconcile").Correct(t.Context(), chunk))
+			require.EqualValues(t, 5+max(delta, 0), sum(), "%s %d", shape, delta)
+		}
+	}
+}
+
 // Taking over waits for what the old leader has under way.
 func TestTakingOverWaits(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})

@@ -50,14 +50,12 @@ func OfDryRun(l *awa.Layout) Statements {
 	return Statements{awaSchema: all.awaSchema, guard: all.guard, Beat: beat(l)}
 }
 
-// OfOneShot are those of a command that corrects without a stream, whoever leads. It has no token of its own to write. Corrections
-// take effect only while the condition holds.
+// OfOneShot are those of a command that corrects without a stream, whoever leads. It has no token of its own to write. while is
+// what has to hold besides when a statement arrives, a condition without parameters.
 func OfOneShot(l *awa.Layout, while string) Statements {
-	s := build(l, func(schemaParam, instanceParam int) string {
-		return fmt.Sprintf("$%d::text is not null and $%d::text is not null", schemaParam, instanceParam)
+	return build(l, func(schemaParam, instanceParam int) string {
+		return fmt.Sprintf("$%d::text is not null and $%d::text is not null and %s", schemaParam, instanceParam, while)
 	})
-	s.guard += " and " + while
-	return s
 }
 
 // build spells what all of them have in common. guard makes a condition of the numbers of the parameters that carry schema and

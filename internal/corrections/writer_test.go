@@ -67,7 +67,10 @@ func TestADryRunHasNothingToWriteWith(t *testing.T) {
 
 // The one-shot works where there is no schema of ours.
 func TestTheOneShotNeedsNothingOfOurs(t *testing.T) {
-	s := OfOneShot(layoutOf("#306"), "true")
+	s := OfOneShot(layoutOf("#306"), "still so")
+	for _, text := range []string{s.guard, s.Add, s.Subtract, s.Set.Alone, s.Clear.Alone} {
+		require.Contains(t, text, " and still so")
+	}
 	require.NotContains(t, s.guard, "awa_counterd")
 	for name, text := range texts(s) {
 		require.NotContains(t, text, "awa_counterd", name)

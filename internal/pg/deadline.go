@@ -21,7 +21,7 @@ type deadlines struct{ within time.Duration }
 type cancelKey struct{}
 
 func (d deadlines) begin(ctx context.Context) context.Context {
-	ctx, cancel := context.WithTimeout(ctx, d.within) //nolint:gosec // the end of the statement cancels it
+	ctx, cancel := context.WithTimeout(ctx, d.within) // the end of the statement cancels it
 	return context.WithValue(ctx, cancelKey{}, cancel)
 }
 
