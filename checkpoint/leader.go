@@ -159,7 +159,7 @@ func ReadLeaderIfAny(ctx context.Context, c Conn, awaSchema string) (Leader, boo
 func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, error) {
 	tag, err := c.Exec(ctx, `
 		select pg_terminate_backend(h.pid)
-		from `+advisoryLocks+` h join pg_stat_activity a using (pid) join awa_counterd.leader l on l.awa_schema = $3
+		from `+advisoryLocks+` h join (select pid, application_name, state_change from pg_stat_activity) a using (pid) join awa_counterd.leader l on l.awa_schema = $3
 		where h.key = hashtextextended($1, 0) and a.application_name = $2
 		  and (l.instance = $4 or `+isDryRun+` or l.heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness))
 		  and (a.state_change < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)

@@ -13,6 +13,7 @@ import (
 // A standby judges a leader by the leader's own bound: one that says little is not silent, and one that has to say
 // much is, whatever the standby would have to.
 func TestStandbyGoesByTheLeadersBound(t *testing.T) {
+	t.Parallel()
 	t.Run("slower leader", func(t *testing.T) {
 		e := newEnv(t, fleet.Layout{Slots: 4})
 		first := e.daemon("--max-staleness", "10s")

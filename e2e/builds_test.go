@@ -112,6 +112,7 @@ const afresh = "scanning afresh"
 // between; as leader and standby of two versions; where the checkpoint cannot be resumed from, everything is scanned. The same with the
 // least rights. Tables of another form are made anew.
 func TestUpgradeOurselves(t *testing.T) {
+	t.Parallel()
 	commit := lastRelease(t)
 	if commit == "" {
 		commit = sameTables
@@ -200,7 +201,7 @@ func anotherForm(e *env, older string) {
 	e.serves(old, "leading")
 	code, _, errs := e.command("setup")
 	require.Equal(e.t, refused, code, errs)
-	require.Contains(e.t, errs, "the tables of schema awa_counterd are of version "+withoutBounds+", whose daemon keeps awa's schema awa")
+	require.Contains(e.t, errs, "the tables in schema awa_counterd are those of version "+withoutBounds+", and its daemon corrects awa's schema awa")
 	require.Contains(e.t, errs, fmt.Sprintf("pid %d", old.PID()))
 	require.Contains(e.t, errs, "start it again as this version")
 
@@ -225,7 +226,7 @@ func anotherFormWithLeastRights(e *env, older string) {
 	old := e.runs(older, asRole, "--no-setup")
 	e.serves(old, "leading")
 	require.Zero(e.t, old.stop())
-	refuses(e.t, refused, asRole, []string{"--no-setup"}, "have a DBA run what awa-counterd setup --print-sql prints")
+	refuses(e.t, refused, asRole, []string{"--no-setup"}, "let a DBA run the statements that awa-counterd setup --print-sql prints")
 	e.saysOf(binary, e.url(), "setup", "--role", role)
 	e.insertAt(1, "email", 5, false)
 	d := e.runs(binary, asRole, "--no-setup")

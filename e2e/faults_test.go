@@ -229,7 +229,7 @@ func TestSignals(t *testing.T) {
 	e.balanced(0)
 	e.marker(false, 0)
 	e.disconnected()
-	require.Contains(t, d.logged("trust: marker cleared", 0)["reason"], "stopping")
+	require.Contains(t, d.logged("trust: marker cleared", 0)["reason"], "the daemon stops")
 
 	// A transaction that holds a counter row keeps the flush from ending; a second signal does not care.
 	d = e.daemon("--max-staleness", "1m")

@@ -113,7 +113,7 @@ func TestStandbyOutlivesAFrozenServer(t *testing.T) {
 	})
 	thaw()
 	require.Less(t, longest, 30*time.Second, "the watchdog is near to ending a standby that lives")
-	require.Contains(t, second.text(), "is not reachable: no answer in time")
+	require.Contains(t, second.text(), "is not reachable: the server did not answer in time")
 	e.insertAt(1, "q", 5, false)
 	e.balanced(60 * time.Second)
 	e.marker(true, 60*time.Second)

@@ -173,6 +173,7 @@ func TestSlotIsRenamed(t *testing.T) {
 // A daemon that stays with its schema falls silent, as one on a suspended machine does. Another one in the same database, which goes
 // where awa goes, sweeps up after it. When it comes back it goes on, with a scan; that was no finish.
 func TestSilentDaemonOfAnotherSchemaComesBack(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	other := fleet.Layout{Schema: "other", Slots: 4}
 	require.NoError(t, fleet.Install(t.Context(), e.connect(), other))
@@ -190,7 +191,7 @@ func TestSilentDaemonOfAnotherSchemaComesBack(t *testing.T) {
 	e.disconnected()
 	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '1 min'`)
 	sweeper := e.daemon()
-	require.Contains(t, fmt.Sprint(sweeper.logged("nobody reads it any more", 20*time.Second)), "other")
+	require.Contains(t, fmt.Sprint(sweeper.logged("nobody reads any more", 20*time.Second)), "other")
 	o.marker(false, 0)
 	e.until(ctx, func() bool {
 		return e.scalar(`select count(*) from awa_counterd.checkpoint where awa_schema = 'other'`) == 0

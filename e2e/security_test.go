@@ -94,7 +94,7 @@ func TestLoweredLevelIsSaid(t *testing.T) {
 	e.exec(`select pg_reload_conf()`)
 	require.Eventually(t, func() bool {
 		code, out, _ := e.commandOn(c.URL(weak, "", e.db), "doctor")
-		return code == 3 && strings.Contains(out, "✘ wal_level after a restart: the server's files lower wal_level: with replication slot")
+		return code == 3 && strings.Contains(out, "✘ wal_level after a restart: a configuration file lowers wal_level: as long as replication slot")
 	}, 10*time.Second, 100*time.Millisecond)
 	e.exec(`alter system set wal_level = 'logical'`)
 	require.Zero(t, d.stop())

@@ -196,6 +196,7 @@ func TestFirstSlotInAStall(t *testing.T) {
 
 // A leader that hangs keeps its lock, and its slot keeps WAL; a standby ends its sessions and leads.
 func TestHungLeaderIsDeposed(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	f := e.fleet(steady)
 	first := e.daemon()

@@ -113,7 +113,7 @@ func walLevelAfterRestart(ctx context.Context, v *visit) []Finding {
 	}
 	detail := "no configuration file lowers it"
 	if lowered {
-		detail = "the server's files lower wal_level" + to
+		detail = "a configuration file lowers wal_level" + to
 		if there {
 			detail += fmt.Sprintf(": as long as replication slot %s exists, the server would not start", v.Slot)
 		}
