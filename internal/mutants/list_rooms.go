@@ -1,7 +1,7 @@
 package mutants
 
 // ofRooms are the mutants of the rules of single rooms: the stream against a scripted server, and what is pure in the
-// rooms around it. A unit test of that room kills each.
+// rooms around it. A unit test of that room kills most.
 func ofRooms() []Mutant {
 	return []Mutant{
 		{
@@ -127,6 +127,10 @@ func ofRooms() []Mutant {
 		{
 			"a role's name not quoted", "internal/preflight/preflight.go", `fmt.Sprintf("GRANT %s TO %s", grant, quote(role))`,
 			`fmt.Sprintf("GRANT %s TO %s", grant, role)`, "./internal/preflight", "TestHostileRolesAreQuoted",
+		},
+		{
+			"a marker set behind the last look kept", "cmd/awa-counterd/reconcile.go", "again, err = one.Run(ctx, false, nil)",
+			"_ = again", "./e2e", "TestTrustLooksAgainBehindItself",
 		},
 	}
 }
