@@ -203,6 +203,14 @@ func Guard(schemaParam, instanceParam int) string {
 		where g.awa_schema = $%d and g.instance = $%d for key share of g)`, schemaParam, instanceParam)
 }
 
+// HoldsLock is a condition that holds while a session of the instance has the leader lock. It waits for nobody, who may hold the
+// leader's row; and unlike Guard it does not keep the instance leading. The arguments are as there.
+func HoldsLock(schemaParam, instanceParam int) string {
+	return fmt.Sprintf(`exists (select 1 from %[1]s h join %[1]s i using (pid)
+		where h.key = hashtextextended('%[2]s' || $%[3]d::text, 0) and i.key = hashtextextended('%[4]s' || $%[5]d::text, 0))`,
+		advisoryLocks, LockKey(""), schemaParam, instanceKey(""), instanceParam)
+}
+
 // Heartbeat is a statement that stamps the leader's row and yields one row, or none when another
 // instance leads. $1 is the awa schema, $2 the instance, $3 the state in words, $4 whether
 // corrections are held back; columns yields further columns.

@@ -22,6 +22,8 @@ type Statements struct {
 	Set, Clear Change
 	// Note takes schema, instance and reason, and remembers a change of the marker that is not remembered yet.
 	Note string
+	// Withdraw takes schema and instance, and clears the marker without waiting for whoever holds the leader's row.
+	Withdraw string
 }
 
 // Change writes the marker in one direction.
@@ -40,6 +42,9 @@ func OfLeader(l *awa.Layout, history bool) Statements {
 		s.Set.Noted = l.SetMarkerUntilNoting(leads, checkpoint.NoteOwn(true, 4))
 		s.Clear.Noted = l.ClearMarkerNoting(leads, checkpoint.NoteOwn(false, 3))
 		s.Note = checkpoint.NoteOwnState(l.MarkerIsSet())
+	}
+	if l.HasMarker {
+		s.Withdraw = l.SetMarker(false, checkpoint.HoldsLock(1, 2))
 	}
 	return s
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
@@ -142,8 +143,12 @@ func (w *Writer) Correct(ctx context.Context, chunk applier.Chunk) error {
 // beginTransaction queues what every transaction of ours begins with: the guard, the token's message, and
 // the limits of this transaction.
 func (w *Writer) beginTransaction(b *pgx.Batch, seq uint64, l limits, durability string) {
+	w.beginWhere(b, w.sql.guard, seq, l, durability)
+}
+
+func (w *Writer) beginWhere(b *pgx.Batch, guard string, seq uint64, l limits, durability string) {
 	b.Queue(`select set_config('lock_timeout', $3, true), set_config('synchronous_commit', $4, true),
-		set_config('statement_timeout', $7, true), pg_logical_emit_message(true, $5, $6) where `+w.sql.guard,
+		set_config('statement_timeout', $7, true), pg_logical_emit_message(true, $5, $6) where `+guard,
 		w.sql.awaSchema, w.instance, fmt.Sprint(l.wait.Milliseconds()), durability, applier.MessagePrefix, applier.Token(w.instance, seq), fmt.Sprint(l.within.Milliseconds()))
 }
 
@@ -207,6 +212,9 @@ func (w *Writer) SetMarker(ctx context.Context, cmd applier.SetMarker) error {
 			err = w.mark(ctx, cmd, false)
 		}
 	}
+	if pg.IsBusy(err) && !cmd.Set && w.sql.Withdraw != "" {
+		err = w.withdraw(ctx, cmd.Seq)
+	}
 	if err != nil {
 		return fmt.Errorf("write the marker: %w", err)
 	}
@@ -214,6 +222,16 @@ func (w *Writer) SetMarker(ctx context.Context, cmd applier.SetMarker) error {
 		w.apart = w.note(ctx, cmd.Reason) != nil
 	}
 	return nil
+}
+
+// withdraw clears the marker while somebody holds the leader's row, perhaps, on which the guard waits, and not the marker's. That this
+// daemon leads shows by its locks.
+func (w *Writer) withdraw(ctx context.Context, seq uint64) error {
+	b := &pgx.Batch{}
+	l := markerLimits()
+	w.beginWhere(b, checkpoint.HoldsLock(1, 2), seq, l, "local")
+	b.Queue(w.sql.Withdraw, w.sql.awaSchema, w.instance)
+	return w.send(ctx, b, l, nil)
 }
 
 // note remembers a change of the marker by itself.

@@ -136,5 +136,9 @@ func ofRooms() []Mutant {
 			"a dead daemon of another build taken for a finished upgrade", "cmd/awa-counterd/distrust.go", "err != nil || others {",
 			"err != nil || others && false {", "./e2e", "TestHookOfAnotherBuild",
 		},
+		{
+			"a marker kept while somebody holds the leader's row", "internal/corrections/writer.go", "if pg.IsBusy(err) && !cmd.Set &&",
+			"if false && !cmd.Set &&", "./internal/corrections", "TestMarkerIsClearedWhoeverHoldsTheLeadersRow",
+		},
 	}
 }
