@@ -140,5 +140,9 @@ func ofRooms() []Mutant {
 			"a marker kept while somebody holds the leader's row", "internal/corrections/writer.go", "if pg.IsBusy(err) && !cmd.Set &&",
 			"if false && !cmd.Set &&", "./internal/corrections", "TestMarkerIsClearedWhoeverHoldsTheLeadersRow",
 		},
+		{
+			"a marker kept that may be written and not read", "internal/daemon/standby.go", "denied, before := pg.IsDenied(err), d.left.unread",
+			"denied, before := false, d.left.unread", "./e2e", "TestMarkerMayNotBeRead",
+		},
 	}
 }
