@@ -144,5 +144,9 @@ func ofRooms() []Mutant {
 			"a marker kept that may be written and not read", "internal/daemon/standby.go", "denied, before := pg.IsDenied(err), d.left.unread",
 			"denied, before := false, d.left.unread", "./e2e", "TestMarkerMayNotBeRead",
 		},
+		{
+			"a heartbeat that is yet to come believed", "checkpoint/leader.go", " && l.Heartbeat > -l.Bound",
+			"", "./checkpoint", "TestHeartbeatsThatAreYetToCome",
+		},
 	}
 }
