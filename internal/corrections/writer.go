@@ -101,7 +101,12 @@ func (w *Writer) Write(ctx context.Context, cmd applier.Write, state string) (ap
 		}
 	}
 	r.Sent = time.Now()
-	err := w.token(ctx, cmd, state, &r)
+	err := w.token(ctx, cmd, w.sql.Beat, state, &r)
+	if pg.IsBusy(err) && w.sql.BlindBeat != "" {
+		// Perhaps somebody holds the marker's table. Readers wait for that as well, and are to find right counters then.
+		r.Sent, r.Blind = time.Now(), true
+		err = w.token(ctx, cmd, w.sql.BlindBeat, state, &r)
+	}
 	if pg.IsBusy(err) {
 		r.Err = err
 		return r, nil
@@ -181,10 +186,10 @@ func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(p
 
 // token commits durably: that pushes the WAL of the corrections before it out to the stream. With
 // "local" it does not wait for a synchronous standby, which might never answer.
-func (w *Writer) token(ctx context.Context, cmd applier.Write, state string, r *applier.WriteResult) error {
+func (w *Writer) token(ctx context.Context, cmd applier.Write, beat, state string, r *applier.WriteResult) error {
 	b := &pgx.Batch{}
 	w.beginTransaction(b, cmd.Seq, tokenLimits(), "local")
-	b.Queue(w.sql.Beat, w.sql.awaSchema, w.instance, state, cmd.Holds)
+	b.Queue(beat, w.sql.awaSchema, w.instance, state, cmd.Holds)
 	var snapshot, insert string
 	err := w.send(ctx, b, tokenLimits(), func(row pgx.Row) error { return row.Scan(&r.Server, &snapshot, &r.Marker, &insert) })
 	if err != nil {

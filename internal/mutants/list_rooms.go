@@ -148,5 +148,9 @@ func ofRooms() []Mutant {
 			"a heartbeat that is yet to come believed", "checkpoint/leader.go", " && l.Heartbeat > -l.Bound",
 			"", "./checkpoint", "TestHeartbeatsThatAreYetToCome",
 		},
+		{
+			"corrections wait for the marker's table", "internal/corrections/writer.go", `if pg.IsBusy(err) && w.sql.BlindBeat != "" {`,
+			"if false {", "./internal/corrections", "TestTokensDoNotWaitForTheMarkersTable",
+		},
 	}
 }
