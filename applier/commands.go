@@ -76,6 +76,7 @@ type WriteResult struct {
 	Snapshot pgsnap.Snapshot // of the token's transaction
 	Insert   pglogrepl.LSN   // WAL insert position in that transaction
 	Marker   bool            // the marker is set, as that transaction saw it
+	Blind    bool            // it did not look at the marker
 	Written  int             // corrections that were committed
 	Deferred []counter.Group
 	Passed   []counter.Group // those of them that were not even tried

@@ -196,7 +196,7 @@ func (c *Core) takeMarker(now time.Time, tx *decoder.Tx, own bool) {
 // what somebody wrote just before this session began may have been streamed to the one before it,
 // and not yet have been visible when this one looked.
 func (c *Core) readMarker(now time.Time, r WriteResult) {
-	if m := &c.marker; !m.busy && r.Sent.After(m.since) {
+	if m := &c.marker; !r.Blind && !m.busy && r.Sent.After(m.since) {
 		c.compareMarker(now, r.Marker)
 	}
 }

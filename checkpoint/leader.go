@@ -23,7 +23,7 @@ type Leader struct {
 	Version   string
 	DryRun    bool          // it only follows and reports
 	Bound     time.Duration // its --max-staleness: tokens, and with them heartbeats, come every quarter of it
-	Heartbeat time.Duration // age of the last one, by the server's clock
+	Heartbeat time.Duration // age of the last one, by the server's clock; negative when that was set back since
 	State     string
 	Leads     bool // another session holds the leader lock at this moment
 	Holds     bool // corrections are held back for awa-counterd finish
@@ -34,8 +34,11 @@ type Leader struct {
 // Silent is how old the leader's heartbeat may get: by then it would have cleared the marker itself.
 func (l Leader) Silent() time.Duration { return 2 * l.Bound }
 
-// Vouches reports that the leader is alive by its own bound, and answers for the marker: a dry run never does.
-func (l Leader) Vouches() bool { return !l.DryRun && l.Heartbeat < l.Silent() }
+// Vouches reports that the leader is alive by its own bound, and answers for the marker: a dry run never does. Where the server's
+// clock was set back, the last heartbeat is yet to come; a leader that lives stamps a new one within a quarter of its bound.
+func (l Leader) Vouches() bool {
+	return !l.DryRun && l.Heartbeat < l.Silent() && l.Heartbeat > -l.Bound
+}
 
 // Process names the leader for people.
 func (l Leader) Process() string { return fmt.Sprintf("%s pid %d", l.Host, l.PID) }
@@ -44,7 +47,7 @@ func (l Leader) Process() string { return fmt.Sprintf("%s pid %d", l.Host, l.PID
 // The parameters are the awa schema and the instance.
 func Unvouched(schemaParam, instanceParam int) string {
 	return fmt.Sprintf(`exists (select 1 from awa_counterd.leader where awa_schema = $%d and instance = $%d
-		and (heartbeat_at < clock_timestamp() - 2 * max_staleness or %s))`, schemaParam, instanceParam, isDryRun)
+		and (heartbeat_at < clock_timestamp() - 2 * max_staleness or heartbeat_at > clock_timestamp() + max_staleness or %s))`, schemaParam, instanceParam, isDryRun)
 }
 
 // dryRun follows the version of a leader that only follows and reports.
@@ -58,7 +61,12 @@ const isDryRun = `version like '%` + dryRun + `'`
 const hungAfter = 15 * time.Second
 
 // Hung reports that the leader is taken for hanging.
-func (l Leader) Hung() bool { return l.Heartbeat >= max(hungAfter, 5*l.Bound) }
+func (l Leader) Hung() bool {
+	if l.Heartbeat < 0 {
+		l.Heartbeat = -l.Heartbeat
+	}
+	return l.Heartbeat >= max(hungAfter, 5*l.Bound)
+}
 
 // LockKey is the key text of the session advisory lock that the leader holds.
 func LockKey(awaSchema string) string { return "awa_counterd.leader:" + awaSchema }
@@ -161,7 +169,8 @@ func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, erro
 		select pg_terminate_backend(h.pid)
 		from `+advisoryLocks+` h join (select pid, application_name, state_change from pg_stat_activity) a using (pid) join awa_counterd.leader l on l.awa_schema = $3
 		where h.key = hashtextextended($1, 0) and a.application_name = $2
-		  and (l.instance = $4 or `+isDryRun+` or l.heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness))
+		  and (l.instance = $4 or `+isDryRun+` or l.heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)
+		       or l.heartbeat_at > clock_timestamp() + greatest($5::interval, 5 * l.max_staleness))
 		  and (a.state_change < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)
 		       or exists (select 1 from `+advisoryLocks+` i where i.pid = h.pid and i.key = hashtextextended($6 || l.instance, 0)))`,
 		LockKey(awaSchema), pg.ApplicationName(pg.ControlRole), awaSchema, instance, hungAfter, instanceKey(""))
@@ -201,6 +210,14 @@ func (n *nanoseconds) Scan(v any) error {
 func Guard(schemaParam, instanceParam int) string {
 	return fmt.Sprintf(`exists (select 1 from awa_counterd.leader g
 		where g.awa_schema = $%d and g.instance = $%d for key share of g)`, schemaParam, instanceParam)
+}
+
+// HoldsLock is a condition that holds while a session of the instance has the leader lock. It waits for nobody, who may hold the
+// leader's row; and unlike Guard it does not keep the instance leading. The arguments are as there.
+func HoldsLock(schemaParam, instanceParam int) string {
+	return fmt.Sprintf(`exists (select 1 from %[1]s h join %[1]s i using (pid)
+		where h.key = hashtextextended('%[2]s' || $%[3]d::text, 0) and i.key = hashtextextended('%[4]s' || $%[5]d::text, 0))`,
+		advisoryLocks, LockKey(""), schemaParam, instanceKey(""), instanceParam)
 }
 
 // Heartbeat is a statement that stamps the leader's row and yields one row, or none when another

@@ -27,6 +27,18 @@ func TestSilenceIsMeasuredByTheLeadersBound(t *testing.T) {
 	}
 }
 
+// The server's clock was set back: a heartbeat that is yet to come is no sign of life.
+func TestHeartbeatsThatAreYetToCome(t *testing.T) {
+	l := Leader{Bound: 2 * time.Second, Heartbeat: -time.Second}
+	require.True(t, l.Vouches(), "clocks are set by a little all the time")
+	require.False(t, l.Hung())
+	l.Heartbeat = -2 * time.Second
+	require.False(t, l.Vouches())
+	require.False(t, l.Hung())
+	l.Heartbeat = -15 * time.Second
+	require.True(t, l.Hung())
+}
+
 // Two schemas, and the two locks of one, must never meet: two daemons would take turns, or a finish would lead.
 func TestLocksAreApart(t *testing.T) {
 	seen := map[string]bool{}

@@ -210,6 +210,12 @@ func Exists(ctx context.Context, c Conn) (bool, error) {
 	return there, err
 }
 
+// ExistsInOtherForm reports tables of ours that another build has made. A finish and a teardown leave none.
+func ExistsInOtherForm(ctx context.Context, c Conn) (bool, error) {
+	_, others, err := existsInAnyForm(ctx, c)
+	return others, err
+}
+
 // existsInAnyForm also reports that there are tables of ours in another form.
 func existsInAnyForm(ctx context.Context, c Conn) (there, others bool, err error) {
 	err = c.QueryRow(ctx, `select

@@ -122,6 +122,9 @@ const finishWithin = 10 * time.Second
 // finished tells a finished upgrade from a dead daemon: a finish leaves nothing of ours. While one is at its end
 // the marker is its own; should it die there, that shows within moments.
 func finished(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
+	if others, err := checkpoint.ExistsInOtherForm(ctx, conn); err != nil || others {
+		return false, err // the daemon that died was of another build: an upgrade may just have replaced the binary
+	}
 	late := time.After(finishWithin)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

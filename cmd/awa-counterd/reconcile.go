@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
@@ -249,11 +251,51 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	for _, what := range unseen { // the report, which has them as well, comes afterwards
 		_, _ = fmt.Fprintf(w, "reconcile: %s\n", what)
 	}
-	if err := one.Trust(ctx); err != nil {
+	refusal, err = c.setMarker(ctx, l, one, r)
+	r.MarkerSet = refusal == nil && err == nil
+	return refusal, err
+}
+
+// setMarker sets the marker and looks once more, as finish does: a look goes from one table to the next, and somebody may have
+// written uncounted behind it. What that finds, or cannot find out, clears the marker again, also after an interrupt.
+func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
+	err = one.Trust(ctx)
+	if _, answered := errors.AsType[*pgconn.PgError](err); answered {
+		return nil, err // it is not set
+	}
+	var again reconcile.Result
+	if err == nil {
+		again, err = one.Run(ctx, false, nil)
+	}
+	if err == nil && len(again.Drifts) == 0 {
+		return nil, nil
+	}
+	if back := c.takeBack(context.WithoutCancel(ctx), l); back != nil {
+		return nil, errors.Join(err, fmt.Errorf("the marker could not be cleared again: %w; run awa-counterd distrust", back))
+	}
+	if err != nil {
 		return nil, err
 	}
-	r.MarkerSet = true
-	return nil, nil
+	r.Left = len(again.Drifts)
+	return pg.Refuse("stop the old writers, and run this again; or run awa-counterd run meanwhile",
+		"the marker was not set: new drift was found behind the last look, on queue %s", strings.Join(queuesOf(again.Drifts), ", ")), nil
+}
+
+// takeBackWithin is how long the marker's row may be locked when it has to be cleared again.
+const takeBackWithin = 30 * time.Second
+
+// takeBack clears the marker on a connection of its own: an interrupt may have cost the other one. A daemon that leads sets it again
+// when it can vouch for it.
+func (c *reconcileCmd) takeBack(ctx context.Context, l *awa.Layout) error {
+	ctx, cancel := context.WithTimeout(ctx, takeBackWithin)
+	defer cancel()
+	_, conn, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found new drift behind its last look")
+	return err
 }
 
 // distrust clears a marker that somebody else has set (awa's migrations do, whoever writes), now that it is known to be

@@ -2,6 +2,7 @@ package awa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -51,11 +52,30 @@ func Discover(ctx context.Context, q Querier, schema Schema) (*Layout, error) {
 	_, l.Receipts = rel[receiptsTable]
 	_, l.Rotations = rel[rotationsTable]
 	l.Rows, l.Ledger = rows.oid, deltas.oid
+	if err := l.refuseChildren(ctx, q); err != nil {
+		return nil, err
+	}
 	if err := l.findLeaves(ctx, q, rows.oid, deltas.oid); err != nil {
 		return nil, err
 	}
 	l.State, err = l.state(ctx, q)
 	return l, err
+}
+
+// refuseChildren refuses tables that inherit from the counters or the ring: readers add up their rows, and they are not
+// published with the parent.
+func (l *Layout) refuseChildren(ctx context.Context, q Querier) error {
+	var child, parent string
+	err := q.QueryRow(ctx, `select inhrelid::regclass::text, inhparent::regclass::text from pg_inherits where inhparent = any($1) order by 1 limit 1`,
+		[]uint32{l.Counters, l.Ring}).Scan(&child, &parent)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for tables that inherit from awa's: %w", err)
+	}
+	return &ShapeError{l.Schema, fmt.Sprintf("%s inherits from %s, so readers add up its rows, and its changes are not streamed; run: ALTER TABLE %s NO INHERIT %s",
+		child, parent, child, parent)}
 }
 
 // DiscoverMarker finds the trust marker of a schema and nothing else: it can be cleared where nothing more can be
@@ -145,16 +165,20 @@ var listBound = regexp.MustCompile(`^FOR VALUES IN \('?(-?\d+)'?\)$`)
 func partitions(ctx context.Context, q Querier, parent uint32, needed ...string) (map[int32]Partition, error) {
 	rows, err := q.Query(ctx, `
 		select c.oid, c.relname, c.relkind::text, c.relpersistence <> 'p', c.relreplident::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''),
+		       case when c.relnamespace <> p.relnamespace then c.oid::regclass::text else '' end, p.relnamespace::regnamespace::text,
 		       has_table_privilege(c.oid, 'SELECT') or (select coalesce(bool_and(has_column_privilege(c.oid, a.attnum, 'SELECT')), false)
 		         from pg_attribute a where a.attrelid = c.oid and a.attname = any($2))
-		from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1`, parent, needed)
+		from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent where i.inhparent = $1`, parent, needed)
 	if err != nil {
 		return nil, fmt.Errorf("read the leaves: %w", err)
 	}
 	out := make(map[int32]Partition)
 	var p Partition
-	var bound string
-	_, err = pgx.ForEachRow(rows, []any{&p.OID, &p.Name, &p.Kind, &p.Unlogged, &p.Identity, &bound, &p.Readable}, func() error {
+	var bound, elsewhere, schema string
+	_, err = pgx.ForEachRow(rows, []any{&p.OID, &p.Name, &p.Kind, &p.Unlogged, &p.Identity, &bound, &elsewhere, &schema, &p.Readable}, func() error {
+		if elsewhere != "" { // scans go by names
+			return &ShapeError{Schema(schema), fmt.Sprintf("leaf %s is not in schema %s; run: ALTER TABLE %s SET SCHEMA %s", elsewhere, schema, elsewhere, schema)}
+		}
 		m := listBound.FindStringSubmatch(bound)
 		if m == nil {
 			return &ShapeError{Reason: fmt.Sprintf("leaf %s holds %s, not one slot; this is not awa's queue storage", p.Name, bound)}

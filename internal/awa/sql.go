@@ -10,6 +10,14 @@ func (l *Layout) SetMarker(set bool, guard string) string {
 // ClearMarkerOf clears it in the table that RingName found.
 func ClearMarkerOf(ring string) string { return setMarker(ring, false, "true") }
 
+// ClearUnread clears it without reading anything, so that the right to write it is enough. It writes it also if it is not set.
+func (l *Layout) ClearUnread() string { return ClearUnreadOf(l.Schema.table(ringTable)) }
+
+// ClearUnreadOf is ClearUnread in the table that RingName found.
+func ClearUnreadOf(ring string) string {
+	return fmt.Sprintf(`update %s set %s = null`, ring, markerColumn)
+}
+
 func setMarker(ring string, set bool, guard string) string {
 	value, state := "now()", "is null"
 	if !set {

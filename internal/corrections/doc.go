@@ -9,7 +9,8 @@
 //     that a daemon that is stopped in its tracks holds no lock.
 //   - Each begins with a message in the WAL, by which the stream knows it again, and with its own limits.
 //   - What a daemon sends takes effect only while its instance leads (checkpoint.Guard), whenever it arrives; a command to set
-//     the marker only until its term.
+//     the marker only until its term. Where the guard has to wait, the marker is cleared under the leader's locks instead
+//     (checkpoint.HoldsLock).
 //   - A dry run has no statement that writes anything of awa's.
 //   - The history of the marker keeps nothing from being written to the marker itself.
 //   - Nothing waits for an answer without a bound by our own clock.

@@ -18,10 +18,14 @@ type Statements struct {
 	// Beat takes schema, instance, the state in words, and whether corrections are held back. It yields the server's clock, a
 	// snapshot, whether the marker is set, and the WAL insert position.
 	Beat string
+	// BlindBeat is Beat without a look at the marker, which it takes for not set.
+	BlindBeat string
 	// Set and Clear take schema and instance; Set also until when it may set the marker, or null, and yields whether it is set.
 	Set, Clear Change
 	// Note takes schema, instance and reason, and remembers a change of the marker that is not remembered yet.
 	Note string
+	// Withdraw takes schema and instance, and clears the marker without waiting for whoever holds the leader's row.
+	Withdraw string
 }
 
 // Change writes the marker in one direction.
@@ -34,12 +38,15 @@ type Change struct {
 // can write the marker's history (checkpoint.Remembers).
 func OfLeader(l *awa.Layout, history bool) Statements {
 	s := build(l, checkpoint.Guard)
-	s.Beat = beat(l)
+	s.Beat, s.BlindBeat = beat(l.MarkerIsSet()), beat("false")
 	if history && l.HasMarker {
 		leads := checkpoint.Guard(1, 2)
 		s.Set.Noted = l.SetMarkerUntilNoting(leads, checkpoint.NoteOwn(true, 4))
 		s.Clear.Noted = l.ClearMarkerNoting(leads, checkpoint.NoteOwn(false, 3))
 		s.Note = checkpoint.NoteOwnState(l.MarkerIsSet())
+	}
+	if l.HasMarker {
+		s.Withdraw = l.SetMarker(false, checkpoint.HoldsLock(1, 2))
 	}
 	return s
 }
@@ -47,7 +54,7 @@ func OfLeader(l *awa.Layout, history bool) Statements {
 // OfDryRun are those of one that only follows and reports: whatever it is asked for, it has nothing to write with but tokens.
 func OfDryRun(l *awa.Layout) Statements {
 	all := build(l, checkpoint.Guard)
-	return Statements{awaSchema: all.awaSchema, guard: all.guard, Beat: beat(l)}
+	return Statements{awaSchema: all.awaSchema, guard: all.guard, Beat: beat(l.MarkerIsSet()), BlindBeat: beat("false")}
 }
 
 // OfOneShot are those of a command that corrects without a stream, whoever leads. It has no token of its own to write. while is
@@ -68,6 +75,6 @@ func build(l *awa.Layout, guard func(schemaParam, instanceParam int) string) Sta
 	}
 }
 
-func beat(l *awa.Layout) string {
-	return checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, l.MarkerIsSet()))
+func beat(markerIsSet string) string {
+	return checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, markerIsSet))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
@@ -100,7 +101,12 @@ func (w *Writer) Write(ctx context.Context, cmd applier.Write, state string) (ap
 		}
 	}
 	r.Sent = time.Now()
-	err := w.token(ctx, cmd, state, &r)
+	err := w.token(ctx, cmd, w.sql.Beat, state, &r)
+	if pg.IsBusy(err) && w.sql.BlindBeat != "" {
+		// Perhaps somebody holds the marker's table. Readers wait for that as well, and are to find right counters then.
+		r.Sent, r.Blind = time.Now(), true
+		err = w.token(ctx, cmd, w.sql.BlindBeat, state, &r)
+	}
 	if pg.IsBusy(err) {
 		r.Err = err
 		return r, nil
@@ -142,8 +148,12 @@ func (w *Writer) Correct(ctx context.Context, chunk applier.Chunk) error {
 // beginTransaction queues what every transaction of ours begins with: the guard, the token's message, and
 // the limits of this transaction.
 func (w *Writer) beginTransaction(b *pgx.Batch, seq uint64, l limits, durability string) {
+	w.beginWhere(b, w.sql.guard, seq, l, durability)
+}
+
+func (w *Writer) beginWhere(b *pgx.Batch, guard string, seq uint64, l limits, durability string) {
 	b.Queue(`select set_config('lock_timeout', $3, true), set_config('synchronous_commit', $4, true),
-		set_config('statement_timeout', $7, true), pg_logical_emit_message(true, $5, $6) where `+w.sql.guard,
+		set_config('statement_timeout', $7, true), pg_logical_emit_message(true, $5, $6) where `+guard,
 		w.sql.awaSchema, w.instance, fmt.Sprint(l.wait.Milliseconds()), durability, applier.MessagePrefix, applier.Token(w.instance, seq), fmt.Sprint(l.within.Milliseconds()))
 }
 
@@ -176,10 +186,10 @@ func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(p
 
 // token commits durably: that pushes the WAL of the corrections before it out to the stream. With
 // "local" it does not wait for a synchronous standby, which might never answer.
-func (w *Writer) token(ctx context.Context, cmd applier.Write, state string, r *applier.WriteResult) error {
+func (w *Writer) token(ctx context.Context, cmd applier.Write, beat, state string, r *applier.WriteResult) error {
 	b := &pgx.Batch{}
 	w.beginTransaction(b, cmd.Seq, tokenLimits(), "local")
-	b.Queue(w.sql.Beat, w.sql.awaSchema, w.instance, state, cmd.Holds)
+	b.Queue(beat, w.sql.awaSchema, w.instance, state, cmd.Holds)
 	var snapshot, insert string
 	err := w.send(ctx, b, tokenLimits(), func(row pgx.Row) error { return row.Scan(&r.Server, &snapshot, &r.Marker, &insert) })
 	if err != nil {
@@ -207,6 +217,9 @@ func (w *Writer) SetMarker(ctx context.Context, cmd applier.SetMarker) error {
 			err = w.mark(ctx, cmd, false)
 		}
 	}
+	if pg.IsBusy(err) && !cmd.Set && w.sql.Withdraw != "" {
+		err = w.withdraw(ctx, cmd.Seq)
+	}
 	if err != nil {
 		return fmt.Errorf("write the marker: %w", err)
 	}
@@ -214,6 +227,16 @@ func (w *Writer) SetMarker(ctx context.Context, cmd applier.SetMarker) error {
 		w.apart = w.note(ctx, cmd.Reason) != nil
 	}
 	return nil
+}
+
+// withdraw clears the marker while somebody holds the leader's row, perhaps, on which the guard waits, and not the marker's. That this
+// daemon leads shows by its locks.
+func (w *Writer) withdraw(ctx context.Context, seq uint64) error {
+	b := &pgx.Batch{}
+	l := markerLimits()
+	w.beginWhere(b, checkpoint.HoldsLock(1, 2), seq, l, "local")
+	b.Queue(w.sql.Withdraw, w.sql.awaSchema, w.instance)
+	return w.send(ctx, b, l, nil)
 }
 
 // note remembers a change of the marker by itself.

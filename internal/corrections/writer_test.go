@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
@@ -43,10 +44,15 @@ func texts(s Statements) map[string]string {
 func TestStatementsOfALeaderAreFenced(t *testing.T) {
 	for _, shape := range awa.Shapes() {
 		all := texts(OfLeader(layoutOf(shape.Name()), true))
-		require.Len(t, all, 9)
+		require.Len(t, all, 11)
 		for name, text := range all {
-			if name == "DeleteZeroRows" {
+			switch name {
+			case "DeleteZeroRows":
 				require.Equal(t, shape.HasBuckets(), text != "")
+				continue
+			case "Withdraw":
+				require.NotContains(t, text, "awa_counterd.leader g", "whoever holds the leader's row would hold it up")
+				require.Contains(t, text, checkpoint.HoldsLock(1, 2))
 				continue
 			}
 			require.Contains(t, text, "awa_counterd.leader", "%s of %s", name, shape.Name())
@@ -61,7 +67,7 @@ func TestStatementsOfALeaderAreFenced(t *testing.T) {
 
 func TestADryRunHasNothingToWriteWith(t *testing.T) {
 	for name, text := range texts(OfDryRun(layoutOf("ledger"))) {
-		require.Equal(t, name == "Beat", text != "", name)
+		require.Equal(t, strings.HasSuffix(name, "Beat"), text != "", name)
 	}
 }
 
@@ -146,4 +152,30 @@ func TestChunksThatAreLocked(t *testing.T) {
 	require.Len(t, c.sent[0], 2)
 	require.Len(t, c.sent[1], 3, "what comes to 0 is deleted")
 	require.True(t, strings.HasPrefix(c.sent[2][1], "update awa_counterd.leader"))
+}
+
+// Somebody holds the leader's row, and with it up every statement that looks who leads: the marker is cleared without.
+func TestMarkerIsClearedWhoeverHoldsTheLeadersRow(t *testing.T) {
+	sql := OfLeader(layoutOf("ledger"), false)
+	locked := &pgconn.PgError{Code: "55P03"}
+	c := &conn{answers: []error{locked, nil, locked}}
+	w := NewWriter(c, sql, "one")
+	require.NoError(t, w.SetMarker(t.Context(), applier.SetMarker{Seq: 1}))
+	require.ErrorIs(t, w.SetMarker(t.Context(), applier.SetMarker{Seq: 2, Set: true}), locked, "to set it takes the lead")
+	require.Len(t, c.sent, 3)
+	require.Equal(t, []string{sql.Clear.Alone, sql.Withdraw, sql.Set.Alone}, []string{c.sent[0][1], c.sent[1][1], c.sent[2][1]})
+	require.NotContains(t, c.sent[1][0], "awa_counterd.leader g")
+}
+
+// Somebody holds the marker's table: tokens, and with them corrections, go on without a look at it.
+func TestTokensDoNotWaitForTheMarkersTable(t *testing.T) {
+	sql := OfLeader(layoutOf("ledger"), false)
+	c := &conn{answers: []error{&pgconn.PgError{Code: "55P03"}, errors.New("gone")}}
+	w := NewWriter(c, sql, "one")
+	r, err := w.Write(t.Context(), applier.Write{Seq: 1}, "testing")
+	require.ErrorContains(t, err, "write a token: gone")
+	require.True(t, r.Blind)
+	require.Len(t, c.sent, 2)
+	require.Equal(t, []string{sql.Beat, sql.BlindBeat}, []string{c.sent[0][1], c.sent[1][1]})
+	require.NotContains(t, sql.BlindBeat, "queue_ring_state")
 }

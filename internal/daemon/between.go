@@ -20,6 +20,7 @@ type leftovers struct {
 	layout *awa.Layout
 	slot   string
 	told   string // what was said last of a marker that cannot be cleared
+	unread bool   // the marker was cleared last without a look at it
 }
 
 // betweenSessions looks after what a session left, on a connection that has nothing else to do: a marker that nobody

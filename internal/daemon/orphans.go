@@ -113,7 +113,7 @@ func (s *session) clearOrphaned(ctx context.Context, o checkpoint.Orphan) error 
 	if !l.HasMarker {
 		return nil
 	}
-	cleared, err := clearByOID(ctx, s.control, l)
+	cleared, err := s.d.clearByOID(ctx, s.control, l)
 	if cleared {
 		s.d.saysCleared("no daemon vouches for the counters of schema " + o.Schema + " any more")
 	}

@@ -178,7 +178,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 		again, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 		defer cancel()
 		var cleared bool
-		if cleared, err = clearByOID(again, s.control, s.layout); cleared {
+		if cleared, err = s.d.clearByOID(again, s.control, s.layout); cleared {
 			s.d.noteCleared(again, s.control, s.layout, reason.Error())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
@@ -198,24 +199,43 @@ func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout)
 			return false, err // a finish, and its marker
 		}
 	}
-	return clearByOID(ctx, c, l)
+	return d.clearByOID(ctx, c, l)
 }
 
-// clearByOID clears the marker whatever the table that it is in is called by now.
-func clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
-	statement := l.SetMarker(false, "true")
+// clearByOID clears the marker whatever the table that it is in is called by now. Where this role may write it and not read it, it
+// is written unread at every look, and reported as cleared at the first.
+func (d *Daemon) clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
+	statement, unread := l.SetMarker(false, "true"), l.ClearUnread()
 	if l.Ring != 0 { // 0 where a start failed before the tables were looked up
 		ring, err := l.RingName(ctx, c)
 		if err != nil || ring == "" {
 			return false, err
 		}
-		statement = awa.ClearMarkerOf(ring)
+		statement, unread = awa.ClearMarkerOf(ring), awa.ClearUnreadOf(ring)
 	}
 	tag, err := c.Exec(ctx, statement)
+	denied, before := pg.IsDenied(err), d.left.unread
+	if denied {
+		tag, err = clearUnread(ctx, c, unread)
+	}
 	if err != nil {
 		return false, fmt.Errorf("clear the marker: %w", err)
 	}
-	return tag.RowsAffected() == 1, nil
+	d.left.unread = denied
+	return tag.RowsAffected() == 1 && (!denied || !before), nil
+}
+
+// clearUnread clears a marker that this role may not read. Sessions of ours refuse to see a part of a table, as row level security
+// would show it (row_security = off); to clear a marker, a part will do.
+func clearUnread(ctx context.Context, c *pgx.Conn, statement string) (tag pgconn.CommandTag, err error) {
+	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `set local row_security = on`); err != nil {
+			return err
+		}
+		tag, err = tx.Exec(ctx, statement)
+		return err
+	})
+	return tag, err
 }
 
 // clearOrphan clears the marker unless the leader has come back to life in the meantime.

@@ -1,7 +1,7 @@
 package mutants
 
 // ofRooms are the mutants of the rules of single rooms: the stream against a scripted server, and what is pure in the
-// rooms around it. A unit test of that room kills each.
+// rooms around it. A unit test of that room kills most.
 func ofRooms() []Mutant {
 	return []Mutant{
 		{
@@ -127,6 +127,34 @@ func ofRooms() []Mutant {
 		{
 			"a role's name not quoted", "internal/preflight/preflight.go", `fmt.Sprintf("GRANT %s TO %s", grant, quote(role))`,
 			`fmt.Sprintf("GRANT %s TO %s", grant, role)`, "./internal/preflight", "TestHostileRolesAreQuoted",
+		},
+		{
+			"a marker set behind the last look kept", "cmd/awa-counterd/reconcile.go", "again, err = one.Run(ctx, false, nil)",
+			"_ = again", "./e2e", "TestTrustLooksAgainBehindItself",
+		},
+		{
+			"a dead daemon of another build taken for a finished upgrade", "cmd/awa-counterd/distrust.go", "err != nil || others {",
+			"err != nil || others && false {", "./e2e", "TestHookOfAnotherBuild",
+		},
+		{
+			"a marker kept while somebody holds the leader's row", "internal/corrections/writer.go", "if pg.IsBusy(err) && !cmd.Set &&",
+			"if false && !cmd.Set &&", "./internal/corrections", "TestMarkerIsClearedWhoeverHoldsTheLeadersRow",
+		},
+		{
+			"a marker kept that may be written and not read", "internal/daemon/standby.go", "denied, before := pg.IsDenied(err), d.left.unread",
+			"denied, before := false, d.left.unread", "./e2e", "TestMarkerMayNotBeRead",
+		},
+		{
+			"a heartbeat that is yet to come believed", "checkpoint/leader.go", " && l.Heartbeat > -l.Bound",
+			"", "./checkpoint", "TestHeartbeatsThatAreYetToCome",
+		},
+		{
+			"corrections wait for the marker's table", "internal/corrections/writer.go", `if pg.IsBusy(err) && w.sql.BlindBeat != "" {`,
+			"if false {", "./internal/corrections", "TestTokensDoNotWaitForTheMarkersTable",
+		},
+		{
+			"tables that inherit from awa's overlooked", "internal/awa/discover.go", "if err := l.refuseChildren(ctx, q); err != nil {",
+			"if err := l.refuseChildren(ctx, q); false {", "./e2e", "TestCountersHaveAChild",
 		},
 	}
 }

@@ -44,7 +44,9 @@ type dialect struct {
 
 func newDialect(s shape) *dialect {
 	d := &dialect{Statements: corrections.OfLeader(s.layout(), true), of: s, texts: make(map[string]statement)}
+	d.Withdraw = "" // nobody holds the leader's row in this world; whoever holds the marker's would hold it up as well
 	d.learn(d.Beat, beats)
+	d.learn(d.BlindBeat, beats)
 	d.learn(d.DeleteZeroRows, sweeps)
 	d.learn(d.Subtract, lowers)
 	d.learn(d.Add, raises) // Subtract is the same where no counter row is awa's own
