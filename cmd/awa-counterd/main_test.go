@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -38,6 +40,14 @@ func TestVersion(t *testing.T) {
 	code, out, _ := run("version")
 	require.Zero(t, code)
 	require.Regexp(t, regexp.MustCompile(`^awa-counterd \S+\ncommit \S+\ngo\S+\n$`), out)
+}
+
+func TestVersionAsJSON(t *testing.T) {
+	code, out, _ := run("version", "--json")
+	require.Zero(t, code)
+	var got map[string]string
+	require.NoError(t, json.Unmarshal([]byte(out), &got))
+	require.Equal(t, map[string]string{"version": version(), "commit": revision(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}, got)
 }
 
 func TestWrongUsage(t *testing.T) {

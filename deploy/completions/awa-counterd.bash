@@ -30,7 +30,7 @@ _awa_counterd() {
 	teardown:*) words="--database-url --schema --slot --publication --role --print-sql --json --help" ;;
 	finish:*) words="--database-url --schema --slot --publication --role --quiet-period --timeout --help" ;;
 	distrust:*) words="--database-url --schema --after-stop --json --help" ;;
-	version:*) words="--help" ;;
+	version:*) words="--json --help" ;;
 	esac
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

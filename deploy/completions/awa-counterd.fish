@@ -72,3 +72,4 @@ complete -c awa-counterd -n '__fish_seen_subcommand_from distrust' -l database-u
 complete -c awa-counterd -n '__fish_seen_subcommand_from distrust' -l schema -x -d 'awa\'s schema'
 complete -c awa-counterd -n '__fish_seen_subcommand_from distrust' -l after-stop -d 'For a supervisor\'s post-stop hook: leave the marker of a finished upgrade, or of another daemon that leads, as it is'
 complete -c awa-counterd -n '__fish_seen_subcommand_from distrust' -l json -d 'Print the result as JSON'
+complete -c awa-counterd -n '__fish_seen_subcommand_from version' -l json -d 'Print it as JSON'

@@ -1,9 +1,11 @@
 package pg
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -101,6 +103,9 @@ func IsSlotUnusable(err error) bool {
 func (s *Source) ExplainConnect(err error) error {
 	var refused *net.OpError
 	var lookup *net.DNSError
+	if r := s.badCertificate(err); r != nil {
+		return r
+	}
 	switch c := code(err); {
 	case c == codeInvalidPassword:
 		return &Refusal{
@@ -128,6 +133,28 @@ func (s *Source) ExplainConnect(err error) error {
 		return s.unreachable("the server did not answer in time", err)
 	}
 	return err
+}
+
+// badCertificate is a Refusal of a server whose certificate does not pass; nil for other errors. The text has no time of day in it, as
+// that of the library has: it would be another problem at each attempt.
+func (s *Source) badCertificate(err error) *Refusal {
+	var host x509.HostnameError
+	var unknown x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	problem, remedy := "", ""
+	switch {
+	case errors.As(err, &host):
+		problem, remedy = host.Error(), "connect by a name that the certificate has, or have one made for this name"
+	case errors.As(err, &unknown):
+		problem, remedy = "it is of an authority that this machine does not know", "name the authority's file with sslrootcert in --database-url, or PGSSLROOTCERT"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		problem, remedy = "it has expired, or is not valid yet", "renew it, or set the clock of this machine"
+	case errors.As(err, &invalid):
+		problem, remedy = invalid.Error(), "have another certificate made for the server"
+	default:
+		return nil
+	}
+	return &Refusal{fmt.Sprintf("%s: the server's certificate is not accepted: %s", s.Target(), strings.TrimPrefix(problem, "x509: ")), remedy, err}
 }
 
 func (s *Source) unreachable(why string, err error) *Refusal {
