@@ -128,5 +128,9 @@ func ofRooms() []Mutant {
 			"a role's name not quoted", "internal/preflight/preflight.go", `fmt.Sprintf("GRANT %s TO %s", grant, quote(role))`,
 			`fmt.Sprintf("GRANT %s TO %s", grant, role)`, "./internal/preflight", "TestHostileRolesAreQuoted",
 		},
+		{
+			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, mine, known.there())",
+			"checkpoint.PlanRemoval(ctx, c, mine, nil)", "./e2e", "TestTeardownOfAnotherSchema",
+		},
 	}
 }
