@@ -132,5 +132,9 @@ func ofRooms() []Mutant {
 			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, mine, known.there())",
 			"checkpoint.PlanRemoval(ctx, c, mine, nil)", "./e2e", "TestTeardownOfAnotherSchema",
 		},
+		{
+			"a marker without an end has an age", "internal/awa/sql.go", "case when isfinite(%[1]s) then extract",
+			"case when true then extract", "./e2e", "TestMarkerIsSetForEver",
+		},
 	}
 }
