@@ -136,5 +136,9 @@ func ofRooms() []Mutant {
 			"a marker without an end has an age", "internal/awa/sql.go", "case when isfinite(%[1]s) then extract",
 			"case when true then extract", "./e2e", "TestMarkerIsSetForEver",
 		},
+		{
+			"what doctor may not see taken for nothing", "internal/preflight/slots.go", "if err == nil && hidden > 0 {",
+			"if false {", "./e2e", "TestDoctorSaysWhatItCannotSee",
+		},
 	}
 }
