@@ -130,3 +130,12 @@ func TestRowLevelSecurity(t *testing.T) {
 		}
 	}
 }
+
+// A role may have another one set for its sessions; a refusal names the one that lacks the right.
+func TestRefusalNamesTheRoleThatIsSet(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	other := e.role("replication")
+	role := e.role("replication in role " + other)
+	e.exec(fmt.Sprintf(`alter role %s set role = '%s'`, role, other))
+	refuses(t, refused, server.URL(role, "", e.db), nil, "role "+other+" lacks", fmt.Sprintf(`TO "%s"`, other))
+}

@@ -140,5 +140,9 @@ func ofRooms() []Mutant {
 			"what doctor may not see taken for nothing", "internal/preflight/slots.go", "if err == nil && hidden > 0 {",
 			"if false {", "./e2e", "TestDoctorSaysWhatItCannotSee",
 		},
+		{
+			"a refusal names the role of the URL", "internal/daemon/connect.go", "Scan(&user) != nil {",
+			"Scan(&user) == nil {", "./e2e", "TestRefusalNamesTheRoleThatIsSet",
+		},
 	}
 }
