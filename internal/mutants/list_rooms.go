@@ -144,5 +144,9 @@ func ofRooms() []Mutant {
 			"a refusal names the role of the URL", "internal/daemon/connect.go", "Scan(&user) != nil {",
 			"Scan(&user) == nil {", "./e2e", "TestRefusalNamesTheRoleThatIsSet",
 		},
+		{
+			"a hidden active schema taken for none", "internal/awa/layout.go", "case len(hidden) > 0:",
+			"case false:", "./e2e", "TestRowSecurityOnBackends",
+		},
 	}
 }
