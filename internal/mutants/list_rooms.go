@@ -148,5 +148,9 @@ func ofRooms() []Mutant {
 			"a hidden active schema taken for none", "internal/awa/layout.go", "case len(hidden) > 0:",
 			"case false:", "./e2e", "TestRowSecurityOnBackends",
 		},
+		{
+			"a prepared transaction goes unnamed", "replication/create_slot.go", "where 0 = any(pg_blocking_pids($1))",
+			"where false", "./e2e", "TestPreparedTransactionIsNamed",
+		},
 	}
 }
