@@ -152,5 +152,9 @@ func ofRooms() []Mutant {
 			"a prepared transaction goes unnamed", "replication/create_slot.go", "where 0 = any(pg_blocking_pids($1))",
 			"where false", "./e2e", "TestPreparedTransactionIsNamed",
 		},
+		{
+			"a replication slot left for good", "internal/daemon/removed.go", "failed := dropUnread(ctx, c, d.log, was.slot, string(l.Schema))",
+			"failed := ctx.Err()", "./e2e", "TestSchemaIsDroppedByHand",
+		},
 	}
 }
