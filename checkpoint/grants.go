@@ -57,8 +57,34 @@ func (g Granted) ForAnother(ctx context.Context, c Conn) (shared bool, err error
 	return shared, nil
 }
 
+// GrantedSchemas lists the awa schemas for which setup granted something.
+func GrantedSchemas(ctx context.Context, c Conn) ([]string, error) {
+	whole, err := Exists(ctx, c)
+	if err != nil || !whole {
+		return nil, err
+	}
+	rows, err := c.Query(ctx, `select distinct awa_schema from awa_counterd.grants order by 1`)
+	if err != nil {
+		return nil, fmt.Errorf("look at what was granted: %w", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return out, mayNotRead(err)
+}
+
+// mayNotRead is for errors of looking at what was granted.
+func mayNotRead(err error) error {
+	switch {
+	case pg.IsDenied(err):
+		return pg.Refuse("run it as the owner of schema awa_counterd, or as that owner run: GRANT SELECT ON awa_counterd.grants TO this role",
+			"this role may not read which rights setup granted")
+	case err != nil:
+		return fmt.Errorf("look at what was granted: %w", err)
+	}
+	return nil
+}
+
 // GrantsOf lists what setup granted for an awa schema, to one role or, if that is "", to all of them; not what a role needs for
-// another schema as well.
+// another schema as well, if that is there.
 func GrantsOf(ctx context.Context, c Conn, awaSchema, role string) ([]Granted, error) {
 	whole, err := Exists(ctx, c)
 	if err != nil || !whole {
@@ -66,20 +92,14 @@ func GrantsOf(ctx context.Context, c Conn, awaSchema, role string) ([]Granted, e
 	}
 	rows, err := c.Query(ctx, `select g.awa_schema, g.role_name, g.granted from awa_counterd.grants g where g.awa_schema = $1 and $2 in ('', g.role_name)
 		and exists (select 1 from pg_roles where rolname = g.role_name)
-		and not exists (select 1 from awa_counterd.grants o where o.awa_schema <> $1 and o.role_name = g.role_name and o.granted = g.granted)
+		and not exists (select 1 from awa_counterd.grants o where o.awa_schema <> $1 and o.role_name = g.role_name and o.granted = g.granted
+			and exists (select 1 from pg_namespace where nspname = o.awa_schema))
 		order by g.role_name, g.granted`, awaSchema, role)
 	if err != nil {
 		return nil, fmt.Errorf("look at what was granted: %w", err)
 	}
 	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Granted])
-	if pg.IsDenied(err) {
-		return nil, pg.Refuse("run it as the owner of schema awa_counterd, or as that owner run: GRANT SELECT ON awa_counterd.grants TO this role",
-			"this role may not read which rights setup granted")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look at what was granted: %w", err)
-	}
-	return out, nil
+	return out, mayNotRead(err)
 }
 
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -75,7 +75,7 @@ func NoteMarker(ctx context.Context, c Conn, awaSchema string, set bool, reason,
 // of the instance $2 that leads; isSet and since are expressions that tell whether it is set, and since when, reason is one that may
 // look at m.is_set.
 func NoteState(isSet, since, reason, who string) string {
-	return note(fmt.Sprintf(`(select 1 as k, coalesce(m.since, clock_timestamp()) as at, m.is_set, %s as reason, %s as who
+	return note(fmt.Sprintf(`(select 1 as k, case when isfinite(m.since) then m.since else clock_timestamp() end as at, m.is_set, %s as reason, %s as who
 			from (select %s as is_set, %s as since) m where m.is_set is distinct from %s and %s)`, reason, who, isSet, since, lastState, Guard(1, 2)))
 }
 

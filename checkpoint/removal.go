@@ -3,13 +3,15 @@ package checkpoint
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Removal is a statement that takes something of ours away.
 type Removal struct{ What, SQL string }
 
-// PlanRemoval takes our schema away, or only what is in it for this awa schema while others use it.
-func PlanRemoval(ctx context.Context, c Conn, awaSchema string) ([]Removal, error) {
+// PlanRemoval takes our schema away, or only what is in it for this awa schema, under all of its names, while others use it: those
+// that somebody leads or led, and those of granted, for which a role has rights that are remembered here.
+func PlanRemoval(ctx context.Context, c Conn, names, granted []string) ([]Removal, error) {
 	var there bool
 	if err := c.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, SchemaName).Scan(&there); err != nil || !there {
 		return nil, err
@@ -18,9 +20,9 @@ func PlanRemoval(ctx context.Context, c Conn, awaSchema string) ([]Removal, erro
 	if err != nil {
 		return nil, err
 	}
-	others := false
-	if whole {
-		if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.leader where awa_schema <> $1)`, awaSchema).Scan(&others); err != nil {
+	others := slices.ContainsFunc(granted, func(g string) bool { return !slices.Contains(names, g) })
+	if whole && !others {
+		if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.leader where awa_schema <> all($1))`, names).Scan(&others); err != nil {
 			return nil, fmt.Errorf("look at schema %s: %w", SchemaName, err)
 		}
 	}
@@ -29,11 +31,13 @@ func PlanRemoval(ctx context.Context, c Conn, awaSchema string) ([]Removal, erro
 	}
 	var out []Removal
 	all := Tables()
-	for _, t := range append(all[1:], grantsTable, all[0]) { // who leads goes last
-		out = append(out, Removal{
-			fmt.Sprintf("empty %s of schema %s", qualified(t), awaSchema),
-			fmt.Sprintf("DELETE FROM %s WHERE awa_schema = '%s'", qualified(t), awaSchema),
-		})
+	for _, name := range names {
+		for _, t := range slices.Concat(all[1:], []string{grantsTable, all[0]}) { // who leads goes last
+			out = append(out, Removal{
+				fmt.Sprintf("empty %s of schema %s", qualified(t), name),
+				fmt.Sprintf("DELETE FROM %s WHERE awa_schema = '%s'", qualified(t), name),
+			})
+		}
 	}
 	return out, nil
 }

@@ -145,3 +145,39 @@ func TestDoctorElsewhere(t *testing.T) {
 	require.Contains(t, out, "✘ awa's tables: schema awa: there is no table awa.done_entries")
 	require.Contains(t, out, fmt.Sprintf("%d checks, ", strings.Count(out, "✔")+strings.Count(out, "✘")))
 }
+
+// No walsender is free: doctor says so to a role that sees nothing of others' sessions, and the refusal names the setting.
+func TestNoWalsender(t *testing.T) {
+	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"max_wal_senders": "1"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	one, two := newEnvOn(t, c, fleet.Layout{Slots: 4}), newEnvOn(t, c, fleet.Layout{Slots: 4})
+	one.daemon().logged("marker set", 20*time.Second)
+	role := two.role("replication")
+	two.says("setup", "--role", role)
+	_, out, _ := two.commandOn(c.URL(role, "", two.db), "doctor")
+	require.Contains(t, out, "✘ walsender free: 1 of 1 used")
+	require.Contains(t, out, "max_wal_senders")
+	d := two.daemon()
+	d.logged("no walsender is free", 20*time.Second)
+	require.NotContains(t, d.text(), "raise max_connections")
+}
+
+// How old others' transactions are, a weak role may not see; doctor says that, and not that there is none.
+func TestDoctorSaysWhatItCannotSee(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	role := e.role("replication")
+	e.says("setup", "--role", role)
+	url := server.URL(role, "", e.db)
+	conn := e.connect()
+	tx, err := conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `create table public.x (i int)`)
+	require.NoError(t, err)
+	_, out, _ := e.commandOn(url, "doctor")
+	require.Contains(t, out, "? long transactions")
+	e.exec(`grant pg_read_all_stats to ` + role)
+	_, out, _ = e.commandOn(url, "doctor")
+	require.Contains(t, out, "✔ long transactions")
+	require.NoError(t, tx.Rollback(t.Context()))
+}

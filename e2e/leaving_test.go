@@ -202,6 +202,7 @@ func TestSchemaIsDroppedByHand(t *testing.T) {
 	d.logged("ending: everything that awa-counterd created", 0)
 	e.marker(false, 0)
 	require.Zero(t, e.scalar(`select count(*) from pg_namespace where nspname = 'awa_counterd'`))
+	require.Zero(t, e.scalar(`select count(*) from pg_replication_slots where database = current_database()`), "nobody reads the slot any more")
 }
 
 // The leader's row is deleted by hand, and nothing else. No finish was that, so the marker does not stay.
@@ -213,4 +214,5 @@ func TestLeadersRowIsDeletedByHand(t *testing.T) {
 	require.Zero(t, d.wait(15*time.Second))
 	d.logged("ending: everything that awa-counterd created", 0)
 	e.marker(false, 0)
+	require.Zero(t, e.scalar(`select count(*) from pg_replication_slots where database = current_database()`), "nobody reads the slot any more")
 }

@@ -264,3 +264,20 @@ func TestEveryClearingIsCounted(t *testing.T) {
 		counts(float64(2 + n))
 	}
 }
+
+// Somebody sets the marker for ever. Whoever asks is answered all the same, then and later.
+func TestMarkerIsSetForEver(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon("--trust", "off")
+	d.logged("leading", 20*time.Second)
+	d.statuses(2)
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = 'infinity'`)
+	d.statuses(4)
+	e.says("status")
+	e.says("status", "--json")
+	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = null`)
+	d.statuses(4)
+	e.says("status")
+	require.NotEmpty(t, e.past(), "the history leaves it out")
+	require.NotContains(t, d.text(), "session failed")
+}

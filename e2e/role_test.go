@@ -130,3 +130,24 @@ func TestRowLevelSecurity(t *testing.T) {
 		}
 	}
 }
+
+// A role may have another one set for its sessions; a refusal names the one that lacks the right.
+func TestRefusalNamesTheRoleThatIsSet(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	other := e.role("replication")
+	role := e.role("replication in role " + other)
+	e.exec(fmt.Sprintf(`alter role %s set role = '%s'`, role, other))
+	refuses(t, refused, server.URL(role, "", e.db), nil, "role "+other+" lacks", fmt.Sprintf(`TO "%s"`, other))
+}
+
+// Row level security on the table that names awa's active schema.
+func TestRowSecurityOnBackends(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	role := e.role("replication")
+	e.says("setup", "--role", role)
+	e.exec(`alter table awa.runtime_storage_backends enable row level security`)
+	url := server.URL(role, "", e.db)
+	refuses(t, refused, url, []string{"--no-setup"}, "row level security hides rows of awa.runtime_storage_backends", "BYPASSRLS")
+	e.exec(`alter role ` + role + ` bypassrls`)
+	start(t, nil, "run", "--database-url", url, "--no-setup").logged("leading", 20*time.Second)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,4 +219,24 @@ func TestHungLeaderIsDeposed(t *testing.T) {
 		e.noMismatch(d)
 	}
 	require.EqualValues(t, 1, e.scalar(fmt.Sprintf(`select count(*) from awa_counterd.leader where pid = %d`, second.PID())))
+}
+
+// A prepared transaction keeps the replication slot from being made; the daemon says which.
+func TestPreparedTransactionIsNamed(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	conn := e.connect()
+	_, err := conn.Exec(t.Context(), `begin; create table public.x (i int); prepare transaction 'left over'`)
+	require.NoError(t, err)
+	var once sync.Once
+	end := func() {
+		once.Do(func() {
+			_, err := conn.Exec(context.Background(), `rollback prepared 'left over'`)
+			require.NoError(t, err)
+		})
+	}
+	defer end() // it would hold up every other test
+	d := e.daemon()
+	require.Equal(t, "left over", d.logged("PostgreSQL waits for a prepared transaction to end", 15*time.Second)["gid"])
+	end()
+	d.logged("leading", 20*time.Second)
 }

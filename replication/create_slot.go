@@ -20,6 +20,7 @@ type Blocker struct {
 	Database string
 	User     string
 	Since    time.Duration // age of its transaction
+	Prepared string        // the name of a prepared transaction, which has no process; else ""
 }
 
 // SlotCreation makes a slot. That waits for every writing transaction open in any database, and for those
@@ -128,14 +129,16 @@ func (m SlotCreation) watch(ctx context.Context, done <-chan struct{}) error {
 func (m SlotCreation) blockers(ctx context.Context) (out []Blocker, err error) {
 	rows, err := m.Observer.Query(ctx, `
 		select a.pid, coalesce(a.datname::text, ''), coalesce(a.usename::text, ''),
-		       extract(epoch from coalesce(clock_timestamp() - a.xact_start, interval '0'))::float8
-		from pg_stat_activity a where a.pid = any(pg_blocking_pids($1))`, int32(m.PID)) //nolint:gosec // a pid
+		       extract(epoch from coalesce(clock_timestamp() - a.xact_start, interval '0'))::float8, ''
+		from pg_stat_activity a where a.pid = any(pg_blocking_pids($1))
+		union all select 0, p.database::text, p.owner::text, extract(epoch from clock_timestamp() - p.prepared)::float8, p.gid
+		from pg_prepared_xacts p where 0 = any(pg_blocking_pids($1))`, int32(m.PID)) //nolint:gosec // a pid
 	if err != nil {
 		return nil, fmt.Errorf("find out whom the creation of replication slot %s waits for: %w", m.Name, err)
 	}
 	var b Blocker
 	var age float64
-	_, err = pgx.ForEachRow(rows, []any{&b.PID, &b.Database, &b.User, &age}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&b.PID, &b.Database, &b.User, &age, &b.Prepared}, func() error {
 		b.Since = time.Duration(age * float64(time.Second)).Round(time.Second)
 		out = append(out, b)
 		return nil

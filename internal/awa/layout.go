@@ -178,6 +178,13 @@ func ActiveSchema(ctx context.Context, q Querier) (Schema, error) {
 	case !read:
 		return "", &RightError{Grant: "SELECT ON awa.runtime_storage_backends"}
 	}
+	hidden, err := rowSecurity(ctx, q, "c.oid = to_regclass('awa.runtime_storage_backends')", "current_user")
+	switch {
+	case err != nil:
+		return "", err
+	case len(hidden) > 0:
+		return "", &RowSecurityError{Tables: hidden, So: "it cannot be known which schema of awa's is active"}
+	}
 	var name string
 	err = q.QueryRow(ctx, `select schema_name from awa.runtime_storage_backends where backend = 'queue_storage'`).Scan(&name)
 	switch {

@@ -67,7 +67,7 @@ func TestRightsComeApart(t *testing.T) {
 }
 
 func TestErrorsNameWhatIsWrong(t *testing.T) {
-	require.EqualError(t, &RowSecurityError{[]RowSecurity{{"awa.a", []string{"p", "q"}}, {Table: "awa.b"}}},
+	require.EqualError(t, &RowSecurityError{Tables: []RowSecurity{{"awa.a", []string{"p", "q"}}, {Table: "awa.b"}}},
 		"row level security hides rows of awa.a (policies: p, q), awa.b (no policy: it shows nothing), so the daemon would make counters wrong")
 	require.Equal(t, "trigger t on awa.a", TriggerOrRule{"trigger", "t", "awa.a"}.String())
 	require.EqualError(t, &RightError{"USAGE ON SCHEMA awa"}, "this role lacks USAGE ON SCHEMA awa")

@@ -30,11 +30,16 @@ func (l *Layout) RowSecurityFor(ctx context.Context, q Querier, role string, arg
 	for _, oid := range l.followed() {
 		oids = append(oids, fmt.Sprint(oid))
 	}
+	return rowSecurity(ctx, q, fmt.Sprintf("c.oid in (%s)", strings.Join(oids, ", ")), role, args...)
+}
+
+// rowSecurity is the same for the tables that a condition on pg_class c chooses.
+func rowSecurity(ctx context.Context, q Querier, tables, role string, args ...any) ([]RowSecurity, error) {
 	rows, err := q.Query(ctx, fmt.Sprintf(`
 		select format('%%s.%%s', quote_ident(n.nspname), quote_ident(c.relname)), array(select polname::text from pg_policy where polrelid = c.oid order by 1)
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace, pg_roles r
-		where c.oid in (%s) and r.rolname = %s and c.relrowsecurity and not r.rolsuper and not r.rolbypassrls
-		  and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')) order by c.oid`, strings.Join(oids, ", "), role), args...)
+		where %s and r.rolname = %s and c.relrowsecurity and not r.rolsuper and not r.rolbypassrls
+		  and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')) order by c.oid`, tables, role), args...)
 	if err != nil {
 		return nil, fmt.Errorf("look for row level security: %w", err)
 	}
@@ -46,21 +51,28 @@ func (l *Layout) RowSecurityFor(ctx context.Context, q Querier, role string, arg
 }
 
 // RowSecurityError is row level security between us and awa's tables.
-type RowSecurityError struct{ Tables []RowSecurity }
+type RowSecurityError struct {
+	Tables []RowSecurity
+	So     string // what comes of it; "" is that counters would become wrong
+}
 
 func (e *RowSecurityError) Error() string {
 	names := make([]string, 0, len(e.Tables))
 	for _, t := range e.Tables {
 		names = append(names, t.String())
 	}
-	return "row level security hides rows of " + strings.Join(names, ", ") + ", so the daemon would make counters wrong"
+	so := e.So
+	if so == "" {
+		so = "the daemon would make counters wrong"
+	}
+	return "row level security hides rows of " + strings.Join(names, ", ") + ", so " + so
 }
 
 // CheckRowSecurity refuses tables of which the current user sees a part only.
 func (l *Layout) CheckRowSecurity(ctx context.Context, q Querier) error {
 	tables, err := l.RowSecurityFor(ctx, q, "current_user")
 	if err == nil && len(tables) > 0 {
-		err = &RowSecurityError{tables}
+		err = &RowSecurityError{Tables: tables}
 	}
 	return err
 }

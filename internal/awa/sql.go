@@ -66,12 +66,12 @@ func (l *Layout) MakeQueueIndex() string {
 	return fmt.Sprintf(`CREATE INDEX CONCURRENTLY idx_%[1]s_%[2]s_queue ON %[1]s.%[2]s (%[3]s, %[4]s)`, l.Schema, countersTable, queueColumn, priorityColumn)
 }
 
-// MarkerAge is an expression for how many seconds ago the marker was set; null when it is not.
+// MarkerAge is an expression for how many seconds ago the marker was set; null when it is not, or for ever.
 func (l *Layout) MarkerAge() string {
 	if !l.HasMarker {
 		return "null::float8"
 	}
-	return fmt.Sprintf(`(select extract(epoch from clock_timestamp() - %s)::float8 from %s where singleton)`, markerColumn, l.Schema.table(ringTable))
+	return fmt.Sprintf(`(select case when isfinite(%[1]s) then extract(epoch from clock_timestamp() - %[1]s)::float8 end from %[2]s where singleton)`, markerColumn, l.Schema.table(ringTable))
 }
 
 // MarkerSince is an expression for when the marker was set; null when it is not.

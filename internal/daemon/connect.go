@@ -84,6 +84,18 @@ func (d *Daemon) checkTables(ctx context.Context, c *pgx.Conn, l *awa.Layout) er
 	return preflight.Tables(ctx, t)
 }
 
+// asRefusal is preflight.AsRefusal for the role that statements of a connection run as: ALTER ROLE … SET role may make it another one
+// than that of the URL.
+func (d *Daemon) asRefusal(ctx context.Context, c *pgx.Conn, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	var user string
+	if c.QueryRow(ctx, `select current_user::text`).Scan(&user) != nil {
+		user = d.opts.Source.User()
+	}
+	return preflight.AsRefusal(err, user)
+}
+
 func (d *Daemon) discover(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
 	schema, err := d.schema(ctx, c)
 	if err != nil {

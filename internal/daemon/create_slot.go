@@ -51,15 +51,25 @@ func (s positioned) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
 
 // reportBlockers tells once for whom the making of the slot waits, and stays alive in the eyes of a standby.
 func (s positioned) reportBlockers(ctx context.Context) func([]replication.Blocker) error {
-	told := make(map[int32]struct{})
+	type who struct {
+		pid      int32
+		prepared string
+	}
+	told := make(map[who]struct{})
 	return func(blockers []replication.Blocker) error {
 		s.d.show(Starting, "creating the replication slot: waiting for open transactions to end")
 		s.d.super.Ready() // the lead is ours, and nothing is left to refuse; whom it waits for may take hours
 		for _, b := range blockers {
-			if _, known := told[b.PID]; known {
+			one := who{b.PID, b.Prepared}
+			if _, known := told[one]; known {
 				continue
 			}
-			told[b.PID] = struct{}{}
+			told[one] = struct{}{}
+			if b.Prepared != "" {
+				s.log.Info("creating the replication slot: PostgreSQL waits for a prepared transaction to end", zap.String("gid", b.Prepared),
+					zap.String("database", b.Database), zap.String("user", b.User), zap.Duration("age", b.Since))
+				continue
+			}
 			s.log.Info("creating the replication slot: PostgreSQL waits for a transaction to end", zap.Int32("pid", b.PID), zap.String("database", b.Database),
 				zap.String("user", b.User), zap.Duration("age", b.Since))
 		}

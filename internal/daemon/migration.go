@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/preflight"
 )
 
 // errMigrated ends a session because awa's migrations change the tables that it works on.
@@ -72,7 +71,7 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 				d.show(Waiting, "awa's migration has not created "+missing+" yet")
 			}
 		default:
-			return nil, preflight.AsRefusal(err, d.opts.Source.User())
+			return nil, d.asRefusal(ctx, c, err)
 		}
 		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of ours knows the tables; a migration may bring the marker meanwhile
 			d.left.layout = d.findUnknownMarker(ctx, c)

@@ -12,7 +12,6 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -180,7 +179,7 @@ func (s *session) sameTables(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	}
 	if err := layout.CheckRowSecurity(ctx, s.control); err != nil {
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, preflight.AsRefusal(err, s.d.opts.Source.User()))
+		return fmt.Errorf("%w: %w", ErrObjectsChanged, s.d.asRefusal(ctx, s.control, err))
 	}
 	switch {
 	case layout.Equivalent(s.layout):

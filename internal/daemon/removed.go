@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // leadSeen is where a lead was seen, ours or another's. If nobody is known to lead there any more, finish, teardown or
@@ -43,6 +45,26 @@ func (d *Daemon) noteLead(ctx context.Context, c *pgx.Conn, schema awa.Schema) e
 	now, err := readPlace(ctx, c, schema)
 	if err == nil && !d.seen.since(now) {
 		d.seen = now
+	}
+	return err
+}
+
+// leaveForGood drops the replication slot before an end with errRemoved: finish and teardown have dropped it by then, a hand may not
+// have. Any other err, and a nil one, is returned as it is. Where the slot is still in use the next session tries again.
+func (d *Daemon) leaveForGood(c *pgx.Conn, l *awa.Layout, err error) error {
+	was := d.left
+	if !errors.Is(err, errRemoved) || d.opts.DryRun || was.slot == "" || was.layout == nil || was.layout.Schema != l.Schema {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	failed := dropUnread(ctx, c, d.log, was.slot, string(l.Schema))
+	if pg.IsDenied(failed) {
+		d.warnOnce(failed)
+		return err
+	}
+	if failed != nil {
+		return failed
 	}
 	return err
 }

@@ -51,7 +51,7 @@ func (d *Daemon) session(ctx context.Context) error {
 		return err
 	}
 	c, err := d.takeLead(ctx, control, layout)
-	if err != nil {
+	if err = d.leaveForGood(control, layout, err); err != nil { //nolint:contextcheck // has to work after ctx has ended
 		d.clearMarkerBeforeStart(control, layout, err) //nolint:contextcheck // has to work after ctx has ended
 		return err
 	}

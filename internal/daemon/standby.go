@@ -15,7 +15,6 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/preflight"
 )
 
 // leading is connected, and its control connection holds the leader lock.
@@ -162,7 +161,7 @@ func (d *Daemon) recheckTables(ctx context.Context, c *pgx.Conn, l *awa.Layout) 
 	case errors.Is(err, awa.ErrNotYet) || (err == nil && !now.Equivalent(l)):
 		return fmt.Errorf("%w: awa's tables have changed since this daemon began to stand by", errMigrated)
 	case err != nil:
-		return preflight.AsRefusal(err, d.opts.Source.User())
+		return d.asRefusal(ctx, c, err)
 	}
 	return nil
 }

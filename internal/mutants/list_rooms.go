@@ -156,5 +156,33 @@ func ofRooms() []Mutant {
 			"tables that inherit from awa's overlooked", "internal/awa/discover.go", "if err := l.refuseChildren(ctx, q); err != nil {",
 			"if err := l.refuseChildren(ctx, q); false {", "./e2e", "TestCountersHaveAChild",
 		},
+		{
+			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, mine, known.there())",
+			"checkpoint.PlanRemoval(ctx, c, mine, nil)", "./e2e", "TestTeardownOfAnotherSchema",
+		},
+		{
+			"a marker without an end has an age", "internal/awa/sql.go", "case when isfinite(%[1]s) then extract",
+			"case when true then extract", "./e2e", "TestMarkerIsSetForEver",
+		},
+		{
+			"what doctor may not see taken for nothing", "internal/preflight/slots.go", "if err == nil && hidden > 0 {",
+			"if false {", "./e2e", "TestDoctorSaysWhatItCannotSee",
+		},
+		{
+			"a refusal names the role of the URL", "internal/daemon/connect.go", "Scan(&user) != nil {",
+			"Scan(&user) == nil {", "./e2e", "TestRefusalNamesTheRoleThatIsSet",
+		},
+		{
+			"a hidden active schema taken for none", "internal/awa/layout.go", "case len(hidden) > 0:",
+			"case false:", "./e2e", "TestRowSecurityOnBackends",
+		},
+		{
+			"a prepared transaction goes unnamed", "replication/create_slot.go", "where 0 = any(pg_blocking_pids($1))",
+			"where false", "./e2e", "TestPreparedTransactionIsNamed",
+		},
+		{
+			"a replication slot left for good", "internal/daemon/removed.go", "failed := dropUnread(ctx, c, d.log, was.slot, string(l.Schema))",
+			"failed := ctx.Err()", "./e2e", "TestSchemaIsDroppedByHand",
+		},
 	}
 }

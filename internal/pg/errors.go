@@ -119,6 +119,12 @@ func (s *Source) ExplainConnect(err error) error {
 		}
 	case c == codeUnknownDatabase:
 		return &Refusal{s.Target() + ": there is no such database", "correct --database-url", err}
+	case c == codeTooManyConnections && strings.Contains(message(err), "max_wal_senders"):
+		return &Refusal{
+			s.Target() + ": no walsender is free: " + message(err),
+			"raise max_wal_senders (needs a restart), or end one that nobody needs; see pg_stat_replication",
+			passing{err},
+		}
 	case c == codeTooManyConnections:
 		return &Refusal{
 			s.Target() + ": no connection is free: " + message(err),

@@ -74,9 +74,10 @@ func slotFree(ctx context.Context, v *visit) []Finding {
 		"ALTER SYSTEM SET max_replication_slots = "+fmt.Sprint(slots+5)+" and restart the server, or drop a slot that nobody needs")
 }
 
+// walsenderFree counts where every role sees all of them: pg_stat_activity hides what kind of process another role's is.
 func walsenderFree(ctx context.Context, v *visit) []Finding {
 	var senders, sending int
-	err := v.queryRow(ctx, `select current_setting('max_wal_senders')::int, (select count(*) from pg_stat_activity where backend_type = 'walsender')`,
+	err := v.queryRow(ctx, `select current_setting('max_wal_senders')::int, (select count(*) from pg_stat_replication)`,
 		nil, &senders, &sending)
 	return found("walsender free", err, sending < senders, fmt.Sprintf("%d of %d used", sending, senders),
 		"ALTER SYSTEM SET max_wal_senders = "+fmt.Sprint(senders+5)+" and restart the server")

@@ -52,6 +52,14 @@ func longTransactions(ctx context.Context, v *visit) []Finding {
 	var who *string
 	err := v.queryRow(ctx, `select count(*), min(pid), min(coalesce(usename, '') || '@' || coalesce(datname, '')) from pg_stat_activity
 		where backend_xid is not null and xact_start < clock_timestamp() - $1::interval`, []any{longTransaction}, &n, &pid, &who)
+	var hidden int // of other roles every role sees that they write, and not since when
+	var looks string
+	if err == nil && n == 0 {
+		err = v.queryRow(ctx, `select count(*), current_user::text from pg_stat_activity where backend_xid is not null and xact_start is null`, nil, &hidden, &looks)
+	}
+	if err == nil && hidden > 0 {
+		err = fmt.Errorf("%d writing transactions are other roles', and how old they are this role may not see; run: %s", hidden, grantSQL("pg_read_all_stats", looks))
+	}
 	detail, remedy := "none older than a minute", ""
 	if n > 0 && pid != nil {
 		detail = fmt.Sprintf("%d writing transactions are older than a minute, one of them of process %d (%s): creating the replication slot waits for them", n, *pid, *who)

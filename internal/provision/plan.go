@@ -73,9 +73,14 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 	return preflight.Plan(ctx, preflight.Target{Conn: c, Role: n.Role, Schema: n.Schema, Layout: l, Slot: n.Slot, Publication: n.Publication})
 }
 
-// Teardown plans the removal of everything that Setup and the daemon made for one awa schema.
+// Teardown plans the removal of everything that Setup and the daemon made for one awa schema, under the names that it had before
+// as well.
 func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
 	var steps []Step
+	known, err := readPlaces(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	var set bool
 	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
 		return nil, fmt.Errorf("read the marker: %w", err)
@@ -83,6 +88,39 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	if set && !n.KeepMarker { // first: what comes next may be denied, and then nobody vouches for it all the same
 		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true")})
 	}
+	var database string
+	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
+		return nil, fmt.Errorf("name the database: %w", err)
+	}
+	all := []Names{n}
+	for _, former := range known.formerly(l.Schema) {
+		all = append(all, Names{Role: n.Role}.Default(database, former))
+	}
+	var mine []string
+	for _, n := range all {
+		objects, err := planObjects(ctx, c, n)
+		if err != nil {
+			return nil, err
+		}
+		revokes, err := planRevokes(ctx, c, known, n) // before what remembers them goes
+		if err != nil {
+			return nil, err
+		}
+		steps = append(append(steps, objects...), revokes...)
+		mine = append(mine, string(n.Schema))
+	}
+	own, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range own {
+		steps = append(steps, Step{What: r.What, SQL: r.SQL})
+	}
+	return steps, nil
+}
+
+// planObjects drops the replication slot and the publications.
+func planObjects(ctx context.Context, c *pgx.Conn, n Names) (steps []Step, err error) {
 	slot, err := replication.ReadSlot(ctx, c, n.Slot)
 	switch {
 	case errors.Is(err, replication.ErrNoSlot):
@@ -101,34 +139,6 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		if published {
 			steps = append(steps, Step{What: "drop publication " + name, SQL: "DROP PUBLICATION " + quote(name)})
 		}
-	}
-	revokes, err := planRevokes(ctx, c, l.Schema, n.Role) // before what remembers them goes
-	if err != nil {
-		return nil, err
-	}
-	steps = append(steps, revokes...)
-	own, err := checkpoint.PlanRemoval(ctx, c, string(l.Schema))
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range own {
-		steps = append(steps, Step{What: r.What, SQL: r.SQL})
-	}
-	return steps, nil
-}
-
-// planRevokes takes back what setup granted for an awa schema, to one role or to all of them, and nothing that a role had
-// besides; what it needs for another schema as well, stays.
-func planRevokes(ctx context.Context, c *pgx.Conn, schema awa.Schema, role string) ([]Step, error) {
-	all, err := checkpoint.GrantsOf(ctx, c, string(schema), role)
-	if err != nil {
-		return nil, err
-	}
-	var steps []Step
-	for _, g := range all {
-		steps = append(steps, Step{
-			What: "revoke " + g.Grant + " from " + g.Role, SQL: fmt.Sprintf("REVOKE %s FROM %s;\n%s", g.Grant, quote(g.Role), g.ForgetSQL()),
-		})
 	}
 	return steps, nil
 }

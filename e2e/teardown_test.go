@@ -1,0 +1,58 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// What setup has prepared for one schema of awa's, the teardown of another leaves alone.
+func TestTeardownOfAnotherSchema(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	require.NoError(t, fleet.Install(t.Context(), e.connect(), fleet.Layout{Schema: "other", Slots: 4, Shape: fleet.Ledger}))
+	role := e.role("replication")
+	for _, schema := range []string{"awa", "other"} {
+		e.says("setup", "--schema", schema, "--role", role)
+	}
+	e.says("teardown", "--schema", "awa")
+	require.Positive(t, e.scalar(`select count(*) from pg_class where relnamespace = to_regnamespace('awa_counterd') and relname = 'grants'`),
+		"nobody remembers any more what was granted for schema other")
+	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup", "--schema", "other")
+	d.logged("marker set", 20*time.Second)
+	require.Zero(t, d.stop())
+	e.disconnected()
+	e.says("teardown", "--schema", "other")
+	e.nothingOfOurs()
+	e.nothingGranted(role)
+}
+
+// All of awa's is gone, or a table, or the schema has another name: teardown takes back what is left.
+func TestTeardownWithoutAwa(t *testing.T) {
+	for _, c := range []struct{ name, gone, schema string }{
+		{"all of it", `drop schema awa cascade`, "awa"},
+		{"a leaf", `drop table awa.done_entries_1 cascade`, "awa"},
+		{"renamed", `alter schema awa rename to jobs`, "jobs"},
+		{"renamed, by its old name", `alter schema awa rename to jobs`, "awa"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			role := e.role("replication")
+			e.says("setup", "--role", role)
+			e.exec(c.gone)
+			e.says("teardown", "--schema", c.schema)
+			e.nothingOfOurs()
+			e.nothingGranted(role)
+		})
+	}
+}
+
+// nothingGranted looks for rights of a role in the environment's database.
+func (e *env) nothingGranted(role string) {
+	e.t.Helper()
+	require.Zero(e.t, e.scalar(`select (select count(*) from pg_class c, aclexplode(c.relacl) a where a.grantee = $1::text::regrole)
+		+ (select count(*) from pg_attribute c, aclexplode(c.attacl) a where a.grantee = $1::text::regrole)
+		+ (select count(*) from pg_namespace n, aclexplode(n.nspacl) a where a.grantee = $1::text::regrole)`, role), "rights are left")
+}
