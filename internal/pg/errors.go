@@ -147,7 +147,7 @@ func (s *Source) badCertificate(err error) *Refusal {
 	var host x509.HostnameError
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
-	problem, remedy := "", ""
+	var problem, remedy string
 	switch {
 	case errors.As(err, &host):
 		problem, remedy = host.Error(), "connect by a name that the certificate has, or have one made for this name"
