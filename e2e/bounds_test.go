@@ -47,6 +47,7 @@ func TestStandbyGoesByTheLeadersBound(t *testing.T) {
 // awa's tables may change while a daemon stands by: it clears a marker that was not there when it began, and leads
 // with the tables as they are.
 func TestStandbyLooksAtTheTablesAnew(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4, NoMarker: true})
 	first := e.daemon()
 	first.logged("this awa has no trust marker", 15*time.Second)

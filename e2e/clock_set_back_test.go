@@ -9,6 +9,7 @@ import (
 
 // The server's clock was set back, and the leader hangs: a standby must not wait until the clock has caught up with the last heartbeat.
 func TestHeartbeatThatIsYetToCome(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	lead := e.daemon()
 	e.marker(true, 30*time.Second)

@@ -53,6 +53,7 @@ func (e *env) remedy(name, detail string, args ...string) (remedy string) {
 
 // Ten planted faults on a fresh cluster: the doctor finds each, and its remedy works when pasted.
 func TestDoctorFindsPlantedFaults(t *testing.T) {
+	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{
 		"max_slot_wal_keep_size": "1GB", "max_prepared_transactions": "2", "max_replication_slots": "2",
 	}})
@@ -148,6 +149,7 @@ func TestDoctorElsewhere(t *testing.T) {
 
 // No walsender is free: doctor says so to a role that sees nothing of others' sessions, and the refusal names the setting.
 func TestNoWalsender(t *testing.T) {
+	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"max_wal_senders": "1"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })

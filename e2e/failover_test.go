@@ -79,6 +79,7 @@ func (e *env) synchronized(replica *cluster.Cluster) {
 // --slot-lifetime failover: the slot comes along to a standby that is promoted, and the daemon goes on from its
 // checkpoint on the other timeline. What was written uncounted before and after is counted, and nothing is scanned.
 func TestPromotionIsResumed(t *testing.T) {
+	t.Parallel()
 	primary, err := cluster.Start(t.Context(), cluster.Options{Bin: since(t, 17, "a failover slot")})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = primary.Close() })
@@ -144,6 +145,7 @@ func TestFailoverNeedsItsServer(t *testing.T) {
 // A failover slot is not streamed past what the standbys have that synchronized_standby_slots names. With such a
 // standby away the stream stands still, whatever is written: trust ends, and comes back.
 func TestStreamWaitsForAStandby(t *testing.T) {
+	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: since(t, 17, "a failover slot")})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
@@ -177,6 +179,7 @@ func TestStreamWaitsForAStandby(t *testing.T) {
 // A slot that nobody reads for idle_replication_slot_timeout is invalidated at the next checkpoint; one that a
 // daemon reads is not, however little there is to read.
 func TestIdleSlotIsInvalidated(t *testing.T) {
+	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{
 		Bin: since(t, 18, "idle_replication_slot_timeout"), Settings: map[string]string{"idle_replication_slot_timeout": "1s"},
 	})

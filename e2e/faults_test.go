@@ -35,6 +35,7 @@ func TestConnectionsLost(t *testing.T) {
 
 // The server crashes and comes back, again and again; acknowledged transactions come again.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
@@ -163,6 +164,7 @@ func TestResumeRefusals(t *testing.T) {
 
 // The slot loses its WAL under the daemon: found out, said, mended.
 func TestSlotLost(t *testing.T) {
+	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{
 		"max_slot_wal_keep_size": "48MB", "max_wal_size": "48MB", "min_wal_size": "32MB",
 	}})

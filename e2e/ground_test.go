@@ -14,6 +14,7 @@ import (
 // What happens to a table between two looks, and is undone before the second, is noticed all the same: changes
 // that no stream told of were made meanwhile.
 func TestTablesChangeBetweenTwoLooks(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]string{
 		"detached": `alter table awa.done_entries detach partition awa.done_entries_1; delete from awa.done_entries_1;
 			alter table awa.done_entries attach partition awa.done_entries_1 for values in (1)`,

@@ -49,6 +49,7 @@ func TestPostStopHookKnowsAFinish(t *testing.T) {
 // The post-stop hook of a daemon that stood by leaves the marker of the leader that lives, and costs it no audit; that of a leader
 // clears it, be it that the leader hangs, or has died a moment ago and its row looks fresh.
 func TestPostStopHookOfAStandby(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	leader := e.daemon()
 	e.marker(true, 15*time.Second)

@@ -123,6 +123,7 @@ func (m *manager) starves() {
 
 // A daemon that leads says so, feeds the watchdog as long as its process runs, shows the status line, and says that it stops.
 func TestServiceManagerIsTold(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	m := newManager(t)
 	d := start(t, m.environ(), "run", "--database-url", e.url(), "--status-interval", "500ms")
@@ -149,6 +150,7 @@ func TestServiceManagerIsTold(t *testing.T) {
 
 // A loop that hangs is not vouched for by anything else in the process, which goes on.
 func TestWatchdogOfAHungLoop(t *testing.T) {
+	t.Parallel()
 	hangs := filepath.Join(t.TempDir(), "awa-counterd")
 	build := []string{"build", "-tags", "failpoints", "-o", hangs}
 	if overlay := os.Getenv("AWACD_OVERLAY"); overlay != "" { // a mutant: internal/mutants

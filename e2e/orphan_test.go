@@ -19,6 +19,7 @@ func (e *env) setMarker() {
 
 // Whatever makes a start fail, nobody vouches for the marker then: it is cleared first.
 func TestEveryRefusalClearsTheMarker(t *testing.T) {
+	t.Parallel()
 	const tables = "awa.done_entries, awa.queue_terminal_live_counts, awa.queue_ring_state, awa.queue_terminal_rollups"
 	for name, c := range map[string]struct {
 		breaks string // %[1]s is the daemon's role

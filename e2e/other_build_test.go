@@ -11,6 +11,7 @@ import (
 
 // A package was upgraded under a daemon, which then died: the hook is of another build, and does not know the form of its tables.
 func TestHookOfAnotherBuild(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	d := e.daemon()
 	e.marker(true, 30*time.Second)

@@ -39,6 +39,7 @@ func (e *env) insert(n int) {
 // The primary dies and its standby is promoted, behind the same address: another timeline, no slot, and
 // perhaps a checkpoint of ours that is older than what the daemon remembers.
 func TestStandbyIsPromoted(t *testing.T) {
+	t.Parallel()
 	primary, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = primary.Close() })
@@ -148,6 +149,7 @@ func TestAnotherDatabaseUnderTheURL(t *testing.T) {
 
 // Transaction ids wrap around under the daemon: the stream's 32 bits go to 3 while snapshots go on.
 func TestTransactionIDsWrapAround(t *testing.T) {
+	t.Parallel()
 	if _, err := cluster.Program(pgBin, "pg_resetwal"); err != nil {
 		t.Skip(err)
 	}

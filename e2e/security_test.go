@@ -74,6 +74,7 @@ func TestWidePublicationsAreNamed(t *testing.T) {
 
 // With our slot in place a server whose wal_level is lowered does not start again. It is said while it can be read.
 func TestLoweredLevelIsSaid(t *testing.T) {
+	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"max_slot_wal_keep_size": "1GB"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })

@@ -83,6 +83,7 @@ func TestStatus(t *testing.T) {
 // What status shows, and finish goes by, is as of now, however far apart checkpoints are; where the daemon does not
 // answer, it says how old it is, and nobody decides on it.
 func TestStatusIsFresh(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	d := e.daemon("--checkpoint-interval", "1h")
 	e.marker(true, 10*time.Second)

@@ -14,6 +14,7 @@ import (
 // buckets is right says little of each: new binaries count jobs away where there is no counter row, and the next fold of
 // awa's throws that away. Nobody vouches for that.
 func TestStopVouchesForNoBucket(t *testing.T) {
+	t.Parallel()
 	k := fleet.Key{Slot: 1, Queue: "q", Priority: 1}
 	insert := func(n int) func(pgx.Tx, fleet.Writer) error {
 		return func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, n, "failed", "") }

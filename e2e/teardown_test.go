@@ -11,6 +11,7 @@ import (
 
 // What setup has prepared for one schema of awa's, the teardown of another leaves alone.
 func TestTeardownOfAnotherSchema(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	require.NoError(t, fleet.Install(t.Context(), e.connect(), fleet.Layout{Schema: "other", Slots: 4, Shape: fleet.Ledger}))
 	role := e.role("replication")
@@ -31,6 +32,7 @@ func TestTeardownOfAnotherSchema(t *testing.T) {
 
 // All of awa's is gone, or a table, or the schema has another name: teardown takes back what is left.
 func TestTeardownWithoutAwa(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, gone, schema string }{
 		{"all of it", `drop schema awa cascade`, "awa"},
 		{"a leaf", `drop table awa.done_entries_1 cascade`, "awa"},

@@ -12,6 +12,7 @@ import (
 
 // The role may still write the marker, and not read it any more: it is cleared all the same, by who runs and by who starts.
 func TestMarkerMayNotBeRead(t *testing.T) {
+	t.Parallel()
 	for name, breaks := range map[string]string{
 		"right":  `revoke select on awa.queue_ring_state from %s`,
 		"policy": `alter table awa.queue_ring_state enable row level security; create policy p on awa.queue_ring_state to %s using (true)`,

@@ -77,6 +77,7 @@ func TestUpgrade(t *testing.T) {
 // A role that may not read awa's runtimes hears, before the marker is set, that the old ones among them cannot be
 // seen; with it and without it, that producers and psql never can.
 func TestFinishSaysWhatCannotBeKnown(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	role, other := e.role("replication"), e.role("")
 	e.exec(fmt.Sprintf(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean);
@@ -104,6 +105,7 @@ func TestFinishSaysWhatCannotBeKnown(t *testing.T) {
 
 // finish refuses without the evidence of a daemon, or with one that does not answer.
 func TestFinishRefuses(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	code, _, errs := e.command("finish")
 	require.Equal(t, refused, code)

@@ -16,6 +16,7 @@ import (
 // Every supported major version other than the one that the rest of the suite runs on: a mixed
 // fleet, a kill, a prune, a streamed transaction with a rolled back savepoint, a resume.
 func TestVersions(t *testing.T) {
+	t.Parallel()
 	if major := os.Getenv(cluster.MajorVariable); major != "" {
 		t.Skipf("the whole suite runs on PostgreSQL %s; each version has its own turn in make matrix", major)
 	}
