@@ -182,7 +182,7 @@ func document(cells []cell, tries *attempts, before former) string {
 	if kept := before.section("Migrations beside live workers"); (len(tries.With) == 0 || tries.Pace == 0) && kept != "" {
 		p("%s", kept)
 	} else if len(tries.With) > 0 {
-		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 beside two old workers that do everything %g times less often than in the table above, under whose load each\ncall deadlocks, with us and without. The sidecar waits beside. Called again after a deadlock, and after the third without workers. Whose\nsessions were in a deadlock's cycle is what the server's log says.\n", tries.Pace)
+		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 beside two old workers that do everything %g times less often than in the table above, and write a job every %s on the\nmean: under the table's load each call deadlocks, with awa-counterd and without. It waits beside. The call is made again after a deadlock, and\nafter the third without workers. Whose sessions were in a deadlock's cycle is what the server's log says.\n", tries.Pace, time.Duration(tries.Pace*float64(calmEvery)))
 		p("%s", strings.Join(tries.lines(), "\n"))
 	}
 	return b.String()
