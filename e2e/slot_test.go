@@ -86,7 +86,6 @@ func TestStandbyLeavesWithTheSchema(t *testing.T) {
 // cleared; past it the slot is dropped. A new one waits for what held the old one back, and does not
 // keep more than it may while it waits either.
 func TestRetainedWALIsBounded(t *testing.T) {
-	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"max_wal_size": "64MB", "min_wal_size": "32MB"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
