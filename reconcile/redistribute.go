@@ -24,7 +24,7 @@ func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, erro
 			return r, err
 		}
 		if tries == reportAfterWaits && o.Waiting != nil {
-			o.Waiting(fmt.Sprintf("ring ring slot %d is locked; waiting for it (%s)", leaf.Slot, err))
+			o.Waiting(fmt.Sprintf("ring slot %d is locked; waiting for it (%s)", leaf.Slot, err))
 		}
 		if err := o.pause(ctx, 100*time.Millisecond); err != nil {
 			return r, err

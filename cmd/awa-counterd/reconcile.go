@@ -302,13 +302,12 @@ func (c *reconcileCmd) takeBack(ctx context.Context, l *awa.Layout) error {
 // wrong to. Where a daemon leads, the marker is its own.
 func (c *reconcileCmd) distrust(ctx context.Context, conn *pgx.Conn, l *awa.Layout, r *reconcileReport) error {
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, string(l.Schema))
-	if err != nil && !pg.IsDenied(err) {
+	switch {
+	case pg.IsDenied(err): // a role that may not look at who leads leaves the marker to whoever may
+		return nil
+	case err != nil:
 		return err
-	}
-	if err != nil { // a role that may not look at who leads leaves the marker to whoever may
-		return nil //nolint:nilerr // told above
-	}
-	if known && leader.Leads && leader.Vouches() {
+	case known && leader.Leads && leader.Vouches():
 		return nil
 	}
 	cleared, err := clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found reasons not to trust the counters")
