@@ -19,7 +19,7 @@ type Command interface{ command() }
 type Write struct {
 	Seq    uint64
 	Chunks []Chunk
-	Holds  bool // no corrections until somebody else has done with the counters: see Core.Hold
+	Holds  bool // no corrections until somebody else has done with the counters: see Core.HoldCorrections
 }
 
 // StartScan asks for a fenced scan of a unit. It is answered by Core.Scanned.
