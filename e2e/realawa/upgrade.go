@@ -41,10 +41,12 @@ func (y *play) upgrade(ctx context.Context) error {
 		return err
 	}
 	// A busy ring turns slowly, and a prune that failed waits longer each time; so the load ends on the way.
-	// A ring that stands makes no lap; it is given the time of two and some.
+	// A ring that stands makes no lap; it is given the time of two and some. On a busy machine operators come late, and what had
+	// failed is gone by then: the load goes on until they have done something.
 	busy := true
-	for y.res.Laps < 2 && time.Since(began) < 15*time.Second {
-		if busy && time.Since(began) > 5*time.Second {
+	late := func() bool { return y.acted() == acted && time.Since(began) < time.Minute }
+	for y.res.Laps < 2 && time.Since(began) < 15*time.Second || late() {
+		if busy && time.Since(began) > 5*time.Second && !late() {
 			busy = false
 			y.fleet.tell("pause")
 		}
