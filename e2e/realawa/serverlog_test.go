@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 const sample = `2026-11-24 15:50:42.224 UTC [11443] old-first|ERROR:  column "available_count" does not exist at character 34
@@ -78,12 +80,31 @@ func TestWeigh(t *testing.T) {
 	control := result{Stream: books{RowsUncounted: 2500}}
 	control.weigh(&p)
 	require.Equal(t, []string{"the control was never wrong for long: this cell proves nothing"}, control.Problems)
-	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Sidecar: &sidecarResult{Kills: 10}}
+	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Sidecar: &sidecarResult{Kills: 10, Named: []string{"email"}}}
 	good.weigh(&p)
 	require.Empty(t, good.Problems)
-	bad := result{TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2}, Sidecar: &sidecarResult{Finish: 4, Left: []string{"slot x"}}}
+	one := 1
+	bad := result{
+		Stopped: comparison{Apart: 3}, TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2},
+		Sidecar: &sidecarResult{Finish: 4, Left: []string{"slot x"}, Prunes: &one},
+	}
 	bad.weigh(&p)
-	require.Len(t, bad.Problems, 6)
+	require.Len(t, bad.Problems, 9)
+}
+
+// What the daemon says against its own books, or against a prune of awa's, is heard, in the words that it has for that.
+func TestHear(t *testing.T) {
+	d := &daemon{errs: make(map[string]int), vouched: make(chan struct{}, 1)}
+	core, err := os.ReadFile("../../applier/core.go")
+	require.NoError(t, err)
+	for _, text := range append(booksWrong(), pruneWrong) {
+		require.Contains(t, string(core), text)
+		d.hear(text, process.Entry{"level": "warn", "msg": text + "; and so on"})
+	}
+	d.hear("", process.Entry{"msg": "leading"})
+	_, audits, prunes, _, _ := d.said()
+	require.Equal(t, 3, audits)
+	require.Equal(t, 1, prunes)
 }
 
 // Under a load at which each call deadlocks, or none, nothing could be worse with us.
@@ -116,14 +137,15 @@ func TestVerdictOnMigrations(t *testing.T) {
 func TestDocument(t *testing.T) {
 	p := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1)
 	half := func(wrong int) *result {
-		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong)}, Sidecar: &sidecarResult{Kills: 10}}
+		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong), Apart: int64(wrong)}, Sidecar: &sidecarResult{Kills: 10}}
 	}
-	before := former("# With awa's own releases\n" + imitatedBegin + "| kept |\n" + imitatedEnd + "\n## Longer\n\n| old | new | jobs |\n|---|---|---|\n| a | b | 7 |\n\n" +
+	before := former("# With awa's own releases\n" + "\n## Longer\n\n| old | new | jobs |\n|---|---|---|\n| a | b | 7 |\n\n" +
 		"## Errors, in paired runs\n\nnine\n\n## Migrations beside live workers\n\ntwenty\n")
 	text := document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, before)
 	require.Contains(t, text, "| 0.6.0b1 | 0.6.9 | old | turns |")
 	require.Contains(t, text, "12 of 40 by 12, 0")
-	require.Contains(t, text, imitatedBegin+"| kept |\n"+imitatedEnd)
+	require.Contains(t, text, "|\n| any | 0.7 | either | turns | *imitated*", "a row of the table")
+	require.Contains(t, text, "by 12 to 12 jobs without awa-counterd, and by 0 at most with it")
 	require.Contains(t, text, "|\n| a | b | 7 |\n", "what this machine has not played")
 	require.Contains(t, text, "\n## Errors, in paired runs\n\nnine\n")
 	require.Contains(t, text, "\n## Migrations beside live workers\n\ntwenty\n")

@@ -111,9 +111,19 @@ func kindsTable(p printer, cells []cell) {
 	}
 }
 
+// audited says how often the daemon audited, where that is one answer.
+func audited(cells []cell) string {
+	for _, c := range cells {
+		if c.Plan.Audit != cells[0].Plan.Audit || c.Plan.Audit == 0 {
+			return ""
+		}
+	}
+	return fmt.Sprintf(" The daemon\ncompared all counters with a scan every %s.", cells[0].Plan.Audit)
+}
+
 // errorsTable is -part errors: the medians of paired runs.
 func errorsTable(p printer, cells []cell) {
-	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs, and figures of the ledger and its folds.\n", len(cells))
+	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs, and figures of the ledger and its folds.%s\n", len(cells), audited(cells))
 	p("| kind | without | with | times, without | with |\n|---|---|---|---|---|")
 	all := make(map[string]int)
 	for _, c := range cells {
