@@ -92,6 +92,29 @@ func TestWeigh(t *testing.T) {
 	require.Len(t, bad.Problems, 9)
 }
 
+// Readers of the table are told which kind of errors rose most, and which are new.
+func TestRisen(t *testing.T) {
+	run := func(plan, locks, fresh int) *result {
+		r := &result{Errors: map[string]int{"cached plan": plan, "lock timeout": locks}}
+		if fresh > 0 {
+			r.Errors["new kind"] = fresh
+		}
+		r.JobsOld.Made = map[string]int{"handled": 1000}
+		return r
+	}
+	of := func(fresh int) string {
+		cells := []cell{{Control: run(10, 2, 0), With: run(14, 9, fresh)}, {Control: run(10, 2, 0), With: run(30, 0, 0)}, {Control: run(10, 2, 0), With: run(12, 1, 0)}}
+		all := make(map[string]int)
+		for _, c := range cells {
+			sum(all, c.Control.Errors)
+			sum(all, c.With.Errors)
+		}
+		return risen(cells, all)
+	}
+	require.Equal(t, "\nOf the kinds with 20 cases or more, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", of(0))
+	require.Contains(t, of(1), "With awa-counterd only came: new kind (1).")
+}
+
 // What the daemon says against its own books, or against a prune of awa's, is heard, in the words that it has for that.
 func TestHear(t *testing.T) {
 	d := &daemon{errs: make(map[string]int), vouched: make(chan struct{}, 1)}
