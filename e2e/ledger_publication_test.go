@@ -15,6 +15,7 @@ const ledgerPublication = "awa_counterd_awa_ledger"
 // What keeps a daemon from hearing of the ledger is noticed as what keeps it from hearing of rows: the second publication
 // is dropped or altered under it, and put right by whoever did it or by the daemon itself.
 func TestLedgersPublicationChangesWhileRunning(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change string
 		says   string
@@ -63,6 +64,7 @@ func TestLedgersPublicationChangesWhileRunning(t *testing.T) {
 
 // The same while the daemon was away: nothing is resumed from.
 func TestLedgersPublicationChangesWhileAway(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ change, says string }{
 		"made anew":        {"drop publication " + ledgerPublication, "a publication was dropped and created again"},
 		"altered and back": {"alter publication " + ledgerPublication + " set (publish = 'insert'); alter publication " + ledgerPublication + " set (publish = 'insert, truncate')", "a publication or a table was altered"},
@@ -87,6 +89,7 @@ func TestLedgersPublicationChangesWhileAway(t *testing.T) {
 
 // A second publication of that name that would not do is refused with the statement that mends it, and setup refuses it as well.
 func TestRefusesTheLedgersPublication(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		with  string
 		wants string

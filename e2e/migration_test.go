@@ -99,6 +99,7 @@ func (e *env) adopted(d *daemon, shape string, within time.Duration) {
 // one command, or the one statement where nothing else is missing; when setup was run it goes on by itself. Where a migration brings nothing that has to be published or granted, it goes
 // on without a person.
 func TestLeastRightsWaitForSetup(t *testing.T) {
+	t.Parallel()
 	const setup = "awa-counterd setup --role "
 	for _, c := range []struct {
 		name     string

@@ -102,6 +102,7 @@ func TestSetupAndTeardown(t *testing.T) {
 
 // What --print-sql prints is what psql can run.
 func TestPrintedSQLRuns(t *testing.T) {
+	t.Parallel()
 	psql, err := exec.LookPath("psql")
 	if major := os.Getenv(cluster.MajorVariable); err != nil && major != "" {
 		t.Skipf("no psql on this machine, and the server of PostgreSQL %s was brought without one", major)
