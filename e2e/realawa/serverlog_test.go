@@ -1,10 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/process"
@@ -173,4 +178,21 @@ func TestDocument(t *testing.T) {
 	require.Contains(t, text, "\n## Errors, in paired runs\n\nnine\n")
 	require.Contains(t, text, "\n## Migrations beside live workers\n\ntwenty\n")
 	require.Equal(t, text, document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, former(text)), "written again")
+}
+
+// The README's one line on what a simple consumer would come to is the report's, whenever that was made last.
+func TestReadmeSaysWhatTheReportSays(t *testing.T) {
+	report, err := os.ReadFile("../../docs/reports/compatibility.md")
+	require.NoError(t, err)
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	var alone []int64
+	for _, row := range former(report).rows("What +1 and −1 would have come to") {
+		n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(strings.Split(row, "|")[4]), ",", ""), 10, 64)
+		require.NoError(t, err, row)
+		alone = append(alone, n)
+	}
+	require.NotEmpty(t, alone)
+	want := fmt.Sprintf("wrong by %s to %s jobs", humanize.Comma(slices.Min(alone)), humanize.Comma(slices.Max(alone)))
+	require.Contains(t, strings.Join(strings.Fields(string(readme)), " "), want)
 }
