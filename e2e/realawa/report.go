@@ -190,8 +190,12 @@ func readings(p printer, all []cell) {
 		most, seen = max(most, c.With.Stopped.Apart, c.With.TwoLaps.Apart), true
 	}
 	if seen {
-		p("\nawa tells a reader a queue's total by the counters while the marker is set, and by a scan otherwise. When all was quiet the two differed, over all\nqueues, by %s to %s jobs without awa-counterd, and by %s at most with it, after `finish` as well.",
-			humanize.Comma(lowest), humanize.Comma(highest), humanize.Comma(most))
+		with := "not at all"
+		if most > 0 {
+			with = "by up to " + humanize.Comma(most)
+		}
+		p("\nawa tells a reader a queue's total by the counters while the marker is set, and by a scan otherwise. When all was quiet the two differed, over all\nqueues, by %s to %s jobs without awa-counterd, and %s with it, before `finish` and after.",
+			humanize.Comma(lowest), humanize.Comma(highest), with)
 	}
 }
 

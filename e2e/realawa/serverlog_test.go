@@ -173,7 +173,7 @@ func TestDocument(t *testing.T) {
 	require.Contains(t, text, "| 0.6.0b1 | 0.6.9 | old | turns |")
 	require.Contains(t, text, "12 of 40 by 12, 0")
 	require.Contains(t, text, "|\n| any | 0.7 | either | turns | *imitated*", "a row of the table")
-	require.Contains(t, text, "by 12 to 12 jobs without awa-counterd, and by 0 at most with it")
+	require.Contains(t, text, "by 12 to 12 jobs without awa-counterd, and not at all with it")
 	require.Contains(t, text, "|\n| a | b | 7 |\n", "what this machine has not played")
 	require.Contains(t, text, "\n## Errors, in paired runs\n\nnine\n")
 	require.Contains(t, text, "\n## Migrations beside live workers\n\ntwenty\n")
