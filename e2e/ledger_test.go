@@ -72,6 +72,7 @@ func TestFinishLeavesNothingForAFoldToThrowAway(t *testing.T) {
 				k := fleet.Key{Slot: 1, Queue: queue, Priority: 1}
 				e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 40, "failed", "") })
 			}
+			e.orphans()
 			e.balanced(2 * time.Second)
 			require.Positive(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where counter_bucket = 300`), "nothing was corrected")
 			code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "30s")
@@ -253,6 +254,41 @@ func TestKindsOfUncountedWrites(t *testing.T) {
 	e.noMismatch(d)
 }
 
+// From 0.6.0 on a plain success leaves a batch and no row, and readers add the batches up by themselves: nothing is counted or
+// corrected for them, for the tombstone that unmakes one, or for their prune; rows beside them are.
+func TestCompactCompletionsAreNotOurs(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon("--checkpoint-interval", "100ms", "--audit-interval", "1s")
+	e.marker(true, 15*time.Second)
+	for slot, n := range map[int32]int{1: 20, 2: 30} {
+		k := fleet.Key{Slot: slot, Queue: "q", Priority: 1}
+		e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return w.InsertCompact(t.Context(), tx, k, n) })
+	}
+	total := func() int64 {
+		n, err := fleet.ReadCounter(t.Context(), e.pool, "awa", "q")
+		require.NoError(t, err)
+		return n
+	}
+	e.exec(`select awa.delete_job_compat((select job_ids[1] from awa.receipt_completion_batches where ready_slot = 1))`)
+	require.EqualValues(t, 1, e.scalar(`select count(*) from awa.receipt_completion_tombstones`))
+	require.EqualValues(t, 49, total())
+	e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return w.Prune(t.Context(), tx, 1) })
+	require.EqualValues(t, 49, total())
+	e.insertAt(2, "q", 3, false)
+	e.balanced(3 * time.Second)
+	e.readersAgree("q")
+	require.EqualValues(t, 52, total())
+	ctx, cancel := contextWithin(5 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool { return e.scalar(`select count(*) from awa_counterd.uncounted_writes`) == 1 }, func() string { return "no checkpoint" })
+	require.EqualValues(t, 3, e.scalar(`select rows_off from awa_counterd.uncounted_writes where kind = 'rows'`))
+	require.EqualValues(t, 3, e.scalar(`select sum(live_terminal_count)::int8 from awa.queue_terminal_live_counts`))
+	require.EqualValues(t, 1, e.scalar(`select count(*) from awa_counterd.books`), "groups of which nothing is a row")
+	e.noMismatch(d)
+	require.Zero(t, d.stop())
+}
+
 // A pruner that folds fewer jobs than the slot has rows is reported, and nothing is done about it.
 func TestPlantedShortfallIsReported(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
@@ -287,6 +323,27 @@ func TestReconcileOnTheLedger(t *testing.T) {
 	e.undisturbed(f)
 	code, out, _ = e.command("reconcile", "--check")
 	require.Zero(t, code, out)
+}
+
+// Nothing can be counted in a slot that has no leaf, so the one-shot takes away what counter rows there are.
+func TestReconcileTakesAwayWhatHasNoLeaf(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.insertAt(1, "q", 5, true)
+	e.orphans()
+	worst := e.reconcile(3, "--check").Worst
+	require.Equal(t, 99, worst[0].Slot)
+	require.EqualValues(t, -3, worst[0].Drift)
+	require.Equal(t, 1, e.reconcile(0).Corrected)
+	e.balanced(0)
+	e.byBucket()
+}
+
+// orphans leaves counter rows of a slot that has no leaf, one in our bucket among them.
+func (e *env) orphans() {
+	e.t.Helper()
+	e.exec(`insert into awa.queue_terminal_live_counts (ready_slot, queue, priority, enqueue_shard, counter_bucket, live_terminal_count)
+		values (99, 'gone', 1, 0, 7, 4), (99, 'gone', 1, 0, 300, -1)`)
 }
 
 // Round after round, right each time, by bucket too: in each the one-shot runs beside all of it, and again when
@@ -356,8 +413,11 @@ func TestNoTrustOverAStaleLedger(t *testing.T) {
 	}
 	e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 5, "failed", "") })
 
-	// A role that may not delete them says which right it lacks, and sets nothing.
+	// Readers count them, so a scan does.
 	late()
+	require.EqualValues(t, -3, e.reconcile(3, "--check").Worst[0].Drift)
+
+	// A role that may not delete them says which right it lacks, and sets nothing.
 	role := e.role("")
 	e.exec(fmt.Sprintf(`grant usage on schema awa to %[1]s; grant select on all tables in schema awa to %[1]s;
 		grant insert, update, delete on awa.queue_terminal_live_counts to %[1]s; grant update (terminal_counter_trusted_at) on awa.queue_ring_state to %[1]s`, role))

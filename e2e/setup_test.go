@@ -52,72 +52,83 @@ func (e *env) nothingOfOurs() {
 // As a DBA would: setup for a role with no rights but LOGIN and REPLICATION, the daemon as that role
 // with --no-setup, teardown, and not a trace is left.
 func TestSetupAndTeardown(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Slots: 4})
-	role := e.role("replication")
-	before := e.catalogs()
-	asRole := server.URL(role, "", e.db)
-	refuses(t, refused, asRole, []string{"--no-setup"}, "lacks USAGE ON SCHEMA awa")
+	for shape, publications := range map[string]int{fleet.Direct: 1, fleet.Ledger: 2} {
+		t.Run(shape, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Shape: shape, Slots: 4})
+			role := e.role("replication")
+			before := e.catalogs()
+			asRole := server.URL(role, "", e.db)
+			refuses(t, refused, asRole, []string{"--no-setup"}, "lacks USAGE ON SCHEMA awa")
 
-	code, sql, errs := e.command("setup", "--role", role, "--print-sql")
-	require.Zero(t, code, errs)
-	require.Contains(t, sql, "CREATE PUBLICATION")
-	require.Equal(t, before, e.catalogs(), "--print-sql changed something")
-	code, out, errs := e.command("setup", "--role", role)
-	require.Zero(t, code, errs)
-	require.Contains(t, out, "done: create publication awa_counterd_awa")
-	code, out, _ = e.command("setup", "--role", role)
-	require.Zero(t, code)
-	require.Equal(t, "nothing to do: everything exists already\n", out)
+			code, sql, errs := e.command("setup", "--role", role, "--print-sql")
+			require.Zero(t, code, errs)
+			require.Equal(t, publications, strings.Count(sql, "CREATE PUBLICATION"))
+			require.Equal(t, before, e.catalogs(), "--print-sql changed something")
+			code, out, errs := e.command("setup", "--role", role)
+			require.Zero(t, code, errs)
+			require.Equal(t, publications, strings.Count(out, "done: create publication awa_counterd_awa"))
+			code, out, _ = e.command("setup", "--role", role)
+			require.Zero(t, code)
+			require.Equal(t, "nothing to do: everything exists already\n", out)
 
-	d := start(t, nil, "run", "--database-url", asRole, "--no-setup")
-	d.logged("marker set", 15*time.Second)
-	e.insertAt(1, "q", 5, false)
-	e.balanced(2 * time.Second)
-	code, _, errs = e.command("teardown", "--role", role)
-	require.Equal(t, refused, code)
-	require.Contains(t, errs, "stop awa-counterd first")
-	require.Zero(t, d.stop())
+			d := start(t, nil, "run", "--database-url", asRole, "--no-setup")
+			d.logged("marker set", 15*time.Second)
+			e.insertAt(1, "q", 5, false)
+			e.balanced(2 * time.Second)
+			code, _, errs = e.command("teardown", "--role", role)
+			require.Equal(t, refused, code)
+			require.Contains(t, errs, "stop awa-counterd first")
+			require.Zero(t, d.stop())
 
-	e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`)
-	code, sql, _ = e.command("teardown", "--role", role, "--print-sql")
-	require.Zero(t, code)
-	require.Contains(t, sql, "DROP SCHEMA awa_counterd CASCADE")
-	require.Less(t, strings.Index(sql, "terminal_counter_trusted_at"), strings.Index(sql, "pg_drop_replication_slot"), "whoever may not drop the slot leaves a marker")
-	code, out, errs = e.command("teardown", "--role", role)
-	require.Zero(t, code, errs)
-	for _, what := range []string{"drop replication slot", "drop publication", "drop schema", "clear the trust marker", "revoke USAGE"} {
-		require.Contains(t, out, "removed: "+what)
+			e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`)
+			code, sql, _ = e.command("teardown", "--role", role, "--print-sql")
+			require.Zero(t, code)
+			require.Contains(t, sql, "DROP SCHEMA awa_counterd CASCADE")
+			require.Equal(t, publications, strings.Count(sql, "DROP PUBLICATION"))
+			require.Less(t, strings.Index(sql, "terminal_counter_trusted_at"), strings.Index(sql, "pg_drop_replication_slot"), "whoever may not drop the slot leaves a marker")
+			code, out, errs = e.command("teardown", "--role", role)
+			require.Zero(t, code, errs)
+			for _, what := range []string{"drop replication slot", "drop publication", "drop schema", "clear the trust marker", "revoke USAGE"} {
+				require.Contains(t, out, "removed: "+what)
+			}
+			e.disconnected() // the server notices a moment later that the command has gone, with its locks
+			require.Equal(t, before, e.catalogs(), "a trace is left")
+			code, out, _ = e.command("teardown", "--role", role)
+			require.Zero(t, code)
+			require.Equal(t, "nothing to remove: awa-counterd has left nothing here\n", out)
+		})
 	}
-	e.disconnected() // the server notices a moment later that the command has gone, with its locks
-	require.Equal(t, before, e.catalogs(), "a trace is left")
-	code, out, _ = e.command("teardown", "--role", role)
-	require.Zero(t, code)
-	require.Equal(t, "nothing to remove: awa-counterd has left nothing here\n", out)
 }
 
 // What --print-sql prints is what psql can run.
 func TestPrintedSQLRuns(t *testing.T) {
+	t.Parallel()
 	psql, err := exec.LookPath("psql")
 	if major := os.Getenv(cluster.MajorVariable); err != nil && major != "" {
 		t.Skipf("no psql on this machine, and the server of PostgreSQL %s was brought without one", major)
 	}
 	require.NoError(t, err, "the distribution's client package brings psql")
-	e := newEnv(t, fleet.Layout{Slots: 4})
-	before := e.catalogs()
-	pipe := func(args ...string) {
-		code, sql, errs := e.command(append(args, "--print-sql")...)
-		require.Zero(t, code, errs)
-		cmd := exec.Command(psql, "-qX", "-v", "ON_ERROR_STOP=1", e.url())
-		cmd.Stdin = strings.NewReader(sql)
-		said, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s\n%s", said, sql)
+	for _, shape := range []string{fleet.Direct, fleet.Ledger} {
+		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, fleet.Layout{Shape: shape, Slots: 4})
+			before := e.catalogs()
+			pipe := func(args ...string) {
+				code, sql, errs := e.command(append(args, "--print-sql")...)
+				require.Zero(t, code, errs)
+				cmd := exec.Command(psql, "-qX", "-v", "ON_ERROR_STOP=1", e.url())
+				cmd.Stdin = strings.NewReader(sql)
+				said, err := cmd.CombinedOutput()
+				require.NoError(t, err, "%s\n%s", said, sql)
+			}
+			pipe("setup")
+			d := e.daemon("--no-setup")
+			d.logged("marker set", 15*time.Second)
+			require.Zero(t, d.stop())
+			pipe("teardown")
+			require.Equal(t, before, e.catalogs())
+		})
 	}
-	pipe("setup")
-	d := e.daemon("--no-setup")
-	d.logged("marker set", 15*time.Second)
-	require.Zero(t, d.stop())
-	pipe("teardown")
-	require.Equal(t, before, e.catalogs())
 }
 
 // Two awa schemas in one database do not get in each other's way, nor does removing one.

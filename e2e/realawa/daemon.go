@@ -18,26 +18,33 @@ import (
 
 // daemon is the sidecar as a supervisor runs it: killed and started again.
 type daemon struct {
-	binary, url string
+	binary string
+	args   []string // of run
+	url    string
 
 	mu      sync.Mutex
 	process *process.Sidecar
 	windows []window // the last one is open while it has no end
 	kills   int
 	errs    map[string]int
-	audits  int
+	audits  int  // that disagreed with the books
+	prunes  int  // the same
 	waited  bool // it said that it waits for awa's migration
 	vouched chan struct{}
 	tail    []string // of its log
 }
 
-func startDaemon(binary, url string) (*daemon, error) {
-	d := &daemon{binary: binary, url: url, errs: make(map[string]int), vouched: make(chan struct{}, 1)}
+func startDaemon(binary, url string, p *plan) (*daemon, error) {
+	args := []string{"run", "--database-url", url, "--status-interval", "1s"}
+	if p.Audit > 0 {
+		args = append(args, "--audit-interval", p.Audit.String())
+	}
+	d := &daemon{binary: binary, url: url, args: args, errs: make(map[string]int), vouched: make(chan struct{}, 1)}
 	return d, d.start()
 }
 
 func (d *daemon) start() error {
-	s, err := process.Start(d.binary, nil, []string{"run", "--database-url", d.url, "--status-interval", "1s"}, d.hear)
+	s, err := process.Start(d.binary, nil, d.args, d.hear)
 	if err != nil {
 		return err
 	}
@@ -45,6 +52,13 @@ func (d *daemon) start() error {
 	d.process = s
 	d.mu.Unlock()
 	return nil
+}
+
+// What the daemon logs when its books were wrong, and when it takes a prune of awa's for wrong.
+const pruneWrong = "a prune added a different number of jobs to awa's rollups"
+
+func booksWrong() []string {
+	return []string{"the books disagreed with a scan", "the books of this ring slot are wrong", "a scan found less than 0 rows"}
 }
 
 // hear ends a window when the daemon that came back sets the marker.
@@ -67,8 +81,10 @@ func (d *daemon) hear(line string, e process.Entry) {
 		}
 	case strings.Contains(text, "waiting for awa"):
 		d.waited = true
-	case strings.Contains(text, "books disagreed with a scan"):
+	case slices.ContainsFunc(booksWrong(), func(s string) bool { return strings.Contains(text, s) }):
 		d.audits++
+	case strings.Contains(text, pruneWrong):
+		d.prunes++
 	}
 	if level, _ := e["level"].(string); level == "error" {
 		d.errs[normalise(text)]++
@@ -119,10 +135,10 @@ func (d *daemon) discard() {
 	<-d.process.Done()
 }
 
-func (d *daemon) said() (kills, audits int, windows []window, errs map[string]int) {
+func (d *daemon) said() (kills, audits, prunes int, windows []window, errs map[string]int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.kills, d.audits, slices.Clone(d.windows), maps.Clone(d.errs)
+	return d.kills, d.audits, d.prunes, slices.Clone(d.windows), maps.Clone(d.errs)
 }
 
 // command runs one of the binary's other commands.

@@ -23,7 +23,8 @@ type plan struct {
 	Limit time.Duration `json:"limit"` // side by side, at most
 	Every time.Duration `json:"every"` // between two kills, about
 	Rates rates         `json:"rates"`
-	Pace  float64       `json:"pace,omitempty"` // how many times less often than elsewhere the workers do anything; 0 for once
+	Audit time.Duration `json:"audit,omitempty"` // between two audits of the daemon's; 0: as it does by itself
+	Pace  float64       `json:"pace,omitempty"`  // how many times less often than elsewhere the workers do anything; 0 for once
 }
 
 // rates are jobs a second.
@@ -86,7 +87,8 @@ func (s selection) plans() ([]plan, error) {
 		var all []plan
 		for i := range uint64(pairedRuns) {
 			p := basic("errors", "0.6.0b1", "0.6.9", "old", turns, s.seed+i)
-			p.Kills = 0 // what a daemon costs that works; one that starts every second is in the other parts
+			p.Kills = 0               // what a daemon costs that works; one that starts every second is in the other parts
+			p.Audit = 5 * time.Second // and that compares with scans meanwhile: by itself it would not in so short a time
 			all = append(all, p)
 		}
 		return all, nil

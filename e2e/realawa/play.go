@@ -186,7 +186,7 @@ func (y *play) before(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if y.daemon, err = startDaemon(y.binary, y.fleet.url); err != nil {
+	if y.daemon, err = startDaemon(y.binary, y.fleet.url, y.plan); err != nil {
 		return err
 	}
 	y.res.Sidecar = &sidecarResult{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,12 +14,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-)
-
-// Between these the document says what is only imitated; it is not written here, and is kept.
-const (
-	imitatedBegin = "<!-- imitated -->\n"
-	imitatedEnd   = "<!-- /imitated -->\n"
 )
 
 // writeReport makes the document from all cells that are kept.
@@ -40,13 +35,6 @@ func writeReport(s store, file string) error {
 
 // former is the document as it was. What this machine has not played stays as it is there: results are kept nowhere else.
 type former string
-
-// imitated is what the document says of what has no wheel.
-func (f former) imitated() string {
-	_, rest, _ := strings.Cut(string(f), imitatedBegin)
-	text, _, _ := strings.Cut(rest, imitatedEnd)
-	return text
-}
 
 // section is one with its title; "" when there is none.
 func (f former) section(title string) string {
@@ -156,7 +144,10 @@ func document(cells []cell, tries *attempts, before former) string {
 	for _, c := range of("pairs") {
 		p("%s", c.row())
 	}
-	b.WriteString("\n" + imitatedBegin + cmp.Or(before.imitated(), "| any | 0.7 | | | *imitated*: no wheel of it is published | | | | | | | | | |\n") + imitatedEnd)
+	p("| any | 0.7 | either | turns | *imitated*: no wheel of it is published | | | | | | | | | |")
+	p("\n*Imitated*: no binary of 0.7 took part. Its tables, made from its source, are among those on which the tests' own fleet works: `TestRingTurns`,")
+	p("`TestShapeChangesUnderARunningDaemon`, `TestLeastRightsWaitForSetup`, `TestNoTrustOverAStaleLedgerWhereTheRingIsElsewhere`, and the simulation.")
+	readings(p, of("pairs"))
 	if n, jobs := afterFinish(of("pairs")); n > 0 {
 		p("\nAfter `finish`, operators of the new fleet retried, discarded, moved to the DLQ and back, and deleted by SQL %s jobs that had failed, in %d of these cells, before the last look.", humanize.Comma(int64(jobs)), n)
 	}
@@ -186,6 +177,26 @@ func document(cells []cell, tries *attempts, before former) string {
 		p("%s", strings.Join(tries.lines(), "\n"))
 	}
 	return b.String()
+}
+
+// readings compares what awa tells readers while the marker is set with what it tells them otherwise.
+func readings(p printer, all []cell) {
+	lowest, highest, most, seen := int64(math.MaxInt64), int64(0), int64(0), false
+	for _, c := range all {
+		if c.With == nil {
+			continue
+		}
+		lowest, highest = min(lowest, c.Control.Stopped.Apart), max(highest, c.Control.Stopped.Apart)
+		most, seen = max(most, c.With.Stopped.Apart, c.With.TwoLaps.Apart), true
+	}
+	if seen {
+		with := "not at all"
+		if most > 0 {
+			with = "by up to " + humanize.Comma(most)
+		}
+		p("\nawa tells a reader a queue's total by the counters while the marker is set, and by a scan otherwise. When all was quiet the two differed, over all\nqueues, by %s to %s jobs without awa-counterd, and %s with it, before `finish` and after.",
+			humanize.Comma(lowest), humanize.Comma(highest), with)
+	}
 }
 
 // afterFinish is in how many cells operators worked on failed jobs then, and on how many.

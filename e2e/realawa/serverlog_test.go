@@ -1,11 +1,18 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 const sample = `2026-11-24 15:50:42.224 UTC [11443] old-first|ERROR:  column "available_count" does not exist at character 34
@@ -78,12 +85,54 @@ func TestWeigh(t *testing.T) {
 	control := result{Stream: books{RowsUncounted: 2500}}
 	control.weigh(&p)
 	require.Equal(t, []string{"the control was never wrong for long: this cell proves nothing"}, control.Problems)
-	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Sidecar: &sidecarResult{Kills: 10}}
+	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Sidecar: &sidecarResult{Kills: 10, Named: []string{"email"}}}
 	good.weigh(&p)
 	require.Empty(t, good.Problems)
-	bad := result{TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2}, Sidecar: &sidecarResult{Finish: 4, Left: []string{"slot x"}}}
+	one := 1
+	bad := result{
+		Stopped: comparison{Apart: 3}, TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2},
+		Sidecar: &sidecarResult{Finish: 4, Left: []string{"slot x"}, Prunes: &one},
+	}
 	bad.weigh(&p)
-	require.Len(t, bad.Problems, 6)
+	require.Len(t, bad.Problems, 9)
+}
+
+// Readers of the table are told which kind of errors rose most, and which are new.
+func TestRisen(t *testing.T) {
+	run := func(plan, locks, fresh int) *result {
+		r := &result{Errors: map[string]int{"cached plan": plan, "lock timeout": locks}}
+		if fresh > 0 {
+			r.Errors["new kind"] = fresh
+		}
+		r.JobsOld.Made = map[string]int{"handled": 1000}
+		return r
+	}
+	of := func(fresh int) string {
+		cells := []cell{{Control: run(10, 2, 0), With: run(14, 9, fresh)}, {Control: run(10, 2, 0), With: run(30, 0, 0)}, {Control: run(10, 2, 0), With: run(12, 1, 0)}}
+		all := make(map[string]int)
+		for _, c := range cells {
+			sum(all, c.Control.Errors)
+			sum(all, c.With.Errors)
+		}
+		return risen(cells, all)
+	}
+	require.Equal(t, "\nOf the kinds with 20 cases or more, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", of(0))
+	require.Contains(t, of(1), "With awa-counterd only came: new kind (1).")
+}
+
+// What the daemon says against its own books, or against a prune of awa's, is heard, in the words that it has for that.
+func TestHear(t *testing.T) {
+	d := &daemon{errs: make(map[string]int), vouched: make(chan struct{}, 1)}
+	core, err := os.ReadFile("../../applier/core.go")
+	require.NoError(t, err)
+	for _, text := range append(booksWrong(), pruneWrong) {
+		require.Contains(t, string(core), text)
+		d.hear(text, process.Entry{"level": "warn", "msg": text + "; and so on"})
+	}
+	d.hear("", process.Entry{"msg": "leading"})
+	_, audits, prunes, _, _ := d.said()
+	require.Equal(t, 3, audits)
+	require.Equal(t, 1, prunes)
 }
 
 // Under a load at which each call deadlocks, or none, nothing could be worse with us.
@@ -116,16 +165,34 @@ func TestVerdictOnMigrations(t *testing.T) {
 func TestDocument(t *testing.T) {
 	p := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1)
 	half := func(wrong int) *result {
-		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong)}, Sidecar: &sidecarResult{Kills: 10}}
+		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong), Apart: int64(wrong)}, Sidecar: &sidecarResult{Kills: 10}}
 	}
-	before := former("# With awa's own releases\n" + imitatedBegin + "| kept |\n" + imitatedEnd + "\n## Longer\n\n| old | new | jobs |\n|---|---|---|\n| a | b | 7 |\n\n" +
+	before := former("# With awa's own releases\n" + "\n## Longer\n\n| old | new | jobs |\n|---|---|---|\n| a | b | 7 |\n\n" +
 		"## Errors, in paired runs\n\nnine\n\n## Migrations beside live workers\n\ntwenty\n")
 	text := document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, before)
 	require.Contains(t, text, "| 0.6.0b1 | 0.6.9 | old | turns |")
 	require.Contains(t, text, "12 of 40 by 12, 0")
-	require.Contains(t, text, imitatedBegin+"| kept |\n"+imitatedEnd)
+	require.Contains(t, text, "|\n| any | 0.7 | either | turns | *imitated*", "a row of the table")
+	require.Contains(t, text, "by 12 to 12 jobs without awa-counterd, and not at all with it")
 	require.Contains(t, text, "|\n| a | b | 7 |\n", "what this machine has not played")
 	require.Contains(t, text, "\n## Errors, in paired runs\n\nnine\n")
 	require.Contains(t, text, "\n## Migrations beside live workers\n\ntwenty\n")
 	require.Equal(t, text, document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, former(text)), "written again")
+}
+
+// The README's one line on what a simple consumer would come to is the report's, whenever that was made last.
+func TestReadmeSaysWhatTheReportSays(t *testing.T) {
+	report, err := os.ReadFile("../../docs/reports/compatibility.md")
+	require.NoError(t, err)
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	var alone []int64
+	for _, row := range former(report).rows("What +1 and −1 would have come to") {
+		n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(strings.Split(row, "|")[4]), ",", ""), 10, 64)
+		require.NoError(t, err, row)
+		alone = append(alone, n)
+	}
+	require.NotEmpty(t, alone)
+	want := fmt.Sprintf("wrong by %s to %s jobs", humanize.Comma(slices.Min(alone)), humanize.Comma(slices.Max(alone)))
+	require.Contains(t, strings.Join(strings.Fields(string(readme)), " "), want)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -111,9 +112,67 @@ func kindsTable(p printer, cells []cell) {
 	}
 }
 
+// manyCases is from how many cases on, in both halves of all runs, a kind of errors is compared.
+const manyCases = 20
+
+// risen says which of the kinds of errors that are frequent enough to be compared has risen most, by medians, and which are new.
+func risen(cells []cell, all map[string]int) string {
+	median := func(of func(c *cell) *result, kind string) float64 {
+		var rates []float64
+		for i := range cells {
+			r := of(&cells[i])
+			rates = append(rates, r.per1000(r.Errors[kind]))
+		}
+		slices.Sort(rates)
+		return rates[len(rates)/2]
+	}
+	most, worst, fresh := 0.0, "", []string(nil)
+	for _, kind := range mostOf(all, len(all)) {
+		without := 0
+		for _, c := range cells {
+			without += c.Control.Errors[kind]
+		}
+		if without == 0 {
+			fresh = append(fresh, fmt.Sprintf("%s (%d)", kind, all[kind]))
+		}
+		if all[kind] < manyCases {
+			continue
+		}
+		before, after := median(func(c *cell) *result { return c.Control }, kind), median(func(c *cell) *result { return c.With }, kind)
+		by := after/before - 1
+		if before == 0 && after > 0 {
+			by = math.Inf(1)
+		}
+		if by > most {
+			most, worst = by, kind
+		}
+	}
+	text := fmt.Sprintf("\nNo kind with %d cases or more rose", manyCases)
+	switch {
+	case math.IsInf(most, 1):
+		text = fmt.Sprintf("\nOf the kinds with %d cases or more, `%s` rose most, from a median of 0", manyCases, worst)
+	case worst != "":
+		text = fmt.Sprintf("\nOf the kinds with %d cases or more, `%s` rose most, by %.0f %%", manyCases, worst, 100*most)
+	}
+	if len(fresh) == 0 {
+		return text + ". No kind came with awa-counterd only."
+	}
+	return text + ". With awa-counterd only came: " + strings.Join(fresh, "; ") + "."
+}
+
+// audited says how often the daemon audited, where that is one answer.
+func audited(cells []cell) string {
+	for _, c := range cells {
+		if c.Plan.Audit != cells[0].Plan.Audit || c.Plan.Audit == 0 {
+			return ""
+		}
+	}
+	return fmt.Sprintf(" The daemon\ncompared all counters with a scan every %s.", cells[0].Plan.Audit)
+}
+
 // errorsTable is -part errors: the medians of paired runs.
 func errorsTable(p printer, cells []cell) {
-	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs, and figures of the ledger and its folds.\n", len(cells))
+	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs, and figures of the ledger and its folds.%s\n", len(cells), audited(cells))
 	p("| kind | without | with | times, without | with |\n|---|---|---|---|---|")
 	all := make(map[string]int)
 	for _, c := range cells {
@@ -151,4 +210,5 @@ func errorsTable(p printer, cells []cell) {
 		return 100 * float64(r.Prunes.Horizon) / float64(max(1, r.Prunes.Looks))
 	})
 	figure("ledger rows pending, p95", "%.0f", func(r *result) float64 { return float64(r.Watch.Pending) })
+	p("%s", risen(cells, all))
 }

@@ -349,7 +349,9 @@ func (y *play) sumUp(ctx context.Context) error {
 	} else {
 		s := y.res.Sidecar
 		var errs map[string]int
-		s.Kills, s.Audits, y.watch.windows, errs = y.daemon.said()
+		var prunes int
+		s.Kills, s.Audits, prunes, y.watch.windows, errs = y.daemon.said()
+		s.Prunes = &prunes
 		s.Errors = kinds(errs, 10)
 		y.res.Watch = y.watch.judge(bound, func(g group, d int64, at time.Time) bool { return y.stream.explains(g, d, at, bound+follow) })
 	}

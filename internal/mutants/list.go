@@ -246,6 +246,24 @@ func ofProtocol() []Mutant {
 			"./internal/counter", "TestPackedGivesBackWhatItGot",
 		},
 		{
+			"counter rows of no leaf left by the one-shot", "internal/awa/redistribute.go", "where %[2]s and %[3]s <> 0 returning", "where false and %[2]s and %[3]s <> 0 returning",
+			"./e2e", "TestReconcileTakesAwayWhatHasNoLeaf",
+		},
+		{
+			"scans overlook what is pending of another generation", "internal/awa/scan.go", `deltaColumn, l.Schema.table(leaf.Ledger.Name)), "")`,
+			`deltaColumn, l.Schema.table(leaf.Ledger.Name)+fmt.Sprintf(" where ready_generation = (select generation from %s where slot = %d)", l.Schema.table(ringSlotsTable), leaf.Slot)), "")`,
+			"./e2e", "TestNoTrustOverAStaleLedger",
+		},
+		{
+			"what was done to the ledger's publication overlooked", "internal/daemon/publish.go", "p.OIDs = append(p.OIDs, seen.OID)",
+			"if len(p.OIDs) > 0 {\nreturn\n}\np.OIDs = append(p.OIDs, seen.OID)",
+			"./e2e", "TestLedgersPublicationChangesWhileAway",
+		},
+		{
+			"updates and deletes of the ledger published", "replication/publication.go", "case p.AppendOnly && (seen.Update || seen.Delete):", "case false:",
+			"./e2e", "TestRefusesTheLedgersPublication",
+		},
+		{
 			"finish without redistribution", "cmd/awa-counterd/handover.go",
 			"h.one.Run(ctx, true, nil)",
 			"h.one.Run(ctx, false, nil)",
