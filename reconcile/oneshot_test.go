@@ -1,0 +1,115 @@
+package reconcile
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/internal/counter"
+)
+
+// As long as work goes on in other sessions, the one that keeps others out says a word more often than the server waits for one.
+func TestWordsAreSaidWhileOthersWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tx := &script{}
+		ctx, end := context.WithCancel(t.Context())
+		said := make(chan error)
+		go func() { said <- sayWords(ctx, tx) }()
+		<-time.After(10 * idleWithLocks)
+		synctest.Wait()
+		require.GreaterOrEqual(t, len(tx.sent), 20, "twice as often at least")
+		end()
+		require.NoError(t, <-said)
+	})
+}
+
+// When the server has ended that transaction, what rests on it ends as well.
+func TestWordsThatAreNotHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		err := sayWords(t.Context(), &script{broken: errGone})
+		require.ErrorIs(t, err, errLetGo)
+		require.ErrorIs(t, err, errGone)
+	})
+}
+
+// Beside a ledger a look rests between two leaves, for as long as the last one took and no longer than a second: awa folds in between.
+func TestRestBetweenTwoLeaves(t *testing.T) {
+	for _, c := range []struct {
+		shape      string
+		took, rest time.Duration
+	}{
+		{"ledger", 300 * time.Millisecond, 300 * time.Millisecond},
+		{"ledger", time.Minute, time.Second},
+		{"striped", time.Minute, 0},
+		{"#306", time.Minute, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := &OneShot{layout: layoutOf(c.shape)}
+			began := time.Now()
+			require.NoError(t, o.pause(t.Context(), c.took))
+			require.Equal(t, c.rest, time.Since(began), "%+v", c)
+			ctx, end := context.WithCancel(t.Context())
+			end()
+			require.ErrorIs(t, o.pause(ctx, c.took), context.Canceled)
+		})
+	}
+}
+
+// Changes of another generation leave the ledger only while nobody can go on from a checkpoint, which is asked before anything is
+// locked, and only if the role may delete them.
+func TestStaleChangesAreDroppedAlone(t *testing.T) {
+	l := layoutOf("ledger")
+	leaf := l.Leaves[1]
+	on := func(n int64, may bool) *script {
+		return &script{deleted: 3, answers: map[string][]any{l.StaleLedger(leaf): {n}, l.MayDropStale(leaf): {may}}}
+	}
+
+	tx := on(3, true)
+	asked := -1
+	o := &OneShot{layout: l, Alone: true, StillAlone: func(context.Context, pgx.Tx) error { asked = len(tx.sent); return nil }}
+	dropped, err := o.dropStale(t.Context(), tx, leaf)
+	require.NoError(t, err)
+	require.Equal(t, 3, dropped)
+	require.Zero(t, asked, "before the first statement")
+	require.Equal(t, []string{l.LockLeaf(leaf), l.StaleLedger(leaf), l.MayDropStale(leaf), l.DropStale(leaf)}, tx.sent)
+
+	for name, tx := range map[string]*script{"none are there": on(0, true), "the role may not": on(3, false)} {
+		o.StillAlone = nil
+		dropped, err = o.dropStale(t.Context(), tx, leaf)
+		require.NoError(t, err, name)
+		require.Zero(t, dropped, name)
+		require.NotContains(t, tx.sent, l.DropStale(leaf), name)
+	}
+
+	tx = on(3, true)
+	o.StillAlone = func(context.Context, pgx.Tx) error { return errGone }
+	_, err = o.dropStale(t.Context(), tx, leaf)
+	require.ErrorIs(t, err, errGone)
+	require.Empty(t, tx.sent, "somebody may follow")
+
+	_, err = stale(t.Context(), &script{answers: map[string][]any{l.StaleLedger(leaf): {errGone}}}, l, leaf)
+	require.ErrorIs(t, err, errGone)
+	require.ErrorContains(t, err, "ledger of slot 7")
+}
+
+func TestAStaleLedgerIsNamed(t *testing.T) {
+	u := &StaleLedger{Slot: 7, Changes: 3, Ledger: "awa.deltas_7"}
+	require.Equal(t, "the ledger of ring slot 7 (awa.deltas_7) has 3 changes of another generation, which awa's next fold or prune would drop", u.String())
+}
+
+func TestResultsAddUp(t *testing.T) {
+	g := counter.Group{Slot: 7, Queue: "email"}
+	var r Result
+	for range 2 {
+		r.add(Result{Groups: 2, Rows: 30, Corrected: 1, Moved: 4, Dropped: 5, Drifts: []Drift{{Group: g, Rows: 9, Counter: 11}}, Locked: []counter.Group{g}})
+	}
+	require.Equal(t, Result{
+		Groups: 4, Rows: 60, Corrected: 2, Moved: 8, Dropped: 10,
+		Drifts: []Drift{{g, 9, 11}, {g, 9, 11}}, Locked: []counter.Group{g, g},
+	}, r)
+	require.EqualValues(t, -2, r.Drifts[0].Off())
+}
