@@ -214,6 +214,14 @@ func (e *env) until(ctx context.Context, ok func() bool, complaint func() string
 	}
 }
 
+// none waits until a query counts nothing.
+func (e *env) none(count string, within time.Duration, complaint string) {
+	e.t.Helper()
+	ctx, cancel := contextWithin(within)
+	defer cancel()
+	e.until(ctx, func() bool { return e.scalar(count) == 0 }, func() string { return complaint })
+}
+
 func (e *env) scalar(sql string, args ...any) (n int64) {
 	e.t.Helper()
 	require.NoError(e.t, e.pool.QueryRow(context.Background(), sql, args...).Scan(&n))
@@ -222,7 +230,7 @@ func (e *env) scalar(sql string, args ...any) (n int64) {
 
 // daemon is a running awa-counterd.
 type daemon struct {
-	*process.Sidecar
+	*process.Daemon
 	t    *testing.T
 	mu   sync.Mutex
 	log  []process.Entry
@@ -246,7 +254,7 @@ func startBinary(t *testing.T, binary string, environ []string, args ...string) 
 	t.Helper()
 	d := &daemon{t: t, more: make(chan struct{})}
 	var err error
-	d.Sidecar, err = process.Start(binary, environ, args, d.hear)
+	d.Daemon, err = process.Start(binary, environ, args, d.hear)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		d.kill()

@@ -13,14 +13,14 @@ import (
 // deadlocks lists those that one of our sessions took part in.
 func deadlocks(log string) []string { return cluster.Deadlocks(log, "awa-counterd") }
 
-// undisturbed demands that no writer saw an error, and that we were in no deadlock. Deadlocks among the
+// undisturbed demands that no writer saw an error, and that the daemon was in no deadlock. Deadlocks among the
 // writers themselves are awa's: its rebuild is meant for a fleet that stands still.
 func (e *env) undisturbed(fleets ...*fleet.Fleet) {
 	e.t.Helper()
 	for _, f := range fleets {
 		require.Empty(e.t, f.Errors(), "writers failed")
 	}
-	require.Empty(e.t, deadlocks(e.server.Log()), "the sidecar was in a deadlock")
+	require.Empty(e.t, deadlocks(e.server.Log()), "a session of the daemon was in a deadlock")
 }
 
 func TestDeadlocksOfOurs(t *testing.T) {

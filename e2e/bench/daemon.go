@@ -22,7 +22,7 @@ type used struct {
 
 // running is a daemon under measurement.
 type running struct {
-	*process.Sidecar
+	*process.Daemon
 	began time.Time
 
 	mu    sync.Mutex
@@ -40,7 +40,7 @@ const (
 func (l *lab) run(url string, environ []string, args ...string) (*running, error) {
 	d := &running{began: time.Now(), more: make(chan struct{})}
 	var err error
-	d.Sidecar, err = process.Start(l.daemon, environ, append([]string{"run", "--database-url", url, "--log-format", "json"}, l.profile.arguments(args)...), d.hear)
+	d.Daemon, err = process.Start(l.daemon, environ, append([]string{"run", "--database-url", url, "--log-format", "json"}, l.profile.arguments(args)...), d.hear)
 	if err == nil && l.profile.dir != "" {
 		go l.profile.take(context.Background(), d)
 	}

@@ -38,7 +38,7 @@ type env struct {
 	observer    *observer
 	tally       tally
 
-	// disturbed: the server itself is being hurt, so writers fail whether or not there is a sidecar.
+	// disturbed: the server itself is being hurt, so writers fail whether or not there is a daemon.
 	disturbed atomic.Int64
 	until     atomic.Int64 // and for a while after it, in Unix nanoseconds: what was begun then fails later
 }
@@ -193,7 +193,7 @@ func (a *env) all(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// terminate ends sessions of ours by their role, % for all.
+// terminate ends sessions of awa-counterd by their role, % for all.
 func (a *env) terminate(ctx context.Context, who string) error {
 	return a.exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'awa-counterd ' || $1`, who)
 }

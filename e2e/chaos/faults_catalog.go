@@ -144,7 +144,7 @@ func invalidated(ctx context.Context, a *env) error {
 	})
 }
 
-// recreateLeaf drops a leaf with its rows and makes it anew, in one transaction.
+// recreateLeaf drops a leaf with its rows and creates it again, in one transaction.
 func recreateLeaf(ctx context.Context, a *env) error {
 	return a.patiently(ctx, `lock table awa.done_entries in access exclusive mode;
 		insert into fleet_log.uncounted_awa select ready_slot, queue, priority, enqueue_shard, -count(*) from awa.done_entries_5 group by 1, 2, 3, 4;
@@ -190,7 +190,7 @@ func migrated(ctx context.Context, a *env) error {
 }
 
 // awaGivesWay tries again what was the victim of a deadlock: awa's migrations and rebuilds are, now and then, against
-// awa's own writers. That none of ours is in one is looked for at the end.
+// awa's own writers. That no session of the daemon's is in one is looked for at the end.
 func awaGivesWay(do func() error) (err error) {
 	for range 100 {
 		err = do()

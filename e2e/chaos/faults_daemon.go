@@ -15,7 +15,7 @@ import (
 type fault struct {
 	name   string
 	weight int  // among mixed faults; 0: only singly
-	alone  bool // must not run beside other faults: it needs the whole stage
+	alone  bool // must not run beside other faults
 	inject func(ctx context.Context, a *env) error
 }
 

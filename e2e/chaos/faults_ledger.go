@@ -23,7 +23,7 @@ func ledgerFaults() []fault {
 	}
 }
 
-// recreateLedgerLeaf drops a leaf with its pending deltas and makes it anew, in one transaction.
+// recreateLedgerLeaf drops a leaf with its pending deltas and creates it again, in one transaction.
 func recreateLedgerLeaf(ctx context.Context, a *env) error {
 	a.observer.noteUnloggedDrift()
 	return a.patiently(ctx, `lock table awa.queue_terminal_count_deltas in access exclusive mode;

@@ -45,7 +45,7 @@ func restarted(ctx context.Context, a *env, mode string) error {
 	})
 }
 
-// midCorrection holds counter rows and ends whoever of ours waits for them.
+// midCorrection holds counter rows and ends whichever of the daemon's sessions waits for them.
 func midCorrection(ctx context.Context, a *env) error {
 	defer a.observer.openWindow("corrections terminated")()
 	tx, err := a.pool.Begin(ctx)

@@ -13,8 +13,8 @@ import (
 // which a fault takes the daemon's voice away (killed, stopped, cut off, its server gone) to the
 // instant at which nobody reads a marker without a voucher any more.
 type observer struct {
-	arena  *env
-	ctx    context.Context // the eye's own life
+	env    *env
+	ctx    context.Context // the observer's own life
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -87,7 +87,7 @@ type windowStats struct {
 
 func newObserver(a *env) *observer {
 	e := &observer{
-		arena: a, open: make(map[string]*window), closed: make(map[string]windowStats), memory: make(map[int][]int64),
+		env: a, open: make(map[string]*window), closed: make(map[string]windowStats), memory: make(map[int][]int64),
 		watch: fleet.Watch{Schema: schema, Bound: maxStaleness},
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -130,7 +130,7 @@ func (e *observer) sample() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.locked = time.Now().Before(e.stall) && e.markerLocked(ctx)
-	if e.watch.Look(ctx, e.arena.pool) != nil {
+	if e.watch.Look(ctx, e.env.pool) != nil {
 		e.missed++
 		return
 	}
@@ -157,7 +157,7 @@ func (s windowStats) with(stood time.Duration) windowStats {
 // markerLocked reports that a transaction in progress holds the marker's row. While it stalls, nobody in
 // the world can clear the marker.
 func (e *observer) markerLocked(ctx context.Context) (locked bool) {
-	_ = e.arena.pool.QueryRow(ctx, `select exists (select 1 from awa.queue_ring_state
+	_ = e.env.pool.QueryRow(ctx, `select exists (select 1 from awa.queue_ring_state
 		where xmax::text <> '0' and not pg_visible_in_snapshot(xmax::text::xid8, pg_current_snapshot()))`).Scan(&locked)
 	return locked
 }
@@ -176,7 +176,7 @@ func (e *observer) stalls() (over func()) {
 // voucher reads who leads and what it says.
 func (e *observer) voucher(ctx context.Context) (v voucher) {
 	const sql = `select instance, state = 'trusted', heartbeat_at from awa_counterd.leader where awa_schema = $1`
-	if e.arena.pool.QueryRow(ctx, sql, schema).Scan(&v.instance, &v.trusts, &v.at) != nil {
+	if e.env.pool.QueryRow(ctx, sql, schema).Scan(&v.instance, &v.trusts, &v.at) != nil {
 		return voucher{}
 	}
 	return v
@@ -185,7 +185,7 @@ func (e *observer) voucher(ctx context.Context) (v voucher) {
 func (e *observer) sampleMemory() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, m := range e.arena.supervisors {
+	for _, m := range e.env.supervisors {
 		pid := m.current().PID()
 		if b := resident(pid); b > 0 {
 			e.memory[pid] = append(e.memory[pid], b)
@@ -195,9 +195,9 @@ func (e *observer) sampleMemory() {
 
 // openWindow opens a window of a kind and returns what ends its fault.
 func (e *observer) openWindow(kind string) (over func()) {
-	if len(e.arena.supervisors) > 1 && !strings.HasPrefix(kind, "all killed") {
+	if len(e.env.supervisors) > 1 && !strings.HasPrefix(kind, "all killed") {
 		kind += ", a standby beside"
-	} else if len(e.arena.supervisors) == 1 {
+	} else if len(e.env.supervisors) == 1 {
 		kind += ", alone"
 	}
 	mute := e.voucher(e.ctx).instance

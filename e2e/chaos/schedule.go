@@ -157,7 +157,7 @@ func killOneAfterTheOther() fault {
 	}}
 }
 
-// drawFaults picks one fault that needs the stage for itself, or up to three that do not.
+// drawFaults picks one fault that must not run beside others, or up to three that may.
 func (a *env) drawFaults() []fault {
 	var picked []fault
 	for range 1 + a.rng.IntN(3) {
@@ -312,7 +312,7 @@ func (a *env) stopAndCheckLeftovers(ctx context.Context) error {
 		return fmt.Errorf("%d of %d samples came too late after the one before to judge by", w.Sparse, w.Samples)
 	}
 	if all := cluster.Deadlocks(a.cluster.Log(), "awa-counterd"); len(all) > 0 {
-		return fmt.Errorf("the sidecar was in %d deadlocks, the first: %s", len(all), all[0])
+		return fmt.Errorf("the daemon was in %d deadlocks, the first: %s", len(all), all[0])
 	}
 	if err := a.setDaemons(0); err != nil {
 		return err

@@ -16,26 +16,26 @@ import (
 
 // supervisor is one daemon with its supervisor: whatever ends it, it is started again.
 type supervisor struct {
-	arena  *env
+	env    *env
 	name   string
 	proxy  *proxy.Proxy
 	ledger process.Ledger
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	process *process.Sidecar
+	process *process.Daemon
 	dieAt   string // failpoint of the next process
 	leaving bool
 	again   chan struct{} // closed when a supervisor may start the next process
 }
 
-// addDaemon adds a daemon to the crew.
+// addDaemon adds a daemon with its supervisor.
 func (a *env) addDaemon() error {
 	p, err := proxy.New(a.server())
 	if err != nil {
 		return err
 	}
-	m := &supervisor{arena: a, name: strconv.Itoa(len(a.supervisors) + 1), proxy: p, again: make(chan struct{})}
+	m := &supervisor{env: a, name: strconv.Itoa(len(a.supervisors) + 1), proxy: p, again: make(chan struct{})}
 	close(m.again)
 	a.supervisors = append(a.supervisors, m)
 	if err := m.start(); err != nil {
@@ -52,7 +52,7 @@ func (m *supervisor) start() error {
 	env := []string{"AWACD_DIE_AT=" + m.dieAt}
 	m.dieAt = ""
 	var err error
-	m.process, err = process.Start(m.arena.o.binary, env, []string{
+	m.process, err = process.Start(m.env.o.binary, env, []string{
 		"run", "--database-url", url, "--max-staleness", m.staleness().String(), "--checkpoint-interval", "300ms",
 		"--audit-interval", "3s", "--status-interval", "1s", "--log-format", "json",
 	}, m.ledger.Hear)
@@ -67,7 +67,7 @@ func (m *supervisor) staleness() time.Duration {
 	return maxStaleness
 }
 
-func (m *supervisor) current() *process.Sidecar {
+func (m *supervisor) current() *process.Daemon {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.process
@@ -85,7 +85,7 @@ func (m *supervisor) supervise() {
 		if leaving {
 			return
 		}
-		m.arena.tally.restarts.Add(1)
+		m.env.tally.restarts.Add(1)
 		if err := m.start(); err != nil {
 			return
 		}
@@ -134,7 +134,7 @@ func (m *supervisor) stopForGood() {
 	m.proxy.Close()
 }
 
-// leader is the member that leads by its own log; nil when nobody does.
+// leader is the one that leads by its own word; nil when nobody does.
 func (a *env) leader() *supervisor {
 	var pid int
 	err := a.pool.QueryRow(a.observer.ctx, `select pid from awa_counterd.leader where awa_schema = $1`, schema).Scan(&pid)
@@ -151,7 +151,7 @@ func (a *env) leader() *supervisor {
 
 var errNoLeader = errors.New("nobody leads")
 
-// anyDaemon is the leader, or any member while there is none.
+// anyDaemon is the leader, or any other while there is none.
 func (a *env) anyDaemon() *supervisor {
 	if m := a.leader(); m != nil {
 		return m

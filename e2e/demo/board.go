@@ -23,7 +23,7 @@ type board struct {
 	out    io.Writer
 	live   bool
 	period time.Duration
-	scene  string
+	phase  string
 	headed bool // the header of the lines was written
 }
 
@@ -45,11 +45,11 @@ type view struct {
 	news   []string
 }
 
-// tell begins a scene.
-func (b *board) tell(at time.Duration, scene string) {
-	b.scene = scene
+// tell begins a phase.
+func (b *board) tell(at time.Duration, phase string) {
+	b.phase = phase
 	if !b.live {
-		fmt.Fprintln(b.out, wrap(fmt.Sprintf("%6s  -- %s", seconds(at), scene), 12))
+		fmt.Fprintln(b.out, wrap(fmt.Sprintf("%6s  -- %s", seconds(at), phase), 12))
 	}
 }
 
@@ -82,7 +82,7 @@ func (b *board) screen(v view) string {
 		s.WriteString(wrap(fmt.Sprintf(format, args...), indent) + "\n")
 	}
 	p(0, "awa-counterd demo, %s of %s", seconds(v.at), seconds(v.of))
-	p(5, "Now: %s.\n", b.scene)
+	p(5, "Now: %s.\n", b.phase)
 	s.WriteString(t.Render() + "\n")
 	p(0, "drift = finished jobs - what the counter says\n")
 	p(20, "%-20s%s", "awa-counterd", running(v))

@@ -46,7 +46,7 @@ func TestEveryLineFits(t *testing.T) {
 	var out bytes.Buffer
 	for _, live := range []bool{true, false} {
 		b := &board{out: &out, live: live}
-		b.tell(time.Hour, strings.Repeat("a long scene, ", 20))
+		b.tell(time.Hour, strings.Repeat("a long phase, ", 20))
 		require.NoError(t, b.draw(wide()))
 		require.NoError(t, b.draw(wide()))
 		s := ran(newSchedule(40 * time.Second))
@@ -62,7 +62,7 @@ func TestEveryLineFits(t *testing.T) {
 }
 
 func TestBoardSaysWhatItSpeaksOf(t *testing.T) {
-	screen := (&board{scene: "awa-counterd starts"}).screen(wide())
+	screen := (&board{phase: "awa-counterd starts"}).screen(wide())
 	for _, part := range []string{"Now: awa-counterd starts.", "billing", "+246,913,578", "running; 123,456,789 corrections", "a scan of all rows", "does synchronous"} {
 		require.Contains(t, strings.Join(strings.Fields(screen), " "), part)
 	}

@@ -14,7 +14,7 @@ type daemon struct {
 	binary, url string
 
 	mu      sync.Mutex
-	process *process.Sidecar
+	process *process.Daemon
 	status  map[string]any // the last status line
 	news    []string       // what it logged besides
 }

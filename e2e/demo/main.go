@@ -70,7 +70,7 @@ func show(ctx context.Context, layout fleet.Layout, binary string, length time.D
 	if err := trust(ctx, pool, layout.Schema); err != nil {
 		return 0, err
 	}
-	return play(ctx, c, pool, layout, binary, length)
+	return runDemo(ctx, c, pool, layout, binary, length)
 }
 
 // preface says what is going to be seen, to somebody who never heard of awa.
@@ -94,8 +94,8 @@ func trust(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	return err
 }
 
-// play is the demo itself: workers, the daemon, its death and return, the verdict.
-func play(ctx context.Context, c *cluster.Cluster, pool *pgxpool.Pool, l fleet.Layout, binary string, length time.Duration) (int, error) {
+// runDemo is the demo itself: workers, the daemon, its death and return, the verdict.
+func runDemo(ctx context.Context, c *cluster.Cluster, pool *pgxpool.Pool, l fleet.Layout, binary string, length time.Duration) (int, error) {
 	f, err := fleet.Start(ctx, c.Socket("postgres"), fleet.Config{
 		Schema: l.Schema, Shape: l.Shape, Release: l.Release, Slots: l.Slots, Queues: queues(), Seed: uint64(time.Now().UnixNano()),
 		Pre: 3, Post: 3, Pause: 45 * time.Millisecond, Prune: time.Second,
@@ -107,7 +107,7 @@ func play(ctx context.Context, c *cluster.Cluster, pool *pgxpool.Pool, l fleet.L
 	d := &daemon{binary: binary, url: c.URL(cluster.Superuser, "", "postgres")}
 	defer d.kill()
 	r := newRun(pool, l.Schema, d, f, newBoard(os.Stdout), newSchedule(length))
-	err = r.play(ctx)
+	err = r.follow(ctx)
 	f.Stop()
 	if err != nil {
 		return 0, err

@@ -42,8 +42,8 @@ func newRun(pool *pgxpool.Pool, schema string, d *daemon, f *fleet.Fleet, b *boa
 	return r
 }
 
-// play follows the plan until the workers' time is over.
-func (r *run) play(ctx context.Context) error {
+// follow follows the plan until the workers' time is over.
+func (r *run) follow(ctx context.Context) error {
 	timers := make(map[time.Duration]<-chan time.Time)
 	for _, at := range []time.Duration{r.plan.start, r.plan.kill, r.plan.back, r.plan.end} {
 		timers[at] = time.After(at)
@@ -80,7 +80,7 @@ func (r *run) play(ctx context.Context) error {
 	}
 }
 
-func (r *run) tell(scene string) { r.board.tell(time.Since(r.began), scene) }
+func (r *run) tell(phase string) { r.board.tell(time.Since(r.began), phase) }
 
 func (r *run) start(name string) error {
 	r.series.mark(time.Since(r.began), name)

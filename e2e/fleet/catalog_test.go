@@ -17,7 +17,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
-// The tables that the sidecar, or a transaction that it watches, works on; and a leaf of each.
+// The tables that the daemon, or a transaction that it watches, works on; and a leaf of each.
 var imitated = []string{
 	"done_entries", "ready_entries", "queue_ring_state", "queue_ring_slots", "queue_terminal_live_counts", "queue_terminal_count_deltas",
 	"queue_terminal_rollups", "ready_tombstones", "receipt_completion_batches", "receipt_completion_tombstones", "queue_terminal_rollup_deltas",
@@ -32,7 +32,7 @@ var leftOut = []string{"ready_claim_attempt_batches", "ready_segments"}
 
 // describe renders what the catalog says of tables: columns in order with type, nullability and default,
 // keys and CHECKs, replica identity, partitioning, storage parameters, triggers, and whose leaf it is.
-func (s *stage) describe(tables []string) []string {
+func (s *testDB) describe(tables []string) []string {
 	s.t.Helper()
 	rows, err := s.pool.Query(s.t.Context(), `
 		with t as (select c.*, c.oid as id from pg_class c where relnamespace = 'awa'::regnamespace and relname = any($1))
@@ -122,7 +122,7 @@ func TestCatalogs(t *testing.T) {
 			require.Empty(t, made.describe(leftOut))
 			theirs.l = made.l
 			theirs.right("q") // awa's own tables can be read like these
-			for _, s := range []*stage{theirs, made} {
+			for _, s := range []*testDB{theirs, made} {
 				require.EqualValues(t, 1, s.scalar(`select count(*) from pg_proc where pronamespace = 'awa'::regnamespace and proname = 'delete_job_compat'`))
 			}
 			const states = `select count(*) from pg_enum where enumtypid = 'awa.job_state'::regtype and enumlabel in (` + jobStates + `)`
@@ -153,8 +153,8 @@ func TestMigratedCatalogs(t *testing.T) {
 	}
 }
 
-// to makes a layout the stage's own.
-func (s *stage) to(l Layout) Layout {
+// to makes a layout the database's own.
+func (s *testDB) to(l Layout) Layout {
 	s.l.Shape, s.l.Release, s.l.NoCounter = l.Shape, l.Release, false
 	return s.l
 }

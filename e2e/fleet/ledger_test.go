@@ -11,12 +11,12 @@ import (
 
 var spot = Key{Slot: 1, Queue: "q", Priority: 1}
 
-func (s *stage) insert(counted bool, n int) {
+func (s *testDB) insert(counted bool, n int) {
 	s.t.Helper()
 	s.do(counted, func(tx pgx.Tx, w Writer) error { return w.Insert(s.t.Context(), tx, spot, n, "failed", "") })
 }
 
-func (s *stage) remove(counted bool, n int) {
+func (s *testDB) remove(counted bool, n int) {
 	s.t.Helper()
 	s.do(counted, func(tx pgx.Tx, w Writer) error {
 		_, err := w.Delete(s.t.Context(), tx, "q", n)
@@ -25,7 +25,7 @@ func (s *stage) remove(counted bool, n int) {
 }
 
 // drift of the only group there is.
-func (s *stage) drift() int64 {
+func (s *testDB) drift() int64 {
 	s.t.Helper()
 	_, wrong, err := Compare(s.t.Context(), s.pool, "awa")
 	require.NoError(s.t, err)

@@ -27,7 +27,7 @@ func (l Layout) Migrate(ctx context.Context, c *pgx.Conn) error {
 }
 
 // MigrateAgain is a migration over tables that are migrated already, as it happens after a binary before
-// 0.6.2 has rewound awa's version (F§4.3): the counter is truncated and made anew, the ledger is not, so
+// 0.6.2 has rewound awa's version (F§4.3): the counter is truncated and created again, the ledger is not, so
 // that pending deltas count twice.
 func (l Layout) MigrateAgain(ctx context.Context, c *pgx.Conn) error {
 	return l.run(ctx, c, l.steps())

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func (s *stage) migrate(l Layout, again bool) {
+func (s *testDB) migrate(l Layout, again bool) {
 	s.t.Helper()
 	conn := connect(s.t, s.db)
 	defer func() { _ = conn.Close(context.Background()) }()
@@ -19,7 +19,7 @@ func (s *stage) migrate(l Layout, again bool) {
 	require.NoError(s.t, l.Migrate(s.t.Context(), conn))
 }
 
-func (s *stage) trusted() bool {
+func (s *testDB) trusted() bool {
 	s.t.Helper()
 	set, err := Trusted(s.t.Context(), s.pool, "awa")
 	require.NoError(s.t, err)

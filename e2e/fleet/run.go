@@ -51,7 +51,7 @@ type Config struct {
 	// Chaos mixes in rebuilds and poisoned counters, about one every so often. 0 for none.
 	Chaos time.Duration
 	// Tolerate reports that errors of this moment are a fault's doing, and would be there without a
-	// sidecar; nil for never.
+	// daemon; nil for never.
 	Tolerate func() bool
 }
 

@@ -86,7 +86,7 @@ func (l Layout) DDL() string {
 	return b.String()
 }
 
-// logDDL is the tests' own record of what was written uncounted, and of what else disturbs a slot.
+// logDDL is the tests' own record of uncounted writes, and of what else disturbs a slot.
 func (l Layout) logDDL() string {
 	return fmt.Sprintf(`
 		create schema if not exists fleet_log;

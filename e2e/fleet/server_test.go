@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// stage is a database of one test.
-type stage struct {
+// testDB is a database of one test.
+type testDB struct {
 	t    *testing.T
 	db   string
 	pool *pgxpool.Pool
@@ -45,10 +45,10 @@ type stage struct {
 }
 
 // empty makes a database with nothing in it.
-func empty(t *testing.T) *stage {
+func empty(t *testing.T) *testDB {
 	t.Helper()
 	require.NoError(t, start())
-	s := &stage{t: t, db: fmt.Sprintf("f%d", time.Now().UnixNano())}
+	s := &testDB{t: t, db: fmt.Sprintf("f%d", time.Now().UnixNano())}
 	admin := connect(t, "postgres")
 	_, err := admin.Exec(t.Context(), "create database "+s.db)
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func empty(t *testing.T) *stage {
 }
 
 // set makes a database with awa's tables.
-func set(t *testing.T, l Layout) *stage {
+func set(t *testing.T, l Layout) *testDB {
 	t.Helper()
 	s := empty(t)
 	if l.Schema == "" {
@@ -87,24 +87,24 @@ func connect(t *testing.T, db string) *pgx.Conn {
 }
 
 // do runs one transaction of a writer.
-func (s *stage) do(counted bool, f func(tx pgx.Tx, w Writer) error) {
+func (s *testDB) do(counted bool, f func(tx pgx.Tx, w Writer) error) {
 	s.t.Helper()
 	require.NoError(s.t, Do(s.t.Context(), s.pool, func(tx pgx.Tx) error { return f(tx, s.l.Writer(counted)) }))
 }
 
 // once waits for a state of the database.
-func (s *stage) once(what string, ok func() bool) {
+func (s *testDB) once(what string, ok func() bool) {
 	s.t.Helper()
 	require.Eventually(s.t, ok, 10*time.Second, 5*time.Millisecond, what)
 }
 
-func (s *stage) exec(sql string, args ...any) {
+func (s *testDB) exec(sql string, args ...any) {
 	s.t.Helper()
 	_, err := s.pool.Exec(s.t.Context(), sql, args...)
 	require.NoError(s.t, err)
 }
 
-func (s *stage) scalar(sql string, args ...any) (n int64) {
+func (s *testDB) scalar(sql string, args ...any) (n int64) {
 	s.t.Helper()
 	require.NoError(s.t, s.pool.QueryRow(s.t.Context(), sql, args...).Scan(&n))
 	return n
@@ -112,7 +112,7 @@ func (s *stage) scalar(sql string, args ...any) (n int64) {
 
 // right demands that every group is right, by bucket as well where there are buckets, and that both ways
 // of reading agree.
-func (s *stage) right(queues ...string) {
+func (s *testDB) right(queues ...string) {
 	s.t.Helper()
 	_, wrong, err := Compare(s.t.Context(), s.pool, s.l.Schema)
 	require.NoError(s.t, err)
@@ -132,7 +132,7 @@ func (s *stage) right(queues ...string) {
 }
 
 // explained demands that every drift is what the log of uncounted changes adds up to.
-func (s *stage) explained() {
+func (s *testDB) explained() {
 	s.t.Helper()
 	c, err := found(s.t.Context(), s.pool, s.l.Schema)
 	require.NoError(s.t, err)

@@ -49,7 +49,7 @@ func TestCountedOperations(t *testing.T) {
 }
 
 // foldAll folds every slot that can be, and waits for snapshots of others to go.
-func (s *stage) foldAll() {
+func (s *testDB) foldAll() {
 	s.t.Helper()
 	slots, err := s.l.Writer(true).FoldCandidates(s.t.Context(), s.pool)
 	require.NoError(s.t, err)
@@ -58,7 +58,7 @@ func (s *stage) foldAll() {
 	}
 }
 
-func (s *stage) fold(slot int32, want Outcome) {
+func (s *testDB) fold(slot int32, want Outcome) {
 	s.t.Helper()
 	got := StoodDown
 	s.once("the fold stood down for good", func() bool {
@@ -84,7 +84,7 @@ func TestDriftIsExplained(t *testing.T) {
 	}
 }
 
-func (s *stage) fleet(cfg Config) *Fleet {
+func (s *testDB) fleet(cfg Config) *Fleet {
 	s.t.Helper()
 	cfg.Schema, cfg.Shape, cfg.Release, cfg.Slots, cfg.Queues = s.l.Schema, s.l.Shape, s.l.Release, s.l.Slots, []string{"a", "b", "c"}
 	f, err := Start(s.t.Context(), server.Socket(s.db), cfg)

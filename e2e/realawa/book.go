@@ -28,7 +28,7 @@ type uncounted struct {
 	n  int64
 }
 
-// book is what our own slot has told: the naive consumer's sums, and every uncounted write.
+// book is what the test's own replication slot has told: the naive consumer's sums, and every uncounted write.
 type book struct {
 	mu    sync.Mutex
 	naive map[string]int64 // +1 an INSERT, −1 a DELETE; a TRUNCATE does not say how many

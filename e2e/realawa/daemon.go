@@ -16,14 +16,14 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
-// daemon is the sidecar as a supervisor runs it: killed and started again.
+// daemon is awa-counterd as a supervisor runs it: killed and started again.
 type daemon struct {
 	binary string
 	args   []string // of run
 	url    string
 
 	mu      sync.Mutex
-	process *process.Sidecar
+	process *process.Daemon
 	windows []window // the last one is open while it has no end
 	kills   int
 	errs    map[string]int
@@ -109,7 +109,7 @@ func (d *daemon) torment(ctx context.Context, n int, every time.Duration, seed u
 	r := rand.New(rand.NewPCG(seed, 7))
 	for range n {
 		if err := pause(ctx, every/2+time.Duration(r.Int64N(int64(every)))); err != nil {
-			return nil // the play is over
+			return nil // the trial is over
 		}
 		if err := d.kill(); err != nil {
 			return err
@@ -158,7 +158,7 @@ func lastLine(text string) string {
 	return strings.TrimSpace(lines[len(lines)-1])
 }
 
-// status is what an operator reads: the next step, and the queues still written uncounted.
+// status is what an operator reads: the next step, and the queues that old binaries still write.
 func (d *daemon) status(ctx context.Context, quiet time.Duration) (next string, queues []string) {
 	code, out, errs := d.command(ctx, "status", "--json", "--quiet-period", quiet.String())
 	var s struct {
@@ -177,7 +177,7 @@ func (d *daemon) status(ctx context.Context, quiet time.Duration) (next string, 
 	return s.Next, queues
 }
 
-// pause waits, or until the play is over.
+// pause waits, or until the trial is over.
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -23,7 +23,7 @@ var (
 	every  = append(append([]string(nil), shared...), "reports", "legacy")
 )
 
-// fleet is the workers of a play, of both releases.
+// fleet is the workers of a trial, of both releases.
 type fleet struct {
 	venvs wheels.Dir
 	plan  *plan

@@ -32,7 +32,7 @@ type options struct {
 func main() {
 	o := options{}
 	var old, release, leads, rings string
-	flag.StringVar(&o.parts, "part", "pairs", "what to play, comma-separated: pairs, short, pair20000, long, errors, migrate; none: only write the report")
+	flag.StringVar(&o.parts, "part", "pairs", "what to try, comma-separated: pairs, short, pair20000, long, errors, migrate; none: only write the report")
 	flag.StringVar(&old, "old", "", "only these old releases")
 	flag.StringVar(&release, "new", "", "only these new releases")
 	flag.StringVar(&leads, "leads", "", "only with this side leading: old, new")
@@ -41,8 +41,8 @@ func main() {
 	flag.StringVar(&o.daemon, "daemon", "bin/awa-counterd", "the binary")
 	flag.StringVar(&o.results, "results", "tmp/realawa", "where finished cells are kept")
 	flag.StringVar(&o.report, "report", "", "the document to write, docs/reports/compatibility.md for example")
-	flag.StringVar(&o.only, "only", "", "play only this half of a cell, or of the migrations: control, with")
-	flag.BoolVar(&o.again, "again", false, "play what is there already")
+	flag.StringVar(&o.only, "only", "", "try only this half of a cell, or of the migrations: control, with")
+	flag.BoolVar(&o.again, "again", false, "try again what is there already")
 	flag.BoolVar(&o.patient, "patient", false, "wait until awa itself takes the old runtimes for gone, instead of ageing their rows")
 	flag.StringVar(&o.logs, "logs", "", "keep the logs of servers and daemons in this directory")
 	flag.BoolVar(&o.skip, "may-skip", false, "when a release cannot be installed, say so and succeed")
@@ -87,7 +87,7 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 		for i := range plans {
-			if err := o.play(ctx, v, &plans[i]); err != nil {
+			if err := o.tryCell(ctx, v, &plans[i]); err != nil {
 				bad = append(bad, err)
 			}
 			if ctx.Err() != nil {
@@ -101,8 +101,8 @@ func run(ctx context.Context, o options) error {
 	return errors.Join(bad...)
 }
 
-// play plays what is missing of a cell. A problem of a play is kept with it and said again every time.
-func (o *options) play(ctx context.Context, v wheels.Dir, p *plan) error {
+// tryCell tries what is missing of a cell. A problem of a trial is kept with it and said again every time.
+func (o *options) tryCell(ctx context.Context, v wheels.Dir, p *plan) error {
 	s := store(o.results)
 	c := cell{}
 	if !o.again {
@@ -127,7 +127,7 @@ func (o *options) play(ctx context.Context, v wheels.Dir, p *plan) error {
 		}
 		if *h.into == nil {
 			began := time.Now()
-			r, err := perform(ctx, p, v, h.binary, o)
+			r, err := try(ctx, p, v, h.binary, o)
 			if err != nil {
 				return fmt.Errorf("%s: %w\nreplay: %s", h.name, err, p.replay())
 			}
@@ -145,7 +145,7 @@ func (o *options) play(ctx context.Context, v wheels.Dir, p *plan) error {
 	return errors.Join(bad...)
 }
 
-// line is a play in one line, for those who watch.
+// line is a trial in one line, for those who watch.
 func (r *result) line(took time.Duration) string {
 	if r.Impossible != "" {
 		return r.Impossible
@@ -153,7 +153,7 @@ func (r *result) line(took time.Duration) string {
 	text := fmt.Sprintf("%s; migrate %d× %s; %d jobs, %d rows uncounted; quiet: %d of %d groups wrong by %d; laps %.1f, then %.1f, operators on %d jobs: %d wrong; lying %.1f s; naive off by %d, doubled %d; errors %d, failed prunes %d+%d, folds %d, pending p95 %d",
 		took.Round(time.Second), r.Migrate.Attempts, r.Migrate.Fleet, r.jobs(), r.Stream.RowsUncounted, r.Stopped.Wrong, r.Stopped.Groups, r.Stopped.Jobs,
 		r.MixLaps, r.Laps, r.acted(), r.TwoLaps.Wrong, r.Watch.Lying, r.Naive, r.Doubled, r.failures(), r.Prunes.FailedOld, r.Prunes.FailedNew, r.Stream.Folds, r.Watch.Pending)
-	if s := r.Sidecar; s != nil {
+	if s := r.Daemon; s != nil {
 		text += fmt.Sprintf("; killed %d×, %d dishonest, %.1f s in windows, oldest %.2f s, finish %d", s.Kills, r.Watch.Dishonest, r.Watch.Excused, r.Watch.Oldest, s.Finish)
 	}
 	return text

@@ -16,7 +16,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
-// attempts is a migration beside live workers, played without and with a sidecar that waits for it.
+// attempts is a migration beside live workers, carried out without and with a daemon that waits for it.
 type attempts struct {
 	Pace          float64     `json:"pace"`
 	Control, With []migration // one a migration
@@ -35,7 +35,7 @@ const (
 	calmEvery = 100 * time.Millisecond // times -pace: from one job to the next after that
 )
 
-// migrations plays -part migrate: only what happens up to the migration's end, time and again.
+// migrations does -part migrate: only what happens up to the migration's end, time and again.
 func (o *options) migrations(ctx context.Context, v wheels.Dir) error {
 	s := store(o.results)
 	var all attempts
@@ -76,26 +76,26 @@ func (o *options) migrations(ctx context.Context, v wheels.Dir) error {
 	return all.verdict()
 }
 
-// migrateAlone is the beginning of a play.
+// migrateAlone is the beginning of a trial.
 func migrateAlone(ctx context.Context, p *plan, v wheels.Dir, binary string, o *options) (m migration, err error) {
 	bin, err := cluster.Obtain(ctx, os.Stderr)
 	if err != nil {
 		return m, err
 	}
-	y, err := newPlay(ctx, bin, p, v, binary, o)
+	tr, err := newTrial(ctx, bin, p, v, binary, o)
 	if err != nil {
 		return m, err
 	}
-	defer func() { err = errors.Join(err, y.close()) }()
-	if err := y.before(ctx); err != nil {
+	defer func() { err = errors.Join(err, tr.close()) }()
+	if err := tr.before(ctx); err != nil {
 		return m, err
 	}
-	y.fleet.tell("calm")
+	tr.fleet.tell("calm")
 	if err := pause(ctx, 3*time.Second); err != nil { // what is under way ends
 		return m, err
 	}
-	m, err = y.fleet.migrate(ctx)
-	m.Ours = cluster.Deadlocks(y.cluster.Log(), "awa-counterd")
+	m, err = tr.fleet.migrate(ctx)
+	m.Ours = cluster.Deadlocks(tr.cluster.Log(), "awa-counterd")
 	return m, err
 }
 
@@ -122,7 +122,7 @@ func figuresOf(all []migration) (f figures) {
 
 // lines is the comparison.
 func (a *attempts) lines() []string {
-	out := []string{"| | migrations | whose first call deadlocked | calls that deadlocked | through beside live workers | seconds, median, worst | deadlocks with a session of ours in the cycle |", "|---|---|---|---|---|---|---|"}
+	out := []string{"| | migrations | whose first call deadlocked | calls that deadlocked | through beside live workers | seconds, median, worst | deadlocks with a session of awa-counterd in the cycle |", "|---|---|---|---|---|---|---|"}
 	for _, h := range []struct {
 		name string
 		all  []migration
@@ -143,7 +143,7 @@ func (a *attempts) verdict() error {
 	var bad []error
 	for _, m := range a.With {
 		if len(m.Ours) > 0 {
-			bad = append(bad, fmt.Errorf("a session of ours was in %d deadlocks of a migration, the first: %s", with.ours, m.Ours[0]))
+			bad = append(bad, fmt.Errorf("a session of awa-counterd was in %d deadlocks of a migration, the first: %s", with.ours, m.Ours[0]))
 			break
 		}
 	}

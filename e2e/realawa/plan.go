@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// plan is a cell: what is played, twice.
+// plan is a cell: what is tried, twice.
 type plan struct {
 	Part  string `json:"part"`
 	Old   string `json:"old"`
@@ -19,7 +19,7 @@ type plan struct {
 	Mix   time.Duration `json:"mix"`   // at least, side by side
 	Jobs  int           `json:"jobs"`  // to be produced side by side, at least
 	Kills int           `json:"kills"` // of the daemon
-	Rows  int64         `json:"rows"`  // to be written uncounted, at least
+	Rows  int64         `json:"rows"`  // uncounted ones to be written, at least
 	Limit time.Duration `json:"limit"` // side by side, at most
 	Every time.Duration `json:"every"` // between two kills, about
 	Rates rates         `json:"rates"`
@@ -51,7 +51,7 @@ func (p *plan) name() string {
 	return strings.Join([]string{p.Part, p.Old, p.New, p.Leads, p.Ring, fmt.Sprint(p.Seed)}, "-")
 }
 
-// replay is the command that plays it again.
+// replay is the command that does it again.
 func (p *plan) replay() string {
 	return fmt.Sprintf("go run ./e2e/realawa -part %s -old %s -new %s -leads %s -ring %s -seed %d -again", p.Part, p.Old, p.New, p.Leads, p.Ring, p.Seed)
 }

@@ -33,7 +33,7 @@ func writeReport(s store, file string) error {
 	return os.WriteFile(file, []byte(document(cells, &tries, former(before))), 0o644)
 }
 
-// former is the document as it was. What this machine has not played stays as it is there: results are kept nowhere else.
+// former is the document as it was. What this machine has not tried stays as it is there: results are kept nowhere else.
 type former string
 
 // section is one with its title; "" when there is none.
@@ -70,7 +70,7 @@ func among(old, fresh []string) []string {
 	return old
 }
 
-// all loads every cell of which both halves were played.
+// all loads every cell of which both halves were tried.
 func (s store) all() (cells []cell, err error) {
 	files, err := filepath.Glob(s.file("*"))
 	if err != nil {
@@ -88,7 +88,7 @@ func (s store) all() (cells []cell, err error) {
 		if c.Control == nil || c.Plan.name() != name {
 			continue
 		}
-		if c.Control.Impossible != "" || c.With != nil && c.With.Sidecar != nil {
+		if c.Control.Impossible != "" || c.With != nil && c.With.Daemon != nil {
 			c.Control.weigh(&c.Plan)
 			if c.With != nil {
 				c.With.weigh(&c.Plan)
@@ -157,7 +157,7 @@ func document(cells []cell, tries *attempts, before former) string {
 	kindsTable(p, of("pairs"))
 	var longer []string
 	for _, c := range of("pair20000", "long") {
-		longer = append(longer, fmt.Sprintf("| %s | %s | %s | %d | %s | %s | %s | %d of %d | %s | %s |", c.Plan.Old, c.Plan.New, humanize.Comma(int64(c.With.jobs())), c.With.Sidecar.Kills,
+		longer = append(longer, fmt.Sprintf("| %s | %s | %s | %d | %s | %s | %s | %d of %d | %s | %s |", c.Plan.Old, c.Plan.New, humanize.Comma(int64(c.With.jobs())), c.With.Daemon.Kills,
 			humanize.Comma(c.With.Stream.RowsUncounted), c.Control.wrong(), c.With.wrong(), c.With.Watch.Dishonest, c.With.Watch.Trusted, c.With.Took.Round(time.Second), c.made()))
 	}
 	if longer = among(before.rows("Longer"), longer); len(longer) > 0 {
@@ -223,7 +223,7 @@ func (c *cell) row() string {
 	}
 	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %.0f s | **%s** | %.1f s | **%d** of %d | %.1f, %.1f | %d | %s | %s |",
 		c.Plan.Old, c.Plan.New, c.Plan.Leads, c.Plan.Ring, itself, a.wrong(), a.Watch.Lying, w.wrong(), w.Watch.Lying, w.Watch.Dishonest, w.Watch.Trusted,
-		a.per1000(a.failures()), w.per1000(w.failures()), w.Sidecar.Kills, humanize.Comma(w.Stream.RowsUncounted), c.made())
+		a.per1000(a.failures()), w.per1000(w.failures()), w.Daemon.Kills, humanize.Comma(w.Stream.RowsUncounted), c.made())
 }
 
 func (r *result) wrong() string {

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// cell is what is kept of a plan: both plays, once they were played.
+// cell is what is kept of a plan: both trials, once they are over.
 type cell struct {
 	Plan    plan    `json:"plan"`
 	Control *result `json:"control,omitempty"`
 	With    *result `json:"with,omitempty"`
 }
 
-// result is one play.
+// result is that of one trial.
 type result struct {
 	At     time.Time     `json:"at"`
 	Commit string        `json:"commit"`
@@ -47,7 +47,7 @@ type result struct {
 	JobsNew  tally          `json:"jobs_new"`
 	Errors   map[string]int `json:"errors"` // of awa's workers, from the server's log, by kind
 	Prunes   prunes         `json:"prunes"`
-	Sidecar  *sidecarResult `json:"sidecar,omitempty"`
+	Daemon   *daemonResult  `json:"sidecar,omitempty"` // the name that kept results have
 	Problems []string       `json:"problems,omitempty"`
 }
 
@@ -57,7 +57,7 @@ type migration struct {
 	Fleet     string  `json:"fleet"`     // what the old workers did in the end: live, paused, stopped
 	Seconds   float64 `json:"seconds"`
 
-	Ours []string `json:"ours,omitempty"` // deadlocks, of anybody's, that a session of ours was in
+	Ours []string `json:"ours,omitempty"` // deadlocks, of anybody's, that a session of awa-counterd was in
 }
 
 type comparison struct {
@@ -73,18 +73,18 @@ type comparison struct {
 type prunes struct {
 	FailedOld int `json:"failed_old"`
 	FailedNew int `json:"failed_new"`
-	WeBlocked int `json:"we_blocked"` // failed prunes of new leaders with a session of ours in the way
+	WeBlocked int `json:"we_blocked"` // failed prunes of new leaders with a session of awa-counterd in the way
 	Waits     int `json:"waits"`      // looks at which anybody of awa's waited for us
 	Looks     int `json:"looks"`
-	Pinned    int `json:"pinned"`  // looks at which a session of ours held a snapshot
+	Pinned    int `json:"pinned"`  // looks at which a session of awa-counterd held a snapshot
 	Horizon   int `json:"horizon"` // looks at which anybody did
 }
 
-type sidecarResult struct {
+type daemonResult struct {
 	Kills      int      `json:"kills"`
 	Doctor     int      `json:"doctor_exit"`
 	Status     []string `json:"status"` // its last line: side by side, and when the old ones had gone
-	Named      []string `json:"named"`  // queues that status named as written uncounted
+	Named      []string `json:"named"`  // queues on which status saw uncounted writes
 	Finish     int      `json:"finish_exit"`
 	Said       string   `json:"finish_said"`
 	DaemonExit int      `json:"daemon_exit"`
@@ -92,7 +92,7 @@ type sidecarResult struct {
 	Errors     []string `json:"errors,omitempty"` // what the daemon logged as errors, by kind
 	Audits     int      `json:"audits_disagreed"`
 	Prunes     *int     `json:"prunes_disagreed,omitempty"` // with the books, by the daemon's audit of prunes; nil: nobody looked
-	Deadlocks  []string `json:"deadlocks,omitempty"`        // that a session of ours was in
+	Deadlocks  []string `json:"deadlocks,omitempty"`        // that a session of awa-counterd was in
 }
 
 // jobs is how many jobs were handled.
@@ -100,7 +100,7 @@ func (r *result) jobs() int { return r.JobsOld.Made["handled"] + r.JobsNew.Made[
 
 func (r *result) acted() int { return deref(r.Acted) }
 
-// deref is a number that is not known of every play; 0 where it is not.
+// deref is a number that is not known of every trial; 0 where it is not.
 func deref(n *int) int {
 	if n == nil {
 		return 0
@@ -132,9 +132,9 @@ func kinds(errs map[string]int, most int) (out []string) {
 	return out
 }
 
-// weigh lists what a play has against it.
+// weigh lists what a trial has against it.
 func (r *result) weigh(p *plan) {
-	r.Problems = nil // of a play that was kept, by the rules of its day
+	r.Problems = nil // of a trial that was kept, by the rules of its day
 	say := func(bad bool, format string, args ...any) {
 		if bad {
 			r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
@@ -143,8 +143,8 @@ func (r *result) weigh(p *plan) {
 	if r.Impossible != "" {
 		return
 	}
-	say(r.Stream.RowsUncounted < p.Rows, "only %d rows were written uncounted", r.Stream.RowsUncounted)
-	if r.Sidecar == nil {
+	say(r.Stream.RowsUncounted < p.Rows, "old binaries wrote only %d rows", r.Stream.RowsUncounted)
+	if r.Daemon == nil {
 		// Under a new leader whose ring turns, what was wrong is pruned away, in the end all of it.
 		say(r.Stopped.Wrong == 0 && r.Watch.Lying < 1, "the control was never wrong for long: this cell proves nothing")
 		return
@@ -154,18 +154,18 @@ func (r *result) weigh(p *plan) {
 	say(r.Acted != nil && *r.Acted == 0, "operators did nothing after finish")
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
 	say(r.Watch.Dishonest > 0, "%d dishonest looks, the first: %s", r.Watch.Dishonest, r.Watch.First)
-	say(len(r.Sidecar.Deadlocks) > 0, "a session of ours was in %d deadlocks: %s", len(r.Sidecar.Deadlocks), strings.Join(r.Sidecar.Deadlocks, "; "))
-	say(r.Prunes.WeBlocked > 0, "%d prunes of new leaders failed behind a session of ours", r.Prunes.WeBlocked)
+	say(len(r.Daemon.Deadlocks) > 0, "a session of awa-counterd was in %d deadlocks: %s", len(r.Daemon.Deadlocks), strings.Join(r.Daemon.Deadlocks, "; "))
+	say(r.Prunes.WeBlocked > 0, "%d prunes of new leaders failed behind a session of awa-counterd", r.Prunes.WeBlocked)
 	// A finish that refuses changes nothing, and everything is still there.
-	refused := r.Sidecar.Finish != 0
-	say(refused, "finish exited %d: %s", r.Sidecar.Finish, r.Sidecar.Said)
-	say(!refused && r.Sidecar.DaemonExit != 0, "the daemon exited %d", r.Sidecar.DaemonExit)
-	say(!refused && len(r.Sidecar.Left) > 0, "left behind: %s", strings.Join(r.Sidecar.Left, ", "))
-	say(r.Sidecar.Kills < p.Kills, "the daemon was killed %d times only", r.Sidecar.Kills)
-	say(r.Sidecar.Audits > 0, "%d audits disagreed with the books", r.Sidecar.Audits)
-	say(deref(r.Sidecar.Prunes) > 0, "%d healthy prunes of awa's were called wrong", deref(r.Sidecar.Prunes))
+	refused := r.Daemon.Finish != 0
+	say(refused, "finish exited %d: %s", r.Daemon.Finish, r.Daemon.Said)
+	say(!refused && r.Daemon.DaemonExit != 0, "the daemon exited %d", r.Daemon.DaemonExit)
+	say(!refused && len(r.Daemon.Left) > 0, "left behind: %s", strings.Join(r.Daemon.Left, ", "))
+	say(r.Daemon.Kills < p.Kills, "the daemon was killed %d times only", r.Daemon.Kills)
+	say(r.Daemon.Audits > 0, "%d audits disagreed with the books", r.Daemon.Audits)
+	say(deref(r.Daemon.Prunes) > 0, "%d healthy prunes of awa's were called wrong", deref(r.Daemon.Prunes))
 	say(r.Stopped.Apart+r.TwoLaps.Apart > 0, "awa's own two readings differed by %d jobs when everybody was quiet, and by %d two laps after finish", r.Stopped.Apart, r.TwoLaps.Apart)
-	say(len(r.Sidecar.Named) == 0, "status named no queue")
+	say(len(r.Daemon.Named) == 0, "status named no queue")
 }
 
 func describe(g group, d int64, age time.Duration) string {

@@ -84,12 +84,12 @@ func (c *complaint) kind() string {
 	return text
 }
 
-// ofWorker reports whether a worker of awa was told so, and not a migrator, the sidecar or ourselves.
+// ofWorker reports whether a worker of awa was told so, and not a migrator, the daemon or ourselves.
 func (c *complaint) ofWorker() bool {
 	return strings.HasPrefix(c.who, "old") || strings.HasPrefix(c.who, "new")
 }
 
-// terminated sessions are our own doing.
+// terminated sessions are this program's own doing.
 func (c *complaint) ours() bool {
 	return strings.Contains(c.text, "terminating connection due to administrator command")
 }

@@ -85,13 +85,13 @@ func TestWeigh(t *testing.T) {
 	control := result{Stream: books{RowsUncounted: 2500}}
 	control.weigh(&p)
 	require.Equal(t, []string{"the control was never wrong for long: this cell proves nothing"}, control.Problems)
-	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Sidecar: &sidecarResult{Kills: 10, Named: []string{"email"}}}
+	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Daemon: &daemonResult{Kills: 10, Named: []string{"email"}}}
 	good.weigh(&p)
 	require.Empty(t, good.Problems)
 	one := 1
 	bad := result{
 		Stopped: comparison{Apart: 3}, TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2},
-		Sidecar: &sidecarResult{Finish: 4, Left: []string{"slot x"}, Prunes: &one},
+		Daemon: &daemonResult{Finish: 4, Left: []string{"slot x"}, Prunes: &one},
 	}
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 9)
@@ -157,7 +157,7 @@ func TestVerdictOnMigrations(t *testing.T) {
 	few := attempts{Control: of(2, 4), With: of(2, 4)}
 	require.NoError(t, few.verdict(), "too few to tell")
 	few.With[1].Ours = []string{"awa-counterd control: Process 7 waits"}
-	require.ErrorContains(t, few.verdict(), "a session of ours was in 1 deadlocks")
+	require.ErrorContains(t, few.verdict(), "a session of awa-counterd was in 1 deadlocks")
 	require.Contains(t, few.lines()[2], "| without awa-counterd | 4 | 2 | 2 of 6 | 4 |")
 	require.Contains(t, few.lines()[3], "| **1** |")
 }
@@ -165,7 +165,7 @@ func TestVerdictOnMigrations(t *testing.T) {
 func TestDocument(t *testing.T) {
 	p := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1)
 	half := func(wrong int) *result {
-		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong), Apart: int64(wrong)}, Sidecar: &sidecarResult{Kills: 10}}
+		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong), Apart: int64(wrong)}, Daemon: &daemonResult{Kills: 10}}
 	}
 	before := former("# With awa's own releases\n" + "\n## Longer\n\n| old | new | jobs |\n|---|---|---|\n| a | b | 7 |\n\n" +
 		"## Errors, in paired runs\n\nnine\n\n## Migrations beside live workers\n\ntwenty\n")
@@ -174,7 +174,7 @@ func TestDocument(t *testing.T) {
 	require.Contains(t, text, "12 of 40 by 12, 0")
 	require.Contains(t, text, "|\n| any | 0.7 | either | turns | *imitated*", "a row of the table")
 	require.Contains(t, text, "by 12 to 12 jobs without awa-counterd, and not at all with it")
-	require.Contains(t, text, "|\n| a | b | 7 |\n", "what this machine has not played")
+	require.Contains(t, text, "|\n| a | b | 7 |\n", "what this machine has not tried")
 	require.Contains(t, text, "\n## Errors, in paired runs\n\nnine\n")
 	require.Contains(t, text, "\n## Migrations beside live workers\n\ntwenty\n")
 	require.Equal(t, text, document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, former(text)), "written again")

@@ -14,29 +14,29 @@ import (
 )
 
 // upgrade is everything after the migration: side by side, the old ones leave, finish, two laps.
-func (y *play) upgrade(ctx context.Context) error {
-	if err := y.sideBySide(ctx); err != nil {
+func (tr *trial) upgrade(ctx context.Context) error {
+	if err := tr.sideBySide(ctx); err != nil {
 		return fmt.Errorf("side by side: %w", err)
 	}
-	if err := y.leave(ctx); err != nil {
+	if err := tr.leave(ctx); err != nil {
 		return fmt.Errorf("the old ones leave: %w", err)
 	}
-	if err := y.quiet(ctx, &y.res.Stopped); err != nil {
+	if err := tr.quiet(ctx, &tr.res.Stopped); err != nil {
 		return err
 	}
-	if err := y.weighNaive(ctx); err != nil {
+	if err := tr.weighNaive(ctx); err != nil {
 		return err
 	}
-	y.fleet.tell("resume")
-	if err := y.finish(ctx); err != nil {
+	tr.fleet.tell("resume")
+	if err := tr.finish(ctx); err != nil {
 		return fmt.Errorf("finish: %w", err)
 	}
 	// Nobody is left to mend anything now, and what failed long ago, some of it never counted but by us, is retried, discarded,
 	// moved to the DLQ and deleted; also where the ring turns, which an old leader would not have survived.
-	acted := y.acted()
-	y.fleet.tell("operate")
+	acted := tr.acted()
+	tr.fleet.tell("operate")
 	began := time.Now()
-	from, err := generation(ctx, y.conn)
+	from, err := generation(ctx, tr.conn)
 	if err != nil {
 		return err
 	}
@@ -44,107 +44,107 @@ func (y *play) upgrade(ctx context.Context) error {
 	// A ring that stands makes no lap; it is given the time of two and some. On a busy machine operators come late, and what had
 	// failed is gone by then: the load goes on until they have done something.
 	busy := true
-	late := func() bool { return y.acted() == acted && time.Since(began) < time.Minute }
-	for y.res.Laps < 2 && time.Since(began) < 15*time.Second || late() {
+	late := func() bool { return tr.acted() == acted && time.Since(began) < time.Minute }
+	for tr.res.Laps < 2 && time.Since(began) < 15*time.Second || late() {
 		if busy && time.Since(began) > 5*time.Second && !late() {
 			busy = false
-			y.fleet.tell("pause")
+			tr.fleet.tell("pause")
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
-		now, err := generation(ctx, y.conn)
+		now, err := generation(ctx, tr.conn)
 		if err != nil {
 			return err
 		}
-		y.res.Laps = float64(now-from) / 16
+		tr.res.Laps = float64(now-from) / 16
 	}
-	y.fleet.tell("rest")
-	if err := y.quiet(ctx, &y.res.TwoLaps); err != nil {
+	tr.fleet.tell("rest")
+	if err := tr.quiet(ctx, &tr.res.TwoLaps); err != nil {
 		return err
 	}
-	n := y.acted() - acted
-	y.res.Acted = &n
+	n := tr.acted() - acted
+	tr.res.Acted = &n
 	return nil
 }
 
 // acted is how many jobs that had failed operators did something with.
-func (y *play) acted() (n int) {
-	olds, news := y.fleet.tallies()
+func (tr *trial) acted() (n int) {
+	olds, news := tr.fleet.tallies()
 	for _, what := range []string{"retry_one", "retry_queue", "to_dlq", "bulk_to_dlq", "from_dlq", "discard", "delete_rows"} {
 		n += olds.Made[what] + news.Made[what]
 	}
 	return n
 }
 
-// sideBySide is the mixed fleet. The sidecar is killed in its first part; in the rest it has to be
+// sideBySide is the mixed fleet. The daemon is killed in its first part; in the rest it has to be
 // trusted and right.
-func (y *play) sideBySide(ctx context.Context) error {
-	if y.plan.Leads == "new" {
-		y.fleet.stop("old-first")
+func (tr *trial) sideBySide(ctx context.Context) error {
+	if tr.plan.Leads == "new" {
+		tr.fleet.stop("old-first")
 	}
-	if err := y.fleet.start(ctx, "new-first"); err != nil {
+	if err := tr.fleet.start(ctx, "new-first"); err != nil {
 		return err
 	}
-	from, err := generation(ctx, y.conn)
+	from, err := generation(ctx, tr.conn)
 	if err != nil {
 		return err
 	}
-	produced := y.produced()
+	produced := tr.produced()
 	g, during := errgroup.WithContext(ctx)
 	during, over := context.WithCancel(during)
 	defer over()
-	g.Go(func() error { return y.fleet.crashes(during) })
+	g.Go(func() error { return tr.fleet.crashes(during) })
 	tormented := make(chan struct{})
 	g.Go(func() error {
 		defer close(tormented)
-		if y.daemon == nil {
+		if tr.daemon == nil {
 			return nil
 		}
 		select { // it is killed from its first word on, not before it ever worked
-		case <-y.daemon.vouched:
+		case <-tr.daemon.vouched:
 		case <-time.After(10 * time.Second):
 		case <-during.Done():
 			return nil
 		}
-		return y.daemon.torment(during, y.plan.Kills, y.plan.Every, y.plan.Seed)
+		return tr.daemon.torment(during, tr.plan.Kills, tr.plan.Every, tr.plan.Seed)
 	})
 	began, moved := time.Now(), time.Now()
 	for {
 		if err := pause(during, 500*time.Millisecond); err != nil {
 			return errors.Join(err, g.Wait())
 		}
-		name, pid, err := leaders(ctx, y.conn)
+		name, pid, err := leaders(ctx, tr.conn)
 		if err != nil {
 			return err
 		}
-		now, err := generation(ctx, y.conn)
+		now, err := generation(ctx, tr.conn)
 		if err != nil {
 			return err
 		}
-		y.res.Turns = append(y.res.Turns, now-from)
+		tr.res.Turns = append(tr.res.Turns, now-from)
 		if name != "" {
-			y.rings = append(y.rings, old(name))
+			tr.rings = append(tr.rings, old(name))
 		}
-		if y.plan.Leads == moves && name != "" && time.Since(moved) > 4*time.Second {
+		if tr.plan.Leads == moves && name != "" && time.Since(moved) > 4*time.Second {
 			moved = time.Now()
-			if _, err := y.conn.Exec(ctx, `select pg_terminate_backend($1)`, pid); err != nil {
+			if _, err := tr.conn.Exec(ctx, `select pg_terminate_backend($1)`, pid); err != nil {
 				return err
 			}
 		}
 		lasted := time.Since(began)
-		enough := lasted > y.plan.Mix && y.stream.sums().RowsUncounted >= y.plan.Rows && y.produced()-produced >= y.plan.Jobs
+		enough := lasted > tr.plan.Mix && tr.stream.sums().RowsUncounted >= tr.plan.Rows && tr.produced()-produced >= tr.plan.Jobs
 		select {
 		case <-tormented:
 		default:
 			enough = false
 		}
-		if enough || lasted > y.plan.Limit {
+		if enough || lasted > tr.plan.Limit {
 			break
 		}
 	}
 	// Some seconds without a death, in which the marker has to be worth something.
-	if y.daemon != nil {
+	if tr.daemon != nil {
 		if err := pause(ctx, 6*time.Second); err != nil {
 			return err
 		}
@@ -152,50 +152,50 @@ func (y *play) sideBySide(ctx context.Context) error {
 		return err
 	}
 	over()
-	now, err := generation(ctx, y.conn)
+	now, err := generation(ctx, tr.conn)
 	if err != nil {
 		return err
 	}
-	y.res.MixLaps = float64(now-from) / 16
+	tr.res.MixLaps = float64(now-from) / 16
 	return g.Wait()
 }
 
-func (y *play) produced() int {
-	olds, news := y.fleet.tallies()
+func (tr *trial) produced() int {
+	olds, news := tr.fleet.tallies()
 	return olds.Made["produced"] + news.Made["produced"]
 }
 
 // leave replaces the old workers, one after the other; a new one takes the lead and the last queue.
-func (y *play) leave(ctx context.Context) error {
-	y.report(ctx)
-	if err := y.fleet.start(ctx, "new-last"); err != nil {
+func (tr *trial) leave(ctx context.Context) error {
+	tr.report(ctx)
+	if err := tr.fleet.start(ctx, "new-last"); err != nil {
 		return err
 	}
-	y.fleet.stop("old-first")
-	y.fleet.stop("old-second")
+	tr.fleet.stop("old-first")
+	tr.fleet.stop("old-second")
 	return nil
 }
 
 // report asks status who still writes uncounted.
-func (y *play) report(ctx context.Context) {
-	if y.daemon == nil {
+func (tr *trial) report(ctx context.Context) {
+	if tr.daemon == nil {
 		return
 	}
-	next, queues := y.daemon.status(ctx, quiet)
-	y.res.Sidecar.Status = append(y.res.Sidecar.Status, next)
+	next, queues := tr.daemon.status(ctx, quiet)
+	tr.res.Daemon.Status = append(tr.res.Daemon.Status, next)
 	for _, q := range queues {
-		if !slices.Contains(y.res.Sidecar.Named, q) {
-			y.res.Sidecar.Named = append(y.res.Sidecar.Named, q)
+		if !slices.Contains(tr.res.Daemon.Named, q) {
+			tr.res.Daemon.Named = append(tr.res.Daemon.Named, q)
 		}
 	}
 }
 
 // quiet stops what comes in, waits until nothing is worked on, and compares.
-func (y *play) quiet(ctx context.Context, c *comparison) error {
-	y.fleet.tell("pause")
+func (tr *trial) quiet(ctx context.Context, c *comparison) error {
+	tr.fleet.tell("pause")
 	handled, still := -1, 0
-	_ = y.until(ctx, 6*time.Second, func() (bool, error) {
-		olds, news := y.fleet.tallies()
+	_ = tr.until(ctx, 6*time.Second, func() (bool, error) {
+		olds, news := tr.fleet.tallies()
 		n := olds.Made["handled"] + news.Made["handled"]
 		if still++; n != handled {
 			handled, still = n, 0
@@ -204,7 +204,7 @@ func (y *play) quiet(ctx context.Context, c *comparison) error {
 	})
 	began := time.Now()
 	for {
-		l, err := takeLook(ctx, y.conn)
+		l, err := takeLook(ctx, tr.conn)
 		if err != nil {
 			return err
 		}
@@ -214,14 +214,14 @@ func (y *play) quiet(ctx context.Context, c *comparison) error {
 			break
 		}
 		// A control does not get right by being waited for, and need not.
-		if len(l.wrong) == 0 || y.daemon == nil || time.Since(began) > bound+time.Second {
+		if len(l.wrong) == 0 || tr.daemon == nil || time.Since(began) > bound+time.Second {
 			break
 		}
 		if err := pause(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
-	now, err := counts(ctx, y.conn)
+	now, err := counts(ctx, tr.conn)
 	if err != nil {
 		return err
 	}
@@ -230,20 +230,20 @@ func (y *play) quiet(ctx context.Context, c *comparison) error {
 }
 
 // weighNaive compares the naive consumer's sums with the rows, once it has read everything.
-func (y *play) weighNaive(ctx context.Context) error {
+func (tr *trial) weighNaive(ctx context.Context) error {
 	var end uint64
-	if err := y.conn.QueryRow(ctx, `select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint`).Scan(&end); err != nil {
+	if err := tr.conn.QueryRow(ctx, `select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint`).Scan(&end); err != nil {
 		return err
 	}
-	if err := y.until(ctx, 20*time.Second, func() (bool, error) { return y.stream.at() >= end, nil }); err != nil {
+	if err := tr.until(ctx, 20*time.Second, func() (bool, error) { return tr.stream.at() >= end, nil }); err != nil {
 		return fmt.Errorf("the naive consumer lags: %w", err)
 	}
-	now, err := counts(ctx, y.conn)
+	now, err := counts(ctx, tr.conn)
 	if err != nil {
 		return err
 	}
 	inBand := make(map[string]int64)
-	rows, err := y.conn.Query(ctx, `select queue, sum(n)::bigint from (
+	rows, err := tr.conn.Query(ctx, `select queue, sum(n)::bigint from (
 		select queue, terminal_delta as n from awa.queue_terminal_count_deltas
 		union all select queue, live_terminal_count from awa.queue_terminal_live_counts) x group by 1`)
 	if err != nil {
@@ -260,31 +260,31 @@ func (y *play) weighNaive(ctx context.Context) error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	y.res.Naive, y.res.Doubled = y.stream.missed(y.stream.start, now, inBand)
+	tr.res.Naive, tr.res.Doubled = tr.stream.missed(tr.stream.start, now, inBand)
 	return nil
 }
 
-// finish ends the sidecar's work; a control has nothing to end.
-func (y *play) finish(ctx context.Context) error {
-	if y.daemon == nil {
+// finish ends the daemon's work; a control has nothing to end.
+func (tr *trial) finish(ctx context.Context) error {
+	if tr.daemon == nil {
 		return nil
 	}
-	s := y.res.Sidecar
-	y.report(ctx)
-	if !y.o.patient {
+	s := tr.res.Daemon
+	tr.report(ctx)
+	if !tr.o.patient {
 		// awa leaves the rows of workers that are gone; it takes half a minute until they look dead.
-		if _, err := y.conn.Exec(ctx, `update awa.runtime_instances set last_seen_at = last_seen_at - interval '1 min'
+		if _, err := tr.conn.Exec(ctx, `update awa.runtime_instances set last_seen_at = last_seen_at - interval '1 min'
 			where version in ('0.6.0-alpha.9', '0.6.0-beta.1')`); err != nil {
 			return err
 		}
 	}
-	code, out, errs := y.daemon.command(ctx, "finish", "--quiet-period", quiet.String(), "--timeout", "60s")
+	code, out, errs := tr.daemon.command(ctx, "finish", "--quiet-period", quiet.String(), "--timeout", "60s")
 	s.Finish, s.Said = code, lastLine(out)
 	if code != 0 {
-		s.Said = lastLine(errs) + "; " + y.ring(ctx)
+		s.Said = lastLine(errs) + "; " + tr.ring(ctx)
 	}
-	s.DaemonExit = y.daemon.end(10 * time.Second)
-	left, err := y.leftBehind(ctx)
+	s.DaemonExit = tr.daemon.end(10 * time.Second)
+	left, err := tr.leftBehind(ctx)
 	if err != nil {
 		return err
 	}
@@ -293,8 +293,8 @@ func (y *play) finish(ctx context.Context) error {
 }
 
 // ring says where it stands, and what in it keeps a fold or a prune away.
-func (y *play) ring(ctx context.Context) (text string) {
-	err := y.conn.QueryRow(ctx, `
+func (tr *trial) ring(ctx context.Context) (text string) {
+	err := tr.conn.QueryRow(ctx, `
 		with r as (select current_slot, generation from awa.queue_ring_state where singleton),
 		d as (select d.ready_slot, d.ready_generation, count(*) as n, sum(d.terminal_delta) as sum, s.generation
 		      from awa.queue_terminal_count_deltas d join awa.queue_ring_slots s on s.slot = d.ready_slot group by 1, 2, 5),
@@ -311,12 +311,12 @@ func (y *play) ring(ctx context.Context) (text string) {
 	return text
 }
 
-// leftBehind lists what is still there of the sidecar.
-func (y *play) leftBehind(ctx context.Context) (left []string, err error) {
+// leftBehind lists what is still there of awa-counterd.
+func (tr *trial) leftBehind(ctx context.Context) (left []string, err error) {
 	// A session ends a moment after its process has.
-	_ = y.until(ctx, 2*time.Second, func() (bool, error) {
+	_ = tr.until(ctx, 2*time.Second, func() (bool, error) {
 		left, err = nil, nil
-		rows, e := y.conn.Query(ctx, `
+		rows, e := tr.conn.Query(ctx, `
 			select 'slot ' || slot_name from pg_replication_slots where slot_name like 'awa_counterd%'
 			union all select 'publication ' || pubname from pg_publication where pubname like 'awa_counterd%'
 			union all select 'schema ' || nspname from pg_namespace where nspname = 'awa_counterd'
@@ -340,48 +340,48 @@ func (y *play) leftBehind(ctx context.Context) (left []string, err error) {
 }
 
 // sumUp ends the fleet, and takes what its errors were from the server's log.
-func (y *play) sumUp(ctx context.Context) error {
-	y.fleet.stop("new-first", "new-last")
-	y.res.JobsOld, y.res.JobsNew = y.fleet.tallies()
-	y.res.Stream = y.stream.sums()
-	if y.daemon == nil {
-		y.res.Watch = y.watch.judge(bound, nil)
+func (tr *trial) sumUp(ctx context.Context) error {
+	tr.fleet.stop("new-first", "new-last")
+	tr.res.JobsOld, tr.res.JobsNew = tr.fleet.tallies()
+	tr.res.Stream = tr.stream.sums()
+	if tr.daemon == nil {
+		tr.res.Watch = tr.watch.judge(bound, nil)
 	} else {
-		s := y.res.Sidecar
+		s := tr.res.Daemon
 		var errs map[string]int
 		var prunes int
-		s.Kills, s.Audits, prunes, y.watch.windows, errs = y.daemon.said()
+		s.Kills, s.Audits, prunes, tr.watch.windows, errs = tr.daemon.said()
 		s.Prunes = &prunes
 		s.Errors = kinds(errs, 10)
-		y.res.Watch = y.watch.judge(bound, func(g group, d int64, at time.Time) bool { return y.stream.explains(g, d, at, bound+follow) })
+		tr.res.Watch = tr.watch.judge(bound, func(g group, d int64, at time.Time) bool { return tr.stream.explains(g, d, at, bound+follow) })
 	}
 	led := 0
-	for _, o := range y.rings {
+	for _, o := range tr.rings {
 		if o {
 			led++
 		}
 	}
-	y.res.LedByOld = float64(led) / float64(max(1, len(y.rings)))
-	text := y.cluster.Log()
-	if y.daemon != nil {
-		y.res.Sidecar.Deadlocks = cluster.Deadlocks(text, "awa-counterd")
+	tr.res.LedByOld = float64(led) / float64(max(1, len(tr.rings)))
+	text := tr.cluster.Log()
+	if tr.daemon != nil {
+		tr.res.Daemon.Deadlocks = cluster.Deadlocks(text, "awa-counterd")
 	}
 	log := readLog(text)
-	y.res.Errors = make(map[string]int)
+	tr.res.Errors = make(map[string]int)
 	for i := range log {
 		c := &log[i]
 		switch {
 		case !c.ofWorker() || c.ours():
 		case c.prune() && strings.HasPrefix(c.who, "old"):
-			y.res.Prunes.FailedOld++
+			tr.res.Prunes.FailedOld++
 		case c.prune():
-			y.res.Prunes.FailedNew++
+			tr.res.Prunes.FailedNew++
 		default:
-			y.res.Errors[c.kind()]++
+			tr.res.Errors[c.kind()]++
 		}
 	}
-	y.res.Prunes.Waits, y.res.Prunes.Looks = len(y.waits.blocked), y.waits.looks
-	y.res.Prunes.Pinned, y.res.Prunes.Horizon = y.waits.pinned, y.waits.horizon
-	y.res.Prunes.WeBlocked = prunesWeBlocked(y.waits.blocked, log)
+	tr.res.Prunes.Waits, tr.res.Prunes.Looks = len(tr.waits.blocked), tr.waits.looks
+	tr.res.Prunes.Pinned, tr.res.Prunes.Horizon = tr.waits.pinned, tr.waits.horizon
+	tr.res.Prunes.WeBlocked = prunesWeBlocked(tr.waits.blocked, log)
 	return ctx.Err()
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// blocked is a session of awa's that was seen waiting for one of the sidecar's.
+// blocked is a session of awa's that was seen waiting for one of the daemon's.
 type blocked struct {
 	at  time.Time
 	pid int32
@@ -17,7 +17,7 @@ type blocked struct {
 }
 
 // waitsSQL finds them. awa's prune gives up after 10 or 50 ms, so it has to be asked often, and cheaply
-// when nobody waits. A snapshot that a session of ours holds makes folds stand down up to 0.6.9.
+// when nobody waits. A snapshot that a session of awa-counterd holds makes folds stand down up to 0.6.9.
 const waitsSQL = `
 	select clock_timestamp(),
 	       exists (select from pg_stat_activity where application_name like 'awa-counterd%' and backend_type = 'client backend' and backend_xmin is not null),
@@ -29,7 +29,7 @@ const waitsSQL = `
 
 const waitsEvery = 10 * time.Millisecond
 
-// stakeout is what was seen of sessions of ours.
+// stakeout is what was seen of sessions of awa-counterd.
 type stakeout struct {
 	looks   int
 	pinned  int // one of them held a snapshot
@@ -74,7 +74,7 @@ func waits(ctx context.Context, conn *pgx.Conn) (seen stakeout) {
 	}
 }
 
-// prunesWeBlocked counts failed prunes of new leaders during which a session of the sidecar was seen in
+// prunesWeBlocked counts failed prunes of new leaders during which a session of the daemon was seen in
 // the way.
 func prunesWeBlocked(seen []blocked, log []complaint) (n int) {
 	const patience = 60 * time.Millisecond // the longest lock timeout of a prune, and some

@@ -24,9 +24,9 @@ func TestWaitsSeesWhoIsBlockedByUs(t *testing.T) {
 		require.NoError(t, err)
 		return conn
 	}
-	ours, theirs, eye := connect("awa-counterd scan"), connect("new-first"), connect("")
+	ours, theirs, observer := connect("awa-counterd scan"), connect("new-first"), connect("")
 	defer func() {
-		for _, conn := range []*pgx.Conn{ours, theirs, eye} {
+		for _, conn := range []*pgx.Conn{ours, theirs, observer} {
 			_ = conn.Close(context.Background())
 		}
 	}()
@@ -37,7 +37,7 @@ func TestWaitsSeesWhoIsBlockedByUs(t *testing.T) {
 
 	ctx, stop := context.WithCancel(t.Context())
 	seen := make(chan stakeout)
-	go func() { seen <- waits(ctx, eye) }()
+	go func() { seen <- waits(ctx, observer) }()
 	_, err = theirs.Exec(t.Context(), `set lock_timeout = '200ms'; lock table done_entries_0 in access exclusive mode`)
 	require.Error(t, err)
 	_, err = ours.Exec(t.Context(), `rollback`)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// watch keeps what the looks of a play saw, for judgement at its end: only then has our slot told
+// watch keeps what the looks of a trial saw, for judgement at its end: only then has our slot told
 // everything that was written before each of them.
 type watch struct {
 	looks   []look
@@ -19,7 +19,7 @@ type window struct {
 	began, ended time.Time
 }
 
-// verdict is what the looks of a play come to.
+// verdict is what the looks of a trial come to.
 type verdict struct {
 	Looks     int     `json:"looks"`
 	Trusted   int     `json:"trusted"`

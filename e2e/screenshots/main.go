@@ -156,7 +156,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // shown is a daemon with a page.
 type shown struct {
-	*process.Sidecar
+	*process.Daemon
 	base string
 }
 

@@ -33,30 +33,30 @@ func (e Entry) At() time.Time {
 	return at
 }
 
-// Sidecar is one process of the binary.
-type Sidecar struct {
+// Daemon is one process of the binary.
+type Daemon struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 }
 
 // Start runs the binary with arguments and additions to its environment. Each line of its log goes to
 // hear, as it is and as it was understood, in order, from one goroutine.
-func Start(binary string, environ, args []string, hear func(line string, e Entry)) (*Sidecar, error) {
-	s := &Sidecar{cmd: exec.Command(binary, args...), done: make(chan struct{})}
-	s.cmd.Env = append(os.Environ(), environ...)
-	out, err := s.cmd.StderrPipe()
+func Start(binary string, environ, args []string, hear func(line string, e Entry)) (*Daemon, error) {
+	d := &Daemon{cmd: exec.Command(binary, args...), done: make(chan struct{})}
+	d.cmd.Env = append(os.Environ(), environ...)
+	out, err := d.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cmd.Start(); err != nil {
+	if err := d.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", binary, err)
 	}
 	go func() {
-		defer close(s.done)
+		defer close(d.done)
 		read(out, hear)
-		_ = s.cmd.Wait()
+		_ = d.cmd.Wait()
 	}()
-	return s, nil
+	return d, nil
 }
 
 func read(out io.Reader, hear func(string, Entry)) {
@@ -72,29 +72,29 @@ func read(out io.Reader, hear func(string, Entry)) {
 }
 
 // PID of the process.
-func (s *Sidecar) PID() int { return s.cmd.Process.Pid }
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 
 // Done is closed when the process has ended.
-func (s *Sidecar) Done() <-chan struct{} { return s.done }
+func (d *Daemon) Done() <-chan struct{} { return d.done }
 
 // ExitCode is valid once Done is closed.
-func (s *Sidecar) ExitCode() int { return s.cmd.ProcessState.ExitCode() }
+func (d *Daemon) ExitCode() int { return d.cmd.ProcessState.ExitCode() }
 
 // Usage is its peak of memory, in kB, and the processor time that it took; valid once Done is closed.
-func (s *Sidecar) Usage() (peak int64, cpu time.Duration) {
-	if usage, ok := s.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+func (d *Daemon) Usage() (peak int64, cpu time.Duration) {
+	if usage, ok := d.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		return usage.Maxrss, time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 	}
 	return 0, 0
 }
 
 // Signal sends a signal; a process that has ended takes none.
-func (s *Sidecar) Signal(sig os.Signal) { _ = s.cmd.Process.Signal(sig) }
+func (d *Daemon) Signal(sig os.Signal) { _ = d.cmd.Process.Signal(sig) }
 
 // Kill ends the process at once, as the kernel would, and waits for that.
-func (s *Sidecar) Kill() {
-	s.Signal(syscall.SIGKILL)
-	<-s.done
+func (d *Daemon) Kill() {
+	d.Signal(syscall.SIGKILL)
+	<-d.done
 }
 
 // Ledger keeps what a process has said, for one reader at a time.
