@@ -20,8 +20,8 @@ type check struct {
 	Remedy  string `json:"remedy"`
 }
 
-// doctor returns what is wanting.
-func (e *env) doctor(args ...string) (code int, wanting []check) {
+// doctor returns the checks that failed.
+func (e *env) doctor(args ...string) (code int, failed []check) {
 	e.t.Helper()
 	code, out, errs := e.command(append([]string{"doctor", "--json"}, args...)...)
 	var report struct {
@@ -30,24 +30,24 @@ func (e *env) doctor(args ...string) (code int, wanting []check) {
 	require.NoError(e.t, json.Unmarshal([]byte(out), &report), out+errs)
 	for _, c := range report.Checks {
 		if c.Verdict != "ok" {
-			wanting = append(wanting, c)
+			failed = append(failed, c)
 		}
 	}
-	return code, wanting
+	return code, failed
 }
 
-// remedy is what doctor says to a check that is wanting, whose detail has to contain a text.
+// remedy is what doctor says to a check that failed, whose detail has to contain a text.
 func (e *env) remedy(name, detail string, args ...string) (remedy string) {
 	e.t.Helper()
-	code, wanting := e.doctor(args...)
+	code, failed := e.doctor(args...)
 	require.Equal(e.t, 3, code)
-	for _, w := range wanting {
+	for _, w := range failed {
 		if w.Name == name {
 			require.Contains(e.t, w.Detail, detail)
 			remedy = w.Remedy
 		}
 	}
-	require.NotEmpty(e.t, remedy, "%+v", wanting)
+	require.NotEmpty(e.t, remedy, "%+v", failed)
 	return remedy
 }
 
@@ -60,8 +60,8 @@ func TestDoctorFindsPlantedFaults(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	e := newEnvOn(t, c, fleet.Layout{Shape: fleet.Direct, Slots: 4})
-	code, wanting := e.doctor()
-	require.Zero(t, code, "%+v", wanting)
+	code, failed := e.doctor()
+	require.Zero(t, code, "%+v", failed)
 	const tables = "awa.done_entries, awa.queue_terminal_live_counts, awa.queue_ring_state, awa.queue_terminal_rollups"
 	e.exec(`create role app login`)
 
@@ -95,16 +95,16 @@ func TestDoctorFindsPlantedFaults(t *testing.T) {
 			if f.restart {
 				restart()
 			}
-			code, wanting := e.doctor(f.args...)
+			code, failed := e.doctor(f.args...)
 			require.Equal(t, 3, code)
-			require.Len(t, wanting, 1, "%+v", wanting)
-			require.Equal(t, f.check, wanting[0].Name)
-			e.paste(wanting[0].Remedy)
-			if strings.Contains(wanting[0].Remedy, "restart the server") {
+			require.Len(t, failed, 1, "%+v", failed)
+			require.Equal(t, f.check, failed[0].Name)
+			e.paste(failed[0].Remedy)
+			if strings.Contains(failed[0].Remedy, "restart the server") {
 				restart()
 			}
-			code, wanting = e.doctor(f.args...)
-			require.Zero(t, code, "%+v", wanting)
+			code, failed = e.doctor(f.args...)
+			require.Zero(t, code, "%+v", failed)
 		})
 	}
 	e.t = t
@@ -128,19 +128,19 @@ func (e *env) paste(remedy string) {
 	}
 }
 
-// What a role may not look at is told apart from what is wanting; without awa there is little to say.
+// What a role may not look at is told apart from what failed; without awa there is little to say.
 func TestDoctorElsewhere(t *testing.T) {
 	e := newDatabase(t, server)
-	code, wanting := e.doctor()
+	code, failed := e.doctor()
 	require.Equal(t, 3, code)
 	require.Condition(t, func() bool {
-		for _, w := range wanting {
+		for _, w := range failed {
 			if w.Name == "awa's tables" && strings.Contains(w.Detail, "there is no table awa.done_entries") {
 				return true
 			}
 		}
 		return false
-	}, "%+v", wanting)
+	}, "%+v", failed)
 	code, out, errs := e.command("doctor")
 	require.Equal(t, 3, code, errs)
 	require.Contains(t, out, "✘ awa's tables: schema awa: there is no table awa.done_entries")

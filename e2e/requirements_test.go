@@ -22,8 +22,8 @@ func TestRequirementsAreTheRoles(t *testing.T) {
 		e.paste(remedy)
 		d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
 		d.logged("marker set", 15*time.Second)
-		_, wanting := e.doctor("--role", role) // beside the server's settings nothing is
-		for _, w := range wanting {
+		_, failed := e.doctor("--role", role) // beside the server's settings nothing is
+		for _, w := range failed {
 			require.Equal(t, "WAL bounded", w.Name, "%+v", w)
 		}
 		require.Zero(t, d.stop())

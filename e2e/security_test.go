@@ -26,8 +26,8 @@ func TestRefusesASchemaThatSomebodyElseMade(t *testing.T) {
 		code, _, errs := e.command("setup")
 		require.Equal(t, refused, code)
 		require.Contains(t, errs, wants[0])
-		_, wanting := e.doctor()
-		require.Contains(t, fmt.Sprint(wanting), wants[0])
+		_, failed := e.doctor()
+		require.Contains(t, fmt.Sprint(failed), wants[0])
 	}
 	e.mended("DROP SCHEMA awa_counterd CASCADE")
 }
@@ -66,8 +66,8 @@ func TestWidePublicationsAreNamed(t *testing.T) {
 		require.Contains(t, errs, "publication awa_counterd_awa is")
 		e.exec(`drop publication awa_counterd_awa; create publication theirs ` + kind)
 		e.paste(e.remedy("other publications", "publication theirs"))
-		_, wanting := e.doctor()
-		require.NotContains(t, fmt.Sprint(wanting), "theirs")
+		_, failed := e.doctor()
+		require.NotContains(t, fmt.Sprint(failed), "theirs")
 		e.exec(`drop publication theirs`)
 	}
 }
@@ -82,8 +82,8 @@ func TestLoweredLevelIsSaid(t *testing.T) {
 	d := e.daemon()
 	d.logged("marker set", 15*time.Second)
 	e.exec(`alter system set wal_level = 'replica'`)
-	_, wanting := e.doctor()
-	require.Contains(t, fmt.Sprint(wanting), "the server would not start")
+	_, failed := e.doctor()
+	require.Contains(t, fmt.Sprint(failed), "the server would not start")
 	_, out, _ := e.command("doctor")
 	require.Contains(t, out, "ALTER SYSTEM SET wal_level = 'logical'")
 
