@@ -14,14 +14,11 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
-// disconnected waits until the server has noticed that all our connections are closed.
+// disconnected waits until the server has noticed that all connections of awa-counterd are closed.
 func (e *env) disconnected() {
 	e.t.Helper()
-	ctx, cancel := contextWithin(3 * time.Second)
-	defer cancel()
-	e.until(ctx, func() bool {
-		return e.scalar(`select count(*) from pg_stat_activity where application_name like 'awa-counterd%' and datname = current_database()`) == 0
-	}, func() string { return "connections left behind" })
+	e.none(`select count(*) from pg_stat_activity where application_name like 'awa-counterd%' and datname = current_database()`,
+		3*time.Second, "connections left behind")
 }
 
 // A daemon in this very process, through lost sessions and a stop: no goroutine and no connection is

@@ -99,14 +99,10 @@ func (e *env) trusted() *daemon {
 	return d
 }
 
-// unread waits until nobody holds a slot of this database.
+// unread waits until nobody reads a replication slot of this database.
 func (e *env) unread() {
 	e.t.Helper()
-	ctx, cancel := contextWithin(10 * time.Second)
-	defer cancel()
-	e.until(ctx, func() bool {
-		return e.scalar(`select count(*) from pg_replication_slots where database = current_database() and active`) == 0
-	}, func() string { return "a walsender stays" })
+	e.none(`select count(*) from pg_replication_slots where database = current_database() and active`, 10*time.Second, "a walsender stays")
 }
 
 // wasKilled says of a daemon that a signal has ended, and that has nothing to leave with.
