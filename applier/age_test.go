@@ -31,5 +31,5 @@ func TestAgeSurvivesClockJumps(t *testing.T) {
 	a.noteDrift(clocks{server: now, local: now})
 	a.noteDrift(clocks{server: now.Add(-time.Hour), local: now.Add(3 * time.Second)}) // the server's clock went back
 	require.Equal(t, 4*time.Second, a.oldest(now.Add(4*time.Second), now.Add(4*time.Second-time.Hour)))
-	require.GreaterOrEqual(t, a.oldest(now.Add(4*time.Second), now.Add(-2*time.Hour)), 4*time.Second, "by our own clock")
+	require.GreaterOrEqual(t, a.oldest(now.Add(4*time.Second), now.Add(-2*time.Hour)), 4*time.Second, "by the daemon's own clock")
 }

@@ -174,7 +174,7 @@ func TestLedgerShape(t *testing.T) {
 	require.Zero(t, driftOf(b, g0), "a fold moves what is pending into buckets")
 	b.apply(3, &decoder.Effect{Rows: pending(3)}, 30)
 	b.apply(4, &decoder.Effect{Counters: []decoder.CounterChange{bucket(300, 3)}}, 40)
-	require.Zero(t, driftOf(b, g0), "a correction in a bucket of our own")
+	require.Zero(t, driftOf(b, g0), "a correction in a bucket of the daemon's own")
 	b.apply(5, &decoder.Effect{Counters: []decoder.CounterChange{bucket(7, 6)}, Pending: pending(-2)}, 50)
 	require.Zero(t, driftOf(b, g0))
 	b.apply(6, &decoder.Effect{CountersReset: true, Counters: []decoder.CounterChange{bucket(1, 12)}}, 60)

@@ -30,7 +30,7 @@ func TestGuardTakesItsParameters(t *testing.T) {
 	require.Contains(t, Guard(6, 7), "g.awa_schema = $6 and g.instance = $7 for key share of g")
 }
 
-// Tables of ours are told from those of another version by a column each; a column that has gone from the script would
+// Tables of awa-counterd are told from those of another version by a column each; a column that has gone from the script would
 // make every start drop them all.
 func TestTablesHaveTheColumnsThatTellThem(t *testing.T) {
 	for table, column := range map[string]string{

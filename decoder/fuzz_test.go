@@ -75,7 +75,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 // FuzzStream feeds a whole stream, each message after a byte that says how long it is: begins within
-// begins, streamed chunks without end, relations described anew. Nothing may panic; what completes is in
+// begins, streamed chunks without end, relations described again. Nothing may panic; what completes is in
 // normal form, and a decoder that has failed is not used again.
 func FuzzStream(f *testing.F) {
 	pack := func(messages ...[]byte) (out []byte) {

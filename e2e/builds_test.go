@@ -17,7 +17,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
 
-// Older builds of ours. Where a version was tagged, the last one stands for the first of these.
+// Older builds of awa-counterd. Where a version was tagged, the last one stands for the first of these.
 const (
 	sameTables     = "4e36575" // its checkpoint can be resumed from
 	withoutHistory = "b701487" // same tables, but for the history of the marker; knew awa's tables by less, so that all is scanned
@@ -31,7 +31,7 @@ func olderBuilds(t *testing.T, commits ...string) []string {
 	var wg sync.WaitGroup
 	for i, commit := range commits {
 		if err := outside(t, "git", "cat-file", "-e", commit+"^{commit}").Run(); err != nil {
-			t.Skipf("commit %s is not in this checkout (a shallow clone, or an archive): no older build of ours is tested", commit)
+			t.Skipf("commit %s is not in this checkout (a shallow clone, or an archive): no older build is tested", commit)
 		}
 		dir := t.TempDir()
 		wg.Go(func() { paths[i], failed[i] = olderBuild(t, commit, dir) })
@@ -110,7 +110,7 @@ const afresh = "scanning afresh"
 
 // The daemon is upgraded, rolled back and upgraded again: each build goes on from the other's checkpoint, with uncounted writes in
 // between; as leader and standby of two versions; where the checkpoint cannot be resumed from, everything is scanned. The same with the
-// least rights. Tables of another form are made anew.
+// least rights. Tables of another form are created again.
 func TestUpgradeOurselves(t *testing.T) {
 	t.Parallel()
 	commit := lastRelease(t)
@@ -195,7 +195,7 @@ func besideEachOther(e *env, older string) {
 	require.Zero(e.t, leader.stop())
 }
 
-// anotherForm is not made anew under the daemon that works with it; that one and this can stand by for each other.
+// anotherForm is not created again under the daemon that works with it; that one and this can stand by for each other.
 func anotherForm(e *env, older string) {
 	old := e.runs(older, e.url())
 	e.serves(old, "leading")
@@ -218,7 +218,7 @@ func anotherForm(e *env, older string) {
 	e.saysOf(binary, e.url(), "teardown")
 }
 
-// anotherFormWithLeastRights is for somebody else to make anew, and refused until then.
+// anotherFormWithLeastRights is for somebody else to create again, and refused until then.
 func anotherFormWithLeastRights(e *env, older string) {
 	role := e.role("replication")
 	asRole := server.URL(role, "", e.db)

@@ -77,7 +77,7 @@ func (e *env) synchronized(replica *cluster.Cluster) {
 }
 
 // --slot-lifetime failover: the slot comes along to a standby that is promoted, and the daemon goes on from its
-// checkpoint on the other timeline. What was written uncounted before and after is counted, and nothing is scanned.
+// checkpoint on the other timeline. Uncounted writes before and after it are counted, and nothing is scanned.
 func TestPromotionIsResumed(t *testing.T) {
 	t.Parallel()
 	primary, err := cluster.Start(t.Context(), cluster.Options{Bin: since(t, 17, "a failover slot")})
@@ -124,7 +124,7 @@ func TestPromotionIsResumed(t *testing.T) {
 	require.EqualValues(t, 1, n.scalar(`select count(*) from pg_replication_slots where failover and active`))
 	require.Zero(t, d.stop())
 
-	// Made anew it is one for standbys as well.
+	// Created again it is one for standbys as well.
 	n.exec(`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`)
 	d = run("failover")
 	require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "is gone")
@@ -171,7 +171,7 @@ func TestStreamWaitsForAStandby(t *testing.T) {
 	e.balanced(20 * time.Second)
 	e.marker(true, 20*time.Second)
 	e.noMismatch(d)
-	require.NotContains(t, d.text(), "session failed", "that the stream waits is no reason to make everything anew")
+	require.NotContains(t, d.text(), "session failed", "that the stream waits is no reason to create everything again")
 	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where failover and slot_type = 'logical'`))
 	require.Zero(t, d.stop())
 }

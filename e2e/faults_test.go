@@ -76,7 +76,7 @@ func TestGroundChangesWhileRunning(t *testing.T) {
 			"alter publication awa_counterd_awa drop table awa.queue_terminal_live_counts", "does not publish awa.queue_terminal_live_counts",
 			"alter publication awa_counterd_awa add table awa.queue_terminal_live_counts",
 		},
-		"counter made anew": {
+		"counter created again": {
 			"create table form (like awa.queue_terminal_live_counts including all); drop table awa.queue_terminal_live_counts", "the counter table does not exist yet",
 			"create table awa.queue_terminal_live_counts (like form including all); alter publication awa_counterd_awa add table awa.queue_terminal_live_counts",
 		},
@@ -124,12 +124,12 @@ func TestResumeRefusals(t *testing.T) {
 		change string
 		says   string
 	}{
-		"slot moved by someone":    {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else advanced replication slot"},
-		"slot dropped":             {`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`, "is gone"},
-		"publication created anew": {`drop publication awa_counterd_awa`, "publication was dropped and created again"},
-		"other cluster":            {`update awa_counterd.checkpoint set system_identifier = '1'`, "another database cluster"},
-		"other timeline":           {`update awa_counterd.checkpoint set timeline = 9`, "a failover or a restore"},
-		"tables made anew":         {`drop schema awa cascade; create schema awa`, "awa's tables were dropped and created again"},
+		"slot moved by someone":     {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else advanced replication slot"},
+		"slot dropped":              {`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`, "is gone"},
+		"publication created again": {`drop publication awa_counterd_awa`, "publication was dropped and created again"},
+		"other cluster":             {`update awa_counterd.checkpoint set system_identifier = '1'`, "another database cluster"},
+		"other timeline":            {`update awa_counterd.checkpoint set timeline = 9`, "a failover or a restore"},
+		"tables created again":      {`drop schema awa cascade; create schema awa`, "awa's tables were dropped and created again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, fleet.Layout{Slots: 4})
@@ -144,7 +144,7 @@ func TestResumeRefusals(t *testing.T) {
 				return w.Insert(t.Context(), tx, fleet.Key{Slot: 2, Queue: "r"}, 9, "failed", "")
 			})
 			e.exec(c.change)
-			if name == "tables made anew" {
+			if name == "tables created again" {
 				e.exec(`drop schema fleet_log cascade`)
 				e.pool.Reset() // its connections remember a type that is gone
 				conn, err := server.Connect(t.Context(), e.db)
@@ -188,7 +188,7 @@ func TestSlotLost(t *testing.T) {
 	e.marker(true, 20*time.Second)
 }
 
-// An idle queue in a busy database: keepalives are acknowledged, so WAL does not pile up; and our own
+// An idle queue in a busy database: keepalives are acknowledged, so WAL does not pile up; and the daemon's own
 // writes do not feed themselves.
 func TestIdleQueueInBusyDatabase(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})

@@ -33,7 +33,7 @@ func freeze(t *testing.T, pids ...int) (thaw func()) {
 	return thaw
 }
 
-// Whatever a session of ours asks is bounded by our own clock, with a server that is stopped and hears of no timeout.
+// Whatever a session of awa-counterd asks is bounded by the daemon's own clock, with a server that is stopped and hears of no timeout.
 func TestFrozenServerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	src, err := pg.ParseSource(server.Socket("postgres"))

@@ -289,7 +289,7 @@ func (r *reader) compare(b handbook.Block) {
 		require.NoError(r.t, r.page.Replace("..", b, renewed))
 		return
 	}
-	require.Empty(r.t, missing, "%s shows a line that was not printed; go test ./e2e -run TestHandbook -update writes anew what is; printed was\n%s",
+	require.Empty(r.t, missing, "%s shows a line that was not printed; go test ./e2e -run TestHandbook -update rewrites what is; printed was\n%s",
 		r.page.Path, strings.Join(printed, "\n"))
 }
 

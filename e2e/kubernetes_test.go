@@ -32,7 +32,7 @@ func (e *env) inKubernetes() (url, role string, daemon, hook []string) {
 	return e.server.URL(role, "", e.db), role, daemon, hook
 }
 
-// Kubernetes starts a container again that has ended, whatever it ended with. After a finish that makes nothing anew, and leaves the
+// Kubernetes starts a container again that has ended, whatever it ended with. After a finish that creates nothing again, and leaves the
 // marker that is set for good: the role may do nothing any more, and the daemon refuses.
 func TestRestartAfterFinish(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})

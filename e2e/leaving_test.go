@@ -99,7 +99,7 @@ func (e *env) finishing() *exec.Cmd {
 }
 
 // A finish dies (SIGKILL, or SIGHUP with its terminal) when it has asked the daemons to leave, when it sets the
-// marker, and when it removes what is ours. What it asked for ends with it: the daemons go on, and nothing stands
+// marker, and when it removes what awa-counterd made. What it asked for ends with it: the daemons go on, and nothing stands
 // that nobody vouches for.
 func TestFinishDies(t *testing.T) {
 	waits := func(what string) string {
@@ -174,8 +174,8 @@ func TestHangUpIsAStop(t *testing.T) {
 	d.logged("stopping: completing the flush", 0)
 }
 
-// A daemon that waits out a fault when everything of ours is removed finds that out when it wakes, and makes none
-// of it anew.
+// A daemon that waits out a fault when everything that awa-counterd made is removed finds that out when it wakes, and makes none
+// of it again.
 func TestTeardownWhileADaemonWaits(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	before := e.catalogs()
@@ -193,7 +193,7 @@ func TestTeardownWhileADaemonWaits(t *testing.T) {
 	require.Equal(t, before, e.catalogs(), "a trace is left")
 }
 
-// Who drops our schema by hand under a daemon that leads removes what is ours; the marker does not stay behind.
+// Whoever drops schema awa_counterd by hand under a daemon that leads removes it from its lead; the marker does not stay behind.
 func TestSchemaIsDroppedByHand(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	d := e.daemon()

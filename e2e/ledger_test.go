@@ -24,7 +24,7 @@ func (e *env) byBucket() {
 	_, wrong, err := fleet.CompareBuckets(e.t.Context(), e.pool, e.layout.Schema)
 	require.NoError(e.t, err)
 	require.Empty(e.t, wrong, "right as sums at most")
-	require.Zero(e.t, e.scalar(fmt.Sprintf(`select count(*) from %s.queue_terminal_live_counts where counter_bucket > 255`, e.layout.Schema)), "rows of ours are left")
+	require.Zero(e.t, e.scalar(fmt.Sprintf(`select count(*) from %s.queue_terminal_live_counts where counter_bucket > 255`, e.layout.Schema)), "the daemon's own rows are left")
 }
 
 // foldAll folds every sealed slot, as awa's leader does in its time.

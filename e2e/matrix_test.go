@@ -45,7 +45,7 @@ var actions = []action{
 	{[]string{"run", "--checkpoint-interval", "200ms"}, 90},
 }
 
-// TestCommandsInEveryState crosses every command of ours with every state that an installation can be in, and kills the
+// TestCommandsInEveryState crosses every command of awa-counterd with every state that an installation can be in, and kills the
 // command when it says its nth word to the server, which then hears that word or does not. Whatever is left, the next
 // daemon and the next finish find their way: nobody lies for longer than the bound, nothing has to be repaired by hand,
 // and no trace stays. AWACD_MATRIX=all goes through every word of every command; otherwise each pair is killed once, and

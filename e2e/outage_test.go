@@ -37,7 +37,7 @@ func (e *env) insert(n int) {
 }
 
 // The primary dies and its standby is promoted, behind the same address: another timeline, no slot, and
-// perhaps a checkpoint of ours that is older than what the daemon remembers.
+// perhaps a checkpoint that is older than what the daemon remembers.
 func TestStandbyIsPromoted(t *testing.T) {
 	t.Parallel()
 	primary, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})

@@ -147,7 +147,7 @@ func TestPageInChromium(t *testing.T) {
 	require.NoError(t, holder.Rollback(t.Context()))
 	w.becomes(true, "leading", 20*time.Second)
 	look("TRUSTED", "Do now: Nothing")
-	first.until(`window.untouched === true`, time.Second)           // it was never loaded anew
+	first.until(`window.untouched === true`, time.Second)           // it was never loaded again
 	for p, want := range map[*tab]bool{first: false, plain: true} { // what is in noscript is there for whom it is
 		var there bool
 		p.eval(`document.querySelector("noscript meta") !== null`, &there)

@@ -117,7 +117,7 @@ func TestLongestHold(t *testing.T) {
 	}
 }
 
-// A scan ends by the server's clock, and behind a connection that has gone dead by our own.
+// A scan ends by the server's clock, and behind a connection that has gone dead by the daemon's own.
 func TestScansAreBounded(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Direct, Slots: 4})
 	p, err := proxy.New(e.server.Address())

@@ -49,14 +49,14 @@ func TestHostileRoleSettings(t *testing.T) {
 			e.insertAt(int32(i)%4, "größe", 5, false)
 			d.logged("marker set", 20*time.Second)
 			e.balanced(3 * time.Second)
-			if name == "idle_session_timeout" || name == "transaction_timeout" { // which of ours are idle for long is up to chance
+			if name == "idle_session_timeout" || name == "transaction_timeout" { // which of the daemon's are idle for long is up to chance
 				src, err := pg.ParseSource(server.URL(role, "", e.db))
 				require.NoError(t, err)
 				conn, err := src.Connect(t.Context(), pg.Session{})
 				require.NoError(t, err)
 				var has string
 				require.NoError(t, conn.QueryRow(t.Context(), `select current_setting($1)`, name).Scan(&has))
-				require.Equal(t, "0", has, "the server may end a session of ours")
+				require.Equal(t, "0", has, "the server may end a session of awa-counterd")
 				require.NoError(t, conn.Close(t.Context()))
 			}
 			if strings.Contains(setting, "session_timeout") {

@@ -66,8 +66,8 @@ func TestFinishWithTemporarySlot(t *testing.T) {
 	require.Equal(t, before, e.catalogs(), "a trace is left")
 }
 
-// finish removes everything of ours within a moment of asking the daemons to leave. A standby that did not
-// look in that moment must not take what is gone for a fresh start, and make it all anew.
+// finish removes everything that awa-counterd made within a moment of asking the daemons to leave. A standby that did not
+// look in that moment must not take what is gone for a fresh start, and create it all again.
 func TestStandbyLeavesWithTheSchema(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	first := e.daemon()

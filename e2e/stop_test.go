@@ -26,10 +26,10 @@ func TestStopVouchesForNoBucket(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		before, after func(e *env)
-		own           int64 // counter rows of ours
+		own           int64 // counter rows of the daemon
 	}{
 		{
-			"in our own bucket", func(e *env) { e.do(false, insert(40)) },
+			"in the daemon's own bucket", func(e *env) { e.do(false, insert(40)) },
 			func(e *env) { e.do(true, remove(30)) }, 1,
 		},
 		{ // an old binary writes a job and retries one that a new binary counted

@@ -54,7 +54,7 @@ func (c *typed) ends(code int, within time.Duration) string {
 	return c.said.String()
 }
 
-// ownLocks counts the relations, and the advisory locks, that commands of ours hold.
+// ownLocks counts the relations, and the advisory locks, that commands of awa-counterd hold.
 const ownLocks = `select count(*) from pg_locks l join pg_stat_activity a using (pid) where a.datname = current_database() and l.granted
 	and a.application_name ~ 'awa-counterd (command|reconcile)' and (l.locktype = 'advisory' or l.relation::regclass::text ~ 'done_entries|queue_terminal')`
 

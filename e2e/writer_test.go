@@ -60,7 +60,7 @@ func TestCorrections(t *testing.T) {
 	require.EqualValues(t, -1, count(3), "a negative correction made a row")
 }
 
-// Where awa has buckets, corrections go to one of our own, which may be below 0, and whose rows go when they
+// Where awa has buckets, corrections go to one of the daemon's own, which may be below 0, and whose rows go when they
 // come to 0.
 func TestCorrectionsInABucketOfOurOwn(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})

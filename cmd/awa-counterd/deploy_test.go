@@ -18,13 +18,13 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/oci"
 )
 
-// deployed collects the command lines of ours in deploy/, without the name of the program, and the variables that are set for it.
+// deployed collects the command lines of awa-counterd in deploy/, without the name of the program, and the variables that are set for it.
 type deployed struct {
 	lines     map[string][]string // by where they stand
 	variables map[string]string
 }
 
-// walk looks through a document of Kubernetes or Compose: containers of ours, and hooks that run our binary.
+// walk looks through a document of Kubernetes or Compose: containers of awa-counterd, and hooks that run its binary.
 func (d *deployed) walk(where string, v any) {
 	switch v := v.(type) {
 	case []any:

@@ -19,7 +19,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // golden compares with testdata/name; the files are what people and programs read.
 func golden(t *testing.T, name, got string) {

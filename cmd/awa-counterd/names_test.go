@@ -34,7 +34,7 @@ var oneRoom = []struct {
 			"internal/listener/advice.go":   "advice",
 			"internal/listener/families.go": "help",
 			"internal/status/next_step.go":  "what could not be looked at",
-			"checkpoint/schema.go":          "a comment on a column of ours",
+			"checkpoint/schema.go":          "a comment on a column of its own",
 		},
 	},
 }

@@ -88,7 +88,7 @@ func purl(module, version string) string {
 	return "pkg:golang/" + strings.ToLower(module) + "@" + strings.ReplaceAll(version, "+", "%2B")
 }
 
-// uuid is made of the binary's hash (version 8 of RFC 9562: what is in it is our own business), so that the same binary has the same bill.
+// uuid is made of the binary's hash (version 8 of RFC 9562: what is in it is left to whoever makes it), so that the same binary has the same bill.
 func uuid(digest [sha256.Size]byte) string {
 	u := digest[:16]
 	u[6], u[8] = u[6]&0x0f|0x80, u[8]&0x3f|0x80

@@ -8,11 +8,11 @@
 //   - Every figure has a peer, measured in the same round on the same server; where the order may matter, it
 //     turns from round to round. What is compared is the ratio within a round; rates and times are for the eye.
 //   - A round is kept as JSON (-results) as soon as it is over. A run that was broken off goes on with the next
-//     one. Rounds of another binary, server, machine or size are not mixed in: they are begun anew.
+//     one. Rounds of another binary, server, machine or size are not mixed in: they are begun again.
 //   - The reports are made from what is kept, and from nothing else: median, and lowest to highest.
 //   - A run that was made smaller (-scale) shows that a part works. No file of docs is written from it.
 //
-// The pictures are SVG of our own (plot.go): two kinds of them are needed, which is less than what a library for
+// The pictures are SVG drawn here (plot.go): two kinds of them are needed, which is less than what a library for
 // plots would bring into go.mod.
 //
 // awa's names are spelled here as e2e/fleet spells them.

@@ -32,7 +32,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", -1, "rounds of each part, with those that are kept already; each part's own number if below 0; 0 only writes the reports")
 	flag.Float64Var(&l.scale, "scale", 1, "a share of the real size; below 1 nothing is written into docs")
 	flag.StringVar(&l.results, "results", "tmp/bench", "directory where the rounds are kept")
-	flag.BoolVar(&o.again, "again", false, "measure anew what is kept already")
+	flag.BoolVar(&o.again, "again", false, "measure again what is kept already")
 	flag.StringVar(&o.report, "report", "", "file to write the report of all parts to, its pictures beside it; if empty, those parts that have no report of their own are printed")
 	flag.StringVar(&o.pages, "pages", "", "directory to write the reports of single parts into; they are printed besides")
 	flag.StringVar(&l.profile.dir, "profile", "", "write processor profiles of the daemon into this directory; what such a run measures is kept apart")
@@ -154,7 +154,7 @@ func (o orders) play(ctx context.Context, l *lab, p part) (err error) {
 	}
 	t.Part, t.Origin = p.name, now
 	if len(t.Rounds) >= rounds {
-		l.tell("%s: all of %d rounds are kept already (-again measures anew)", p.name, rounds)
+		l.tell("%s: all of %d rounds are kept already (-again measures again)", p.name, rounds)
 		return nil
 	}
 	l.profile.part = p.name
@@ -195,5 +195,5 @@ func differing(a, b origin) string {
 	case a.Commit != b.Commit:
 		return "another commit"
 	}
-	return "measuring anew"
+	return "measuring again"
 }

@@ -63,7 +63,7 @@ func beginScrape(ctx context.Context, b *bed) (round, error) {
 	if _, err := r.trusted(ctx); err != nil {
 		return nil, err
 	}
-	// More queues than have series of their own, each written uncounted: as many series as there can be.
+	// More queues than have series of their own, each with uncounted writes: as many series as there can be.
 	l := load{writers: writers, batch: 5, rate: 400, slots: ringSlots, queues: b.scaled(100, 2)}
 	return func(ctx context.Context, n int, p *played) error {
 		p.note("", theDaemon, "groups", float64(w.groups()))

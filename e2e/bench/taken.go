@@ -69,7 +69,7 @@ func recall(dir, part string) (*taken, error) {
 	}
 	t := &taken{}
 	if err := json.Unmarshal(b, t); err != nil {
-		return nil, fmt.Errorf("%s: %w (delete it to measure anew)", keptIn(dir, part), err)
+		return nil, fmt.Errorf("%s: %w (delete it to measure again)", keptIn(dir, part), err)
 	}
 	return t, nil
 }

@@ -116,7 +116,7 @@ func (b *Board) Expressions() (all []Expression) {
 	return all
 }
 
-// Use is one place in which an expression names a metric of ours.
+// Use is one place in which an expression names a metric of awa-counterd.
 type Use struct {
 	Metric string              // as the daemon calls it: without the _bucket, _sum or _count of a histogram
 	Labels map[string][]string // what its selector asks for, by label: the values between the bars

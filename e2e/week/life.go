@@ -186,7 +186,7 @@ func (w *world) leads(ctx context.Context) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, fmt.Errorf("pid %d leads, which is none of ours", pid)
+	return 0, fmt.Errorf("pid %d leads, which is neither of the two daemons", pid)
 }
 
 // night has nobody write. Counters must be right, then it is quiet, and at its end everything is measured.

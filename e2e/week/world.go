@@ -60,7 +60,7 @@ func newWorld(ctx context.Context, o options) (_ *world, err error) {
 	return w, nil
 }
 
-// install makes awa's tables, of which the daemons' role is the owner: it can make a publication anew that somebody dropped.
+// install makes awa's tables, of which the daemons' role is the owner: it can create a publication again that somebody dropped.
 func (w *world) install(ctx context.Context) (err error) {
 	if w.pool, err = pgxpool.New(ctx, w.cluster.Socket("postgres")); err != nil {
 		return err

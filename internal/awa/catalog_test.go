@@ -80,7 +80,7 @@ func TestCatalogMissesNothing(t *testing.T) {
 	require.ErrorIs(t, err, ErrLayoutChanged, "a bucket that was not there")
 }
 
-// Tables that are made anew under their old name, and leaves that come, are awa's changed; all others are nobody's
+// Tables that are created again under their old name, and leaves that come, are awa's changed; all others are nobody's
 // business.
 func TestCatalogTellsStrangersFromNewTables(t *testing.T) {
 	c := catalogOf()

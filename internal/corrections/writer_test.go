@@ -40,7 +40,7 @@ func texts(s Statements) map[string]string {
 }
 
 // Each statement of a daemon's that writes anything but the history of a change takes effect only while its instance leads, whatever
-// shape awa's counters have. Rows of ours at 0 are the exception: whoever deletes them, nothing is lost.
+// shape awa's counters have. The daemon's own rows at 0 are the exception: whoever deletes them, nothing is lost.
 func TestStatementsOfALeaderAreFenced(t *testing.T) {
 	for _, shape := range awa.Shapes() {
 		all := texts(OfLeader(layoutOf(shape.Name()), true))
@@ -71,7 +71,7 @@ func TestADryRunHasNothingToWriteWith(t *testing.T) {
 	}
 }
 
-// The one-shot works where there is no schema of ours.
+// The one-shot works where there is no schema awa_counterd.
 func TestTheOneShotNeedsNothingOfOurs(t *testing.T) {
 	s := OfOneShot(layoutOf("#306"), "still so")
 	for _, text := range []string{s.guard, s.Add, s.Subtract, s.Set.Alone, s.Clear.Alone} {

@@ -47,7 +47,7 @@ func (w *views) count(name string) Count {
 	return Count{-1, -1}
 }
 
-// What a checkpoint brought along is not counted again, and what the Core forgets and finds anew is.
+// What a checkpoint brought along is not counted again, and what the Core forgets and finds again is.
 func TestViewCountsFromItsOwnStart(t *testing.T) {
 	now := time.Now()
 	var w views

@@ -20,7 +20,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 )
 
-var update = flag.Bool("update", false, "write docs/metrics.md anew")
+var update = flag.Bool("update", false, "rewrite docs/metrics.md")
 
 // gather is what /metrics would say, by name.
 func (r *rig) gather(t *testing.T) map[string]*dto.MetricFamily {

@@ -117,7 +117,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestHangUpIsAStop",
 		},
 		{
-			"a daemon that wakes after a teardown makes all anew", "internal/daemon/removed.go", "return err == nil && d.seen.since(now), err", "return err == nil && now.at == 0, err",
+			"a daemon that wakes after a teardown creates all again", "internal/daemon/removed.go", "return err == nil && d.seen.since(now), err", "return err == nil && now.at == 0, err",
 			"./e2e", "TestTeardownWhileADaemonWaits",
 		},
 		{

@@ -97,7 +97,7 @@ func ofRooms() []Mutant {
 			"if *w.at = slices.Index(columns, w.column); false {", "./internal/awa", "TestCatalogMissesNothing",
 		},
 		{
-			"tables made anew under their old names ignored", "internal/awa/catalog.go", "case name == countersTable, name == ringTable,",
+			"tables created again under their old names ignored", "internal/awa/catalog.go", "case name == countersTable, name == ringTable,",
 			"case name == ringTable,", "./internal/awa", "TestCatalogTellsStrangersFromNewTables",
 		},
 		{

@@ -11,7 +11,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
 )
 
-// kind is what a statement of ours does.
+// kind is what a statement of awa-counterd does.
 type kind byte
 
 const (
@@ -26,7 +26,7 @@ const (
 )
 
 // statement is what the server makes of a text: what it does, and the conditions that stand in it. Parameters count from 1;
-// 0 is for a condition that is not there, or that is not one of ours.
+// 0 is for a condition that is not there, or that is not one of awa-counterd.
 type statement struct {
 	kind     kind
 	instance int // who has to lead
@@ -85,7 +85,7 @@ func (d *dialect) read(q *pgx.QueuedQuery) statement {
 	s, known := d.texts[q.SQL]
 	switch {
 	case known:
-	case strings.Contains(q.SQL, "pg_logical_emit_message"): // the Writer's own, with which every transaction of ours begins
+	case strings.Contains(q.SQL, "pg_logical_emit_message"): // the Writer's own, with which every transaction of awa-counterd begins
 		s = d.learn(q.SQL, announces)
 	default:
 		s = d.learn(q.SQL, notes)

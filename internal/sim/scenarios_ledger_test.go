@@ -100,7 +100,7 @@ func TestShapeChanges(t *testing.T) {
 	})
 }
 
-// At the end of an upgrade finish takes away what corrections have left in counter rows of our own, while the
+// At the end of an upgrade finish takes away what corrections have left in counter rows of the daemon's own, while the
 // fleet goes on and all of it counts. From then on there is no correction to make, and awa's folds and
 // decrements lose nothing. Left there, they would: see done.lost before.
 func TestFinish(t *testing.T) {
@@ -122,7 +122,7 @@ func TestFinish(t *testing.T) {
 		}
 		require.Equal(s.t, lost, s.done.lost, s.at("a fold or a decrement lost something"))
 		for k := range s.counters {
-			require.NotEqual(s.t, ownBucket, k.bucket, s.at("a counter row of our own is left"))
+			require.NotEqual(s.t, ownBucket, k.bucket, s.at("a counter row of the daemon's own is left"))
 		}
 		s.letGo()
 		s.quiesce()

@@ -94,7 +94,7 @@ func TestCountedFleet(t *testing.T) {
 }
 
 // A backlog of old drift, a fleet that counts everything, and rebuilds that get in the way of
-// corrections: what is off then is our own doing, and nobody is blamed for it.
+// corrections: what is off then is the daemon's own doing, and nobody is blamed for it.
 func TestOwnWritesAreNobodysFault(t *testing.T) {
 	eachSeed(t, func(s *sim) {
 		s.backlog(12, 3)

@@ -38,7 +38,7 @@ func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 			row = []any{set || s.mark}
 		case !leads:
 		case k.kind == announces:
-			require.Equal(s.t, applier.MessagePrefix, q.Arguments[4], s.at("no statement of ours: %q", q.SQL))
+			require.Equal(s.t, applier.MessagePrefix, q.Arguments[4], s.at("no statement of awa-counterd: %q", q.SQL))
 			t.tokens = []decoder.Token{{Content: q.Arguments[5].(string)}}
 			row = []any{true}
 		case k.kind == raises, k.kind == lowers:
@@ -85,7 +85,7 @@ func (s server) groups(q *pgx.QueuedQuery, each func(k key, delta int64)) {
 	}
 }
 
-// correct raises and lowers. Rows of ours may be below 0; awa's may not, and are made by raising only.
+// correct raises and lowers. The daemon's own rows may be below 0; awa's may not, and are made by raising only.
 func (s server) correct(t *worldTx, q *pgx.QueuedQuery, k kind) {
 	require.False(s.t, s.held, s.at("a correction while they are held back"))
 	if s.eaten {
@@ -105,7 +105,7 @@ func (s server) correct(t *worldTx, q *pgx.QueuedQuery, k kind) {
 	})
 }
 
-// sweep deletes rows of ours that are at 0.
+// sweep deletes the daemon's own rows that are at 0.
 func (s server) sweep(t *worldTx, q *pgx.QueuedQuery) {
 	s.groups(q, func(k key, _ int64) {
 		v, ok := s.counters[k]

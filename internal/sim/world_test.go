@@ -140,7 +140,7 @@ func (w *world) admit(t *worldTx) bool {
 // bars reports that t holds a lock that o needs. Counter rows, what is truncated and the ring's row are
 // held against everybody.
 func (t *worldTx) bars(o *worldTx) bool {
-	if t.reset && (o.reset || len(o.counters) > 0 || len(o.truncated) > 0) { // who counts anew reads every leaf
+	if t.reset && (o.reset || len(o.counters) > 0 || len(o.truncated) > 0) { // who counts again reads every leaf
 		return true
 	}
 	if t.holds && (o.holds || len(o.rows) > 0 || len(o.truncated) > 0 || len(o.reads) > 0) {
