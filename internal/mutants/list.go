@@ -13,7 +13,7 @@ type Mutant struct {
 	Test    string
 }
 
-// All are the mutants of the rules of docs/design.md, and those that our own bugs have taught us.
+// All are the mutants of the rules of docs/design.md, and those that bugs of this project have taught.
 func All() []Mutant {
 	return slices.Concat(ofProtocol(), ofOutside(), ofRooms())
 }

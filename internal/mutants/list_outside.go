@@ -245,7 +245,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestCorrectionsWithoutEffect",
 		},
 		{
-			"rights on our own schema overlooked by doctor", "internal/preflight/grants.go", "if err != nil || !r.Needed {", "if true {",
+			"rights on schema awa_counterd overlooked by doctor", "internal/preflight/grants.go", "if err != nil || !r.Needed {", "if true {",
 			"./e2e", "TestRequirementsAreTheRoles",
 		},
 		{
@@ -293,7 +293,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestDeposeSparesWhoHasJustTakenTheLock",
 		},
 		{
-			"statements without a deadline of our own", "internal/pg/connect.go", "c.Tracer = deadlines{", "_ = deadlines{",
+			"statements without a deadline of the process", "internal/pg/connect.go", "c.Tracer = deadlines{", "_ = deadlines{",
 			"./e2e", "TestFrozenServerIsGivenUp",
 		},
 		{

@@ -11,7 +11,7 @@
 // database, decoder, Core, Writer and checks, with a choice (choices_test.go) wherever the seeds have dice. Time passes in one
 // step, of a length after which one more of the Core's bounds has gone by. States are told apart by what may still come of
 // them (canon_test.go, canon_rules_test.go). What a dead session had sent may come late (late_test.go), and the server judges it
-// by the conditions that stand in our own SQL (dialect_test.go).
+// by the conditions that stand in the daemon's own SQL (dialect_test.go).
 //
 // Invariants: nothing here reads a clock or waits; a seed, or a path of choices, is the whole of a run. A state of a small
 // world is never changed once it was reached: steps are made on clones (clone_test.go). All of it is tests.
