@@ -66,7 +66,7 @@ func TestLedgersPublicationChangesWhileRunning(t *testing.T) {
 func TestLedgersPublicationChangesWhileAway(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ change, says string }{
-		"made anew":        {"drop publication " + ledgerPublication, "a publication was dropped and created again"},
+		"created again":    {"drop publication " + ledgerPublication, "a publication was dropped and created again"},
 		"altered and back": {"alter publication " + ledgerPublication + " set (publish = 'insert'); alter publication " + ledgerPublication + " set (publish = 'insert, truncate')", "a publication or a table was altered"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -99,7 +99,7 @@ func TestConnectionIsReset(t *testing.T) {
 	r := start(t, w, open(t, ours), 16)
 	r.send(t, transactions(0x2000, 1)...)
 	require.Equal(t, lsns(0x2010), ends([]Batch{<-r.out}))
-	require.NoError(t, theirs.(*net.TCPConn).SetLinger(0)) // a reset, in place of a farewell
+	require.NoError(t, theirs.(*net.TCPConn).SetLinger(0)) // a reset, in place of the end of the copy
 	require.NoError(t, theirs.Close())
 	err = r.end()
 	costs(t, err, false, false)
@@ -191,7 +191,7 @@ func TestFarewellInTheMiddle(t *testing.T) {
 	})
 }
 
-// A server that does not answer the farewell holds nobody up for long.
+// A server that does not answer the end of the copy holds nobody up for long.
 func TestFarewellIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := streaming(t)

@@ -73,7 +73,7 @@ func ofRooms() []Mutant {
 			"", "./replication", "TestFarewell",
 		},
 		{
-			"a farewell without an end", "replication/stream.go", "if s.front.Flush() != nil {\n\t\treturn\n\t}\n\t_ = s.net.SetDeadline(time.Now().Add(endWithin))",
+			"an end of the stream without a bound", "replication/stream.go", "if s.front.Flush() != nil {\n\t\treturn\n\t}\n\t_ = s.net.SetDeadline(time.Now().Add(endWithin))",
 			"if s.front.Flush() != nil {\n\t\treturn\n\t}\n\t_ = s.net.SetDeadline(time.Time{})", "./replication", "TestFarewellIsBounded",
 		},
 		{

@@ -81,15 +81,15 @@ func silence(t *testing.T) (err error) {
 
 // What keeps a connection from being made is explained where a person can mend it, and passed on where waiting may.
 func TestConnectionsThatFailAreExplained(t *testing.T) {
-	source, err := ParseSource("postgres://sidecar:hunter2@db1:6432/app")
+	source, err := ParseSource("postgres://counterd:hunter2@db1:6432/app")
 	require.NoError(t, err)
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connect: connection refused")}
 	for name, c := range map[string]struct {
 		err             error
 		problem, remedy string
 	}{
-		"password":    {failed("28P01"), "wrong password for role sidecar", "PGPASSWORD"},
-		"pg_hba.conf": {failed("28000"), "does not let role sidecar in: what the server said", "pg_hba.conf"},
+		"password":    {failed("28P01"), "wrong password for role counterd", "PGPASSWORD"},
+		"pg_hba.conf": {failed("28000"), "does not let role counterd in: what the server said", "pg_hba.conf"},
 		"database":    {failed("3D000"), "there is no such database", "--database-url"},
 		"connections": {failed("53300"), "no connection is free: what the server said", "max_connections"},
 		"host":        {&net.DNSError{Err: "no such host", Name: "db1"}, "host name cannot be resolved", "--database-url"},
@@ -99,7 +99,7 @@ func TestConnectionsThatFailAreExplained(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var r *Refusal
 			require.ErrorAs(t, source.ExplainConnect(c.err), &r)
-			require.Contains(t, r.Problem, "sidecar@db1:6432/app")
+			require.Contains(t, r.Problem, "counterd@db1:6432/app")
 			require.Contains(t, r.Problem, c.problem)
 			require.Contains(t, r.Remedy, c.remedy)
 			require.ErrorIs(t, r, c.err)

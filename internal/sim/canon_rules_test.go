@@ -75,7 +75,7 @@ func rules() map[string]rule {
 		"applier.Books.order":       skip, // the same in the whole world
 		"applier.Books.touched":     skip, // empty between transactions
 		"applier.unit.dirty":        {set: true},
-		"applier.unitView.touch":    skip, // tells the main layer, which is known
+		"applier.unitView.touch":    skip, // tells the main view, which is known
 		"applier.unitView.snap":     {while: "open"},
 		"applier.unitView.bound":    {while: "open"},
 		"applier.viewEntry.before":  skip, // of the transaction being applied
