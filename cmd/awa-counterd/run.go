@@ -155,7 +155,7 @@ func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
 		}
 		server, err := listener.New(l, d, meter, listener.Config{
 			Version: version(), Revision: revision(), Bound: r.MaxStaleness, QuietPeriod: r.QuietPeriod, MaxRetained: opts.MaxRetained,
-			Pprof: r.Pprof, Survey: r.survey, Log: opts.Log,
+			Pprof: r.Pprof, ReadStatus: r.readStatus, Log: opts.Log,
 		})
 		if err != nil { // the page that is built in cannot be read
 			opts.Log.Error("the listener has failed: page and metrics are not served any more; the counters are still corrected", zap.Error(err))
@@ -169,8 +169,8 @@ func (r *runCmd) listened(ctx context.Context, opts daemon.Options) error {
 	return err
 }
 
-// survey reads what `awa-counterd status` reads, for the listener, without asking the daemon that leads.
-func (r *runCmd) survey(ctx context.Context) (*status.Status, error) {
+// readStatus reads what `awa-counterd status` reads, for the listener, without asking the daemon that leads.
+func (r *runCmd) readStatus(ctx context.Context) (*status.Status, error) {
 	source, err := r.source()
 	if err != nil {
 		return nil, err

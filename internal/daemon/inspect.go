@@ -29,7 +29,7 @@ func inspect(ctx context.Context, p prepared) (resume.Found, error) {
 	}
 	system := p.system
 	f.End, f.Broken, f.Most = system.End, p.d.broken, p.d.opts.MaxRetained
-	f.Fleeting = p.d.opts.Temporary
+	f.Temporary = p.d.opts.Temporary
 	if f.Stored != nil && f.Slot != nil && f.Slot.Synced && f.Stored.SystemIdentifier == system.ID && f.Stored.Timeline != system.Timeline {
 		if f.Left, err = left(ctx, p.stream, system.Timeline, f.Stored.Timeline); err != nil {
 			return f, err

@@ -77,8 +77,8 @@ func failing(now time.Time, reason string) *daemon.View {
 	return &daemon.View{At: now, Phase: daemon.Failing, Since: now.Add(-3 * time.Second), Detail: reason, Faults: 2, Rest: daemon.Queue{Name: daemon.Others}}
 }
 
-// someSurvey is what the database says.
-func someSurvey() *status.Status {
+// someStatus is what the database says.
+func someStatus() *status.Status {
 	f := func(v float64) *float64 { return &v }
 	return &status.Status{
 		Schema: "awa", Position: "0/1", Persisted: f(4), Audit: f(95), Observed: 3600, MarkerSet: true, MarkerAge: f(1800),
@@ -103,7 +103,7 @@ func newRig(t *testing.T, v *daemon.View, change ...func(*Config)) *rig {
 	s.view.Store(v)
 	c := Config{
 		Version: "v0.1.0", Revision: "abc", Bound: 2 * time.Second, QuietPeriod: 10 * time.Minute, MaxRetained: 16 << 30, Every: time.Nanosecond,
-		Survey: func(context.Context) (*status.Status, error) { return someSurvey(), nil },
+		ReadStatus: func(context.Context) (*status.Status, error) { return someStatus(), nil },
 	}
 	for _, f := range change {
 		f(&c)
@@ -113,7 +113,7 @@ func newRig(t *testing.T, v *daemon.View, change ...func(*Config)) *rig {
 	t.Cleanup(func() { _ = l.Close() })
 	server, err := New(l, s, NewMeter(), c)
 	require.NoError(t, err)
-	t.Cleanup(server.surveys.wait)
+	t.Cleanup(server.readings.wait)
 	return &rig{server, s, t}
 }
 

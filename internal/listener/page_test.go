@@ -33,8 +33,8 @@ func TestVerdicts(t *testing.T) {
 	now := time.Now()
 	silent := standsByView(now, 20*time.Second)
 	unmarked := func(c *Config) {
-		c.Survey = func(context.Context) (*status.Status, error) {
-			s := someSurvey()
+		c.ReadStatus = func(context.Context) (*status.Status, error) {
+			s := someStatus()
 			s.MarkerSet = false
 			return s, nil
 		}
@@ -75,7 +75,7 @@ func TestVerdicts(t *testing.T) {
 func TestPageSaysWhatIsNext(t *testing.T) {
 	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The upgrade pre-#290 writers still active on queue billing; last")
 	r := newRig(t, failing(time.Now(), "x"), func(c *Config) {
-		c.Survey = func(context.Context) (*status.Status, error) { return nil, errors.New("connection refused") }
+		c.ReadStatus = func(context.Context) (*status.Status, error) { return nil, errors.New("connection refused") }
 	})
 	require.Contains(t, visible(t, r), "The upgrade not known: connection refused")
 }
@@ -164,27 +164,27 @@ func BenchmarkPage(b *testing.B) {
 	}
 	r := &reading{View: v, now: time.Now(), config: &Config{Bound: 2 * time.Second}}
 	for b.Loop() {
-		r.page(someSurvey(), nil, h.last(r.now))
+		r.page(someStatus(), nil, h.last(r.now))
 	}
 }
 
 // What the marker went through in the last days is on the page, the newest first, and text of others is text.
 func TestPageLooksBack(t *testing.T) {
 	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The trust marker: not cleared in the last 7 days when what for why no change is known")
-	st := someSurvey()
+	st := someStatus()
 	st.Changes = []status.MarkerChange{{Set: true, Ago: 600, Lasted: 600}, {Ago: 720, Lasted: 120, Reason: "the stream is <b>1.2s</b> behind"}}
 	for range 20 {
 		st.Changes = append(st.Changes, status.MarkerChange{Set: true, Ago: 9000, Lasted: 10})
 	}
 	r := newRig(t, leads(time.Now()), func(c *Config) {
-		c.Survey = func(context.Context) (*status.Status, error) { return st, nil }
+		c.ReadStatus = func(context.Context) (*status.Status, error) { return st, nil }
 	})
 	text := visible(t, r)
 	require.Contains(t, text, "The trust marker: cleared once in the last 7 days, for 2 min when what for why 10 min ago set 10 min 12 min ago cleared 2 min The stream is &lt;b&gt;1.2s&lt;/b&gt; behind 2.5 h ago set")
 	require.Equal(t, mostChanges-2, strings.Count(text, "2.5 h ago set"))
 	st.Changes, st.Forgot = nil, "somebody holds awa_counterd.marker_changes locked"
 	require.Contains(t, visible(t, newRig(t, leads(time.Now()), func(c *Config) {
-		c.Survey = func(context.Context) (*status.Status, error) { return st, nil }
+		c.ReadStatus = func(context.Context) (*status.Status, error) { return st, nil }
 	})), "The trust marker: not known: somebody holds awa_counterd.marker_changes locked")
 }
 

@@ -30,10 +30,10 @@ type Config struct {
 	QuietPeriod time.Duration
 	MaxRetained int64 // bytes; 0 for no bound
 	Pprof       bool
-	// Survey reads the database as `awa-counterd status` does, but asks nothing of the daemon that leads: a page that is left open
+	// ReadStatus reads the database as `awa-counterd status` does, but asks nothing of the daemon that leads: a page that is left open
 	// must not have it write a checkpoint over and over.
-	Survey func(ctx context.Context) (*status.Status, error)
-	Log    *zap.Logger
+	ReadStatus func(ctx context.Context) (*status.Status, error)
+	Log        *zap.Logger
 
 	Every     time.Duration // shortest time between two makings of one answer; 1 s
 	Patience  time.Duration // for a client to say what it wants; 5 s. Twice that for it to take the answer.
@@ -49,15 +49,15 @@ const (
 
 // Server answers HTTP for one daemon.
 type Server struct {
-	source  Source
-	config  Config
-	conns   *conns
-	local   bool // only this machine reaches it
-	history *history
-	surveys *surveys
-	pages   *pages
-	gate    gate
-	http    *http.Server
+	source   Source
+	config   Config
+	conns    *conns
+	local    bool // only this machine reaches it
+	history  *history
+	readings *readings
+	pages    *pages
+	gate     gate
+	http     *http.Server
 }
 
 // New makes a Server over an open listener, which it takes over. meter is the one that the daemon was given.
@@ -76,7 +76,7 @@ func New(l net.Listener, source Source, meter *Meter, config Config) (*Server, e
 	}
 	s := &Server{
 		source: source, config: config, conns: newConns(l, config.MostConns), local: isLoopback(l.Addr()), history: newHistory(),
-		surveys: newSurveys(config.Survey),
+		readings: newReadings(config.ReadStatus),
 	}
 	var err error
 	if s.pages, err = newPages(s); err != nil {
@@ -96,7 +96,7 @@ func (s *Server) Address() string { return s.conns.Addr().String() }
 // Run answers until ctx ends. A listener that fails is logged and does not end anything: the daemon's work goes on.
 func (s *Server) Run(ctx context.Context) {
 	s.config.Log.Info("listening", zap.String("url", "http://"+s.Address()+"/"), zap.Bool("only_this_machine", s.local), zap.Bool("pprof", s.config.Pprof))
-	s.surveys.ctx = ctx
+	s.readings.ctx = ctx
 	var works sync.WaitGroup
 	works.Go(func() { s.history.run(ctx, s.reading) })
 	works.Go(func() {
@@ -107,7 +107,7 @@ func (s *Server) Run(ctx context.Context) {
 	<-ctx.Done()
 	_ = s.http.Close() // whoever asks now gets no answer, as from then on
 	works.Wait()
-	s.surveys.wait()
+	s.readings.wait()
 }
 
 func (s *Server) reading() *reading {

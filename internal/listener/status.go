@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	surveyEvery  = 5 * time.Second  // shortest time between two readings of the database
-	surveyRest   = 20               // and as many times as long as the last one took
-	surveyWithin = 10 * time.Second // a reading is given up
-	surveyWait   = time.Second      // for a newer reading than the one there is
-	firstWait    = 4 * time.Second  // for the first one
+	readEvery  = 5 * time.Second  // shortest time between two readings of the database
+	readRest   = 20               // and as many times as long as the last one took
+	readWithin = 10 * time.Second // a reading is given up
+	readWait   = time.Second      // for a newer reading than the one there is
+	firstWait  = 4 * time.Second  // for the first one
 )
 
-// surveys reads the database for whoever asks, one reading at a time and not too often.
-type surveys struct {
+// readings reads the database for whoever asks, one reading at a time and not too often.
+type readings struct {
 	ctx  context.Context //nolint:containedctx // lives as long as the server, and longer than any request
 	read func(ctx context.Context) (*status.Status, error)
 
@@ -35,20 +35,20 @@ type surveys struct {
 	busy   chan struct{}  // closed when the reading under way has ended; nil for none
 }
 
-func newSurveys(read func(context.Context) (*status.Status, error)) *surveys {
-	return &surveys{ctx: context.Background(), read: read, err: errNotRead}
+func newReadings(read func(context.Context) (*status.Status, error)) *readings {
+	return &readings{ctx: context.Background(), read: read, err: errNotRead}
 }
 
 var errNotRead = errors.New("the database is being read")
 
 // get returns the newest reading, when it was taken, and why there is no newer one. It waits a moment for one.
-func (s *surveys) get(ctx context.Context) (*status.Status, time.Time, error) {
+func (s *readings) get(ctx context.Context) (*status.Status, time.Time, error) {
 	s.mu.Lock()
 	if s.busy == nil && s.read != nil && !time.Now().Before(s.due) {
 		s.busy = make(chan struct{})
 		go s.refresh() //nolint:contextcheck // for whoever asks next as well
 	}
-	busy, patience := s.busy, surveyWait
+	busy, patience := s.busy, readWait
 	if s.status == nil {
 		patience = firstWait
 	}
@@ -67,15 +67,15 @@ func (s *surveys) get(ctx context.Context) (*status.Status, time.Time, error) {
 	return s.status, s.at, s.err
 }
 
-func (s *surveys) refresh() {
-	ctx, cancel := context.WithTimeout(s.ctx, surveyWithin)
+func (s *readings) refresh() {
+	ctx, cancel := context.WithTimeout(s.ctx, readWithin)
 	defer cancel()
 	began := time.Now()
 	status, err := s.read(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	took := time.Since(began)
-	s.due, s.err = began.Add(max(surveyEvery, surveyRest*took)), err
+	s.due, s.err = began.Add(max(readEvery, readRest*took)), err
 	if err == nil {
 		s.status, s.at = status, began
 	}
@@ -84,7 +84,7 @@ func (s *surveys) refresh() {
 }
 
 // wait waits for the reading under way.
-func (s *surveys) wait() {
+func (s *readings) wait() {
 	s.mu.Lock()
 	busy := s.busy
 	s.mu.Unlock()
@@ -96,7 +96,7 @@ func (s *surveys) wait() {
 // status is what `awa-counterd status` would say, with the figures of this moment where this daemon leads; nil, and why, when
 // the database has not been read yet.
 func (s *Server) status(ctx context.Context) (*status.Status, error) {
-	st, at, err := s.surveys.get(ctx)
+	st, at, err := s.readings.get(ctx)
 	if st == nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func aged(st *status.Status, by time.Duration) *status.Status {
 		slot := *st.Slot
 		out.Slot = &slot
 	}
-	out.Fresh = st.Fresh && by < surveyEvery
+	out.Fresh = st.Fresh && by < readEvery
 	out.Uncounted = slices.Clone(st.Uncounted)
 	for i := range out.Uncounted {
 		out.Uncounted[i].Last += seconds

@@ -59,7 +59,7 @@ func TestStatusIsLive(t *testing.T) {
 func TestStatusOfAStandby(t *testing.T) {
 	r := newRig(t, standsByView(time.Now(), time.Second))
 	st := r.statusOf(t)
-	want := someSurvey()
+	want := someStatus()
 	want.Next, st.Next = "", ""
 	before := *want.Persisted
 	require.InDelta(t, before, *st.Persisted, 1)
@@ -71,16 +71,16 @@ func TestStatusOfAStandby(t *testing.T) {
 
 // The leader is not asked by who only looks at a standby, so its figures decide nothing there; what is known is said.
 func TestStandbyDoesNotDecide(t *testing.T) {
-	st := someSurvey()
+	st := someStatus()
 	r := newRig(t, standsByView(time.Now(), time.Second), func(c *Config) {
-		c.Survey = func(context.Context) (*status.Status, error) { return st, nil }
+		c.ReadStatus = func(context.Context) (*status.Status, error) { return st, nil }
 	})
 	require.Contains(t, r.statusOf(t).Next, "2 pre-#290 runtimes of version 0.6.0-beta.1 are live: replace them")
-	quiet := *someSurvey()
+	quiet := *someStatus()
 	quiet.Runtimes = nil
 	st = &quiet
 	r = newRig(t, standsByView(time.Now(), time.Second), func(c *Config) {
-		c.Survey = func(context.Context) (*status.Status, error) { return st, nil }
+		c.ReadStatus = func(context.Context) (*status.Status, error) { return st, nil }
 	})
 	require.Contains(t, r.statusOf(t).Next, "look at the leader's page, or run awa-counterd status")
 	require.NotContains(t, r.statusOf(t).Next, "see its log", "nobody has asked the daemon")
@@ -88,12 +88,12 @@ func TestStandbyDoesNotDecide(t *testing.T) {
 
 // What was read stays as it is: each answer is a copy, some seconds older.
 func TestAged(t *testing.T) {
-	st := someSurvey()
+	st := someStatus()
 	st.Changes = []status.MarkerChange{{Set: true, Ago: 5, Lasted: 5}, {Ago: 8, Lasted: 3}}
 	out := aged(st, time.Minute)
 	require.Equal(t, []status.MarkerChange{{Set: true, Ago: 65, Lasted: 65}, {Ago: 68, Lasted: 3}}, out.Changes)
 	st.Changes = nil
-	require.Equal(t, someSurvey(), st)
+	require.Equal(t, someStatus(), st)
 	require.InDelta(t, 64, *out.Persisted, 0.01)
 	require.InDelta(t, 9060, out.Uncounted[0].Last, 0.01)
 	require.False(t, out.Leader.Alive)
@@ -112,14 +112,14 @@ func TestDatabaseIsReadSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reads := 0
 		var failed error
-		s := newSurveys(func(ctx context.Context) (*status.Status, error) {
+		s := newReadings(func(ctx context.Context) (*status.Status, error) {
 			reads++
 			select {
 			case <-time.After(300 * time.Millisecond):
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
-			return someSurvey(), failed
+			return someStatus(), failed
 		})
 		ask := func(n int) {
 			done := make(chan bool, n)
@@ -153,13 +153,13 @@ func TestDatabaseIsReadSeldom(t *testing.T) {
 // Before the database was ever read there is no status; a reading that hangs ends by itself.
 func TestStatusWithoutADatabase(t *testing.T) {
 	r := newRig(t, failing(time.Now(), "connection refused"), func(c *Config) {
-		c.Survey = func(context.Context) (*status.Status, error) { return nil, errors.New("connection refused") }
+		c.ReadStatus = func(context.Context) (*status.Status, error) { return nil, errors.New("connection refused") }
 	})
 	w := r.get("/status.json")
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 	require.Contains(t, w.Body.String(), "connection refused")
 	synctest.Test(t, func(t *testing.T) {
-		s := newSurveys(func(ctx context.Context) (*status.Status, error) {
+		s := newReadings(func(ctx context.Context) (*status.Status, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
@@ -169,6 +169,6 @@ func TestStatusWithoutADatabase(t *testing.T) {
 		require.ErrorIs(t, err, errNotRead)
 		require.Equal(t, firstWait, time.Since(began))
 		s.wait()
-		require.Equal(t, surveyWithin, time.Since(began))
+		require.Equal(t, readWithin, time.Since(began))
 	})
 }

@@ -14,15 +14,15 @@ import (
 
 // Found is everything that decides how a session begins (docs/design.md §8).
 type Found struct {
-	Stored   *checkpoint.Stored // nil: no checkpoint
-	Slot     *replication.Slot  // nil: no slot
-	Identity checkpoint.Identity
-	End      pglogrepl.LSN // the server's end of WAL
-	Broken   string        // the last session could not read on, and why
-	Rows     int64         // the planner's idea of how many rows there are to scan
-	Most     int64         // WAL, in bytes, that the slot may keep; 0 for no bound
-	Fleeting bool          // the slot is to be a temporary one
-	Left     pglogrepl.LSN // where the server's history left the checkpoint's timeline; 0 when it never was on it
+	Stored    *checkpoint.Stored // nil: no checkpoint
+	Slot      *replication.Slot  // nil: no slot
+	Identity  checkpoint.Identity
+	End       pglogrepl.LSN // the server's end of WAL
+	Broken    string        // the last session could not read on, and why
+	Rows      int64         // the planner's idea of how many rows there are to scan
+	Most      int64         // WAL, in bytes, that the slot may keep; 0 for no bound
+	Temporary bool          // the slot is to be a temporary one
+	Left      pglogrepl.LSN // where the server's history left the checkpoint's timeline; 0 when it never was on it
 }
 
 // RescanReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
@@ -39,7 +39,7 @@ func RescanReason(f Found) string {
 	case f.Slot.Lost():
 		what, remedy := f.Slot.Loss()
 		return fmt.Sprintf("replication slot %s %s; %s if this happens again", id.Slot, what, remedy)
-	case f.Fleeting:
+	case f.Temporary:
 		return fmt.Sprintf("replication slot %s is permanent, but --slot-lifetime is temporary", id.Slot)
 	case f.Slot.Temporary:
 		return fmt.Sprintf("replication slot %s is temporary and belongs to another session", id.Slot)

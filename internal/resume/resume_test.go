@@ -37,7 +37,7 @@ func TestFreshReason(t *testing.T) {
 		"publication was dropped and created again":                            func(f *Found) { f.Identity.Publications = []uint32{8} },
 		"have changed what its tables mean":                                    func(f *Found) { f.Identity.Shape = "x" },
 		"was altered":                                                          func(f *Found) { f.Identity.PublicationState = "x" },
-		"--slot-lifetime is temporary":                                         func(f *Found) { f.Fleeting = true },
+		"--slot-lifetime is temporary":                                         func(f *Found) { f.Temporary = true },
 		"temporary and belongs":                                                func(f *Found) { f.Slot.Temporary = true },
 		"more than --max-retained-wal=1.0 KiB":                                 func(f *Found) { f.Most, f.Slot.Retained = 1024, 4096 },
 		"tables were dropped and created again":                                func(f *Found) { f.Identity.Relations = []uint32{1, 3} },
