@@ -47,14 +47,19 @@ type QueueSum struct {
 
 // QueueSums lists them by name.
 func QueueSums(ctx context.Context, c Conn, awaSchema string) ([]QueueSum, error) {
-	rows, err := c.Query(ctx, `select queue, sum(rows)::int8, sum(counter)::int8, sum(rows - counter)::int8
+	return list[QueueSum](ctx, c, "the books", `select queue, sum(rows)::int8, sum(counter)::int8, sum(rows - counter)::int8
 		from awa_counterd.books where awa_schema = $1 group by queue order by queue`, awaSchema)
+}
+
+// list reads rows into the fields of T, by position; what names them in an error.
+func list[T any](ctx context.Context, c Conn, what, sql string, args ...any) ([]T, error) {
+	rows, err := c.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read the books: %w", err)
+		return nil, fmt.Errorf("read %s: %w", what, err)
 	}
-	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[QueueSum])
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[T])
 	if err != nil {
-		return nil, fmt.Errorf("read the books: %w", err)
+		return nil, fmt.Errorf("read %s: %w", what, err)
 	}
 	return out, nil
 }
@@ -73,16 +78,9 @@ type UncountedWrites struct {
 
 // AllUncounted lists them, newest first.
 func AllUncounted(ctx context.Context, c Conn, awaSchema string) ([]UncountedWrites, error) {
-	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, extract(epoch from clock_timestamp() - last_at)::float8, last_lsn::text
+	return list[UncountedWrites](ctx, c, "the uncounted writes", `select queue, kind, rows_off, transactions, per_second,
+		extract(epoch from clock_timestamp() - last_at)::float8, last_lsn::text
 		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc`, awaSchema)
-	if err != nil {
-		return nil, fmt.Errorf("read the uncounted writes: %w", err)
-	}
-	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[UncountedWrites])
-	if err != nil {
-		return nil, fmt.Errorf("read the uncounted writes: %w", err)
-	}
-	return out, nil
 }
 
 // LastLed is the awa schema whose leader was heard of last; "" where that cannot be known.
