@@ -14,29 +14,29 @@ import (
 
 // Core is the protocol: events in, commands out. It is not safe for concurrent use.
 type Core struct {
-	cfg       Config
-	books     *Books
-	journal   *journal
-	uncounted *uncounted
-	ages      staleness
-	effects   effects
-	tokens    tokens
-	scans     scans
-	persists  checkpointing
-	marker    marker
-	totals    Totals
-	notices   []Notice
-	snapshot  pgsnap.Snapshot // the newest known
-	insert    pglogrepl.LSN   // the server's WAL insert position at the last token
-	serverAt  clocks          // a reading of the server's clock
-	whole     bool            // every unit is settled
-	turn      int             // which unit a flush begins with that cannot take all
-	prunes    []prune         // that folded another number of jobs than the books held; not told yet
-	holding   bool            // corrections are held back
-	suspicion string          // why our caller does not want the marker set; "" if it may
-	unseenAt  time.Time       // when the oldest transaction was streamed that readers cannot see yet
-	stopping  bool
-	stopSince time.Time
+	cfg           Config
+	books         *Books
+	journal       *journal
+	uncounted     *uncounted
+	staleness     staleness
+	effects       effects
+	tokens        tokens
+	scans         scans
+	checkpointing checkpointing
+	marker        marker
+	totals        Totals
+	notices       []Notice
+	snapshot      pgsnap.Snapshot // the newest known
+	insert        pglogrepl.LSN   // the server's WAL insert position at the last token
+	serverAt      clocks          // a reading of the server's clock
+	allSettled    bool            // every unit is settled
+	turn          int             // which unit a flush begins with that cannot take all
+	prunes        []prune         // that folded another number of jobs than the books held; not told yet
+	holding       bool            // corrections are held back
+	suspicion     string          // why our caller does not want the marker set; "" if it may
+	unseenAt      time.Time       // when the oldest transaction was streamed that readers cannot see yet
+	stopping      bool
+	stopSince     time.Time
 }
 
 // New makes a Core at time now. It asks for nothing before the first call of Next.
@@ -60,10 +60,10 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 	c.totals.Start = now
 	if start.Resumes {
 		c.books.load(start.Groups)
-		c.persists.position, c.persists.last, c.whole = start.Position, now, true
-		c.persists.pruned = start.Pruned
+		c.checkpointing.position, c.checkpointing.last, c.allSettled = start.Position, now, true
+		c.checkpointing.pruned = start.Pruned
 		if c.books.drifting() > 0 {
-			c.ages.noteDrift(unknownAge())
+			c.staleness.noteDrift(unknownAge())
 		}
 	}
 	return c, nil
@@ -102,14 +102,14 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 	}
 	changes := c.books.apply(xid, &tx.Effect, tx.End)
 	at := clocks{server: tx.CommitTime, local: now}
-	c.journal.add(journalEntry{xid: xid, effect: tx.Effect, at: at, drifts: drifts(changes), partial: !c.whole})
+	c.journal.add(journalEntry{xid: xid, effect: tx.Effect, at: at, drifts: drifts(changes), partial: !c.allSettled})
 	for _, ch := range changes {
 		if ch.broken {
 			c.rescan(ch)
 			continue
 		}
 		if ch.after != 0 {
-			c.ages.noteDrift(at)
+			c.staleness.noteDrift(at)
 		}
 	}
 	if mine {
@@ -119,7 +119,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 		c.uncounted.note(tx, changes, c.cfg.Shape)
 	}
 	if c.books.drifting() == 0 {
-		c.ages.noteNoDrift(now)
+		c.staleness.noteNoDrift(now)
 	}
 	c.takeMarker(now, tx, own)
 }
@@ -135,7 +135,7 @@ func (c *Core) rescan(ch change) {
 	}
 	c.warn("the books of this ring slot are wrong (rows below 0); scanning it again", "group", ch.String())
 	c.books.empty(slot)
-	c.whole = false
+	c.allSettled = false
 	c.scans.distrust(slot)
 	c.totals.Rescans++
 }
@@ -185,7 +185,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 			c.totals.Rescans++
 		case v.filled:
 			if c.books.drifting() > 0 {
-				c.ages.noteDrift(unknownAge())
+				c.staleness.noteDrift(unknownAge())
 			}
 		case v.audited:
 			c.scans.passed(v.unit)
@@ -195,7 +195,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 			c.totals.AuditMismatches += int64(len(v.mismatches))
 			c.scans.distrust(v.unit)
 			if c.books.drifting() > 0 {
-				c.ages.noteDrift(unknownAge())
+				c.staleness.noteDrift(unknownAge())
 			}
 			m := v.mismatches[0]
 			c.warn("audit: the books disagreed with a scan; the daemon uses the scan",
@@ -204,7 +204,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 				"books_counter", m.Books.Counter, "scan_counter", m.Scan.Counter)
 		}
 	}
-	c.whole = c.books.settled() == len(c.books.order)
+	c.allSettled = c.books.settled() == len(c.books.order)
 	c.endAudit(now)
 }
 
@@ -268,7 +268,7 @@ func (c *Core) Stop(now time.Time) {
 
 // Stopped reports whether everything that Stop began is done.
 func (c *Core) Stopped(now time.Time) bool {
-	return c.stopping && c.heardSinceStop() && !c.tokens.busy() && !c.persists.busy && !c.marker.busy &&
+	return c.stopping && c.heardSinceStop() && !c.tokens.busy() && !c.checkpointing.busy && !c.marker.busy &&
 		!c.wantsFlush() && !c.wantsFinalPersist() &&
 		(!c.touchesMarker() || !c.marker.set || c.doubt(now) == "")
 }

@@ -181,7 +181,7 @@ func TestCountingPruneIsNotBlamed(t *testing.T) {
 func TestPlanStopsAtTheVeil(t *testing.T) {
 	b := newBench(t)
 	b.core.books = filled(t, 0)
-	b.core.whole = true
+	b.core.allSettled = true
 	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.Change{{Group: g0, N: n}}} }
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, add(5))})
 	hidden := b.now.Add(time.Second)
@@ -204,7 +204,7 @@ func TestPlanStopsAtTheVeil(t *testing.T) {
 func TestAgesEndWithoutATransaction(t *testing.T) {
 	b := newBench(t)
 	b.core.books = filled(t, 0)
-	b.core.whole = true
+	b.core.allSettled = true
 	b.core.tokens.first = true
 	add := func(n int64) decoder.Effect { return decoder.Effect{Rows: []decoder.Change{{Group: g0, N: n}}} }
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, add(5)), b.tx(102, add(-5))})
@@ -220,11 +220,11 @@ func TestAgesEndWithoutATransaction(t *testing.T) {
 	answer("102:103:102") // readers see 101 only
 	require.True(t, b.core.stalled())
 	answer("102:103:102", g0)
-	require.NotZero(t, b.core.ages.oldest(b.now, b.now))
+	require.NotZero(t, b.core.staleness.oldest(b.now, b.now))
 	answer("150:150:")
 	answer("150:150:")
 	answer("150:150:")
-	require.Zero(t, b.core.ages.oldest(b.now, b.now))
+	require.Zero(t, b.core.staleness.oldest(b.now, b.now))
 }
 
 // An old leader that empties slots is an old binary at work, whatever it does to the drifts.

@@ -16,7 +16,7 @@ func TestCorrectionsWithoutEffectAge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.core.books = filled(t, 0)
-			b.core.whole = true
+			b.core.allSettled = true
 			b.core.tokens.first = true
 			flush := func() {
 				var w Write
@@ -42,16 +42,16 @@ func TestCorrectionsWithoutEffectAge(t *testing.T) {
 			b.now = b.now.Add(time.Second) // what others do later is younger
 			flush()
 			if name == "its own" {
-				require.Zero(t, b.core.ages.oldest(b.now, b.now))
+				require.Zero(t, b.core.staleness.oldest(b.now, b.now))
 				return
 			}
-			require.GreaterOrEqual(t, b.core.ages.oldest(b.now, b.now), time.Second, "settled because it was written")
+			require.GreaterOrEqual(t, b.core.staleness.oldest(b.now, b.now), time.Second, "settled because it was written")
 			for range 3 {
 				b.core.effects.plan([]Chunk{{Corrections: []Correction{{Group: g0, Delta: 5}}}})
 				b.core.tokens.open, b.core.tokens.awaited, b.core.tokens.writing, b.core.tokens.flushing, b.core.tokens.all = true, 0, false, true, true
 				b.core.endWrite(b.now)
 			}
-			require.GreaterOrEqual(t, b.core.ages.oldest(b.now, b.now), time.Second)
+			require.GreaterOrEqual(t, b.core.staleness.oldest(b.now, b.now), time.Second)
 			told := 0
 			for _, n := range b.core.Notices() {
 				if n.Warn {

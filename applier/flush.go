@@ -72,7 +72,7 @@ func (c *Core) nextWrite(now time.Time, out []Command) []Command {
 		if len(chunks) > 0 {
 			c.begin(now, true, all)
 			c.effects.plan(chunks)
-			c.ages.flushing(now, rest)
+			c.staleness.flushing(now, rest)
 			t.lastFlush = now
 			c.totals.Flushes++
 			return append(out, Write{Seq: t.seq, Chunks: chunks})
@@ -102,7 +102,7 @@ func (c *Core) begin(now time.Time, flushing, all bool) {
 // while something waits for them.
 func (c *Core) wantsToken(now time.Time) bool {
 	t := &c.tokens
-	if !t.first || now.Sub(t.lastSent) >= c.cfg.tokenInterval() || t.lastSent.Before(c.persists.asked) {
+	if !t.first || now.Sub(t.lastSent) >= c.cfg.tokenInterval() || t.lastSent.Before(c.checkpointing.asked) {
 		return true
 	}
 	return c.needsPromptToken() && now.Sub(t.lastSent) >= c.cfg.FlushInterval
@@ -233,12 +233,12 @@ func (c *Core) endWrite(now time.Time) {
 	}
 	if t.flushing {
 		effective := c.judgeEffects()
-		c.ages.flushed(t.all && !t.failed && effective)
+		c.staleness.flushed(t.all && !t.failed && effective)
 	}
 	if c.books.drifting() == 0 { // also when what the flush was to correct has been undone meanwhile
-		c.ages.noteNoDrift(now)
+		c.staleness.noteNoDrift(now)
 	}
-	c.ages.confirm(c.serverAt.local, c.unseenAt)
+	c.staleness.confirm(c.serverAt.local, c.unseenAt)
 }
 
 // judgeEffects looks whether the corrections that are back did what they were written for. What they did not mend keeps

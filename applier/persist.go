@@ -24,7 +24,7 @@ type checkpointing struct {
 }
 
 func (c *Core) nextPersist(now time.Time, out []Command) []Command {
-	p := &c.persists
+	p := &c.checkpointing
 	if p.unsaid {
 		p.unsaid = false
 		out = append(out, Acknowledge{Position: p.position})
@@ -52,10 +52,10 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 	return append(out, Persist{Checkpoint: cp})
 }
 
-// wantsPersist: only books that are whole can be resumed from. While nothing but our own tokens
+// wantsPersist: only books of which every unit is settled can be resumed from. While nothing but our own tokens
 // moves the position there is nothing worth persisting, and persisting would feed itself.
 func (c *Core) wantsPersist(now time.Time) bool {
-	p := &c.persists
+	p := &c.checkpointing
 	if p.busy || now.Before(p.retryAt) || c.books.settled() < len(c.books.order) || !c.tokens.first {
 		return false
 	}
@@ -77,27 +77,27 @@ func (c *Core) wantsPersist(now time.Time) bool {
 
 // RequestCheckpoint asks for a checkpoint at once that has everything committed before now, for somebody who reads it: a token
 // proves that it has.
-func (c *Core) RequestCheckpoint(now time.Time) { c.persists.asked = now }
+func (c *Core) RequestCheckpoint(now time.Time) { c.checkpointing.asked = now }
 
 // canAnswerRequest reports that a checkpoint now would be what somebody has asked for.
 func (c *Core) canAnswerRequest() bool {
-	return !c.persists.asked.IsZero() && !c.tokens.provenAt.Before(c.persists.asked)
+	return !c.checkpointing.asked.IsZero() && !c.tokens.provenAt.Before(c.checkpointing.asked)
 }
 
 // isDirty reports that something has changed that a checkpoint stores.
 func (c *Core) isDirty() bool {
-	return c.books.isDirty() || c.uncounted.pruned.After(c.persists.pruned)
+	return c.books.isDirty() || c.uncounted.pruned.After(c.checkpointing.pruned)
 }
 
 func (c *Core) wantsFinalPersist() bool {
 	if c.books.settled() < len(c.books.order) || !c.tokens.first {
-		return false // nothing whole to persist; the next start begins afresh or where the last one did
+		return false // the books are not settled; the next start begins afresh or where the last one did
 	}
-	return c.isDirty() || c.books.position-c.persists.position > idlePersistMove
+	return c.isDirty() || c.books.position-c.checkpointing.position > idlePersistMove
 }
 
 func (c *Core) persistDeadline() time.Time {
-	p := &c.persists
+	p := &c.checkpointing
 	if p.busy || p.last.IsZero() {
 		return p.retryAt
 	}
@@ -109,7 +109,7 @@ func (c *Core) persistDeadline() time.Time {
 
 // Persisted takes in the answer to a Persist. What is safe now is acknowledged next.
 func (c *Core) Persisted(now time.Time, err error) {
-	p := &c.persists
+	p := &c.checkpointing
 	p.busy = false
 	if err != nil {
 		for h := range p.groups.All() {

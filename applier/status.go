@@ -89,7 +89,9 @@ type Status struct {
 }
 
 // OldestDrift is the age of the oldest write that readers may not see corrected; 0 when there is none.
-func (c *Core) OldestDrift(now time.Time) time.Duration { return c.ages.oldest(now, c.serverNow(now)) }
+func (c *Core) OldestDrift(now time.Time) time.Duration {
+	return c.staleness.oldest(now, c.serverNow(now))
+}
 
 // MaxGroupsByQueue is how many groups Drifts walks at most: about a millisecond's worth.
 const MaxGroupsByQueue = 10_000
@@ -127,7 +129,7 @@ func (c *Core) State(now time.Time) string {
 func (c *Core) Status(now time.Time) Status {
 	doubt := c.why(now)
 	s := Status{
-		Totals: c.totals, Position: c.books.position, Persisted: c.persists.position,
+		Totals: c.totals, Position: c.books.position, Persisted: c.checkpointing.position,
 		Lag: c.Lag(now), RoundTrip: c.tokens.roundTrip,
 		Groups: c.books.groups(), DriftGroups: c.books.drifting(), Drift: c.books.totalDrift(),
 		OldestDrift: c.OldestDrift(now),

@@ -94,7 +94,7 @@ func (c *Core) why(now time.Time) Doubt {
 	if lag := c.Lag(now); lag > c.cfg.doubtAfter() {
 		return doubt(DoubtLag, "the stream is %s behind", round(lag))
 	}
-	if age := c.ages.oldest(now, c.serverNow(now)); age > c.cfg.doubtAfter() {
+	if age := c.staleness.oldest(now, c.serverNow(now)); age > c.cfg.doubtAfter() {
 		if age > 24*time.Hour {
 			return Doubt{DoubtDrift, "a drift of unknown age is still to be corrected"}
 		}

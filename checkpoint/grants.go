@@ -59,8 +59,8 @@ func (g Granted) ForAnother(ctx context.Context, c Conn) (shared bool, err error
 
 // GrantedSchemas lists the awa schemas for which setup granted something.
 func GrantedSchemas(ctx context.Context, c Conn) ([]string, error) {
-	whole, err := Exists(ctx, c)
-	if err != nil || !whole {
+	exists, err := Exists(ctx, c)
+	if err != nil || !exists {
 		return nil, err
 	}
 	rows, err := c.Query(ctx, `select distinct awa_schema from awa_counterd.grants order by 1`)
@@ -86,8 +86,8 @@ func mayNotRead(err error) error {
 // GrantsOf lists what setup granted for an awa schema, to one role or, if that is "", to all of them; not what a role needs for
 // another schema as well, if that is there.
 func GrantsOf(ctx context.Context, c Conn, awaSchema, role string) ([]Granted, error) {
-	whole, err := Exists(ctx, c)
-	if err != nil || !whole {
+	exists, err := Exists(ctx, c)
+	if err != nil || !exists {
 		return nil, err
 	}
 	rows, err := c.Query(ctx, `select g.awa_schema, g.role_name, g.granted from awa_counterd.grants g where g.awa_schema = $1 and $2 in ('', g.role_name)

@@ -16,12 +16,12 @@ func PlanRemoval(ctx context.Context, c Conn, names, granted []string) ([]Remova
 	if err := c.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, SchemaName).Scan(&there); err != nil || !there {
 		return nil, err
 	}
-	whole, err := Exists(ctx, c)
+	exists, err := Exists(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	others := slices.ContainsFunc(granted, func(g string) bool { return !slices.Contains(names, g) })
-	if whole && !others {
+	if exists && !others {
 		if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.leader where awa_schema <> all($1))`, names).Scan(&others); err != nil {
 			return nil, fmt.Errorf("look at schema %s: %w", SchemaName, err)
 		}

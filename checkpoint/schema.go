@@ -130,8 +130,8 @@ type Conn interface {
 // Ensure makes the schema unless it is there. It asks first: a role with the least rights may use
 // what a DBA has made, and must not need the right to make it.
 func Ensure(ctx context.Context, c Conn, awaSchema string) error {
-	whole, err := Complete(ctx, c)
-	if err != nil || whole {
+	complete, err := Complete(ctx, c)
+	if err != nil || complete {
 		return err
 	}
 	err = ensure(ctx, c, awaSchema)

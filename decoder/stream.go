@@ -111,13 +111,13 @@ func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
 	}
 	delete(d.streams, xid)
 	maps.Copy(d.relations, s.relations)
-	var whole fold
+	var all fold
 	for _, p := range s.parts {
 		if p.fold != nil {
-			whole.append(p.fold)
+			all.append(p.fold)
 		}
 	}
-	tx.Effect, tx.Tokens = whole.effect(), cloneOrNil(whole.tokens)
+	tx.Effect, tx.Tokens = all.effect(), cloneOrNil(all.tokens)
 	return tx, true, nil
 }
 

@@ -22,19 +22,19 @@ import (
 
 // Daemon keeps the counters of one awa schema until it is told to stop.
 type Daemon struct {
-	opts    Options
-	log     *zap.Logger
-	started bool                       // a session got as far as streaming, or as standing by
-	last    string                     // the instance of the last session
-	left    leftovers                  // what the last session had
-	seen    leadSeen                   // where a lead was seen
-	past    map[awa.Schema]*awa.Layout // led before, and not any more
-	told    map[string]struct{}        // what was complained of
-	talk    throttle
-	views   views
-	super   Supervisor
-	phase   Phase  // as the supervisor was told last
-	broken  string // why the slot of the last session cannot be read any further; "" if it can
+	opts     Options
+	log      *zap.Logger
+	started  bool                       // a session got as far as streaming, or as standing by
+	last     string                     // the instance of the last session
+	left     leftovers                  // what the last session had
+	seen     leadSeen                   // where a lead was seen
+	past     map[awa.Schema]*awa.Layout // led before, and not any more
+	told     map[string]struct{}        // what was complained of
+	throttle throttle
+	views    views
+	super    Supervisor
+	phase    Phase  // as the supervisor was told last
+	broken   string // why the slot of the last session cannot be read any further; "" if it can
 }
 
 // New makes a Daemon.
@@ -45,7 +45,7 @@ func New(opts Options) *Daemon {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), talk: make(throttle), super: opts.Supervisor}
+	d := &Daemon{opts: opts, log: opts.Log, past: make(map[awa.Schema]*awa.Layout), told: make(map[string]struct{}), throttle: make(throttle), super: opts.Supervisor}
 	if d.super == nil {
 		d.super = nobody{}
 	}

@@ -43,7 +43,7 @@ func (t throttle) allow(now time.Time, message string) (unsaid int, ok bool) {
 
 func (d *Daemon) logNotices(now time.Time, notices []applier.Notice) {
 	for _, n := range notices {
-		unsaid, ok := d.talk.allow(now, n.Message)
+		unsaid, ok := d.throttle.allow(now, n.Message)
 		if !ok {
 			continue
 		}
