@@ -22,11 +22,11 @@ type doctorCmd struct {
 // Validate is called by the flag parser.
 func (c *doctorCmd) Validate() error { return c.validate() }
 
-// findingsError is what a doctor's visit ends with when something is wanting, or could not be looked at.
-type findingsError struct{ wanting, unknown int }
+// findingsError is what doctor ends with when a check failed, or could not be made.
+type findingsError struct{ failed, unchecked int }
 
 func (e *findingsError) Error() string {
-	return fmt.Sprintf("requirements not met: %d, could not be checked: %d", e.wanting, e.unknown)
+	return fmt.Sprintf("requirements not met: %d, could not be checked: %d", e.failed, e.unchecked)
 }
 
 // Run is called by the flag parser.
@@ -57,17 +57,17 @@ func (c *doctorCmd) Run(ctx context.Context, s streams) error {
 	for _, ch := range checks {
 		switch ch.Verdict {
 		case preflight.Failed:
-			found.wanting++
+			found.failed++
 		case preflight.Unchecked:
-			found.unknown++
+			found.unchecked++
 		}
 	}
 	if c.JSON {
-		err = encode(s.out, map[string]any{"schema": schema, "role": names.Role, "checks": checks, "wanting": found.wanting, "could_not_look": found.unknown})
+		err = encode(s.out, map[string]any{"schema": schema, "role": names.Role, "checks": checks, "wanting": found.failed, "could_not_look": found.unchecked})
 	} else {
 		_, err = fmt.Fprint(s.out, renderChecks(checks, found))
 	}
-	if err == nil && found.wanting+found.unknown > 0 {
+	if err == nil && found.failed+found.unchecked > 0 {
 		err = found
 	}
 	return err
@@ -86,13 +86,13 @@ func renderChecks(checks []preflight.Check, found *findingsError) string {
 			fmt.Fprintf(&b, "    %s\n", ch.Remedy)
 		}
 	}
-	fmt.Fprintf(&b, "%d checks, not met: %d, could not be checked: %d\n", len(checks), found.wanting, found.unknown)
+	fmt.Fprintf(&b, "%d checks, not met: %d, could not be checked: %d\n", len(checks), found.failed, found.unchecked)
 	return b.String()
 }
 
-// exit is 3 when something was found wanting, 1 when the only trouble was not being able to look.
+// exit is 3 when a check failed, 1 when some could not be made and none failed.
 func (e *findingsError) exit() int {
-	if e.wanting > 0 {
+	if e.failed > 0 {
 		return exitDrift
 	}
 	return exitFailed

@@ -94,10 +94,10 @@ func TestGoldenDoctor(t *testing.T) {
 		{Name: "wal_level", Verdict: preflight.Failed, Detail: "wal_level is replica", Remedy: "ALTER SYSTEM SET wal_level = 'logical' and restart the server"},
 		{Name: "prepared transactions", Verdict: preflight.Unchecked, Detail: "permission denied"},
 	}
-	found := &findingsError{wanting: 1, unknown: 1}
+	found := &findingsError{failed: 1, unchecked: 1}
 	golden(t, "doctor.txt", renderChecks(checks, found))
 	require.Equal(t, exitDrift, found.exit())
-	require.Equal(t, exitFailed, (&findingsError{unknown: 1}).exit())
+	require.Equal(t, exitFailed, (&findingsError{unchecked: 1}).exit())
 }
 
 func TestGoldenHelp(t *testing.T) {
