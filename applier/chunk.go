@@ -29,7 +29,7 @@ func (c *Chunk) AppendGroups(to []counter.Group) []counter.Group {
 type Correction struct {
 	counter.Group
 	Delta int64 // never 0
-	Ends  bool  // it brings our own counter row to 0, which is then deleted
+	Ends  bool  // it brings the daemon's own counter row to 0, which is then deleted
 }
 
 // compare orders corrections so that those of one transaction stand together: by slot, by sign, and then in

@@ -21,7 +21,7 @@ const (
 
 // Config is what a Core needs to know from the start. All durations are positive.
 type Config struct {
-	Instance  string  // random, new for every session: fences us against our own past
+	Instance  string  // random, new for every session: fences us against the daemon's own past
 	Leaves    []int32 // slots that have a leaf
 	HasMarker bool    // the ring state has the marker column
 	Shape     Shape
@@ -80,7 +80,7 @@ const (
 	patientScans    = 5                      // locks in a row that a scan may meet before a word is said
 	retryPause      = 100 * time.Millisecond // before a refused or failed scan or marker write is tried again
 	idlePersist     = 10 * time.Second       // shortest time between checkpoints that only move the position
-	idlePersistMove = 64 << 10               // bytes of WAL; our own tokens and checkpoints write less in that time
+	idlePersistMove = 64 << 10               // bytes of WAL; the daemon's own tokens and checkpoints write less in that time
 	mostRollups     = 1 << 14                // (queue, priority) whose rollup is remembered
 	mostSources     = 1 << 13                // queues and kinds whose uncounted writes are remembered
 	maxFlush        = 8192                   // corrections a flush

@@ -160,7 +160,7 @@ func (c *Core) readTokens(now time.Time, tx *decoder.Tx) (own, mine bool) {
 // MessagePrefix is the prefix of our messages in the WAL.
 const MessagePrefix = "awa-counterd"
 
-// Token is the content of the message that marks a transaction of ours.
+// Token is the content of the message that marks a transaction of awa-counterd.
 func Token(instance string, seq uint64) string {
 	return instance + " " + strconv.FormatUint(seq, 10)
 }

@@ -35,7 +35,7 @@ func (e *effects) takeBack(off []counter.Group) {
 	}
 }
 
-// observe takes in a transaction of ours. A counter that rises by n lowers the drift by n.
+// observe takes in a transaction of awa-counterd. A counter that rises by n lowers the drift by n.
 func (e *effects) observe(changes []change) {
 	for _, ch := range changes {
 		if _, aimed := e.aims[ch.Group]; aimed {
@@ -54,7 +54,7 @@ func (e *effects) judge(settled func(slot int32) bool) (all bool, tell *counter.
 		}
 	}
 	for g, left := range e.aims {
-		if left == 0 || !settled(g.Slot) { // the books of a slot that is scanned anew say nothing
+		if left == 0 || !settled(g.Slot) { // the books of a slot that is scanned again say nothing
 			delete(e.vain, g)
 			continue
 		}

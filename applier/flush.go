@@ -175,7 +175,7 @@ func (c *Core) plan() (chunks []Chunk, rest clocks, all bool) {
 	return c.tokens.locked.orderByPatience(SplitIntoChunks(due, c.tokens.locked.contains)), v.oldest, all
 }
 
-// zeroesOwnRow reports a correction that brings our own counter row to 0.
+// zeroesOwnRow reports a correction that brings the daemon's own counter row to 0.
 func (c *Core) zeroesOwnRow(g counter.Group, delta int64) bool {
 	if c.cfg.Shape.OwnBucket == 0 {
 		return false

@@ -7,7 +7,7 @@ import (
 
 // invisible is what the books hold and readers cannot see yet: a commit is streamed before it is visible,
 // and long before under synchronous replication. A correction that covered it would be seen without
-// the rows it is for. It would be a drift of our own making, and one that we may be unable to take back
+// the rows it is for. It would be a drift of the daemon's own making, and one that we may be unable to take back
 // or to warn of: a stalled prune holds the lock of the marker's row.
 type invisible struct {
 	drifts  map[counter.Group]int64    // how much of each drift is not visible yet

@@ -72,7 +72,7 @@ func (j *journal) add(e journalEntry) {
 	}
 }
 
-// dropOldest lets go of the oldest entry.
+// dropOldest lets go of the oldest entry: the order is that of commits, whoever asks, so a queue is right and an LRU cache would not be.
 func (j *journal) dropOldest() {
 	e := &j.entries[0]
 	j.bytes -= e.weight()

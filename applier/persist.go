@@ -52,7 +52,7 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 	return append(out, Persist{Checkpoint: cp})
 }
 
-// wantsPersist: only books of which every unit is settled can be resumed from. While nothing but our own tokens
+// wantsPersist: only books of which every unit is settled can be resumed from. While nothing but the daemon's own tokens
 // moves the position there is nothing worth persisting, and persisting would feed itself.
 func (c *Core) wantsPersist(now time.Time) bool {
 	p := &c.checkpointing

@@ -164,7 +164,7 @@ func (c *Core) MarkerWritten(now time.Time, err error) {
 	m := &c.marker
 	m.busy = false
 	if err != nil {
-		// Not known to be done. Clearing is tried again until it is; setting is decided anew.
+		// Not known to be done. Clearing is tried again until it is; setting is decided again.
 		m.behind = false
 		m.retryAt = now.Add(retryPause)
 		c.info("writing the trust marker failed; trying again", "set", m.want, "error", err.Error())

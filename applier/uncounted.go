@@ -19,7 +19,7 @@ type Kind string
 const (
 	KindRows    Kind = "rows"    // it changed rows, and did not count that
 	KindPrune   Kind = "prune"   // it emptied a leaf, and left what counted its rows behind
-	KindCounter Kind = "counter" // it changed counters alone: a clamp, a rebuild, a migration, a hand
+	KindCounter Kind = "counter" // it changed counters alone: a clamp, a rebuild, a migration, a person
 )
 
 // Source names what uncounted writes are kept by.
@@ -92,7 +92,8 @@ func newUncounted(known map[Source]Uncounted, pruned time.Time) *uncounted {
 	return u
 }
 
-// forgetOldest forgets the older half of the sources when they are too many: queues come and go.
+// forgetOldest forgets the older half of the sources when they are too many: queues come and go. No LRU cache: what is dirty has to
+// stay until it is stored, however old it is.
 func (u *uncounted) forgetOldest() {
 	if len(u.sources) <= mostSources {
 		return

@@ -14,7 +14,7 @@ import (
 // be counted there (docs/design.md §4).
 const NoLeaf int32 = -1
 
-// viewEntry is a group in a layer. A layer keeps one by reference, since a million of them are copied
+// viewEntry is a group in a unit view. A unit view keeps one by reference, since a million of them are copied
 // nowhere then.
 type viewEntry struct {
 	counter.GroupCell
@@ -28,13 +28,13 @@ type viewEntry struct {
 // builds beside them.
 type unitView struct {
 	cells map[counter.Group]*viewEntry
-	snap  pgsnap.Snapshot  // the fence: what the scan under this layer has seen already
+	snap  pgsnap.Snapshot  // the fence: what the scan under this view has seen already
 	bound pglogrepl.LSN    // once the position is here, the fence has no more to skip
 	open  bool             // the fence stands
 	touch func(*viewEntry) // told before a change; nil in a shadow
 }
 
-// newUnitView makes a layer of groups, which it takes over.
+// newUnitView makes a unit view of groups, which it takes over.
 func newUnitView(groups []counter.GroupCell) *unitView {
 	entries := make([]viewEntry, len(groups)) // one block: a million small ones cost the collector more
 	l := &unitView{cells: make(map[counter.Group]*viewEntry, len(groups))}
@@ -141,7 +141,7 @@ func (l *unitView) negative() bool {
 	return false
 }
 
-// all yields what the layer holds; a group without a trace is not held.
+// all yields what the view holds; a group without a trace is not held.
 func (l *unitView) all() iter.Seq[*viewEntry] {
 	return func(yield func(*viewEntry) bool) {
 		for _, e := range l.cells {

@@ -1,4 +1,4 @@
-// Package checkpoint owns our schema awa_counterd, and is the only place that knows what is in it: who leads, the books at a
+// Package checkpoint owns the schema awa_counterd, and is the only place that knows what is in it: who leads, the books at a
 // persisted position, the uncounted writes (docs/design.md §6), and what setup granted. An operator can watch all of it with psql.
 //
 // Invariants:
@@ -6,7 +6,7 @@
 //     to it.
 //   - It is fenced twice: on the instance that leads and on the position it was made from. Of two
 //     processes that both believe to lead, one writes nothing.
-//   - Every other statement of ours that changes anything (corrections, marker) carries Guard, which
+//   - Every other statement of awa-counterd that changes anything (corrections, marker) carries Guard, which
 //     locks the leader's row FOR KEY SHARE. Taking over locks that row FOR UPDATE, so it waits for
 //     what the old leader has under way, and whatever comes later finds another instance.
 //   - What an awa-counterd finish asks of daemons holds only while its connection does; a second one takes nothing of it back.

@@ -10,7 +10,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
-// Right is one that the daemon's role needs on what is ours.
+// Right is one that the daemon's role needs on the schema awa_counterd and what is in it.
 type Right struct {
 	Grant string // as in GRANT … TO role
 	Check string // an expression that tells whether the role $1 has it

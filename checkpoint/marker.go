@@ -87,7 +87,7 @@ func NoteOwnState(isSet string) string {
 	return NoteState(isSet, "null::timestamptz", "$3::text", leaderName)
 }
 
-// SettleMarker remembers what somebody else has done to the marker. A change of our own is remembered by the statement that
+// SettleMarker remembers what somebody else has done to the marker. A change of the daemon's own is remembered by the statement that
 // makes it, so this one sees both or neither. A lock on the history is not waited for: whoever calls it has better things to do.
 func SettleMarker(ctx context.Context, c Conn, awaSchema, instance, isSet, since string) error {
 	if err := settle(ctx, c, awaSchema, instance, isSet, since); err != nil {

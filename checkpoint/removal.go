@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Removal is a statement that takes something of ours away.
+// Removal is a statement that takes away something that awa-counterd made.
 type Removal struct{ What, SQL string }
 
-// PlanRemoval takes our schema away, or only what is in it for this awa schema, under all of its names, while others use it: those
+// PlanRemoval takes the schema awa_counterd away, or only what is in it for this awa schema, under all of its names, while others use it: those
 // that somebody leads or led, and those of granted, for which a role has rights that are remembered here.
 func PlanRemoval(ctx context.Context, c Conn, names, granted []string) ([]Removal, error) {
 	var there bool

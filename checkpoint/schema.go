@@ -12,14 +12,14 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
-// SchemaName is our schema; everything of ours in a database is in it, but for the slot and the
+// SchemaName is our schema; everything that awa-counterd made in a database is in it, but for the slot and the
 // publication.
 const SchemaName = "awa_counterd"
 
 // DDL makes the schema. It is idempotent, and runs as one transaction.
 const DDL = `
 create schema if not exists awa_counterd;
-comment on schema awa_counterd is 'awa-counterd: made by the sidecar, removed with it';
+comment on schema awa_counterd is 'awa-counterd: made by the daemon, removed with it';
 
 create table if not exists awa_counterd.leader (
 	awa_schema    text primary key,
@@ -210,13 +210,13 @@ func Exists(ctx context.Context, c Conn) (bool, error) {
 	return there, err
 }
 
-// ExistsInOtherForm reports tables of ours that another build has made. A finish and a teardown leave none.
+// ExistsInOtherForm reports tables of awa-counterd that another build has made. A finish and a teardown leave none.
 func ExistsInOtherForm(ctx context.Context, c Conn) (bool, error) {
 	_, others, err := existsInAnyForm(ctx, c)
 	return others, err
 }
 
-// existsInAnyForm also reports that there are tables of ours in another form.
+// existsInAnyForm also reports that there are tables of awa-counterd in another form.
 func existsInAnyForm(ctx context.Context, c Conn) (there, others bool, err error) {
 	err = c.QueryRow(ctx, `select
 		(select count(*) = 5 from (values ('leader', 'max_staleness'), ('checkpoint', 'shape'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)

@@ -9,7 +9,7 @@ import (
 // It is not safe for concurrent use.
 type Decoder struct {
 	catalog Catalog
-	prefix  string // of our own messages
+	prefix  string // of the daemon's own messages
 
 	relations map[uint32]*relation // never evicted: the server describes a relation only once
 	names     names

@@ -91,7 +91,8 @@ func (s *sums) nonzero() []Change {
 }
 
 // names keeps one copy of each queue name, so that the same name is not allocated for every
-// transaction. It forgets everything when it grows past a bound: names come and go.
+// transaction. It forgets everything when it grows past a bound: names come and go, and an LRU cache would pay for its order at
+// every row.
 type names struct {
 	seen map[string]string
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 )
 
-// idleWithLocks is how long the server waits for the next statement of a transaction of ours that holds what awa waits for: should this
+// idleWithLocks is how long the server waits for the next statement of a transaction of awa-counterd that holds what awa waits for: should this
 // process stop there, awa must not stop with it.
 const idleWithLocks = 2 * time.Second
 

@@ -14,7 +14,7 @@ import (
 )
 
 // Redistribute makes every counter row of a unit what awa itself would hold, one transaction a unit
-// (docs/design.md §12, Leaving). What live corrections left in our own bucket is a trap: a later retry or
+// (docs/design.md §12, Leaving). What live corrections left in the daemon's own bucket is a trap: a later retry or
 // discard of a row that was counted there takes 1 from a counter row that is not there, and awa's fold throws
 // that away. A unit that is locked is waited for.
 func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, error) {

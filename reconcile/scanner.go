@@ -24,7 +24,7 @@ const scanLockWait = 500 * time.Millisecond
 // ScanTimeout bounds a scan: far longer than one that can be taken in, but not for ever.
 const ScanTimeout = 15 * time.Minute
 
-// answerWithin is how much longer our own clock waits: behind a half-open connection no timeout of the server's
+// answerWithin is how much longer this process's own clock waits: behind a half-open connection no timeout of the server's
 // is ever heard of.
 const answerWithin = pg.AnswerWithin
 
@@ -65,7 +65,7 @@ func (s *Scanner) Scan(ctx context.Context, unit int32) (applier.Scan, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.within+min(s.within, answerWithin))
 	defer cancel()
 	// The extended protocol without a named statement: the plan, and with it the locks, are made
-	// anew each time, before the statement's snapshot.
+	// again each time, before the statement's snapshot.
 	rows, err := s.pool.Query(ctx, sql, pgx.QueryExecModeExec)
 	if err != nil {
 		return applier.Scan{}, fmt.Errorf("scan slot %d: %w", unit, err)

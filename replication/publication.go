@@ -216,7 +216,7 @@ func (p Publication) covers(seen Published) error {
 }
 
 // errIncomplete marks a publication that is mended without a person: one that has none of the tables left
-// (they were dropped and made anew, as awa's reset does, and took their place in it with them), or one that
+// (they were dropped and created again, as awa's reset does, and took their place in it with them), or one that
 // lacks a table which a migration of awa's has brought. Any other that lacks some was made so by somebody.
 var errIncomplete = errors.New("the publication lacks tables that awa has created since")
 

@@ -149,9 +149,9 @@ func Drop(ctx context.Context, c Conn, name string) error {
 	}
 }
 
-// Evict ends the session that still reads a slot of ours on behalf of a daemon that does not lead any
+// Evict ends the session that still reads the daemon's replication slot on behalf of a daemon that does not lead any
 // more, and waits until the slot is free. Only who holds the leader lock may call it: any other reader
-// of ours is a dead one whose connection the server still believes in. A stranger is left alone.
+// of awa-counterd is a dead one whose connection the server still believes in. A stranger is left alone.
 func Evict(ctx context.Context, c Conn, name string) error {
 	for range evictTries {
 		tag, err := c.Exec(ctx, `select pg_terminate_backend(a.pid) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid

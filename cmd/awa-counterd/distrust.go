@@ -119,7 +119,7 @@ func (c *distrustCmd) marked(ctx context.Context, conn *pgx.Conn) (*awa.Layout, 
 // finishWithin is how long a finish that has asked every daemon to leave is waited for.
 const finishWithin = 10 * time.Second
 
-// finished tells a finished upgrade from a dead daemon: a finish leaves nothing of ours. While one is at its end
+// finished tells a finished upgrade from a dead daemon: a finish leaves nothing that awa-counterd made. While one is at its end
 // the marker is its own; should it die there, that shows within moments.
 func finished(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
 	if others, err := checkpoint.ExistsInOtherForm(ctx, conn); err != nil || others {

@@ -124,8 +124,8 @@ func (h *handover) fresh(ctx context.Context) error {
 // answerWithin is how long a daemon may take to do as it is asked: it looks once a second, and stops within 10.
 const answerWithin = 20 * time.Second
 
-// redistribute moves what corrections left in counter rows of our own to awa's. Meanwhile the daemon holds its
-// corrections back, and sees each of ours: what goes wrong ends trust as ever.
+// redistribute moves what corrections left in counter rows of the daemon's own to awa's. Meanwhile the daemon holds its
+// corrections back, and sees each of finish's: what goes wrong ends trust as ever.
 func (h *handover) redistribute(ctx context.Context) error {
 	if !h.layout.Shape.HasBuckets() {
 		return nil // corrections went to awa's own rows
@@ -208,14 +208,14 @@ func (h *handover) takeBack(ctx context.Context) error {
 	return checkpoint.TakeBack(ctx, conn, string(h.layout.Schema), h.asks.pid())
 }
 
-// teardown removes what is ours, while nobody can begin to work with it.
+// teardown removes what awa-counterd made, while nobody can begin to work with it.
 func (h *handover) teardown(ctx context.Context, ours provision.Names) error {
 	plan, err := provision.Teardown(ctx, h.conn, h.layout, ours)
 	if err != nil {
 		return err
 	}
 	if err := h.asks.renew(ctx); err != nil {
-		return fmt.Errorf("remove what is ours: %w", err)
+		return fmt.Errorf("remove what awa-counterd made: %w", err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

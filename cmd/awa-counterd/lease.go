@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	leaseFor   = 10 * time.Second // how long the server waits for a word of ours
+	leaseFor   = 10 * time.Second // how long the server waits for a word of this process
 	leaseEvery = time.Second      // how often we say one
 )
 

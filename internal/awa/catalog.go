@@ -9,7 +9,7 @@ import (
 )
 
 // ErrLayoutChanged says that the stream describes a relation that the layout does not have: awa's
-// tables were made anew, or a leaf was added.
+// tables were created again, or a leaf was added.
 var ErrLayoutChanged = errors.New("awa's tables have changed")
 
 // Catalog answers the decoder from a layout. It implements decoder.Catalog.

@@ -26,7 +26,7 @@ type Layout struct {
 	// FoldsFailed: the rollups keep failed jobs by themselves.
 	FoldsFailed bool
 	// State changes with whatever was done to a table that may have changed its rows, or what its stream means,
-	// without a word in the stream (state.go).
+	// without a word in the stream (table_marks.go).
 	State string
 	// Rotations: the ring's generation is in a table of rotations, and may be gone from the slots (awa 0.7).
 	Rotations bool

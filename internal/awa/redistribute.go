@@ -83,7 +83,7 @@ func (l *Layout) MayDropStale(leaf Leaf) string {
 	return fmt.Sprintf("select has_table_privilege(%s, 'DELETE')", literal(l.LedgerOf(leaf)))
 }
 
-// OwnRows counts the counter rows that are ours.
+// OwnRows counts the counter rows that hold the daemon's corrections.
 func (l *Layout) OwnRows() string {
 	if !l.Shape.bucketed {
 		return "select 0::int8"

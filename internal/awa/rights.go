@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Need is a right that the sidecar's role must have.
+// Need is a right that the daemon's role must have.
 type Need struct {
 	Grant string // as in GRANT … TO role
 	What  string // the same for people, who need not read the name of every leaf
@@ -84,7 +84,7 @@ func (l *Layout) NeedsOf(role string, marker bool) []Need {
 	out := n.reading(l)
 	rights := []string{"SELECT", "INSERT", "UPDATE"}
 	if l.Shape.bucketed {
-		rights = append(rights, "DELETE") // of our own rows, when they have come to 0
+		rights = append(rights, "DELETE") // of the daemon's own rows, when they have come to 0
 	}
 	for _, right := range rights {
 		out = append(out, n.table(right, countersTable))

@@ -109,7 +109,7 @@ func (l *Layout) SubtractCorrections(guard string) string {
 }
 
 // DeleteZeroRows deletes our rows that corrections have brought to 0: awa's metrics take the names of queues from
-// the table. Parameters as for AddCorrections; "" where there are no rows of ours.
+// the table. Parameters as for AddCorrections; "" where the daemon has no rows of its own.
 func (l *Layout) DeleteZeroRows() string {
 	if !l.Shape.bucketed {
 		return ""

@@ -13,5 +13,5 @@
 //     (checkpoint.HoldsLock).
 //   - A dry run has no statement that writes anything of awa's.
 //   - The history of the marker keeps nothing from being written to the marker itself.
-//   - Nothing waits for an answer without a bound by our own clock.
+//   - Nothing waits for an answer without a bound by this process's own clock.
 package corrections

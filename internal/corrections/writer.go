@@ -20,7 +20,7 @@ import (
 // ErrNotLeading says that the guard of a statement did not hold.
 var ErrNotLeading = errors.New("this daemon no longer leads")
 
-// limits bound a transaction of ours: wait is for one row lock, within for a whole statement, overdue for its answer
+// limits bound a transaction of awa-counterd: wait is for one row lock, within for a whole statement, overdue for its answer
 // after that.
 type limits struct{ wait, within, overdue time.Duration }
 
@@ -145,7 +145,7 @@ func (w *Writer) Correct(ctx context.Context, chunk applier.Chunk) error {
 	return w.send(ctx, b, l, nil)
 }
 
-// beginTransaction queues what every transaction of ours begins with: the guard, the token's message, and
+// beginTransaction queues what every transaction of awa-counterd begins with: the guard, the token's message, and
 // the limits of this transaction.
 func (w *Writer) beginTransaction(b *pgx.Batch, seq uint64, l limits, durability string) {
 	w.beginWhere(b, w.sql.guard, seq, l, durability)

@@ -43,7 +43,7 @@ func (d *Daemon) findTables(ctx context.Context, control *pgx.Conn) (*awa.Layout
 	return d.awaitTables(ctx, control)
 }
 
-// check refuses what this role may not do. It is errRemoved where somebody has removed everything that is ours.
+// check refuses what this role may not do. It is errRemoved where somebody has removed everything that awa-counterd made.
 func (d *Daemon) check(ctx context.Context, control *pgx.Conn, layout *awa.Layout) (connected, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()

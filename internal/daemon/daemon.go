@@ -56,7 +56,7 @@ func New(opts Options) *Daemon {
 // errStopped ends a session that was asked to.
 var errStopped = errors.New("stopped")
 
-// errRemoved ends the process: everything that is ours was removed, by awa-counterd finish or by teardown.
+// errRemoved ends the process: everything that awa-counterd made was removed, by awa-counterd finish or by teardown.
 var errRemoved = errors.New("everything that awa-counterd created has been removed")
 
 // errLeadRequested ends a session: awa-counterd finish wants the lead. The process stays, and stands by: what a finish asks
@@ -134,7 +134,7 @@ func longestPause(bound time.Duration) time.Duration {
 	return min(longestRetryPause, max(firstRetryPause, bound/2))
 }
 
-// errNoAnswer ends a session: a statement ran out of time by our own clock. What stands behind it says which.
+// errNoAnswer ends a session: a statement ran out of time by the daemon's own clock. What stands behind it says which.
 var errNoAnswer = errors.New("the server does not answer")
 
 // unanswered says so of an error.

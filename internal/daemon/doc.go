@@ -6,7 +6,7 @@
 // SIGKILL: one way to recover, which every test exercises.
 //
 // A session starts in phases, each of which takes what the one before it returned (docs/architecture.md): connected, leading,
-// claimed, prepared, positioned, streaming; then it runs. What is made on the server is made by claim (our schema, the lead), prepare
+// claimed, prepared, positioned, streaming; then it runs. What is made on the server is made by claim (schema awa_counterd, the lead), prepare
 // (publications) and resumeOrRecreate (the replication slot); inspect, in between, reads only. What a phase opened is closed when the
 // session ends, the leader lock last.
 //
@@ -17,9 +17,9 @@
 //     all, so that nobody takes it for a standby.
 //   - Whoever takes the lead may end the sessions of who had it: each write is fenced by instance
 //     (checkpoint.Guard), so a leader that comes back to life finds that it does not lead, and does no harm.
-//   - Nothing waits for an answer without a bound by our own clock.
+//   - Nothing waits for an answer without a bound by the daemon's own clock.
 //   - Whatever keeps a session from beginning, a marker that nobody vouches for is cleared, as far as SQL reaches.
-//   - The process ends by itself when what is ours was removed where a lead was seen before, and for nothing else:
+//   - The process ends by itself when what awa-counterd made was removed where a lead was seen before, and for nothing else:
 //     who is asked to leave gives up the lead, and goes on if the one who asked dies.
 //   - Whoever looks on reads a View, which is never changed once it is published: nothing here waits for a reader, and without
 //     one (Options.Meter) none is made.

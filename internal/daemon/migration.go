@@ -73,7 +73,7 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 		default:
 			return nil, d.asRefusal(ctx, c, err)
 		}
-		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of ours knows the tables; a migration may bring the marker meanwhile
+		if d.left.layout == nil || d.left.layout.Ring == 0 { // no session of this daemon knows the tables; a migration may bring the marker meanwhile
 			d.left.layout = d.findUnknownMarker(ctx, c)
 		}
 		d.betweenSessions(ctx, c, "awa's tables do not exist yet, or are being changed")

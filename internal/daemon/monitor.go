@@ -19,7 +19,7 @@ import (
 var ErrObjectsChanged = errors.New("what the stream depends on has changed")
 
 // monitor looks once a second, or twice within the staleness bound, at what the stream cannot tell
-// by itself: a publication that was altered, a slot that is lost, tables that were made anew. It
+// by itself: a publication that was altered, a slot that is lost, tables that were created again. It
 // uses the connection that holds the leader lock, so losing that ends the session as well.
 func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) error {
 	tick := time.NewTicker(min(s.d.opts.MaxStaleness/2, lookEvery))

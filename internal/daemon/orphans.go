@@ -77,7 +77,7 @@ func (s *session) removeOrphan(ctx context.Context, o checkpoint.Orphan) error {
 	if err := dropUnread(ctx, s.control, s.log, o.Slot, o.Schema); err != nil {
 		return err
 	}
-	if o.Silent { // its daemon may come back, from a suspended machine say: what that one cannot make anew by a scan stays
+	if o.Silent { // its daemon may come back, from a suspended machine say: what that one cannot create again by a scan stays
 		return checkpoint.ForgetSchema(ctx, s.control, o.Schema)
 	}
 	first := replication.PublicationName(o.Schema)
@@ -134,7 +134,7 @@ func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema 
 		return fmt.Errorf("name the database: %w", err)
 	}
 	if err := slot.CheckUsable(database); err != nil {
-		return nil //nolint:nilerr // made anew by somebody, for something else
+		return nil //nolint:nilerr // created again by somebody, for something else
 	}
 	if slot.Active {
 		return fmt.Errorf("replication slot %s is being read by process %d", name, slot.ActivePID)

@@ -9,15 +9,15 @@ import (
 // Policy that nobody sets by a flag: how long what is waited for, and how often what is looked at. What belongs to one
 // file only stands there.
 const (
-	// statementTimeout is the server's bound of a statement: far longer than any of ours takes, but not for ever.
+	// statementTimeout is the server's bound of a statement: far longer than any of the daemon's takes, but not for ever.
 	statementTimeout = 30 * time.Second
-	// statementWithin bounds, by our own clock, what the server bounds by statementTimeout, or does not bound: behind a
+	// statementWithin bounds, by the daemon's own clock, what the server bounds by statementTimeout, or does not bound: behind a
 	// half-open connection no timeout of the server's is ever heard of.
 	statementWithin = statementTimeout + pg.AnswerWithin
-	// answerWithin bounds a look by our own clock: nothing that is looked at takes the server long.
+	// answerWithin bounds a look by the daemon's own clock: nothing that is looked at takes the server long.
 	answerWithin = pg.AnswerWithin
 
-	// lockWait is for locks on our own tables and the catalog's: whoever holds one of them does so for an instant.
+	// lockWait is for locks on the daemon's own tables and the catalog's: whoever holds one of them does so for an instant.
 	lockWait = 5 * time.Second
 	// rowLockWait is for awa's rows, until a transaction of corrections sets its own: well below deadlock_timeout (1 s).
 	rowLockWait = 250 * time.Millisecond
@@ -44,7 +44,7 @@ const (
 	stopWithin = 8 * time.Second
 
 	// firstRetryPause and longestRetryPause are between two sessions, of which the first was ended by a fault. A session that
-	// lasted longer than longestRetryPause has the pauses begin anew.
+	// lasted longer than longestRetryPause has the pauses begin again.
 	firstRetryPause   = 200 * time.Millisecond
 	longestRetryPause = 10 * time.Second
 

@@ -49,7 +49,7 @@ func prepare(ctx context.Context, c claimed, stream *replication.Stream) (prepar
 	return p, p.takeSlot(ctx)
 }
 
-// publications is what the catalog says of all of ours.
+// publications is what the catalog says of all publications of the daemon.
 type publications struct {
 	OIDs  []uint32
 	State string // changes with every ALTER of any

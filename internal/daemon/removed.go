@@ -13,7 +13,7 @@ import (
 )
 
 // leadSeen is where a lead was seen, ours or another's. If nobody is known to lead there any more, finish, teardown or
-// a hand has removed what is ours; on another server, or in an older backup of this one, it only was not there yet.
+// a person has removed what awa-counterd made; on another server, or in an older backup of this one, it only was not there yet.
 type leadSeen struct {
 	schema   awa.Schema
 	system   string
@@ -49,7 +49,7 @@ func (d *Daemon) noteLead(ctx context.Context, c *pgx.Conn, schema awa.Schema) e
 	return err
 }
 
-// leaveForGood drops the replication slot before an end with errRemoved: finish and teardown have dropped it by then, a hand may not
+// leaveForGood drops the replication slot before an end with errRemoved: finish and teardown have dropped it by then, a person may not
 // have. Any other err, and a nil one, is returned as it is. Where the slot is still in use the next session tries again.
 func (d *Daemon) leaveForGood(c *pgx.Conn, l *awa.Layout, err error) error {
 	was := d.left
@@ -69,8 +69,8 @@ func (d *Daemon) leaveForGood(c *pgx.Conn, l *awa.Layout, err error) error {
 	return err
 }
 
-// everythingRemoved reports that what is ours is gone from where it was seen: who was not there to be asked (waiting out a
-// fault, say) must not take that for a fresh start, and make it all anew.
+// everythingRemoved reports that what awa-counterd made is gone from where it was seen: who was not there to be asked (waiting out a
+// fault, say) must not take that for a fresh start, and create it all again.
 func (d *Daemon) everythingRemoved(ctx context.Context, c *pgx.Conn, schema awa.Schema) (bool, error) {
 	if d.seen.schema != schema {
 		return false, nil

@@ -110,7 +110,7 @@ func readStart(ctx context.Context, s streaming, from beginning) (applier.Start,
 	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return start, err
 	}
-	var snapshot, next string // our own id is the newest there is
+	var snapshot, next string // the daemon's own id is the newest there is
 	if err := s.control.QueryRow(ctx, `select pg_current_snapshot()::text, pg_current_xact_id()::text`).Scan(&snapshot, &next); err != nil {
 		return start, fmt.Errorf("read a snapshot: %w", err)
 	}

@@ -189,7 +189,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 	s.d.saysCleared(reason.Error())
 }
 
-// unclaimed reports that nobody is known to lead, though this session holds the lock: a hand has deleted the leader's row.
+// unclaimed reports that nobody is known to lead, though this session holds the lock: a person has deleted the leader's row.
 func (s *session) unclaimed() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 	defer cancel()

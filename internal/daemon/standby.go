@@ -100,7 +100,7 @@ func untilNextTry(deposed bool) time.Duration {
 	return standbyPause + rand.N(standbyJitter) //nolint:gosec // no secret
 }
 
-// depose ends the session of a leader that hangs, or of our own last session, whose connection the
+// depose ends the session of a leader that hangs, or of this daemon's own last session, whose connection the
 // server may still believe in, or of one that only follows. The lock is free then.
 func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) (did bool, err error) {
 	if !leader.Hung() && !leader.DryRun && leader.Instance != d.last {
@@ -134,7 +134,7 @@ func (d *Daemon) cannotDepose(leader checkpoint.Leader, err error) {
 	d.log.Warn("the leader is silent, and this role may not end its session: end it by hand, and let both daemons use one role", who, zap.Error(err))
 }
 
-// tryLead tries the lock, but not while a finish wants it. Who has it looks again: everything of ours may have been
+// tryLead tries the lock, but not while a finish wants it. Who has it looks again: everything that awa-counterd made may have been
 // removed before, or somebody asked to leave.
 func (d *Daemon) tryLead(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
 	leader, err := d.leader(ctx, c, l)
@@ -224,7 +224,7 @@ func (d *Daemon) clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bo
 	return tag.RowsAffected() == 1 && (!denied || !before), nil
 }
 
-// clearUnread clears a marker that this role may not read. Sessions of ours refuse to see a part of a table, as row level security
+// clearUnread clears a marker that this role may not read. Sessions of awa-counterd refuse to see a part of a table, as row level security
 // would show it (row_security = off); to clear a marker, a part will do.
 func clearUnread(ctx context.Context, c *pgx.Conn, statement string) (tag pgconn.CommandTag, err error) {
 	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {

@@ -268,7 +268,7 @@ func (w *views) adoptCheckpoint(schema string, st *applier.Status, resumes bool)
 // newlyUncounted is what a source has that was not told yet.
 func (w *views) newlyUncounted(s applier.Source, u applier.Uncounted) Count {
 	t := w.told[s]
-	if u.Rows < w.status.Uncounted[s].Rows { // the Core forgot it meanwhile, and found it anew
+	if u.Rows < w.status.Uncounted[s].Rows { // the Core forgot it meanwhile, and found it again
 		t = Count{}
 	}
 	n := Count{max(0, u.Rows-t.Rows), max(0, u.Transactions-t.Transactions)}

@@ -11,7 +11,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 )
 
-// namespace begins every name of ours.
+// namespace begins every name of awa-counterd's metrics.
 const namespace = "awa_counterd"
 
 // family is a metric that is read from a view.

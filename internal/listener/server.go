@@ -85,7 +85,7 @@ func New(l net.Listener, source Source, meter *Meter, config Config) (*Server, e
 	s.http = &http.Server{
 		Handler: s.guard(s.routes(meter)), ConnState: s.conns.state, ConnContext: remember, MaxHeaderBytes: 8 << 10,
 		ReadHeaderTimeout: config.Patience, ReadTimeout: config.Patience, WriteTimeout: 2 * config.Patience, IdleTimeout: 6 * config.Patience,
-		ErrorLog: zap.NewStdLog(zap.NewNop()), // a client that misbehaves is no news of ours
+		ErrorLog: zap.NewStdLog(zap.NewNop()), // a client that misbehaves is no news of the daemon
 	}
 	return s, nil
 }

@@ -16,17 +16,17 @@ import (
 // Role is what a session is for; it goes into application_name, where operators see it.
 type Role string
 
-// The roles by which sessions of ours are recognised.
+// The roles by which sessions of awa-counterd are recognised.
 const (
 	StreamRole  Role = "stream"  // reads the slot
 	ControlRole Role = "control" // holds the leader lock
 )
 
-// ApplicationName is what the server knows a session of ours by.
+// ApplicationName is what the server knows a session of awa-counterd by.
 func ApplicationName(r Role) string { return "awa-counterd " + string(r) }
 
 // Session says how a session behaves. Zero durations mean no limit. One with a StatementTimeout waits for no answer longer than that
-// and AnswerWithin, by our own clock.
+// and AnswerWithin, by this process's own clock.
 type Session struct {
 	Role             Role
 	LockTimeout      time.Duration
@@ -100,7 +100,7 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	c.RuntimeParams["tcp_keepalives_interval"] = seconds(probeEvery)
 	c.RuntimeParams["tcp_keepalives_count"] = strconv.Itoa(probes)
 	c.RuntimeParams["tcp_user_timeout"] = millis(probeAfter + probes*probeEvery)
-	// Nobody of ours waits for a synchronous standby, which might never answer.
+	// No session of awa-counterd waits for a synchronous standby, which might never answer.
 	c.RuntimeParams["synchronous_commit"] = "local"
 	if session.Async {
 		c.RuntimeParams["synchronous_commit"] = off
@@ -124,7 +124,7 @@ func pinned() map[string]string {
 	}
 }
 
-// newer are settings that end a session of ours, and the server versions that brought them: an older one would not
+// newer are settings that end a session of awa-counterd, and the server versions that brought them: an older one would not
 // let us in with them.
 func newer() map[string]int {
 	return map[string]int{"idle_session_timeout": 14, "transaction_timeout": 17}

@@ -31,7 +31,7 @@ const (
 	codeInternal              = "XX000"
 )
 
-// Refusal is a state in which the sidecar will not start: what is wrong, and the statement, setting
+// Refusal is a state in which awa-counterd will not start: what is wrong, and the statement, setting
 // or flag that mends it.
 type Refusal struct { //nolint:errname // it is what operators and docs call it
 	Problem string

@@ -1,4 +1,4 @@
-// Package preflight has the one table of what the daemon requires of a server, a role, awa's tables and what is ours
+// Package preflight has the one table of what the daemon requires of a server, a role, awa's tables and the schema awa_counterd
 // (requirements): what is looked at, what it means, and what mends it. Start-up refuses by it, doctor reports it, setup plans
 // from it.
 //

@@ -23,7 +23,7 @@ type Target struct {
 
 	Trust       bool // the daemon is to set the marker
 	DryRun      bool // it writes nothing of awa's
-	NoSetup     bool // it makes nothing of ours
+	NoSetup     bool // it creates nothing
 	Failover    bool // its replication slot is carried to standbys
 	FindsSchema bool // it asks awa which schema is active
 }
@@ -90,7 +90,7 @@ func newVisit(ctx context.Context, t Target) (*visit, error) {
 	return v, nil
 }
 
-// Plan is what setup does for a daemon with the least rights. Before awa's migration (Target.Layout is nil) that is our own schema
+// Plan is what setup does for a daemon with the least rights. Before awa's migration (Target.Layout is nil) that is schema awa_counterd
 // and the rights on it; nothing can be granted or published of what is not there. The replication slot is not part of it: one
 // that nobody reads yet would retain WAL, and the daemon needs no further right to make it.
 func Plan(ctx context.Context, t Target) ([]Step, error) {

@@ -18,7 +18,7 @@ import (
 // Step is one statement and what it is for.
 type Step = preflight.Step
 
-// Names of what is ours for one awa schema.
+// Names of what awa-counterd has for one awa schema.
 type Names struct {
 	Schema      awa.Schema
 	Slot        string

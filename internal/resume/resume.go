@@ -26,7 +26,7 @@ type Found struct {
 }
 
 // RescanReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
-// anew and everything is scanned.
+// again and everything is scanned.
 func RescanReason(f Found) string {
 	s, id := f.Stored, f.Identity
 	switch {

@@ -31,7 +31,7 @@ type Status struct {
 	Queues    []Queue     `json:"queues"`
 	Uncounted []Uncounted `json:"uncounted_writes"`             // newest first
 	OldPrune  *float64    `json:"last_old_prune_ago,omitempty"` // a pre-#290 leader emptied a ring slot
-	OwnRows   int64       `json:"own_counter_rows"`             // counter rows that are ours; finish moves them to awa's own
+	OwnRows   int64       `json:"own_counter_rows"`             // counter rows that hold the daemon's corrections; finish moves them to awa's own
 	Runtimes  []Runtime   `json:"runtimes"`
 	Known     bool        `json:"runtimes_known"`
 	// Deletes says that DELETE FROM awa.jobs does not count, whoever does it (DeletesUncounted).
