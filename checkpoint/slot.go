@@ -12,7 +12,7 @@ func slotKey(slot string) string { return "awa_counterd.slot:" + slot }
 // behalf of an awa schema; "" where that is not known.
 func TakeSlot(ctx context.Context, c Conn, slot string) (taken bool, schema string, err error) {
 	if err := c.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, slotKey(slot)).Scan(&taken); err != nil {
-		return false, "", fmt.Errorf("take slot %s: %w", slot, err)
+		return false, "", fmt.Errorf("take replication slot %s: %w", slot, err)
 	}
 	if taken {
 		return true, "", nil
@@ -20,7 +20,7 @@ func TakeSlot(ctx context.Context, c Conn, slot string) (taken bool, schema stri
 	err = c.QueryRow(ctx, `select coalesce((select l.awa_schema from awa_counterd.leader l, `+advisoryLocks+` k, `+advisoryLocks+` s
 		where s.key = hashtextextended($1, 0) and k.pid = s.pid and k.key = hashtextextended($2 || l.awa_schema, 0) limit 1), '')`, slotKey(slot), LockKey("")).Scan(&schema)
 	if err != nil {
-		return false, "", fmt.Errorf("look who works with slot %s: %w", slot, err)
+		return false, "", fmt.Errorf("look who works with replication slot %s: %w", slot, err)
 	}
 	return false, schema, nil
 }

@@ -93,7 +93,7 @@ func TestStaleChangesAreDroppedAlone(t *testing.T) {
 
 	_, err = stale(t.Context(), &script{answers: map[string][]any{l.StaleLedger(leaf): {errGone}}}, l, leaf)
 	require.ErrorIs(t, err, errGone)
-	require.ErrorContains(t, err, "ledger of slot 7")
+	require.ErrorContains(t, err, "ledger of ring slot 7")
 }
 
 func TestAStaleLedgerIsNamed(t *testing.T) {

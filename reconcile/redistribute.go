@@ -136,7 +136,7 @@ type querier interface {
 
 func stale(ctx context.Context, q querier, l *awa.Layout, leaf awa.Leaf) (n int64, err error) {
 	if err := q.QueryRow(ctx, l.StaleLedger(leaf)).Scan(&n); err != nil {
-		return 0, fmt.Errorf("look at the ledger of slot %d: %w", leaf.Slot, err)
+		return 0, fmt.Errorf("look at the ledger of ring slot %d: %w", leaf.Slot, err)
 	}
 	return n, nil
 }

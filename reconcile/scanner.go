@@ -68,17 +68,17 @@ func (s *Scanner) Scan(ctx context.Context, unit int32) (applier.Scan, error) {
 	// again each time, before the statement's snapshot.
 	rows, err := s.pool.Query(ctx, sql, pgx.QueryExecModeExec)
 	if err != nil {
-		return applier.Scan{}, fmt.Errorf("scan slot %d: %w", unit, err)
+		return applier.Scan{}, fmt.Errorf("scan ring slot %d: %w", unit, err)
 	}
 	if err := collect(rows, &out); err != nil {
-		return applier.Scan{}, fmt.Errorf("scan slot %d: %w", unit, err)
+		return applier.Scan{}, fmt.Errorf("scan ring slot %d: %w", unit, err)
 	}
 	var bound string
 	if err := s.pool.QueryRow(ctx, `select pg_current_wal_insert_lsn()::text`).Scan(&bound); err != nil {
-		return applier.Scan{}, fmt.Errorf("scan slot %d: bound: %w", unit, err)
+		return applier.Scan{}, fmt.Errorf("scan ring slot %d: bound: %w", unit, err)
 	}
 	if out.Bound, err = pglogrepl.ParseLSN(bound); err != nil {
-		return applier.Scan{}, fmt.Errorf("scan slot %d: bound: %w", unit, err)
+		return applier.Scan{}, fmt.Errorf("scan ring slot %d: bound: %w", unit, err)
 	}
 	return out, nil
 }
@@ -92,7 +92,7 @@ func (s *Scanner) statement(unit int32) (string, error) {
 			return s.layout.ScanLeaf(leaf), nil
 		}
 	}
-	return "", fmt.Errorf("scan slot %d: no leaf has it", unit)
+	return "", fmt.Errorf("scan ring slot %d: no leaf has it", unit)
 }
 
 func collect(rows pgx.Rows, out *applier.Scan) error {

@@ -70,9 +70,9 @@ func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
 		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Temporary, &s.Failover, &s.Synced, &s.CatalogAge, &s.Retained)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return Slot{}, fmt.Errorf("slot %s: %w", name, ErrNoSlot)
+		return Slot{}, fmt.Errorf("%s: %w", name, ErrNoSlot)
 	case err != nil:
-		return Slot{}, fmt.Errorf("read slot %s: %w", name, err)
+		return Slot{}, fmt.Errorf("read replication slot %s: %w", name, err)
 	}
 	s.Confirmed, err = pglogrepl.ParseLSN(confirmed)
 	return s, err
@@ -141,7 +141,7 @@ func Drop(ctx context.Context, c Conn, name string) error {
 		case err == nil:
 			return nil
 		case !pg.IsInUse(err) || attempt == dropTries:
-			return fmt.Errorf("drop slot %s: %w", name, err)
+			return fmt.Errorf("drop replication slot %s: %w", name, err)
 		}
 		if err := pause(ctx, freeEvery); err != nil {
 			return err
@@ -157,7 +157,7 @@ func Evict(ctx context.Context, c Conn, name string) error {
 		tag, err := c.Exec(ctx, `select pg_terminate_backend(a.pid) from pg_replication_slots s join pg_stat_activity a on a.pid = s.active_pid
 			where s.slot_name = $1 and a.application_name = $2`, name, pg.ApplicationName(pg.StreamRole))
 		if err != nil {
-			return fmt.Errorf("end the dead session that reads slot %s: %w", name, err)
+			return fmt.Errorf("end the dead session that reads replication slot %s: %w", name, err)
 		}
 		if tag.RowsAffected() == 0 {
 			return nil

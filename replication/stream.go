@@ -100,7 +100,7 @@ func (s *Stream) Identify(ctx context.Context) (System, error) {
 // which every supported server has, brings a big transaction while it runs, not after.
 func (s *Stream) Start(ctx context.Context, slot string, publications []string, position pglogrepl.LSN, d *decoder.Decoder) error {
 	if position > s.end {
-		return fmt.Errorf("start replication on slot %s at %s, but the server ends at %s: %w", slot, position, s.end, ErrPastEnd)
+		return fmt.Errorf("start the stream of replication slot %s at %s, but the server ends at %s: %w", slot, position, s.end, ErrPastEnd)
 	}
 	names := make([]string, 0, len(publications))
 	for _, p := range publications {
@@ -113,11 +113,11 @@ func (s *Stream) Start(ctx context.Context, slot string, publications []string, 
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("start replication on slot %s: %w", slot, err)
+		return fmt.Errorf("start the stream of replication slot %s: %w", slot, err)
 	}
 	hijacked, err := s.conn.Hijack()
 	if err != nil {
-		return fmt.Errorf("take over the connection of slot %s: %w", slot, err)
+		return fmt.Errorf("take over the connection of replication slot %s: %w", slot, err)
 	}
 	s.net, s.front = hijacked.Conn, hijacked.Frontend
 	s.decoder, s.slot = d, slot
@@ -230,13 +230,13 @@ func (s *Stream) take(msg pgproto3.BackendMessage, batch *Batch) error {
 	case *pgproto3.CopyData:
 		return s.copyData(m.Data, batch)
 	case *pgproto3.ErrorResponse:
-		return fmt.Errorf("%w of slot %s: %w", ErrStream, s.slot, pgconn.ErrorResponseToPgError(m))
+		return fmt.Errorf("%w of replication slot %s: %w", ErrStream, s.slot, pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.NoticeResponse:
 		if skips(m) {
-			return fmt.Errorf("stream of slot %s: %s: %w", s.slot, m.Message, ErrPublicationSkipped)
+			return fmt.Errorf("stream of replication slot %s: %s: %w", s.slot, m.Message, ErrPublicationSkipped)
 		}
 	case *pgproto3.CopyDone:
-		return fmt.Errorf("stream of slot %s: %w", s.slot, errEnded)
+		return fmt.Errorf("stream of replication slot %s: %w", s.slot, errEnded)
 	}
 	return nil
 }
@@ -261,18 +261,18 @@ var errEnded = errors.New("the server ended the stream")
 
 func (s *Stream) copyData(data []byte, batch *Batch) error {
 	if len(data) == 0 {
-		return fmt.Errorf("stream of slot %s: empty message", s.slot)
+		return fmt.Errorf("stream of replication slot %s: empty message", s.slot)
 	}
 	switch data[0] {
 	case pglogrepl.XLogDataByteID:
 		const header = 24 // start, end of WAL, clock
 		if len(data) < 1+header {
-			return fmt.Errorf("stream of slot %s: message cut short", s.slot)
+			return fmt.Errorf("stream of replication slot %s: message cut short", s.slot)
 		}
 		// The end of WAL in here is not a position: relation messages carry 0/0.
 		tx, done, err := s.decoder.Decode(data[1+header:])
 		if err != nil {
-			return fmt.Errorf("%w: stream of slot %s: %w", ErrUnreadable, s.slot, err)
+			return fmt.Errorf("%w: stream of replication slot %s: %w", ErrUnreadable, s.slot, err)
 		}
 		if done {
 			batch.Txs = append(batch.Txs, tx)
@@ -282,7 +282,7 @@ func (s *Stream) copyData(data []byte, batch *Batch) error {
 	case pglogrepl.PrimaryKeepaliveMessageByteID:
 		k, err := pglogrepl.ParsePrimaryKeepaliveMessage(data[1:])
 		if err != nil {
-			return fmt.Errorf("stream of slot %s: %w", s.slot, err)
+			return fmt.Errorf("stream of replication slot %s: %w", s.slot, err)
 		}
 		s.end = max(s.end, k.ServerWALEnd)
 		if !s.decoder.InTransaction() {
@@ -317,7 +317,7 @@ func (s *Stream) send(now time.Time) error {
 	status = append(status, ask)
 	s.front.Send(&pgproto3.CopyData{Data: status})
 	if err := s.front.Flush(); err != nil {
-		return fmt.Errorf("report to slot %s: %w", s.slot, err)
+		return fmt.Errorf("report to replication slot %s: %w", s.slot, err)
 	}
 	s.reported = now
 	return s.net.SetReadDeadline(now.Add(statusInterval))
@@ -352,7 +352,7 @@ func (s *Stream) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("stream of slot %s lost: %w", s.slot, err)
+	return fmt.Errorf("stream of replication slot %s lost: %w", s.slot, err)
 }
 
 // Close ends the connection.

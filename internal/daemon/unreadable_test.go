@@ -15,7 +15,7 @@ import (
 // code from a statement says nothing about the slot.
 func TestInternalErrorsOfTheStreamEndTheSlot(t *testing.T) {
 	err := &pgconn.PgError{Code: "XX000", Message: `could not map filenode "base/1/2" to relation OID`}
-	require.True(t, unreadable(fmt.Errorf("%w of slot s: %w", replication.ErrStream, err)))
+	require.True(t, unreadable(fmt.Errorf("%w of replication slot s: %w", replication.ErrStream, err)))
 	require.False(t, unreadable(fmt.Errorf("write corrections: %w", err)))
 }
 

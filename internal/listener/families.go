@@ -185,7 +185,7 @@ func books() []family {
 			},
 		},
 		{
-			"audit_rounds_total", counter, always, nil, "Rounds after which every slot had agreed with a scan.",
+			"audit_rounds_total", counter, always, nil, "Rounds after which every ring slot had agreed with a scan.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Audits)) },
 		},
 		{
@@ -226,7 +226,7 @@ func work() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Flushes)) },
 		},
 		{
-			"scans_total", counter, always, nil, "Scans of one slot that were taken in.",
+			"scans_total", counter, always, nil, "Scans of one ring slot that were taken in.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Totals.Scans)) },
 		},
 		{

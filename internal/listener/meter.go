@@ -24,7 +24,7 @@ var histograms = [...]histogram{
 		[]float64{.0005, .001, .002, .003, .004, .005, .006, .008, .01, .02, .05, .1, .25, .5},
 	},
 	{
-		"scan_duration_seconds", "How long a scan of one slot took.",
+		"scan_duration_seconds", "How long a scan of one ring slot took.",
 		[]float64{.001, .005, .01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 900},
 	},
 	{

@@ -282,15 +282,15 @@ func (r *reading) facts(st *status.Status) []fact {
 	if s := r.Status; s != nil {
 		add("Position", fmt.Sprintf("%s, checkpoint at %s", s.Position, s.Persisted))
 		add("Replication slot", slotText(r.View))
-		add("Books", fmt.Sprintf("%s groups in %d of %d slots", count(float64(s.Groups)), s.Settled, s.Units))
+		add("Books", fmt.Sprintf("%s groups in %d of %d ring slots", count(float64(s.Groups)), s.Settled, s.Units))
 		if s.LastAudit.IsZero() {
 			add("Last audit", "none yet")
 		} else {
-			add("Last audit", fmt.Sprintf("every slot agreed, %s ago", status.Ago(r.now.Sub(s.LastAudit).Seconds())))
+			add("Last audit", fmt.Sprintf("every ring slot agreed, %s ago", status.Ago(r.now.Sub(s.LastAudit).Seconds())))
 		}
 	}
 	t := r.Totals
-	add("Audits", fmt.Sprintf("%s slots agreed, %s disagreed", count(float64(t.AuditsAgreed)), count(float64(t.AuditsDisagreed))))
+	add("Audits", fmt.Sprintf("%s ring slots agreed, %s disagreed", count(float64(t.AuditsAgreed)), count(float64(t.AuditsDisagreed))))
 	add("Corrections", fmt.Sprintf("%s groups in %s flushes", count(float64(t.Corrections)), count(float64(t.Flushes))))
 	add("Sessions", fmt.Sprintf("%d led, %d ended by a fault", r.Sessions, r.Faults))
 	if st != nil {

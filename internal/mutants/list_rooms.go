@@ -49,16 +49,16 @@ func ofRooms() []Mutant {
 			" {", "./replication", "TestManyMessagesInOneRead",
 		},
 		{
-			"a server's error taken for a lost line", "replication/stream.go", `fmt.Errorf("%w of slot %s: %w", ErrStream, s.slot, pgconn.ErrorResponseToPgError(m))`,
-			`fmt.Errorf("stream of slot %s: %s", s.slot, m.Message)`, "./replication", "TestServerFailsInTheMiddle",
+			"a server's error taken for a lost line", "replication/stream.go", `fmt.Errorf("%w of replication slot %s: %w", ErrStream, s.slot, pgconn.ErrorResponseToPgError(m))`,
+			`fmt.Errorf("stream of replication slot %s: %s", s.slot, m.Message)`, "./replication", "TestServerFailsInTheMiddle",
 		},
 		{
-			"a stream that the server ended waited for", "replication/stream.go", `return fmt.Errorf("stream of slot %s: %w", s.slot, errEnded)`,
+			"a stream that the server ended waited for", "replication/stream.go", `return fmt.Errorf("stream of replication slot %s: %w", s.slot, errEnded)`,
 			"_ = errEnded", "./replication", "TestServerEndsTheCopy",
 		},
 		{
-			"what cannot be understood read again", "replication/stream.go", `fmt.Errorf("%w: stream of slot %s: %w", ErrUnreadable, s.slot, err)`,
-			`fmt.Errorf("stream of slot %s: %w", s.slot, err)`, "./replication", "TestWhatCannotBeUnderstood",
+			"what cannot be understood read again", "replication/stream.go", `fmt.Errorf("%w: stream of replication slot %s: %w", ErrUnreadable, s.slot, err)`,
+			`fmt.Errorf("stream of replication slot %s: %w", s.slot, err)`, "./replication", "TestWhatCannotBeUnderstood",
 		},
 		{
 			"a skipped publication overlooked", "replication/stream.go", `m.SeverityUnlocalized != "WARNING" ||`,

@@ -155,7 +155,7 @@ func (s *Status) readSlot(ctx context.Context, c *pgx.Conn, name string) error {
 	}
 	s.Slot = &Slot{Name: name, Active: slot.Active, Status: slot.Status, Retained: slot.Retained, CatalogAge: slot.CatalogAge}
 	if err := c.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::int8`, slot.Confirmed.String()).Scan(&s.Slot.Lag); err != nil {
-		return fmt.Errorf("read the lag of slot %s: %w", name, err)
+		return fmt.Errorf("read the lag of replication slot %s: %w", name, err)
 	}
 	return nil
 }
