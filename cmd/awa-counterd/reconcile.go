@@ -257,7 +257,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 }
 
 // setMarker sets the marker and looks once more, as finish does: a look goes from one table to the next, and somebody may have
-// written uncounted behind it. What that finds, or cannot find out, clears the marker again, also after an interrupt.
+// written behind it that nobody counted. What that finds, or cannot find out, clears the marker again, also after an interrupt.
 func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
 	err = one.Trust(ctx)
 	if _, answered := errors.AsType[*pgconn.PgError](err); answered {

@@ -28,7 +28,7 @@ func (s *session) beginDryRun() {
 	}
 }
 
-// reportDryRun says what a daemon would have corrected: what is wrong at this moment, and what was written uncounted.
+// reportDryRun says what a daemon would have corrected: what is wrong at this moment, and the uncounted writes.
 func (s *session) reportDryRun(now time.Time) {
 	s.dry.told = now
 	st := s.core.Status(now)

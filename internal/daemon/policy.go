@@ -6,7 +6,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
-// Policy that nobody sets by a flag: how long what is waited for, and how often what is looked at. What belongs to one
+// Policy that nobody sets by a flag: how long things are waited for, and how often they are looked at. What belongs to one
 // file only stands there.
 const (
 	// statementTimeout is the server's bound of a statement: far longer than any of the daemon's takes, but not for ever.

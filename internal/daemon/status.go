@@ -17,13 +17,13 @@ import (
 type ticker struct {
 	last   applier.Status
 	at     time.Time
-	active map[applier.Source]struct{} // what is being written uncounted
+	active map[applier.Source]struct{} // whose uncounted writes were told, and go on
 }
 
 // quietAfter is how long a queue goes without an uncounted write before the log says that it is quiet.
 const quietAfter = time.Minute
 
-// logQueues says once when a queue begins to be written uncounted, and once when that has ended.
+// logQueues says once when uncounted writes on a queue begin, and once when they have ended.
 func (s *session) logQueues(now time.Time, before map[applier.Source]applier.Uncounted) {
 	if s.status.active == nil {
 		s.status.active = make(map[applier.Source]struct{})
@@ -123,7 +123,7 @@ func age(now, then time.Time) string {
 	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }
 
-// busiest names the queues that were written uncounted since the last line, most first.
+// busiest names the queues on which there were uncounted writes since the last line, most first.
 func busiest(now, before map[applier.Source]applier.Uncounted, seconds float64) string {
 	type queue struct {
 		name string

@@ -56,7 +56,7 @@ type View struct {
 type Queue struct {
 	Name  string // as UTF-8, and not too long
 	Drift int64  // sum of the absolute drifts, now; 0 while nobody here leads
-	// Last is when it was written uncounted last, by the server's clock; zero for never.
+	// Last is when the last uncounted write was, by the server's clock; zero for never.
 	Last time.Time
 	// Uncounted writes by kind.
 	Uncounted map[applier.Kind]Count

@@ -233,7 +233,7 @@ func newest(points []float64) float64 {
 	return 0
 }
 
-// rows lists the queues that matter most: wrong now, then written uncounted the most, then the latest.
+// rows lists the queues that matter most: wrong now, then with the most uncounted writes, then the latest.
 func (r *reading) rows(samples []sample) (out []row, more int) {
 	server := r.now
 	if r.Status != nil {

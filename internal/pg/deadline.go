@@ -11,7 +11,7 @@ import (
 // behind a half-open connection, no timeout of the server's is ever heard of.
 const AnswerWithin = 15 * time.Second
 
-// CloseWithin bounds the closing of connections: a peer that is gone reads no farewell.
+// CloseWithin bounds the closing of connections: a peer that is gone reads nothing.
 const CloseWithin = 2 * time.Second
 
 // deadlines bounds every statement of a session by this process's own clock, whatever context it came with. A statement that runs out of time
