@@ -101,8 +101,8 @@ func (w *world) password(n int) string { return fmt.Sprintf("%s-%d", planted, n)
 const planted = "hunter2-planted"
 
 // faster is an interval of the daemon's at this pace, and no less than the flag allows.
-func (w *world) faster(interval, least time.Duration) string {
-	return max(time.Duration(float64(interval)/w.pace()).Round(time.Millisecond), least).String()
+func (w *world) faster(interval, least time.Duration) time.Duration {
+	return max(time.Duration(float64(interval)/w.pace()).Round(time.Millisecond), least)
 }
 
 // pace is how many times faster than life this week is.
@@ -111,11 +111,12 @@ func (w *world) pace() float64 { return (7 * 24 * time.Hour).Seconds() / w.o.len
 func (w *world) arguments(password string, d *daemon) []string {
 	return []string{
 		"run", "--database-url", w.cluster.URL(role, password, "postgres"), "--listen", d.address, "--log-format", "json",
-		"--status-interval", w.statusInterval(), "--audit-interval", w.faster(5*time.Minute, time.Second), "--checkpoint-interval", w.faster(5*time.Second, 100*time.Millisecond),
+		"--status-interval", w.statusInterval().String(), "--audit-interval", w.faster(5*time.Minute, time.Second).String(),
+		"--checkpoint-interval", w.faster(5*time.Second, 100*time.Millisecond).String(),
 	}
 }
 
-func (w *world) statusInterval() string { return w.faster(10*time.Second, 100*time.Millisecond) }
+func (w *world) statusInterval() time.Duration { return w.faster(10*time.Second, 100*time.Millisecond) }
 
 func (w *world) close() error {
 	w.rest()
