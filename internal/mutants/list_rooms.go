@@ -192,5 +192,9 @@ func ofRooms() []Mutant {
 			"an uncounted write passes for calm", "internal/daemon/calm.go", "st.UncountedRows == before.UncountedRows && ",
 			"", "./internal/daemon", "TestIsCalm",
 		},
+		{
+			"the page looks back past what has just happened", "internal/listener/status.go", "r.overlayChange(out, age)",
+			"_ = age", "./internal/listener", "TestPageLooksBack",
+		},
 	}
 }
