@@ -12,6 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/internal/status"
@@ -99,6 +100,9 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 		}
 		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, status.Ago(l.Heartbeat))
 		asOf := "the daemon did not answer; everything below is as old as that"
+		if l.Another {
+			asOf = "not known to this version: the tables in schema " + checkpoint.SchemaName + " are those of version " + l.Version
+		}
 		if st.Fresh {
 			asOf = "written just now, on request"
 		}

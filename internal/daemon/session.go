@@ -193,8 +193,8 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 func (s *session) unclaimed() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 	defer cancel()
-	_, known, err := checkpoint.ReadLeaderIfAny(ctx, s.control, string(s.layout.Schema))
-	return err == nil && !known
+	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, s.control, string(s.layout.Schema))
+	return err == nil && (!known || leader.Another)
 }
 
 // clearMarkerBeforeStart looks after what there is when a session cannot begin: what keeps it from that may take a person to

@@ -106,6 +106,9 @@ func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader 
 	if !leader.Hung() && !leader.DryRun && leader.Instance != d.last {
 		return false, nil
 	}
+	if leader.Another && d.opts.NoSetup { // this daemon cannot make its own tables, and could not lead
+		return false, nil
+	}
 	did, err = checkpoint.Depose(ctx, c, string(l.Schema), d.last)
 	if pg.IsDenied(err) {
 		d.cannotDepose(leader, err)
@@ -172,6 +175,9 @@ func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkp
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, c, string(l.Schema))
 	if err != nil {
 		return leader, err
+	}
+	if known && leader.Another { // whoever leads next removes its tables, and has not left for good
+		return leader, nil
 	}
 	if known {
 		return leader, d.noteLead(ctx, c, l.Schema)

@@ -196,5 +196,9 @@ func ofRooms() []Mutant {
 			"the page looks back past what has just happened", "internal/listener/status.go", "r.overlayChange(out, age)",
 			"_ = age", "./internal/listener", "TestPageLooksBack",
 		},
+		{
+			"a leader of another version taken for none", "checkpoint/leader.go", "if err != nil || !there && !others {",
+			"if err != nil || !there {", "./e2e", "TestLeaderOfAnotherBuild",
+		},
 	}
 }

@@ -53,6 +53,8 @@ type Leader struct {
 	State     string  `json:"state"`
 	Holds     bool    `json:"holds_corrections"` // for awa-counterd finish
 	DryRun    bool    `json:"dry_run"`           // nothing is corrected
+	// Another says that the tables are in the form of the leader's version, which this one does not read: the rest is not known.
+	Another bool `json:"another_form,omitempty"`
 }
 
 // Slot is the replication slot.
@@ -99,14 +101,12 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 	if err != nil {
 		return nil, err
 	}
-	if there {
-		if err := s.readLeader(ctx, c, s.Schema); err != nil {
+	if err := s.readLeader(ctx, c, s.Schema); err != nil {
+		return nil, err
+	}
+	if there && ask && s.Leader != nil && s.Leader.Alive {
+		if s.Fresh, err = checkpoint.Request(ctx, c, s.Schema); err != nil {
 			return nil, err
-		}
-		if ask && s.Leader != nil && s.Leader.Alive {
-			if s.Fresh, err = checkpoint.Request(ctx, c, s.Schema); err != nil {
-				return nil, err
-			}
 		}
 	}
 	if err := s.readMarker(ctx, c, l); err != nil {
@@ -124,6 +124,9 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 		if err := s.readChanges(ctx, c); err != nil {
 			return nil, err
 		}
+	}
+	if l := s.Leader; l != nil && l.Another && l.Alive && !s.MarkerSet && l.State != "trusted" {
+		s.Reason = l.State // of the checkpoint nothing can be read
 	}
 	if err := s.readRuntimes(ctx, c); err != nil {
 		return nil, err
@@ -161,12 +164,12 @@ func (s *Status) readSlot(ctx context.Context, c *pgx.Conn, name string) error {
 }
 
 func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) error {
-	l, known, err := checkpoint.ReadLeader(ctx, c, schema)
+	l, known, err := checkpoint.ReadLeaderIfAny(ctx, c, schema)
 	if err != nil || !known {
 		return err
 	}
 	age := l.Heartbeat.Seconds()
-	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds && !l.DryRun, DryRun: l.DryRun}
+	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds && !l.DryRun, DryRun: l.DryRun, Another: l.Another}
 	return nil
 }
 
