@@ -115,7 +115,11 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 		if !sl.Active {
 			reader = "NOT READ"
 		}
-		line("slot", "%s, %s, %s, lag %s, retained WAL %s, catalog_xmin %s transactions old", sl.Name, reader, sl.Status,
+		state := sl.Status
+		if sl.Loss != "" {
+			state += " (it " + sl.Loss + ")"
+		}
+		line("slot", "%s, %s, %s, lag %s, retained WAL %s, catalog_xmin %s transactions old", sl.Name, reader, state,
 			humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)), humanize.Comma(sl.CatalogAge))
 	}
 	if st.MarkerSet {

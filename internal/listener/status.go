@@ -186,6 +186,10 @@ func (r *reading) overlay(out *status.Status) {
 	}
 	if out.Slot != nil && r.Slot.Status != "" {
 		out.Slot.Active, out.Slot.Status, out.Slot.Retained, out.Slot.CatalogAge = r.Slot.Active, r.Slot.Status, r.Slot.Retained, r.Slot.CatalogAge
+		out.Slot.Loss = ""
+		if r.Slot.Lost() {
+			out.Slot.Loss, _ = r.Slot.Loss()
+		}
 	}
 	if !st.OldPrune.IsZero() {
 		age := max(0, server.Sub(st.OldPrune).Seconds())

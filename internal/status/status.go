@@ -66,6 +66,8 @@ type Slot struct {
 	Lag      int64  `json:"lag_bytes"`
 	// CatalogAge is how many transactions ago the slot's catalog_xmin was given out.
 	CatalogAge int64 `json:"catalog_xmin_age"`
+	// Loss says in words why a slot that is lost was invalidated.
+	Loss string `json:"lost_because,omitempty"`
 }
 
 // Queue is what the books of the last checkpoint hold.
@@ -157,6 +159,9 @@ func (s *Status) readSlot(ctx context.Context, c *pgx.Conn, name string) error {
 		return err
 	}
 	s.Slot = &Slot{Name: name, Active: slot.Active, Status: slot.Status, Retained: slot.Retained, CatalogAge: slot.CatalogAge}
+	if slot.Lost() {
+		s.Slot.Loss, _ = slot.Loss()
+	}
 	if err := c.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::int8`, slot.Confirmed.String()).Scan(&s.Slot.Lag); err != nil {
 		return fmt.Errorf("read the lag of slot %s: %w", name, err)
 	}
