@@ -184,7 +184,9 @@ func TestSlotLost(t *testing.T) {
 	})
 	ctx, cancel := contextWithin(10 * time.Second)
 	defer cancel()
-	e.until(ctx, func() bool { return e.scalar(`select count(*) from pg_replication_slots where wal_status = 'lost'`) == 1 },
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_replication_slots where wal_status = 'lost'`) == 1
+	},
 		func() string { return "the slot is not lost" })
 	require.Contains(t, e.says("status"), ", lost (it has lost its WAL), lag ")
 	require.Contains(t, e.says("status", "--json"), `"lost_because": "has lost its WAL"`)

@@ -68,6 +68,7 @@ func TestLeaderOfAnotherBuild(t *testing.T) {
 	text := e.says("status")
 	require.Regexp(t, `leader +db9 pid 4711, version v0\.0\.9, alive`, text)
 	require.Contains(t, text, "not known to this version: the tables in schema awa_counterd are those of version v0.0.9")
+	require.NotContains(t, text, "never", "of what is not known")
 	require.Contains(t, text, "db9 pid 4711 leads, of version v0.0.9, which has its tables in another form")
 	require.Contains(t, e.says("status", "--json"), `"another_form": true`)
 	_, text, _ = e.command("doctor")
