@@ -63,7 +63,7 @@ func (w *vigil) attempt(ctx context.Context) (leads bool, err error) {
 	if w.outdone(leader) {
 		return false, errOutdone
 	}
-	w.started = true
+	w.started, w.worked = true, true
 	known := leader.Instance != ""
 	w.deposed = false
 	if known && !leader.Leaving {
