@@ -57,8 +57,8 @@ func AskToLeave(ctx context.Context, c Conn, awaSchema string) error {
 // MayTakeBack reports whether there still is what the finish whose lock the process pid has, or had, may have asked for: false when
 // another one is at work, or has removed everything.
 func MayTakeBack(ctx context.Context, c Conn, awaSchema string, pid uint32) (may bool, err error) {
-	_, known, err := ReadLeaderIfAny(ctx, c, awaSchema)
-	if err != nil || !known {
+	leader, known, err := ReadLeaderIfAny(ctx, c, awaSchema)
+	if err != nil || !known || leader.Another {
 		return false, err
 	}
 	err = c.QueryRow(ctx, `select not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($1, 0) and k.pid <> $2)`, FinishKey(awaSchema), int32(pid)).Scan(&may) //nolint:gosec // a pid

@@ -29,6 +29,7 @@ type Leader struct {
 	Holds     bool // corrections are held back for awa-counterd finish
 	Finishing bool // a finish is under way at this moment
 	Leaving   bool // and has asked every daemon to leave for good
+	Another   bool // our tables are in the form of another build, which is the leader's; of a finish nothing is known then
 }
 
 // Silent is how old the leader's heartbeat may get: by then it would have cleared the marker itself.
@@ -41,12 +42,17 @@ func (l Leader) Vouches() bool {
 }
 
 // Process names the leader for people.
-func (l Leader) Process() string { return fmt.Sprintf("%s pid %d", l.Host, l.PID) }
+func (l Leader) Process() string {
+	if l.Host == "" && l.PID == 0 { // it has the lock, and has not written its row yet
+		return "a daemon whose name is not known yet"
+	}
+	return fmt.Sprintf("%s pid %d", l.Host, l.PID)
+}
 
 // Unvouched is an expression that tells whether an instance is known to lead, and does not vouch for the marker (Leader.Vouches).
 // The parameters are the awa schema and the instance.
 func Unvouched(schemaParam, instanceParam int) string {
-	return fmt.Sprintf(`exists (select 1 from awa_counterd.leader where awa_schema = $%d and instance = $%d
+	return fmt.Sprintf(`exists (select 1 from `+leadersOfAnyBuild+` l where awa_schema = $%d and instance = $%d
 		and (heartbeat_at < clock_timestamp() - 2 * max_staleness or heartbeat_at > clock_timestamp() + max_staleness or %s))`, schemaParam, instanceParam, isDryRun)
 }
 
@@ -144,13 +150,18 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	return l, true, nil
 }
 
-// ReadLeaderIfAny is ReadLeader where our tables may not be there, or be removed meanwhile: then nobody leads.
+// ReadLeaderIfAny is ReadLeader where our tables may not be there, or be removed meanwhile: then nobody leads. They may also be in
+// another build's form.
 func ReadLeaderIfAny(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
-	there, err := Exists(ctx, c)
-	if err != nil || !there {
+	there, others, err := existsInAnyForm(ctx, c)
+	if err != nil || !there && !others {
 		return Leader{}, false, err
 	}
-	leader, known, err := ReadLeader(ctx, c, awaSchema)
+	read := ReadLeader
+	if others {
+		read = leaderOfAnotherBuild
+	}
+	leader, known, err := read(ctx, c, awaSchema)
 	if pg.IsNoTable(err) { // removed since
 		return Leader{}, false, nil
 	}
@@ -167,7 +178,7 @@ func ReadLeaderIfAny(ctx context.Context, c Conn, awaSchema string) (Leader, boo
 func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, error) {
 	tag, err := c.Exec(ctx, `
 		select pg_terminate_backend(h.pid)
-		from `+advisoryLocks+` h join (select pid, application_name, state_change from pg_stat_activity) a using (pid) join awa_counterd.leader l on l.awa_schema = $3
+		from `+advisoryLocks+` h join (select pid, application_name, state_change from pg_stat_activity) a using (pid) join `+leadersOfAnyBuild+` l on l.awa_schema = $3
 		where h.key = hashtextextended($1, 0) and a.application_name = $2
 		  and (l.instance = $4 or `+isDryRun+` or l.heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)
 		       or l.heartbeat_at > clock_timestamp() + greatest($5::interval, 5 * l.max_staleness))

@@ -182,6 +182,14 @@ func TestSlotLost(t *testing.T) {
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
 		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 7, "failed", "")
 	})
+	ctx, cancel := contextWithin(10 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_replication_slots where wal_status = 'lost'`) == 1
+	},
+		func() string { return "the slot is not lost" })
+	require.Contains(t, e.says("status"), ", lost (it has lost its WAL), lag ")
+	require.Contains(t, e.says("status", "--json"), `"lost_because": "has lost its WAL"`)
 	d.signal(resumed)
 	d.logged("raise max_slot_wal_keep_size if this happens again", 20*time.Second) // 17 and later have a word of their own for the rest
 	e.balanced(20 * time.Second)

@@ -241,7 +241,7 @@ type daemon struct {
 // daemon starts the binary on the environment's database.
 func (e *env) daemon(args ...string) *daemon {
 	e.t.Helper()
-	return start(e.t, nil, append([]string{"run", "--database-url", e.url(), "--status-interval", "1s"}, args...)...)
+	return start(e.t, nil, append([]string{"run", "--database-url", e.url(), "--status-interval", "250ms"}, args...)...)
 }
 
 func start(t *testing.T, environ []string, args ...string) *daemon {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,12 +63,6 @@ func (p *tab) press(keys ...string) {
 	for _, key := range keys {
 		require.NoError(p.t, p.Press(p.t.Context(), key))
 	}
-}
-
-// real are the browser's complaints, without one that the page's refreshing gives rise to: it parses the next page, whose style has a
-// nonce of its own, and is told each time that this style is not applied. It is not meant to be.
-func (p *tab) real() []string {
-	return slices.DeleteFunc(p.Complaints(), func(c string) bool { return strings.HasPrefix(c, "Applying inline style violates") })
 }
 
 // says is an expression: the state, in capitals, is shown.
@@ -157,12 +150,11 @@ func TestPageInChromium(t *testing.T) {
 	t.Run("keyboard", func(t *testing.T) { keyboard(t, &tab{narrow.Page, t}, w.base) })
 	t.Run("screen reader", func(t *testing.T) { heard(t, &tab{first.Page, t}) })
 
-	require.Empty(t, plain.Complaints())
 	for name, p := range all {
 		var elsewhere []string
 		p.eval(`performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith(location.origin + "/"))`, &elsewhere)
 		require.Empty(t, elsewhere, "%s: loaded from elsewhere", name)
-		require.Empty(t, p.real(), name)
+		require.Empty(t, p.Complaints(), name)
 	}
 	d.kill()
 	first.until(`!document.getElementById("stale").hidden && document.getElementById("stale").innerText.startsWith("No answer since")`, 20*time.Second)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,12 +13,24 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
-// statuses waits until the daemon has said n times more how it is: that many seconds have gone by for it.
+// statuses waits until the daemon has said how it is n seconds from now or later: that many seconds have gone by for it. While all is
+// well it says so at every sixth --status-interval.
 func (d *daemon) statuses(n int) {
 	d.t.Helper()
-	count := func() int { return strings.Count(d.text(), `"status"`) }
-	want := count() + n
-	require.Eventually(d.t, func() bool { return count() >= want }, time.Duration(n+20)*time.Second, 20*time.Millisecond, d.text())
+	due := time.Now().Add(time.Duration(n) * time.Second)
+	said := func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, e := range slices.Backward(d.log) {
+			if e["msg"] == "status" {
+				text, _ := e["ts"].(string)
+				at, err := time.Parse(time.RFC3339Nano, text)
+				return err == nil && !at.Before(due)
+			}
+		}
+		return false
+	}
+	require.Eventually(d.t, said, time.Duration(n+20)*time.Second, 20*time.Millisecond, d.text())
 }
 
 // Whatever is configured for a role, our sessions behave the same: none is ended by the server, and what the
@@ -45,7 +58,7 @@ func TestHostileRoleSettings(t *testing.T) {
 			}
 			e.t = t
 			e.exec(fmt.Sprintf(`alter role %s reset all; alter role %[1]s set %s`, role, setting))
-			d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup", "--status-interval", "1s", "--audit-interval", "1s")
+			d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup", "--status-interval", "200ms", "--audit-interval", "1s")
 			e.insertAt(int32(i)%4, "größe", 5, false)
 			d.logged("marker set", 20*time.Second)
 			e.balanced(3 * time.Second)

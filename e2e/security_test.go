@@ -102,3 +102,50 @@ func TestLoweredLevelIsSaid(t *testing.T) {
 	_, _, errs := e.command("setup")
 	require.Contains(t, errs, "wal_level")
 }
+
+// The password of a URL, and that of PGPASSWORD, is in nothing that anybody is told: by a daemon that says all it can, by any command,
+// in any form. Some of them are refused, and say why.
+func TestNoPasswordIsSaid(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	role := e.role("superuser password '" + planted + "'")
+	url := server.URL(role, planted, e.db)
+	said := make(map[string]string)
+	d := start(t, []string{"PGPASSWORD=" + planted}, "run", "--database-url", url, "--log-level", "debug", "--listen", "0")
+	e.marker(true, 15*time.Second)
+	e.insertAt(1, "email", 5, false)
+	e.balanced(3 * time.Second)
+	commands := [][]string{
+		{"status"},
+		{"status", "--json"},
+		{"doctor"},
+		{"doctor", "--json"},
+		{"setup", "--print-sql"},
+		{"setup", "--json"},
+		{"distrust"},
+		{"distrust", "--json"},
+		{"reconcile", "--check"},
+		{"reconcile", "--json"},
+		{"reconcile", "--trust"},
+		{"teardown"},
+		{"finish", "--timeout", "1s"},
+	}
+	for i, on := range []string{url, server.URL(role, planted, "nowhere"), server.URL("nobody_here", planted, e.db), "postgres://app:" + planted + "@127.0.0.1:1/x"} {
+		if i == 1 {
+			commands = commands[:6] // that do not get as far as differing
+		}
+		for _, args := range commands {
+			code, out, errs := e.commandOn(on, args...)
+			said[fmt.Sprint(args, " on the URL number ", i)] = out + errs
+			require.True(t, code == 0 || out+errs != "", "%v says nothing", args)
+		}
+	}
+	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name like 'awa-counterd%'`)
+	d.logged("session failed", 10*time.Second)
+	d.logged("trust: marker set", 20*time.Second)
+	require.Zero(t, d.stop())
+	said["log"] = d.text()
+	for name, text := range said {
+		require.NotContains(t, text, planted, name)
+	}
+}

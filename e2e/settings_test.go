@@ -92,7 +92,7 @@ func (e *env) settings(role string, up bool) (names []string) {
 func (e *env) heldFor(role string, set []string) {
 	e.t.Helper()
 	url := e.server.URL(role, "", e.db)
-	d := start(e.t, nil, "run", "--database-url", url, "--no-setup", "--status-interval", "1s", "--audit-interval", "1s")
+	d := start(e.t, nil, "run", "--database-url", url, "--no-setup", "--status-interval", "200ms", "--audit-interval", "1s")
 	d.logged("marker set", 30*time.Second)
 	e.insertAt(1, "größe", 5, true)
 	e.balanced(5 * time.Second)

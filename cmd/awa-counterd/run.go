@@ -40,7 +40,7 @@ type runCmd struct {
 	FlushInterval      time.Duration `default:"100ms" help:"Shortest time between two flushes of corrections."`
 	CheckpointInterval time.Duration `default:"5s" help:"Time between two checkpoints while something changes."`
 	AuditInterval      time.Duration `default:"5m" help:"Time between two comparisons of all counters with a scan."`
-	StatusInterval     time.Duration `default:"10s" help:"Time between two status lines."`
+	StatusInterval     time.Duration `default:"10s" help:"Time between two status lines. While all is well, six times as long."`
 
 	Listen string `placeholder:"ADDR" help:"Serve metrics, health, status and a page for people over HTTP at this address. A port alone (9187) listens on 127.0.0.1, host:port (0.0.0.0:9187) on that host. Off by default."`
 	Pprof  bool   `help:"Serve Go's profiles under /debug/pprof/ as well; needs --listen."`

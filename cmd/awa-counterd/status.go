@@ -12,6 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/internal/status"
@@ -80,47 +81,18 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(b, "%-9s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	ago := func(v *float64) string {
-		if v == nil {
-			return "never"
-		}
-		return status.Ago(*v) + " ago"
-	}
 	line("schema", "%s", st.Schema)
-	if l := st.Leader; l == nil {
-		line("leader", "none: no daemon has ever run here")
-	} else {
-		life := "alive"
-		if !l.Alive {
-			life = "DEAD"
-		}
-		if l.DryRun {
-			life += ", DRY RUN: corrects nothing"
-		}
-		line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, status.Ago(l.Heartbeat))
-		asOf := "the daemon did not answer; everything below is as old as that"
-		if st.Fresh {
-			asOf = "written just now, on request"
-		}
-		line("position", "%s, checkpoint %s: %s", orDash(st.Position), ago(st.Persisted), asOf)
-	}
-	if sl := st.Slot; sl == nil {
-		line("slot", "none")
-	} else {
-		reader := "read"
-		if !sl.Active {
-			reader = "NOT READ"
-		}
-		line("slot", "%s, %s, %s, lag %s, retained WAL %s, catalog_xmin %s transactions old", sl.Name, reader, sl.Status,
-			humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)), humanize.Comma(sl.CatalogAge))
-	}
+	leaderLines(line, st)
+	slotLine(line, st.Slot)
 	if st.MarkerSet {
 		line("trust", "marker set %s: readers use the counters", ago(st.MarkerAge))
 	} else {
 		line("trust", "marker not set, readers scan; %s", orDash(st.Reason))
 	}
 	history(line, st)
-	line("audit", "%s", ago(st.Audit))
+	if st.Leader == nil || !st.Leader.Another {
+		line("audit", "%s", ago(st.Audit))
+	}
 	queues(b, st)
 	if st.OldPrune != nil {
 		line("prunes", "a pre-#290 leader emptied a ring slot %s", ago(st.OldPrune))
@@ -139,6 +111,55 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 		line("runtimes", "unknown: awa.runtime_instances does not exist, or this role may not read it")
 	}
 	line("next", "%s", st.Next)
+}
+
+// ago is how long ago something was, if it ever was.
+func ago(v *float64) string {
+	if v == nil {
+		return "never"
+	}
+	return status.Ago(*v) + " ago"
+}
+
+// leaderLines say who leads, and what is known of the checkpoint.
+func leaderLines(line func(name, format string, args ...any), st *status.Status) {
+	l := st.Leader
+	if l == nil {
+		line("leader", "none: no daemon has ever run here")
+		return
+	}
+	life := "alive"
+	if !l.Alive {
+		life = "DEAD"
+	}
+	if l.DryRun {
+		life += ", DRY RUN: corrects nothing"
+	}
+	line("leader", "%s pid %d, version %s, %s, heartbeat %s ago", l.Host, l.PID, l.Version, life, status.Ago(l.Heartbeat))
+	switch {
+	case l.Another:
+		line("position", "not known to this version: the tables in schema %s are those of version %s", checkpoint.SchemaName, l.Version)
+	case st.Fresh:
+		line("position", "%s, checkpoint %s: written just now, on request", orDash(st.Position), ago(st.Persisted))
+	default:
+		line("position", "%s, checkpoint %s: the daemon did not answer; everything below is as old as that", orDash(st.Position), ago(st.Persisted))
+	}
+}
+
+func slotLine(line func(name, format string, args ...any), sl *status.Slot) {
+	if sl == nil {
+		line("slot", "none")
+		return
+	}
+	reader, state := "read", sl.Status
+	if !sl.Active {
+		reader = "NOT READ"
+	}
+	if sl.Loss != "" {
+		state += " (it " + sl.Loss + ")"
+	}
+	line("slot", "%s, %s, %s, lag %s, retained WAL %s, catalog_xmin %s transactions old", sl.Name, reader, state,
+		humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)), humanize.Comma(sl.CatalogAge))
 }
 
 // mostShown is how many changes of the marker are shown; --json has more.

@@ -24,7 +24,7 @@ func (d *daemon) start() error {
 	defer d.mu.Unlock()
 	var err error
 	d.process, err = process.Start(d.binary, nil, []string{
-		"run", "--database-url", d.url, "--status-interval", "500ms", "--checkpoint-interval", "1s", "--audit-interval", "10s", "--log-format", "json",
+		"run", "--database-url", d.url, "--status-interval", "200ms", "--checkpoint-interval", "1s", "--audit-interval", "10s", "--log-format", "json",
 	}, d.hear)
 	return err
 }

@@ -31,7 +31,9 @@ func week() [7][]event {
 	cut := event{"all connections cut", func(ctx context.Context, w *world) error {
 		return w.exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity where usename = '`+role+`'`)
 	}}
-	return [7][]event{{}, {{"password changed", changed}}, {restart}, {dropped}, {restart, cut}, {dropped}, {}}
+	leaf := event{"a leaf added", leafAdded}
+	failover := event{"failover to a standby", failedOver}
+	return [7][]event{{}, {{"password changed", changed}}, {restart, leaf}, {dropped}, {restart, cut}, {dropped, failover}, {}}
 }
 
 // live plays the week: each day two thirds of work with a burst, and a night.

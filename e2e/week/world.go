@@ -9,10 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/e2e/proxy"
 )
 
 const (
@@ -28,13 +30,17 @@ type world struct {
 	o       options
 	dir     string
 	cluster *cluster.Cluster
-	pool    *pgxpool.Pool // superuser, over the Unix socket
-	fleet   *fleet.Fleet
-	fleets  uint64
-	daemons []*daemon
-	phase   string // what is going on, for the log's account
-	nights  []night
-	events  []happened
+	at      atomic.Pointer[cluster.Cluster] // the same, for connections of the pool
+	proxy   *proxy.Proxy                    // by which the daemons know it; the address follows a failover
+	// replaced are standbys that did not come to be the server.
+	replaced []*cluster.Cluster
+	pool     *pgxpool.Pool // superuser, over the Unix socket
+	fleet    *fleet.Fleet
+	fleets   uint64
+	daemons  []*daemon
+	phase    string // what is going on, for the log's account
+	nights   []night
+	events   []happened
 
 	disturbed atomic.Bool // writers may fail: the server is away
 	done      int64       // operations of the fleet
@@ -54,6 +60,9 @@ func newWorld(ctx context.Context, o options) (_ *world, err error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(w.dir))
 	}
+	if w.proxy, err = proxy.New(w.cluster.Address()); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
 	if err := w.install(ctx); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -62,7 +71,7 @@ func newWorld(ctx context.Context, o options) (_ *world, err error) {
 
 // install makes awa's tables, of which the daemons' role is the owner: it can create a publication again that somebody dropped.
 func (w *world) install(ctx context.Context) (err error) {
-	if w.pool, err = pgxpool.New(ctx, w.cluster.Socket("postgres")); err != nil {
+	if err := w.openPool(ctx); err != nil {
 		return err
 	}
 	conn, err := w.cluster.Connect(ctx, "postgres")
@@ -94,6 +103,22 @@ func (w *world) install(ctx context.Context) (err error) {
 	return nil
 }
 
+// openPool has each connection go to the server of that moment.
+func (w *world) openPool(ctx context.Context) error {
+	w.at.Store(w.cluster)
+	config, err := pgxpool.ParseConfig(w.cluster.Socket("postgres"))
+	if err != nil {
+		return err
+	}
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		now := w.at.Load()
+		c.Host, c.Port, c.Fallbacks = now.Dir, uint16(now.Port), nil
+		return nil
+	}
+	w.pool, err = pgxpool.NewWithConfig(ctx, config)
+	return err
+}
+
 // password is the nth one; each says of itself what it is, so that it would be found in a log.
 func (w *world) password(n int) string { return fmt.Sprintf("%s-%d", planted, n) }
 
@@ -101,21 +126,23 @@ func (w *world) password(n int) string { return fmt.Sprintf("%s-%d", planted, n)
 const planted = "hunter2-planted"
 
 // faster is an interval of the daemon's at this pace, and no less than the flag allows.
-func (w *world) faster(interval, least time.Duration) string {
-	return max(time.Duration(float64(interval)/w.pace()).Round(time.Millisecond), least).String()
+func (w *world) faster(interval, least time.Duration) time.Duration {
+	return max(time.Duration(float64(interval)/w.pace()).Round(time.Millisecond), least)
 }
 
 // pace is how many times faster than life this week is.
 func (w *world) pace() float64 { return (7 * 24 * time.Hour).Seconds() / w.o.length.Seconds() }
 
 func (w *world) arguments(password string, d *daemon) []string {
+	url := fmt.Sprintf("postgres://%s:%s@%s/postgres?sslmode=disable", role, password, w.proxy.Addr())
 	return []string{
-		"run", "--database-url", w.cluster.URL(role, password, "postgres"), "--listen", d.address, "--log-format", "json",
-		"--status-interval", w.statusInterval(), "--audit-interval", w.faster(5*time.Minute, time.Second), "--checkpoint-interval", w.faster(5*time.Second, 100*time.Millisecond),
+		"run", "--database-url", url, "--listen", d.address, "--log-format", "json",
+		"--status-interval", w.statusInterval().String(), "--audit-interval", w.faster(5*time.Minute, time.Second).String(),
+		"--checkpoint-interval", w.faster(5*time.Second, 100*time.Millisecond).String(),
 	}
 }
 
-func (w *world) statusInterval() string { return w.faster(10*time.Second, 100*time.Millisecond) }
+func (w *world) statusInterval() time.Duration { return w.faster(10*time.Second, 100*time.Millisecond) }
 
 func (w *world) close() error {
 	w.rest()
@@ -125,6 +152,12 @@ func (w *world) close() error {
 	}
 	if w.pool != nil {
 		w.pool.Close()
+	}
+	if w.proxy != nil {
+		w.proxy.Close()
+	}
+	for _, c := range w.replaced {
+		err = errors.Join(err, c.Close())
 	}
 	return errors.Join(err, w.cluster.Close(), os.RemoveAll(w.dir))
 }

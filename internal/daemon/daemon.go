@@ -25,6 +25,7 @@ type Daemon struct {
 	opts     Options
 	log      *zap.Logger
 	started  bool                       // a session got as far as streaming, or as standing by
+	worked   bool                       // this one did, or the last one
 	last     string                     // the instance of the last session
 	left     leftovers                  // what the last session had
 	seen     leadSeen                   // where a lead was seen
@@ -80,9 +81,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	wait.Reset()
 	defer context.AfterFunc(ctx, d.super.Stopping)()
-	last := ""
+	said := make(faults)
 	for {
 		began := time.Now()
+		d.worked = false
 		if d.phase != Failing { // what has failed stays said until something goes better
 			d.show(Starting, "connecting")
 		}
@@ -108,17 +110,19 @@ func (d *Daemon) Run(ctx context.Context) error {
 		}
 		if time.Since(began) > longestRetryPause {
 			wait.Reset()
+			if d.worked { // what fails now is another thing
+				clear(said)
+			}
 		}
 		pause := wait.NextBackOff()
 		if errors.Is(err, errMigrated) {
 			d.log.Info("awa's tables have changed; going on with them as they are now", zap.String("reason", err.Error()))
-			last = err.Error()
+			_ = said.first(err.Error())
 		} else {
 			d.views.next.Faults++
 		}
 		d.showFault(err)
-		if text := err.Error(); text != last {
-			last = text
+		if text := err.Error(); said.first(text) {
 			d.log.Warn("session failed; starting the next one", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
 		}
 		if !d.rest(ctx, pause) {

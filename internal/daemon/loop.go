@@ -56,7 +56,8 @@ type writeWithState struct {
 
 func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) error {
 	now := time.Now()
-	l.status.last, l.status.at = l.core.Status(now), now
+	l.status.seen, l.status.at = l.core.Status(now), now
+	l.status.last = l.status.seen
 	l.showLead(now)
 	l.act(now)
 	timer := time.NewTimer(time.Until(l.core.Deadline(time.Now())))

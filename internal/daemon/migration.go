@@ -47,7 +47,7 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 		end()
 		switch {
 		case errors.Is(err, errMigrated):
-			d.started = true
+			d.started, d.worked = true, true
 			pid := migratedBy(err)
 			if held.long(pid, time.Now()) {
 				d.nameMigrator(ctx, c, pid)
@@ -63,7 +63,7 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 			}
 			return l, nil
 		case errors.Is(err, awa.ErrNotYet):
-			d.started = true
+			d.started, d.worked = true, true
 			if err.Error() != waiting {
 				waiting = err.Error()
 				missing := strings.TrimSuffix(waiting, ": "+awa.ErrNotYet.Error())

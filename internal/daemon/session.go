@@ -122,7 +122,7 @@ func newSession(running streaming, start applier.Start) (*session, error) {
 
 // runToEnd keeps the counters right until the session ends.
 func (s *session) runToEnd(ctx, work context.Context) error {
-	s.d.started = true
+	s.d.started, s.d.worked = true, true
 	s.d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
 		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
 	s.d.report(Leading, s.core.State(time.Now()))
@@ -193,8 +193,8 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 func (s *session) unclaimed() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 	defer cancel()
-	_, known, err := checkpoint.ReadLeaderIfAny(ctx, s.control, string(s.layout.Schema))
-	return err == nil && !known
+	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, s.control, string(s.layout.Schema))
+	return err == nil && (!known || leader.Another)
 }
 
 // clearMarkerBeforeStart looks after what there is when a session cannot begin: what keeps it from that may take a person to

@@ -63,7 +63,7 @@ func (w *vigil) attempt(ctx context.Context) (leads bool, err error) {
 	if w.outdone(leader) {
 		return false, errOutdone
 	}
-	w.started = true
+	w.started, w.worked = true, true
 	known := leader.Instance != ""
 	w.deposed = false
 	if known && !leader.Leaving {
@@ -104,6 +104,9 @@ func untilNextTry(deposed bool) time.Duration {
 // server may still believe in, or of one that only follows. The lock is free then.
 func (d *Daemon) depose(ctx context.Context, c *pgx.Conn, l *awa.Layout, leader checkpoint.Leader) (did bool, err error) {
 	if !leader.Hung() && !leader.DryRun && leader.Instance != d.last {
+		return false, nil
+	}
+	if leader.Another && d.opts.NoSetup { // this daemon cannot make its own tables, and could not lead
 		return false, nil
 	}
 	did, err = checkpoint.Depose(ctx, c, string(l.Schema), d.last)
@@ -172,6 +175,9 @@ func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkp
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, c, string(l.Schema))
 	if err != nil {
 		return leader, err
+	}
+	if known && leader.Another { // whoever leads next removes its tables, and has not left for good
+		return leader, nil
 	}
 	if known {
 		return leader, d.noteLead(ctx, c, l.Schema)

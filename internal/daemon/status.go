@@ -13,10 +13,12 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 )
 
-// ticker remembers the last status, for rates.
+// ticker remembers what was read and what was logged last.
 type ticker struct {
-	last   applier.Status
-	at     time.Time
+	seen   applier.Status              // at the last tick
+	calm   bool                        // it was
+	last   applier.Status              // of the last line, for rates
+	at     time.Time                   // of the last line
 	active map[applier.Source]struct{} // whose uncounted writes were told, and go on
 }
 
@@ -24,11 +26,11 @@ type ticker struct {
 const quietAfter = time.Minute
 
 // logQueues says once when uncounted writes on a queue begin, and once when they have ended.
-func (s *session) logQueues(now time.Time, before map[applier.Source]applier.Uncounted) {
+func (s *session) logQueues(now time.Time, after, before map[applier.Source]applier.Uncounted) {
 	if s.status.active == nil {
 		s.status.active = make(map[applier.Source]struct{})
 	}
-	for q, u := range s.status.last.Uncounted {
+	for q, u := range after {
 		fields := []zap.Field{
 			zap.String("queue", q.Queue), zap.String("kind", string(q.Kind)), zap.Int64("rows", u.Rows), zap.Int64("transactions", u.Transactions),
 			zap.Time("last", u.LastAt.UTC()), zap.Stringer("last_lsn", u.LastLSN),
@@ -56,12 +58,25 @@ func uncountedMessage(k applier.Kind) string {
 	return "a pre-#290 binary writes to this queue without counting"
 }
 
-// logStatus writes the one dense line that an operator watches.
+// logStatus is called at each tick. It writes the one dense line that an operator watches, if one is due.
 func (s *session) logStatus(now time.Time) {
 	st := s.core.Status(now)
-	before, since := s.status.last, now.Sub(s.status.at).Seconds()
-	s.status.last, s.status.at = st, now
-	s.logQueues(now, before.Uncounted)
+	s.logQueues(now, st.Uncounted, s.status.seen.Uncounted)
+	fields := s.statusFields(now, &st)
+	s.d.super.Status(statusText(fields))
+	if s.status.due(now, s.d.opts.StatusInterval, s.isCalm(&st, &s.status.seen)) {
+		s.log.Info("status", fields...)
+		s.status.last, s.status.at = st, now
+	}
+	s.status.seen = st
+	if s.d.opts.DryRun && now.Sub(s.dry.told) >= dryReportEvery {
+		s.reportDryRun(now)
+	}
+}
+
+// statusFields are those of the status line. Rates are since the last one.
+func (s *session) statusFields(now time.Time, st *applier.Status) []zap.Field {
+	before, since := &s.status.last, now.Sub(s.status.at).Seconds()
 	rate := func(now, then int64) float64 {
 		if since <= 0 {
 			return 0
@@ -88,23 +103,18 @@ func (s *session) logStatus(now time.Time) {
 	if s.d.opts.DryRun {
 		fields = append(fields, zap.Int("would_correct", st.DriftGroups))
 	}
-	fields = append(fields, zap.String("trust", trust(now, st)), zap.String("audit", audit(now, st)))
-	s.log.Info("status", fields...)
-	s.d.super.Status(statusText(fields))
-	if s.d.opts.DryRun && now.Sub(s.dry.told) >= dryReportEvery {
-		s.reportDryRun(now)
-	}
+	return append(fields, zap.String("trust", trust(now, st)), zap.String("audit", audit(now, st)))
 }
 
 // trust says whether the marker is set and since when, or why not.
-func trust(now time.Time, st applier.Status) string {
+func trust(now time.Time, st *applier.Status) string {
 	if st.MarkerSet && st.Reason == "" {
 		return "set " + age(now, st.MarkerSince)
 	}
 	return "no: " + st.Reason
 }
 
-func audit(now time.Time, st applier.Status) string {
+func audit(now time.Time, st *applier.Status) string {
 	text := "none yet"
 	if !st.LastAudit.IsZero() {
 		text = "ok " + age(now, st.LastAudit) + " ago"

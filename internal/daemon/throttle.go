@@ -41,6 +41,24 @@ func (t throttle) allow(now time.Time, message string) (unsaid int, ok bool) {
 	return 0, true
 }
 
+// faults are the reasons that were given since a session last worked for a while. A server that is away may have several, in turn.
+type faults map[string]struct{}
+
+// mostFaults bounds them.
+const mostFaults = 100
+
+// first is true once for each reason.
+func (f faults) first(reason string) bool {
+	if _, said := f[reason]; said {
+		return false
+	}
+	if len(f) >= mostFaults {
+		clear(f)
+	}
+	f[reason] = struct{}{}
+	return true
+}
+
 func (d *Daemon) logNotices(now time.Time, notices []applier.Notice) {
 	for _, n := range notices {
 		unsaid, ok := d.throttle.allow(now, n.Message)

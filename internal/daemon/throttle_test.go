@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,4 +26,21 @@ func TestNoticesAreCounted(t *testing.T) {
 	d.logNotices(now.Add(sayWithin), []applier.Notice{{Warn: true, Message: "the marker was cleared", Fields: []any{"reason", "somebody"}}})
 	last := logs.All()[sayMost+1]
 	require.Equal(t, map[string]any{"reason": "somebody", "times_not_said": int64(600 - sayMost)}, last.ContextMap())
+}
+
+// An outage that shows itself in two ways, in turn, is told twice, not at each attempt.
+func TestFaultsAreSaidOnce(t *testing.T) {
+	said, lines := make(faults), 0
+	for range 1000 {
+		for _, reason := range []string{"unexpected EOF", "connection reset by peer"} {
+			if said.first(reason) {
+				lines++
+			}
+		}
+	}
+	require.Equal(t, 2, lines)
+	for i := range 10 * mostFaults {
+		said.first(strconv.Itoa(i))
+	}
+	require.LessOrEqual(t, len(said), mostFaults)
 }

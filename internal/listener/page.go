@@ -163,6 +163,9 @@ func (r *reading) page(st *status.Status, unread error, samples []sample) *page 
 		p.Past = "not known: " + st.Forgot
 	default:
 		p.Past, p.Before = status.Cleared(st.Changes), changed(st)
+		if r.Status == nil && r.Phase != daemon.Standby { // what has happened since may not have been read
+			p.Past += ", as the database was read last"
+		}
 	}
 	return p
 }

@@ -170,7 +170,7 @@ func BenchmarkPage(b *testing.B) {
 
 // What the marker went through in the last days is on the page, the newest first, and text of others is text.
 func TestPageLooksBack(t *testing.T) {
-	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The trust marker: not cleared in the last 7 days when what for why no change is known")
+	require.Contains(t, visible(t, newRig(t, leads(time.Now()))), "The trust marker: no change is known of the last 7 days when what for why no change is known")
 	st := someStatus()
 	st.Changes = []status.MarkerChange{{Set: true, Ago: 600, Lasted: 600}, {Ago: 720, Lasted: 120, Reason: "the stream is <b>1.2s</b> behind"}}
 	for range 20 {
@@ -182,6 +182,16 @@ func TestPageLooksBack(t *testing.T) {
 	text := visible(t, r)
 	require.Contains(t, text, "The trust marker: cleared once in the last 7 days, for 2 min when what for why 10 min ago set 10 min 12 min ago cleared 2 min The stream is &lt;b&gt;1.2s&lt;/b&gt; behind 2.5 h ago set")
 	require.Equal(t, mostChanges-2, strings.Count(text, "2.5 h ago set"))
+	st.Changes = []status.MarkerChange{{Set: true, Ago: 600, Lasted: 600}}
+	r.stub.view.Store(untrustedView(time.Now(), applier.DoubtLag, "the stream is 1.2s behind"))
+	text = visible(t, r)
+	require.Contains(t, text, "The trust marker: cleared once in the last 7 days, for 0.0 s", "it was cleared since the database was read")
+	require.Contains(t, text, "0.0 s ago cleared 0.0 s The stream is 1.2s behind 10 min ago set 10 min")
+	st.Changes = []status.MarkerChange{{Ago: 600, Lasted: 600, Reason: "why"}}
+	r.stub.view.Store(leads(time.Now()))
+	require.Contains(t, visible(t, r), "0.0 s ago set 0.0 s 10 min ago cleared 10 min Why")
+	r.stub.view.Store(failing(time.Now(), "x"))
+	require.Contains(t, visible(t, r), "as the database was read last")
 	st.Changes, st.Forgot = nil, "somebody holds awa_counterd.marker_changes locked"
 	require.Contains(t, visible(t, newRig(t, leads(time.Now()), func(c *Config) {
 		c.ReadStatus = func(context.Context) (*status.Status, error) { return st, nil }

@@ -101,9 +101,11 @@ func (s *Server) status(ctx context.Context) (*status.Status, error) {
 		return nil, err
 	}
 	r := s.reading()
-	out := aged(st, r.now.Sub(at))
+	age := r.now.Sub(at)
+	out := aged(st, age)
 	if r.Status != nil {
 		r.overlay(out)
+		r.overlayChange(out, age)
 	}
 	out.Next = out.NextStep(s.config.QuietPeriod)
 	if r.Phase == daemon.Standby && out.NeedsFresh(s.config.QuietPeriod) {
@@ -184,12 +186,32 @@ func (r *reading) overlay(out *status.Status) {
 	}
 	if out.Slot != nil && r.Slot.Status != "" {
 		out.Slot.Active, out.Slot.Status, out.Slot.Retained, out.Slot.CatalogAge = r.Slot.Active, r.Slot.Status, r.Slot.Retained, r.Slot.CatalogAge
+		out.Slot.Loss = ""
+		if r.Slot.Lost() {
+			out.Slot.Loss, _ = r.Slot.Loss()
+		}
 	}
 	if !st.OldPrune.IsZero() {
 		age := max(0, server.Sub(st.OldPrune).Seconds())
 		out.OldPrune = &age
 	}
 	out.Uncounted = uncounted(server, st.Uncounted)
+}
+
+// overlayChange puts a change of the marker before those that were read age ago, where the daemon has seen one since.
+func (r *reading) overlayChange(out *status.Status, age time.Duration) {
+	if out.Forgot != "" || len(out.Changes) == 0 || out.Changes[0].Set == r.Status.MarkerSet {
+		return
+	}
+	last := status.MarkerChange{Set: r.Status.MarkerSet, Ago: age.Seconds()}
+	if last.Set {
+		last.Ago = min(last.Ago, r.now.Sub(r.Status.MarkerSince).Seconds())
+	} else {
+		last.Reason = out.Reason
+	}
+	last.Lasted = last.Ago
+	out.Changes[0].Lasted = max(0, out.Changes[0].Lasted-last.Ago)
+	out.Changes = append([]status.MarkerChange{last}, out.Changes...)
 }
 
 func (r *reading) state() string {

@@ -184,5 +184,21 @@ func ofRooms() []Mutant {
 			"a replication slot left for good", "internal/daemon/removed.go", "failed := dropUnread(ctx, c, d.log, was.slot, string(l.Schema))",
 			"failed := ctx.Err()", "./e2e", "TestSchemaIsDroppedByHand",
 		},
+		{
+			"a status line at every tick of a calm day", "internal/daemon/calm.go", "return !calm || !was ||",
+			"return was || !was ||", "./internal/daemon", "TestStatusLinesAreDue",
+		},
+		{
+			"an uncounted write passes for calm", "internal/daemon/calm.go", "st.UncountedRows == before.UncountedRows && ",
+			"", "./internal/daemon", "TestIsCalm",
+		},
+		{
+			"the page looks back past what has just happened", "internal/listener/status.go", "r.overlayChange(out, age)",
+			"_ = age", "./internal/listener", "TestPageLooksBack",
+		},
+		{
+			"a leader of another version taken for none", "checkpoint/leader.go", "if err != nil || !there && !others {",
+			"if err != nil || !there {", "./e2e", "TestLeaderOfAnotherBuild",
+		},
 	}
 }

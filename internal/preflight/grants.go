@@ -115,12 +115,18 @@ func ownSchema(ctx context.Context, v *visit) []Finding {
 		out[0].Refusal = refusal
 		return out
 	}
-	there := false
+	there, others := false, ""
 	if err == nil {
 		there, err = checkpoint.Exists(ctx, v.Conn)
 	}
 	if err == nil && there {
 		return found(name, nil, true, "is there", "")
+	}
+	if err == nil {
+		others, err = checkpoint.OtherForm(ctx, v.Conn, string(v.Schema))
+	}
+	if err == nil && others != "" {
+		return v.ownSchemaOfAnotherBuild(ctx, name, others)
 	}
 	if v.NoSetup { // who makes it is refused at its place
 		return found(name, err, false, "is missing, and with --no-setup the daemon does not create it", "awa-counterd setup --role "+v.Role)
@@ -132,6 +138,24 @@ func ownSchema(ctx context.Context, v *visit) []Finding {
 	}
 	return orRefuse(found(name, err, may, map[bool]string{true: "is missing; the daemon creates it", false: "is missing, and the role may not create it"}[may], "awa-counterd setup --role "+v.Role),
 		"run: "+grantSQL("CREATE ON DATABASE "+quote(db), v.Role), "role %s may not create the schema %s", v.Role, checkpoint.SchemaName)
+}
+
+// ownSchemaOfAnotherBuild looks whether the daemon may make tables anew that are in another form.
+func (v *visit) ownSchemaOfAnotherBuild(ctx context.Context, name, others string) []Finding {
+	const remedy = "awa-counterd setup --role "
+	if v.NoSetup {
+		return found(name, nil, false, others+", and with --no-setup the daemon does not create its own", remedy+v.Role)
+	}
+	var may bool
+	err := v.queryRow(ctx, `select has_schema_privilege($1::text, n.oid, 'create') and coalesce(bool_and(pg_has_role($1::text, c.relowner, 'usage')), true)
+		from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relkind = 'r' where n.nspname = $2 group by n.oid`,
+		[]any{v.Role, checkpoint.SchemaName}, &may)
+	then := "; the daemon drops them and creates its own when no daemon of that version leads"
+	if !may {
+		then = ", and the role, which does not own them, may not create its own"
+	}
+	return orRefuse(found(name, err, may, others+then, remedy+v.Role),
+		"let a DBA run: "+remedy+v.Role, "%s, and role %s, which does not own them, may not create its own", others, v.Role)
 }
 
 func planOwnSchema(ctx context.Context, v *visit) ([]Step, error) {

@@ -68,10 +68,10 @@ func marker(ctx context.Context, v *visit) []Finding {
 	var set bool
 	err := v.queryRow(ctx, `select `+v.Layout.MarkerIsSet(), nil, &set)
 	vouched := false
-	if there, e := checkpoint.Exists(ctx, v.Conn); err == nil && e == nil && there && set {
+	if err == nil && set {
 		var l checkpoint.Leader
 		var known bool
-		l, known, err = checkpoint.ReadLeader(ctx, v.Conn, string(v.Schema))
+		l, known, err = checkpoint.ReadLeaderIfAny(ctx, v.Conn, string(v.Schema))
 		vouched = known && !l.DryRun && l.Heartbeat < checkpoint.AliveWithin
 	}
 	detail := "not set"

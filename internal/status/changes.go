@@ -24,6 +24,9 @@ func ChangeText(m MarkerChange) string {
 // Cleared sums up how often the marker was cleared in the last checkpoint.ToldFor days, and for how long it was not set, as far as
 // that is told.
 func Cleared(changes []MarkerChange) string {
+	if len(changes) == 0 { // there may be nobody who remembers any
+		return fmt.Sprintf("no change is known of the last %d days", checkpoint.ToldFor)
+	}
 	times, seconds := 0, 0.0
 	for _, m := range changes {
 		if !m.Set {

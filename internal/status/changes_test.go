@@ -12,6 +12,7 @@ func TestCleared(t *testing.T) {
 	change := func(set bool, lasted float64) checkpoint.MarkerChange {
 		return checkpoint.MarkerChange{Set: set, Ago: 100, Lasted: lasted}
 	}
+	require.Equal(t, "no change is known of the last 7 days", Cleared(nil))
 	require.Equal(t, "not cleared in the last 7 days", Cleared([]checkpoint.MarkerChange{change(true, 9)}))
 	one := []checkpoint.MarkerChange{change(true, 9), change(false, 12)}
 	require.Equal(t, "cleared once in the last 7 days, for 12 s", Cleared(one))

@@ -19,6 +19,9 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	case !s.Leader.Alive:
 		return fmt.Sprintf("no daemon is alive (the last was %s, %s ago): start it, or remove everything with awa-counterd teardown", s.Leader.Host, Ago(s.Leader.Heartbeat))
 	}
+	if s.Leader.Another {
+		return fmt.Sprintf("%s pid %d leads, of version %s, which has its tables in another form: ask that version for more, or stop it and start this one", s.Leader.Host, s.Leader.PID, s.Leader.Version)
+	}
 	if s.Leader.DryRun {
 		return s.afterDryRun()
 	}

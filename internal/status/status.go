@@ -53,6 +53,8 @@ type Leader struct {
 	State     string  `json:"state"`
 	Holds     bool    `json:"holds_corrections"` // for awa-counterd finish
 	DryRun    bool    `json:"dry_run"`           // nothing is corrected
+	// Another says that the tables are in the form of the leader's version, which this one does not read: the rest is not known.
+	Another bool `json:"another_form,omitempty"`
 }
 
 // Slot is the replication slot.
@@ -64,6 +66,8 @@ type Slot struct {
 	Lag      int64  `json:"lag_bytes"`
 	// CatalogAge is how many transactions ago the slot's catalog_xmin was given out.
 	CatalogAge int64 `json:"catalog_xmin_age"`
+	// Loss says in words why a slot that is lost was invalidated.
+	Loss string `json:"lost_because,omitempty"`
 }
 
 // Queue is what the books of the last checkpoint hold.
@@ -99,14 +103,12 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 	if err != nil {
 		return nil, err
 	}
-	if there {
-		if err := s.readLeader(ctx, c, s.Schema); err != nil {
+	if err := s.readLeader(ctx, c, s.Schema); err != nil {
+		return nil, err
+	}
+	if there && ask && s.Leader != nil && s.Leader.Alive {
+		if s.Fresh, err = checkpoint.Request(ctx, c, s.Schema); err != nil {
 			return nil, err
-		}
-		if ask && s.Leader != nil && s.Leader.Alive {
-			if s.Fresh, err = checkpoint.Request(ctx, c, s.Schema); err != nil {
-				return nil, err
-			}
 		}
 	}
 	if err := s.readMarker(ctx, c, l); err != nil {
@@ -124,6 +126,9 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 		if err := s.readChanges(ctx, c); err != nil {
 			return nil, err
 		}
+	}
+	if l := s.Leader; l != nil && l.Another && l.Alive && !s.MarkerSet && l.State != "trusted" {
+		s.Reason = l.State // of the checkpoint nothing can be read
 	}
 	if err := s.readRuntimes(ctx, c); err != nil {
 		return nil, err
@@ -154,6 +159,9 @@ func (s *Status) readSlot(ctx context.Context, c *pgx.Conn, name string) error {
 		return err
 	}
 	s.Slot = &Slot{Name: name, Active: slot.Active, Status: slot.Status, Retained: slot.Retained, CatalogAge: slot.CatalogAge}
+	if slot.Lost() {
+		s.Slot.Loss, _ = slot.Loss()
+	}
 	if err := c.QueryRow(ctx, `select pg_wal_lsn_diff(pg_current_wal_lsn(), $1::text::pg_lsn)::int8`, slot.Confirmed.String()).Scan(&s.Slot.Lag); err != nil {
 		return fmt.Errorf("read the lag of replication slot %s: %w", name, err)
 	}
@@ -161,12 +169,12 @@ func (s *Status) readSlot(ctx context.Context, c *pgx.Conn, name string) error {
 }
 
 func (s *Status) readLeader(ctx context.Context, c *pgx.Conn, schema string) error {
-	l, known, err := checkpoint.ReadLeader(ctx, c, schema)
+	l, known, err := checkpoint.ReadLeaderIfAny(ctx, c, schema)
 	if err != nil || !known {
 		return err
 	}
 	age := l.Heartbeat.Seconds()
-	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds && !l.DryRun, DryRun: l.DryRun}
+	s.Leader = &Leader{Host: l.Host, PID: l.PID, Version: l.Version, Heartbeat: age, Alive: IsAlive(age), State: l.State, Holds: l.Holds && !l.DryRun, DryRun: l.DryRun, Another: l.Another}
 	return nil
 }
 
