@@ -209,8 +209,8 @@ func (p Publication) covers(seen Published) error {
 		return nil
 	}
 	refusal := pg.Refuse("run: "+p.alterSQL(), "publication %s does not publish %s", p.Name, strings.Join(missing, ", "))
-	if len(missing) == len(p.Relations) || p.AppendOnly {
-		refusal.Err = errIncomplete
+	if len(missing) == len(p.Relations) || p.AppendOnly { // what setup mends
+		refusal.Err, refusal.Remedy = errIncomplete, "have the owner of awa's tables run awa-counterd setup, or "+refusal.Remedy
 	}
 	return refusal
 }

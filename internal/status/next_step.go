@@ -26,7 +26,11 @@ func (s *Status) NextStep(quiet time.Duration) string {
 		return s.afterDryRun()
 	}
 	if active, last := s.active(quiet); len(active) > 0 {
-		return fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(last))
+		text := fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(last))
+		if s.Deletes { // what it takes away looks like their work, whoever asks for it
+			text += "; or they are gone, and " + DeletesUncounted
+		}
+		return text
 	}
 	if ago, ok := s.oldPrune(); ok && ago < quiet.Seconds() {
 		return fmt.Sprintf("a pre-#290 worker did awa's maintenance %s ago, and emptied a ring slot: replace it", Ago(ago))
