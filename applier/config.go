@@ -73,7 +73,7 @@ func (c *Config) tokenInterval() time.Duration { return min(c.MaxStaleness/4, sl
 const ChunkSize = 64
 
 const (
-	slowestToken    = 5 * time.Second        // tokens are the heartbeat that operators and standbys look at
+	slowestToken    = 7 * time.Second        // tokens are the heartbeat that operators and standbys look at: two within checkpoint.AliveWithin
 	promptTokens    = 3                      // tokens in a row that must come back promptly before trust
 	maxScans        = 2                      // at a time; more would crowd awa out of the buffer cache
 	longestPause    = time.Second            // between two scans beside a ledger
