@@ -117,7 +117,7 @@ func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
 			whole.append(p.fold)
 		}
 	}
-	tx.Effect, tx.Tokens = whole.effect(), cloneOrNil(whole.tokens)
+	tx.Effect, tx.Tokens = whole.effect(&d.room), cloneOrNil(whole.tokens)
 	return tx, true, nil
 }
 
