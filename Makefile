@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak week check fmt fuzz bench bench-reconcile bench-start bench-scrape look screenshots image release release-check deploy-check bench-all matrix clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak week check fmt fuzz bench bench-profile bench-reconcile bench-start bench-scrape look screenshots image release release-check deploy-check bench-all matrix clean
 
 all: build
 
@@ -114,10 +114,16 @@ BENCH := go run ./e2e/bench -daemon bin/awa-counterd -pages docs/reports
 bench: build
 	$(BENCH) -part drain,size $(ARGS)
 
-# All of it into docs/benchmarks.md: some hours, on a machine that does nothing else. PART=staleness,idle is some of it.
+# All of it into docs/benchmarks.md: some three hours, on a machine that does nothing else. PART=staleness,idle is some of it;
+# ARGS="-within 1h" begins no round after that, and the next run goes on. Commit before, not between: rounds of another commit are left out.
 bench-all: PART ?= all
 bench-all: build
 	$(BENCH) -part $(PART) -report docs/benchmarks.md $(ARGS)
+
+# Where the daemon's time goes: a round of each part with processor profiles, kept apart. bench-all then says it, by part, in a sentence.
+bench-profile: PART ?= drain,rows,staleness,load,writers,oneshot,resume,memory,idle
+bench-profile: build
+	$(BENCH) -part $(PART) -rounds 1 -profile tmp/profiles $(ARGS)
 
 # The one-shot on 20,000,000 rows: time against a plain count, memory, and what writers wait for.
 bench-reconcile: build

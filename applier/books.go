@@ -1,7 +1,6 @@
 package applier
 
 import (
-	"cmp"
 	"iter"
 	"slices"
 
@@ -16,7 +15,9 @@ type Books struct {
 	units    map[int32]*unit
 	order    []int32 // units in the order of their scans
 	position pglogrepl.LSN
-	touched  []*viewEntry // by the transaction being applied
+	touched  []touched // by the transaction being applied
+	affected []int32   // units, by the same; here for its memory
+	changes  []change  // of the last one; the same
 	rollups  rollups
 }
 
@@ -73,11 +74,18 @@ func (b *Books) unitOf(slot int32) int32 {
 	return NoLeaf
 }
 
+// touched is an entry that the transaction being applied has changed.
+type touched struct {
+	*viewEntry
+
+	before int64 // its drift before that
+}
+
 // touch remembers how an entry was before the transaction that now changes it.
 func (b *Books) touch(e *viewEntry) {
 	if !e.touched {
-		e.touched, e.before = true, e.Drift()
-		b.touched = append(b.touched, e)
+		e.touched = true
+		b.touched = append(b.touched, touched{e, e.Drift()})
 	}
 }
 
@@ -88,9 +96,28 @@ type change struct {
 	broken        bool  // rows fell below 0 though no fence is open: the books are wrong
 }
 
+// driftRoom is where the journal's entries of one batch of transactions keep their drifts: in a block or two, of so many.
+type driftRoom struct {
+	rest  []drift
+	block int
+}
+
 // drifts lists what the changes did to the drifts.
-func drifts(changes []change) []drift {
-	var out []drift
+func (r *driftRoom) drifts(changes []change) []drift {
+	n := 0
+	for _, c := range changes {
+		if c.after != c.before {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	if len(r.rest) < n {
+		r.rest = make([]drift, max(n, r.block))
+	}
+	out := r.rest[:0:n]
+	r.rest = r.rest[n:]
 	for _, c := range changes {
 		if c.after != c.before {
 			out = append(out, drift{Group: c.Group, by: c.after - c.before})
@@ -100,7 +127,7 @@ func drifts(changes []change) []drift {
 }
 
 // apply puts one transaction on top of the books and of every shadow, and returns the groups whose
-// drift it changed, in no particular order.
+// drift it changed, in no particular order, until the next call.
 func (b *Books) apply(xid uint64, e *decoder.Effect, end pglogrepl.LSN) []change {
 	for _, slot := range b.affectedUnits(e) {
 		u := b.units[slot]
@@ -119,7 +146,7 @@ func (b *Books) affectedUnits(e *decoder.Effect) []int32 {
 	if e.CountersReset {
 		return b.order
 	}
-	var out []int32
+	out := b.affected[:0]
 	add := func(slot int32) {
 		if slot = b.unitOf(slot); !slices.Contains(out, slot) {
 			out = append(out, slot)
@@ -140,6 +167,7 @@ func (b *Books) affectedUnits(e *decoder.Effect) []int32 {
 	for i := range e.Pending {
 		add(e.Pending[i].Slot)
 	}
+	b.affected = out[:0]
 	return out
 }
 
@@ -178,20 +206,25 @@ func (b *Books) fold(l *unitView, slot int32, e *decoder.Effect) {
 
 // settle closes the accounts of what was touched since the last call.
 func (b *Books) settle() []change {
-	var out []change
+	out := b.changes[:0]
 	for _, e := range b.touched {
 		e.touched = false
 		u := b.unit(e.Slot)
-		u.updateDrift(e)
+		u.updateDrift(e.viewEntry)
 		after := e.Drift()
 		broken := e.Rows < 0 && !u.main.open
 		if after != e.before || broken {
 			out = append(out, change{Group: e.Group, before: e.before, after: after, broken: broken})
 		}
 	}
-	b.touched = b.touched[:0]
+	if b.touched, b.changes = b.touched[:0], out[:0]; cap(b.touched) > mostTouched {
+		b.touched, b.changes = nil, nil
+	}
 	return out
 }
+
+// mostTouched is for how many groups of one transaction memory is kept until the next.
+const mostTouched = 4096
 
 // cell is what the books hold for g. It is the books' own.
 func (b *Books) cell(g counter.Group) counter.Cell {
@@ -203,20 +236,20 @@ func (b *Books) cell(g counter.Group) counter.Cell {
 	return counter.Cell{}
 }
 
-// load fills all units without a scan: from a checkpoint at the books' position, which it takes over.
-func (b *Books) load(groups []counter.GroupCell) {
-	slices.SortFunc(groups, func(x, y counter.GroupCell) int { return cmp.Compare(b.unitOf(x.Slot), b.unitOf(y.Slot)) })
+// load fills all units without a scan: from a checkpoint at the books' position.
+func (b *Books) load(groups *counter.Packed) {
+	sizes := make(map[int32]int)
+	for slot, n := range groups.Slots() {
+		sizes[b.unitOf(slot)] += n
+	}
+	add := make(map[int32]func(counter.GroupCell) *viewEntry)
 	for slot, u := range b.units {
-		from, _ := slices.BinarySearchFunc(groups, slot, func(h counter.GroupCell, slot int32) int { return cmp.Compare(b.unitOf(h.Slot), slot) })
-		to := from
-		for to < len(groups) && b.unitOf(groups[to].Slot) == slot {
-			to++
-		}
-		u.main = newUnitView(groups[from:to])
+		u.main, add[slot] = sizedView(sizes[slot])
 		u.main.touch = b.touch
-		for _, e := range u.main.cells {
-			u.indexDrift(e)
-		}
+	}
+	for h := range groups.All() {
+		slot := b.unitOf(h.Slot)
+		b.units[slot].indexDrift(add[slot](h))
 	}
 }
 

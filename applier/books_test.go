@@ -14,7 +14,7 @@ import (
 func filled(t *testing.T, leaves ...int32) *Books {
 	t.Helper()
 	b := newBooks(leaves)
-	b.load(nil)
+	b.load(&counter.Packed{})
 	return b
 }
 

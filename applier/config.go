@@ -49,8 +49,8 @@ type Shape struct {
 // Start is where a Core begins.
 type Start struct {
 	Position pglogrepl.LSN
-	Resumes  bool                // there are books at Position; else all has to be scanned
-	Groups   []counter.GroupCell // these books; the receiver owns them
+	Resumes  bool           // there are books at Position; else all has to be scanned
+	Groups   counter.Packed // these books
 	// Unseen are transactions up to Position that may not have been visible then: those that the
 	// checkpoint's journal had, or, behind a new slot, those that were running when it was made. One
 	// of these may have been committed in the WAL just before the slot begins, so that it is never
@@ -73,7 +73,7 @@ func (c *Config) tokenInterval() time.Duration { return min(c.MaxStaleness/4, sl
 const ChunkSize = 64
 
 const (
-	slowestToken    = 5 * time.Second        // tokens are the heartbeat that operators and standbys look at
+	slowestToken    = 7 * time.Second        // tokens are the heartbeat that operators and standbys look at: two within checkpoint.AliveWithin
 	promptTokens    = 3                      // tokens in a row that must come back promptly before trust
 	maxScans        = 2                      // at a time; more would crowd awa out of the buffer cache
 	longestPause    = time.Second            // between two scans beside a ledger

@@ -59,7 +59,7 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 	c.books.position = start.Position
 	c.totals.Start = now
 	if start.Resumes {
-		c.books.load(start.Groups)
+		c.books.load(&start.Groups)
 		c.checkpointing.position, c.checkpointing.last, c.allSettled = start.Position, now, true
 		c.checkpointing.pruned = start.Pruned
 		if c.books.drifting() > 0 {
@@ -71,8 +71,9 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 
 // Transactions takes in transactions in the order of the stream.
 func (c *Core) Transactions(now time.Time, txs []decoder.Tx) {
+	room := driftRoom{block: len(txs)} // most change the drift of one group
 	for i := range txs {
-		c.transaction(now, &txs[i])
+		c.transaction(now, &txs[i], &room)
 	}
 	c.advance(now, 0)
 }
@@ -83,7 +84,8 @@ func (c *Core) Idle(now time.Time, position pglogrepl.LSN) {
 	c.advance(now, position)
 }
 
-func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
+// transaction takes in one. room is for what the journal keeps of it.
+func (c *Core) transaction(now time.Time, tx *decoder.Tx, room *driftRoom) {
 	if tx.End <= c.books.position {
 		return // the server does send acknowledged transactions again after a restart
 	}
@@ -102,7 +104,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx) {
 	}
 	changes := c.books.apply(xid, &tx.Effect, tx.End)
 	at := clocks{server: tx.CommitTime, local: now}
-	c.journal.add(journalEntry{xid: xid, effect: tx.Effect, at: at, drifts: drifts(changes), partial: !c.allSettled})
+	c.journal.add(journalEntry{xid: xid, effect: tx.Effect, at: at, drifts: room.drifts(changes), partial: !c.allSettled})
 	for _, ch := range changes {
 		if ch.broken {
 			c.rescan(ch)

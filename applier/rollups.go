@@ -30,9 +30,12 @@ func (b *Books) auditPrune(e *decoder.Effect, receipts bool) (checked int, out [
 	if e.RollupsReset {
 		clear(b.rollups)
 	}
-	folded, blind := b.folded(e)
-	if e.RollupsReset || (len(folded) == 0 && len(e.CountingPrunes) == 0) {
+	if len(e.Rollups) == 0 && len(e.Folded) == 0 && len(e.CountingPrunes) == 0 {
 		return 0, nil // no prune
+	}
+	folded, blind := b.folded(e)
+	if e.RollupsReset {
+		return 0, nil
 	}
 	held, known := b.rowsInEmptiedLeaves(e)
 	if !known {

@@ -47,6 +47,7 @@ type uncounted struct {
 
 	before   map[Source]int64 // rows at the last checkpoint
 	beforeAt time.Time
+	by       map[Source]int64 // of one transaction; here for its memory
 }
 
 // takeChanged hands out what a checkpoint has to store: what was written since the last one, and once
@@ -147,18 +148,17 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 			}
 		}
 	}
-	var by map[Source]int64
 	kinds := kinds{e: &tx.Effect, shape: shape}
 	for _, c := range changes {
 		if c.after == 0 || c.after == c.before || kinds.countingPrune(c.Slot) {
 			continue
 		}
-		if by == nil {
-			by = make(map[Source]int64, 1)
+		if u.by == nil {
+			u.by = make(map[Source]int64, 1)
 		}
-		by[Source{c.Queue, kinds.of(c)}] += abs(c.after - c.before)
+		u.by[Source{c.Queue, kinds.of(c)}] += abs(c.after - c.before)
 	}
-	for s, rows := range by {
+	for s, rows := range u.by {
 		n := u.sources[s]
 		n.Rows += rows
 		n.Transactions++
@@ -168,7 +168,14 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 		u.forgetOldest()
 		u.noteOldBinary(s, rows, tx.CommitTime)
 	}
+	if len(u.by) > mostKept { // clearing costs what the largest of them had
+		u.by = nil
+	}
+	clear(u.by)
 }
+
+// mostKept is for how many sources of one transaction memory is kept until the next.
+const mostKept = 64
 
 // kinds tells what the changes of one transaction are. What it needs is gathered once: a bulk transaction
 // may change a hundred thousand groups.
@@ -183,6 +190,14 @@ func (k *kinds) of(c change) Kind {
 	if slices.Contains(k.e.Truncated, c.Slot) {
 		return KindPrune
 	}
+	if len(k.e.Rows) <= fewRows {
+		for i := range k.e.Rows {
+			if k.e.Rows[i].Group == c.Group {
+				return KindRows
+			}
+		}
+		return KindCounter
+	}
 	if k.rows == nil {
 		k.rows = make(map[counter.Group]struct{}, len(k.e.Rows))
 		for _, r := range k.e.Rows {
@@ -194,6 +209,9 @@ func (k *kinds) of(c change) Kind {
 	}
 	return KindCounter
 }
+
+// fewRows is up to how many groups are looked through one by one.
+const fewRows = 8
 
 // countingPrune reports that the transaction emptied the slot as binaries that count do. A counter that it
 // left behind is one that we made while it was under way. Such binaries empty the ledger's leaf by the same

@@ -19,9 +19,8 @@ const NoLeaf int32 = -1
 type viewEntry struct {
 	counter.GroupCell
 
-	before  int64 // the drift at the start of the transaction being applied
-	touched bool  // by that transaction
-	dirty   bool  // changed since it was last handed to a checkpoint
+	touched bool // by the transaction being applied
+	dirty   bool // changed since it was last handed to a checkpoint
 }
 
 // unitView is one view of a unit (a leaf's slot, or NoLeaf): the books proper, or the shadow that an audit
@@ -36,13 +35,23 @@ type unitView struct {
 
 // newUnitView makes a unit view of groups, which it takes over.
 func newUnitView(groups []counter.GroupCell) *unitView {
-	entries := make([]viewEntry, len(groups)) // one block: a million small ones cost the collector more
-	l := &unitView{cells: make(map[counter.Group]*viewEntry, len(groups))}
+	l, add := sizedView(len(groups))
 	for i := range groups {
-		entries[i].GroupCell = groups[i]
-		l.cells[groups[i].Group] = &entries[i]
+		add(groups[i])
 	}
 	return l
+}
+
+// sizedView makes a layer for n groups, and returns how to put in one of these, which it takes over.
+func sizedView(n int) (l *unitView, add func(counter.GroupCell) *viewEntry) {
+	entries := make([]viewEntry, 0, n) // one block: a million small ones cost the collector more
+	l = &unitView{cells: make(map[counter.Group]*viewEntry, n)}
+	return l, func(h counter.GroupCell) *viewEntry {
+		entries = append(entries, viewEntry{GroupCell: h}) // never more than n, so it stays where it is
+		e := &entries[len(entries)-1]
+		l.cells[h.Group] = e
+		return e
+	}
 }
 
 func (l *unitView) fenceSees(xid uint64) bool { return l.open && l.snap.Sees(xid) }

@@ -10,26 +10,23 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
-func loadBooks(ctx context.Context, c Conn, awaSchema string) ([]counter.GroupCell, error) {
+func loadBooks(ctx context.Context, c Conn, awaSchema string) (out counter.Packed, err error) {
 	rows, err := c.Query(ctx, `select ready_slot, queue, priority, enqueue_shard, rows, pending, buckets, counts
 		from awa_counterd.books where awa_schema = $1`, awaSchema)
 	if err != nil {
-		return nil, fmt.Errorf("load the books: %w", err)
+		return out, fmt.Errorf("load the books: %w", err)
 	}
-	var out []counter.GroupCell
 	var g counter.Group
 	var n, pending int64
 	var ids []int16
 	var counts []int64
-	names := make(counter.Interner)
 	_, err = pgx.ForEachRow(rows, []any{&g.Slot, &g.Queue, &g.Priority, &g.Shard, &n, &pending, &ids, &counts}, func() error {
 		buckets, err := counter.Buckets(ids, counts)
-		g.Queue = names.Intern(g.Queue)
-		out = append(out, counter.GroupCell{Group: g, Cell: counter.NewCell(n, pending, buckets...)})
+		out.Add(&counter.GroupCell{Group: g, Cell: counter.NewCell(n, pending, buckets...)})
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load the books: %w", err)
+		return out, fmt.Errorf("load the books: %w", err)
 	}
 	return out, nil
 }

@@ -11,7 +11,7 @@ import (
 
 // What is here is for people who look on; a daemon resumes from what Load returns. Ages are in seconds, by the server's clock.
 
-// AliveWithin is how old a leader's heartbeat may get before people are told that it is not alive; tokens come at least every 5 s.
+// AliveWithin is how old a leader's heartbeat may get before people are told that it is not alive; tokens come at least every 7 s.
 const AliveWithin = 15 * time.Second
 
 // Standing is where the books of a schema stand.

@@ -31,7 +31,7 @@ type Identity struct {
 type Stored struct {
 	Identity
 	Position  pglogrepl.LSN
-	Groups    []counter.GroupCell
+	Groups    counter.Packed
 	Unseen    []uint64
 	Uncounted map[applier.Source]applier.Uncounted
 	Pruned    time.Time // when a pre-#290 leader emptied a ring slot last; zero for never

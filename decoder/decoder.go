@@ -14,6 +14,8 @@ type Decoder struct {
 	relations map[uint32]*relation // never evicted: the server describes a relation only once
 	names     names
 
+	room room
+
 	open  bool   // between Begin and Commit
 	xid   uint32 // of the open plain transaction
 	plain fold
@@ -122,7 +124,7 @@ func (d *Decoder) commitPlain(r *reader) (Tx, bool, error) {
 	}
 	r.uint8() // flags, unused
 	tx := Tx{XID: d.xid, Commit: r.lsn(), End: r.lsn(), CommitTime: r.time()}
-	tx.Effect, tx.Tokens = d.plain.effect(), cloneOrNil(d.plain.tokens)
+	tx.Effect, tx.Tokens = d.plain.effect(&d.room), cloneOrNil(d.plain.tokens)
 	d.open = false
 	return tx, !r.failed, nil
 }

@@ -185,18 +185,24 @@ func (f *fold) append(o *fold) {
 }
 
 // effect copies the result out, at its exact size: it outlives the fold in the journal.
-func (f *fold) effect() Effect {
+func (f *fold) effect(room *room) Effect {
 	e := f.e
 	e.Truncated = cloneOrNil(f.e.Truncated)
-	e.Rows = f.rows.nonzero()
+	e.Rows = f.rows.nonzero(&room.changes)
 	e.Pruned = moveOut(&f.e.Pruned)
-	e.Counters = moveOut(&f.e.Counters)
+	e.Counters = moveOutTo(&room.counters, &f.e.Counters)
 	e.LedgerEmptied = cloneOrNil(f.e.LedgerEmptied)
-	e.Pending = f.pending.nonzero()
+	e.Pending = f.pending.nonzero(&room.changes)
 	e.CountingPrunes = cloneOrNil(f.e.CountingPrunes)
 	e.Rollups = moveOut(&f.rollups.list)
 	e.Folded = moveOut(&f.folded.list)
 	return e
+}
+
+// room is where what effects need in every transaction comes from.
+type room struct {
+	changes  slab[Change]
+	counters slab[CounterChange]
 }
 
 func cloneOrNil[T any](s []T) []T {
@@ -214,4 +220,12 @@ func moveOut[T any](s *[]T) []T {
 	out := *s
 	*s = nil
 	return out
+}
+
+// moveOutTo is moveOut into the room of a slab.
+func moveOutTo[T any](to *slab[T], s *[]T) []T {
+	if len(*s) <= keepAtMost {
+		return append(to.take(len(*s))[:0], *s...)
+	}
+	return moveOut(s)
 }

@@ -59,7 +59,7 @@ func FuzzDecode(f *testing.F) {
 		if !known {
 			return
 		}
-		got := d.plain.effect()
+		got := d.plain.effect(&d.room)
 		require.False(t, want.refused, "taken in: %q", data)
 		require.Equal(t, want.rows, sum(got.Rows))
 		require.Equal(t, want.pending, sum(got.Pending))

@@ -117,7 +117,7 @@ func (d *Decoder) streamCommit(r *reader) (Tx, bool, error) {
 			all.append(p.fold)
 		}
 	}
-	tx.Effect, tx.Tokens = all.effect(), cloneOrNil(all.tokens)
+	tx.Effect, tx.Tokens = all.effect(&d.room), cloneOrNil(all.tokens)
 	return tx, true, nil
 }
 

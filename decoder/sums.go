@@ -71,17 +71,17 @@ func (s *sums) drain(slot int32) (out []Change) {
 }
 
 // nonzero copies what is left, at its exact size.
-func (s *sums) nonzero() []Change {
+func (s *sums) nonzero(from *slab[Change]) []Change {
 	n := 0
 	for i := range s.list {
 		if s.list[i].N != 0 {
 			n++
 		}
 	}
+	out := from.take(n)[:0]
 	if n == 0 {
 		return nil
 	}
-	out := make([]Change, 0, n)
 	for i := range s.list {
 		if s.list[i].N != 0 {
 			out = append(out, s.list[i])

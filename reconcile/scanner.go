@@ -38,16 +38,9 @@ type Scanner struct {
 // NewScanner makes a scanner with at most `most` scans at a time, each bounded by within. It connects when it is
 // first used.
 func NewScanner(ctx context.Context, src *pg.Source, layout *awa.Layout, most int32, within time.Duration) (*Scanner, error) {
-	config, err := pgxpool.ParseConfig("")
+	pool, err := src.OnDemand(ctx, pg.Session{Role: "scan", LockTimeout: scanLockWait, StatementTimeout: within}, most)
 	if err != nil {
-		return nil, fmt.Errorf("configure the scanner's pool: %w", err)
-	}
-	config.ConnConfig = src.Config(pg.Session{Role: "scan", LockTimeout: scanLockWait, StatementTimeout: within})
-	config.MaxConns, config.MinConns = most, 0
-	config.MaxConnIdleTime, config.HealthCheckPeriod = 30*time.Second, 15*time.Second
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("open the scanner's pool: %w", err)
+		return nil, err
 	}
 	return &Scanner{pool: pool, layout: layout, within: within}, nil
 }

@@ -56,18 +56,31 @@ type Slot struct {
 // ErrNoSlot says that there is none of that name.
 var ErrNoSlot = errors.New("no such replication slot")
 
-// ReadSlot reads a slot's row.
-func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
-	s := Slot{Name: name}
-	var confirmed string
-	err := c.QueryRow(ctx, `
+const readSlot = `
 		select coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), s.active, coalesce(s.active_pid, 0),
 		       coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status, 'lost'),
 		       coalesce(to_jsonb(s) ->> 'invalidation_reason', ''),
 		       s.temporary, coalesce((to_jsonb(s) ->> 'failover')::bool, false), coalesce((to_jsonb(s) ->> 'synced')::bool, false), coalesce(age(s.catalog_xmin), 0)::int8,
 		       coalesce(case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) end, 0)::int8
-		from pg_replication_slots s where s.slot_name = $1`, name).
-		Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Temporary, &s.Failover, &s.Synced, &s.CatalogAge, &s.Retained)
+		from pg_replication_slots s where s.slot_name = $1`
+
+// ReadSlot reads a slot's row.
+func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
+	return scanSlot(name, c.QueryRow(ctx, readSlot, name))
+}
+
+// AskSlot is ReadSlot as a part of a batch, which goes on where it fails.
+func AskSlot(b *pgx.Batch, name string, slot *Slot, failed *error) {
+	b.Queue(readSlot, name).QueryRow(func(row pgx.Row) error {
+		*slot, *failed = scanSlot(name, row)
+		return nil
+	})
+}
+
+func scanSlot(name string, row pgx.Row) (Slot, error) {
+	s := Slot{Name: name}
+	var confirmed string
+	err := row.Scan(&s.Plugin, &s.Database, &s.Active, &s.ActivePID, &confirmed, &s.Status, &s.Invalidation, &s.Temporary, &s.Failover, &s.Synced, &s.CatalogAge, &s.Retained)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Slot{}, fmt.Errorf("%s: %w", name, ErrNoSlot)

@@ -46,6 +46,7 @@ type Stream struct {
 	end      pglogrepl.LSN // the newest end of WAL heard of
 	acked    atomic.Uint64
 	reported time.Time
+	room     int // transactions that the last batch had: as many are expected of the next
 }
 
 const (
@@ -191,7 +192,7 @@ func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
 			if err := s.deliver(ctx, out, batch); err != nil {
 				return s.lost(ctx, err)
 			}
-			batch = Batch{}
+			s.room, batch = len(batch.Txs), Batch{}
 		}
 		if now.Sub(s.reported) >= statusInterval {
 			if err := s.report(now); err != nil {
@@ -275,6 +276,9 @@ func (s *Stream) copyData(data []byte, batch *Batch) error {
 			return fmt.Errorf("%w: stream of replication slot %s: %w", ErrUnreadable, s.slot, err)
 		}
 		if done {
+			if batch.Txs == nil {
+				batch.Txs = make([]decoder.Tx, 0, max(s.room, 1))
+			}
 			batch.Txs = append(batch.Txs, tx)
 			batch.Idle = 0
 			s.end = max(s.end, tx.End)

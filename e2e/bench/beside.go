@@ -108,7 +108,7 @@ func (b *bed) saturated(ctx context.Context, who string, p *played) (rate float6
 		}
 	}
 	began := time.Now()
-	did, err := d.write(ctx, l, b.lasting(15*time.Second))
+	did, err := d.write(ctx, l, b.lasting(10*time.Second))
 	if err != nil {
 		return 0, err
 	}
@@ -143,7 +143,7 @@ func (b *bed) halfway(ctx context.Context, who string, rows float64, p *played) 
 	if slot != "" {
 		following = d.behind(ctx, slot)
 	}
-	did, err := d.write(ctx, l, b.lasting(30*time.Second))
+	did, err := d.write(ctx, l, b.lasting(20*time.Second))
 	unset := lost()
 	if following != nil {
 		behind, failed := following.end()

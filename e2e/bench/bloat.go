@@ -64,7 +64,7 @@ func (b *bed) bloat(ctx context.Context, who string, rate int, p *played) (err e
 		return err
 	}
 	l := load{writers: 4, batch: bloatBatch, rate: float64(rate) / bloatBatch, counted: who == inBand, slots: 1, queues: 3}
-	did, err := d.write(ctx, l, b.lasting(30*time.Second))
+	did, err := d.write(ctx, l, b.lasting(20*time.Second))
 	if err != nil {
 		return err
 	}
@@ -112,12 +112,15 @@ func (d *base) versions(ctx context.Context) (v versions, err error) {
 func showBloat(s *section, t *taken) {
 	s.say("4 writers, %d rows a transaction, in 6 groups. Versions of counter rows inserted or updated, for 1,000,000 rows of theirs; how many of them in place (HOT);\n"+
 		"and how large table and indexes are in the end.", bloatBatch)
+	picture := dots{title: "Versions of counter rows for 1,000,000 rows", axis: "logarithmic; less is better", log: true}
 	s.table("load", "who counts", "rows/s", "versions for 1,000,000 rows", "in place", "size, kB", "**daemon ÷ in-band**")
 	for _, rate := range bloatRates() {
 		at := atRate(rate)
 		for _, who := range []string{theDaemon, inBand} {
 			v := func(what string) string { return t.spread(at, who, what).in("") }
 			s.row(at, who, v("rows/s"), v("versions/1M"), v("in place/1M"), v("kB"), bold(t.ratio(at, who, inBand, "versions/1M")))
+			picture.add(who+", "+at, t.spread(at, who, "versions/1M"), map[string]int{theDaemon: 3, inBand: 1}[who])
 		}
 	}
+	s.picture(t.Part, "Versions of counter rows by load", picture.svg())
 }

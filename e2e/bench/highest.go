@@ -20,11 +20,14 @@ func loadPart() part {
 const (
 	loadBatch   = 100 // rows a transaction
 	loadWriters = 4
-	loadFirst   = 10_000 // rows a second, of the first try
+	loadFirst   = 20_000 // rows a second, of the first try
 	loadStep    = 1.5
-	loadHalves  = 3               // how often the last step is halved
-	keepingUp   = time.Second     // a reader further behind does not: half of the daemon's bound, at which it doubts
-	loadGrace   = 5 * time.Second // before the minute begins
+	loadHalves  = 3                // how often the last step is halved
+	loadGlance  = 10 * time.Second // how long each of these is tried
+	loadLower   = 0.95             // what did for so long may be too much for a minute: then this much of it
+	loadMinutes = 6                // how often
+	keepingUp   = time.Second      // a reader further behind does not: half of the daemon's bound, at which it doubts
+	loadGrace   = 5 * time.Second  // before each
 )
 
 func beginLoad(ctx context.Context, b *bed) (round, error) {
@@ -53,49 +56,75 @@ type try struct {
 	kept        bool
 }
 
-// highest climbs until a load is too high, or cannot be made, and then narrows it down.
+// highest finds about where the limit is by short tries, and then the rate that is kept up with for a minute.
 func (b *bed) highest(ctx context.Context, who string, p *played) error {
-	low, high := 0.0, 0.0
-	best := try{}
-	for rate, halved := float64(loadFirst), 0; halved <= loadHalves; {
-		t, err := b.probe(ctx, who, rate)
+	rate, limited, err := b.climb(ctx, who)
+	if err != nil {
+		return err
+	}
+	if !limited {
+		p.note("", who, "not its limit", 1)
+	}
+	for range loadMinutes {
+		t, err := b.try(ctx, who, rate, time.Minute)
 		if err != nil {
 			return err
 		}
-		b.tell("load beside %s: %.0f rows/s wanted, %.0f written, %s behind at most, marker not set for %s: kept up: %v", who, t.wanted, t.got,
-			t.behind.Round(time.Millisecond), t.unset.Round(time.Millisecond), t.kept)
-		switch {
-		case t.kept:
-			low = max(low, rate)
-			if t.got > best.got {
-				best = t
-			}
-		default:
+		if t.kept {
+			p.note("", who, "rows/s", t.got)
+			p.note("", who, "behind ms", float64(t.behind.Milliseconds()))
+			return nil
+		}
+		rate *= loadLower
+	}
+	b.tell("load beside %s: no rate was kept up with for a minute", who)
+	return nil
+}
+
+// climb goes up until a load is too high, or cannot be made, which is no limit of the reader's, and then narrows it down.
+func (b *bed) climb(ctx context.Context, who string) (rate float64, limited bool, err error) {
+	low, high := 0.0, 0.0
+	rate = loadFirst
+	for halved := 0; halved <= loadHalves; {
+		t, err := b.try(ctx, who, rate, loadGlance)
+		if err != nil {
+			return 0, false, err
+		}
+		if t.kept && t.got < 0.95*rate { // the writers cannot do more
+			return rate, false, nil
+		}
+		if t.kept {
+			low = rate
+		} else {
 			high = rate
 		}
 		switch {
-		case t.kept && t.got < 0.95*rate: // the writers cannot do more
-			p.note("", who, "not its limit", 1)
-			halved = loadHalves + 1
 		case high == 0:
 			rate *= loadStep
 		case low == 0:
-			rate /= loadStep
-			if rate < loadFirst/10 {
-				return errors.New("no load is low enough")
+			if rate /= loadStep; rate < loadFirst/100 {
+				return 0, false, errors.New("no load is low enough")
 			}
 		default:
 			halved++
 			rate = (low + high) / 2
 		}
 	}
-	p.note("", who, "rows/s", best.got)
-	p.note("", who, "behind ms", float64(best.behind.Milliseconds()))
-	return nil
+	return low, true, nil
+}
+
+// try writes at a rate for some time.
+func (b *bed) try(ctx context.Context, who string, rate float64, length time.Duration) (try, error) {
+	t, err := b.probe(ctx, who, rate, length)
+	if err == nil {
+		b.tell("load beside %s: %.0f rows/s wanted, %.0f written, %s behind at most, marker not set for %s: kept up for %s: %v", who, t.wanted, t.got,
+			t.behind.Round(time.Millisecond), t.unset.Round(time.Millisecond), b.lasting(length), t.kept)
+	}
+	return t, err
 }
 
 // probe writes at a rate in a database of its own, beside one reader.
-func (b *bed) probe(ctx context.Context, who string, rate float64) (t try, err error) {
+func (b *bed) probe(ctx context.Context, who string, rate float64, length time.Duration) (t try, err error) {
 	d, err := b.base(ctx, "", fleet.Ledger, loadWriters+3)
 	if err != nil {
 		return t, err
@@ -114,7 +143,7 @@ func (b *bed) probe(ctx context.Context, who string, rate float64) (t try, err e
 		lost = d.marker(ctx)
 	}
 	lag := d.behind(ctx, slot)
-	did, err := d.write(ctx, l, b.lasting(time.Minute))
+	did, err := d.write(ctx, l, b.lasting(length))
 	behind, failed := lag.end()
 	t = try{wanted: rate, got: did.perSecond(), behind: behind, unset: lost()}
 	t.kept = t.unset == 0 && (who == theDaemon || t.behind <= keepingUp)
@@ -160,12 +189,17 @@ func (d *base) reader(ctx context.Context, who string) (slot string, stop func()
 }
 
 func showLoad(s *section, t *taken) {
-	s.say("%d writers insert %d uncounted rows a transaction, at a rate that climbs from %s rows/s by half, until a minute of it is too much; then the last step is\n"+
-		"halved %d times. Too much for the daemon: the marker was not set at some time. Too much for the peer: it was more than %s behind. \"not its limit\":\n"+
-		"the writers could do no more on this machine, and the reader kept up.",
-		loadWriters, loadBatch, number(loadFirst), loadHalves, keepingUp)
+	s.say("%d writers insert %d uncounted rows a transaction, at a rate that climbs from %s rows/s by half, until %s of it are too much; then the last step is\n"+
+		"halved %d times. What is left is tried for a minute, and if that is too much, %.2f of it, until a minute was not. Too much for the daemon: the marker was\n"+
+		"not set at some time. Too much for the peer: it was more than %s behind. \"not its limit\": the writers could do no more on this machine, and the reader kept up.",
+		loadWriters, loadBatch, number(loadFirst), loadGlance, loadHalves, loadLower, keepingUp)
 	s.table("reader", "highest load, rows/s", "behind at most, ms", "rounds in which it was not its limit", "**daemon ÷ pg_recvlogical**")
 	for _, who := range []string{receiver, theDaemon} {
 		s.row(who, t.spread("", who, "rows/s").times(), t.spread("", who, "behind ms").in(""), fmt.Sprint(t.spread("", who, "not its limit").n), bold(t.ratio("", who, receiver, "rows/s")))
 	}
+	picture := dots{title: "The highest load beside which the reader keeps up", axis: "rows/s; more is better"}
+	for i, who := range []string{receiver, theDaemon} {
+		picture.add(who, t.spread("", who, "rows/s"), 3*i)
+	}
+	s.picture(t.Part, "The highest load of daemon and pg_recvlogical", picture.svg())
 }

@@ -18,6 +18,9 @@ func idlePart() part {
 	return part{name: "idle", title: "Idle", rounds: 3, begin: beginIdle, show: showIdle}
 }
 
+// idleFor is how long it is measured: four tokens of the daemon with the longest bound.
+const idleFor = time.Minute
+
 // relaxed is the daemon with a bound that an idle fleet may well have.
 const relaxed = "daemon, --max-staleness 1m"
 
@@ -52,14 +55,14 @@ func (b *bed) idle(ctx context.Context, who string, p *played) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	if err := pause(ctx, b.lasting(15*time.Second)); err != nil { // the first audit, the first checkpoint
+	if err := pause(ctx, b.lasting(20*time.Second)); err != nil { // the first audit, the first checkpoint, and their sessions closed
 		return err
 	}
 	before, err := d.look(ctx, pid)
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, b.lasting(2*time.Minute)); err != nil {
+	if err := pause(ctx, b.lasting(idleFor)); err != nil {
 		return err
 	}
 	after, err := d.look(ctx, pid)
@@ -145,7 +148,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 func showIdle(s *section, t *taken) {
-	s.say("Two minutes beside a fleet that does nothing. Processor time is of the process, and of its sessions in the server, walsender included. The WAL of nobody is the\n" +
+	s.say("A minute beside a fleet that does nothing. Processor time is of the process, and of its sessions in the server, walsender included. The WAL of nobody is the\n" +
 		"server's own: a record of running transactions now and then.")
 	s.table("who", "processor, ms/s", "its sessions, ms/s", "WAL, KiB/min", "connections", "**processor, both ÷ pg_recvlogical's**", "**WAL ÷ beside pg_recvlogical**")
 	both := func(who string) []float64 {

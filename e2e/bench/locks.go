@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
@@ -37,7 +38,8 @@ const (
 )
 
 func beginLocks(ctx context.Context, b *bed) (round, error) {
-	if err := b.start(ctx, map[string]string{"max_wal_size": "8GB"}); err != nil {
+	// The server names who is waited for after deadlock_timeout: here after as long as awa's pruner waits.
+	if err := b.start(ctx, map[string]string{"max_wal_size": "8GB", "log_lock_waits": "on", "deadlock_timeout": shortPatience.String()}); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, n int, p *played) error {
@@ -87,11 +89,13 @@ func (b *bed) locks(ctx context.Context, who string, p *played) (err error) {
 			return err
 		}
 	}
+	from := len(b.cluster.Log())
 	probing, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var waits []time.Duration
 	var failed error
-	wg.Go(func() { waits, failed = d.pruner(probing) })
+	var pid uint32
+	wg.Go(func() { waits, pid, failed = d.pruner(probing) })
 	_, err = d.write(ctx, l, b.lasting(30*time.Second))
 	cancel()
 	wg.Wait()
@@ -105,6 +109,9 @@ func (b *bed) locks(ctx context.Context, who string, p *played) (err error) {
 	p.note("", who, "worst ms", millis(waits, 1))
 	p.note("", who, "over 10 ms", float64(longer(waits, shortPatience)))
 	p.note("", who, "over 50 ms", float64(longer(waits, longPatience)))
+	if r != nil {
+		p.note("", who, "behind the daemon", float64(cluster.WaitedFor(b.cluster.Log(), from, pid, "awa-counterd ")))
+	}
 	b.tell("beside %s: %d probes, p99 %.2f ms, worst %.2f ms", who, len(waits), millis(waits, 0.99), millis(waits, 1))
 	if r == nil {
 		return nil
@@ -125,8 +132,9 @@ func longer(sorted []time.Duration, than time.Duration) int {
 }
 
 // pruner locks counter rows over and over, in one round trip each time, so that it holds them for as long as nobody.
-func (d *base) pruner(ctx context.Context) (waits []time.Duration, err error) {
+func (d *base) pruner(ctx context.Context) (waits []time.Duration, pid uint32, err error) {
 	err = d.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		pid = c.Conn().PgConn().PID()
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -147,7 +155,7 @@ func (d *base) pruner(ctx context.Context) (waits []time.Duration, err error) {
 			}
 		}
 	})
-	return waits, err
+	return waits, pid, err
 }
 
 // histogram notes the daemon's own measure of its transactions of corrections.
@@ -212,14 +220,22 @@ func bucketOf(metrics io.Reader, name string, q float64) (limit, count float64, 
 	return math.Inf(1), count, nil
 }
 
+// mostOf the rounds; nothing where none has it.
+func mostOf(s spread) string {
+	if s.n == 0 {
+		return ""
+	}
+	return number(s.high)
+}
+
 func showLocks(s *section, t *taken) {
 	s.say("%d writers insert 4,000 rows a second, %d a transaction, into 20 groups of one slot. Every 10 ms somebody locks all counter rows of that slot, as awa's pruner does at\n"+
 		"its end, and lets go at once. awa gives up after 10 ms from 0.6.0 on, before after 50 ms; who waits on the daemon's machine waits for the processor too, which\n"+
 		"the row of nobody tells.", besideWriters, besideBatch)
-	s.table("beside", "probes", "median, ms", "99th, ms", "worst of all rounds, ms", "over 10 ms", "over 50 ms", "**99th ÷ beside nobody**", "**99th ÷ in-band**")
+	s.table("beside", "probes", "median, ms", "99th, ms", "worst of all rounds, ms", "over 10 ms", "of these, behind a session of the daemon's", "over 50 ms", "**99th ÷ beside nobody**", "**99th ÷ in-band**")
 	for _, who := range []string{nobody, theDaemon, inBand} {
 		v := func(what string) string { return t.spread("", who, what).in("") }
-		s.row(who, v("probes"), v("p50 ms"), v("p99 ms"), number(t.spread("", who, "worst ms").high), number(t.spread("", who, "over 10 ms").high), number(t.spread("", who, "over 50 ms").high),
+		s.row(who, v("probes"), v("p50 ms"), v("p99 ms"), number(t.spread("", who, "worst ms").high), number(t.spread("", who, "over 10 ms").high), mostOf(t.spread("", who, "behind the daemon")), number(t.spread("", who, "over 50 ms").high),
 			bold(t.ratio("", who, nobody, "p99 ms")), bold(t.ratio("", who, inBand, "p99 ms")))
 	}
 	s.say("\nBy the daemon's own histogram, 99 of 100 transactions of corrections, sent to answered, took at most %s ms (%s of them a round).",

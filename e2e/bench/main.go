@@ -32,6 +32,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", -1, "rounds of each part, with those that are kept already; each part's own number if below 0; 0 only writes the reports")
 	flag.Float64Var(&l.scale, "scale", 1, "a share of the real size; below 1 nothing is written into docs")
 	flag.StringVar(&l.results, "results", "tmp/bench", "directory where the rounds are kept")
+	flag.DurationVar(&o.within, "within", 0, "begin no round later than that; what is missing then is played by the next run. 0: no bound")
 	flag.BoolVar(&o.again, "again", false, "measure again what is kept already")
 	flag.StringVar(&o.report, "report", "", "file to write the report of all parts to, its pictures beside it; if empty, those parts that have no report of their own are printed")
 	flag.StringVar(&o.pages, "pages", "", "directory to write the reports of single parts into; they are printed besides")
@@ -40,7 +41,7 @@ func main() {
 	flag.StringVar(&l.limit, "gomemlimit", "", "GOMEMLIMIT of the daemon in parts size, memory and resume; that of the unit in deploy/ if empty")
 	flag.Parse()
 	if l.profile.dir != "" {
-		l.results = filepath.Join(l.results, "profiled")
+		l.results = filepath.Join(l.results, profiledResults)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -60,6 +61,7 @@ type orders struct {
 	parts         string
 	rounds        int
 	again         bool
+	within        time.Duration
 	report, pages string
 }
 
@@ -103,6 +105,17 @@ func (o orders) run(ctx context.Context, l *lab) error {
 	if l.server, err = version(ctx, l.bin); err != nil {
 		return err
 	}
+	if err := o.playAll(ctx, l, chosen); err != nil {
+		return err
+	}
+	return o.write(l, chosen)
+}
+
+// playAll plays the parts one after the other, each once.
+func (o orders) playAll(ctx context.Context, l *lab, chosen []part) error {
+	if o.within > 0 {
+		l.until = time.Now().Add(o.within)
+	}
 	played := make(map[string]bool)
 	for _, p := range chosen {
 		for _, name := range p.sources() {
@@ -115,8 +128,11 @@ func (o orders) run(ctx context.Context, l *lab) error {
 			}
 		}
 	}
-	return o.write(l, chosen)
+	return nil
 }
+
+// over reports that the time is up in which a round may begin.
+func (l *lab) over() bool { return !l.until.IsZero() && time.Now().After(l.until) }
 
 func named(name string) part {
 	all := parts()
@@ -157,6 +173,10 @@ func (o orders) play(ctx context.Context, l *lab, p part) (err error) {
 		l.tell("%s: all of %d rounds are kept already (-again measures again)", p.name, rounds)
 		return nil
 	}
+	if l.over() {
+		l.tell("%s: %d of %d rounds are kept; the time is up", p.name, len(t.Rounds), rounds)
+		return nil
+	}
 	l.profile.part = p.name
 	b := &bed{lab: l}
 	defer func() { err = errors.Join(err, b.close()) }()
@@ -166,12 +186,17 @@ func (o orders) play(ctx context.Context, l *lab, p part) (err error) {
 		return err
 	}
 	l.tell("%s: made ready in %s", p.name, time.Since(began).Round(time.Second))
-	for n := len(t.Rounds); n < rounds; n++ {
+	for n := len(t.Rounds); n < rounds && !l.over(); n++ {
 		r := played{At: time.Now().UTC(), Load: loadAverage()}
 		if err := one(ctx, n, &r); err != nil {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}
 		r.Took = time.Since(r.At).Seconds()
+		if l.profile.dir != "" {
+			if err := l.profile.shares(ctx, &r); err != nil {
+				return err
+			}
+		}
 		l.tell("%s: round %d took %s, and began at a load of %.1f", p.name, n+1, time.Since(r.At).Round(time.Second), r.Load)
 		t.Rounds = append(t.Rounds, r)
 		if err := t.keep(l.results); err != nil {

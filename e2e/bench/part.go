@@ -49,8 +49,9 @@ type lab struct {
 	scale   float64 // of rows and times; 1 is the real size
 	results string
 	tcp     bool
-	limit   string // GOMEMLIMIT of the daemon, in part size
-	server  string // its version
+	limit   string    // GOMEMLIMIT of the daemon, in part size
+	server  string    // its version
+	until   time.Time // no round begins after it; zero for no bound
 	profile profiler
 }
 

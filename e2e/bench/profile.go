@@ -23,6 +23,9 @@ type profiler struct {
 
 const profiled = "--listen=127.0.0.1:0"
 
+// profiledResults is the directory of what is measured while profiles are taken, in that of the rest.
+const profiledResults = "profiled"
+
 // arguments are what the daemon needs to be profiled.
 func (p *profiler) arguments(args []string) []string {
 	if p.dir == "" || slices.Contains(args, "--listen") {

@@ -44,6 +44,9 @@ said; 306 is that of change #306.
 // write makes the reports from what is kept.
 func (o orders) write(l *lab, chosen []part) error {
 	into := ""
+	if l.profile.dir != "" { // what profiling costs is in its figures
+		o.pages, o.report = "", ""
+	}
 	if l.scale == 1 {
 		into = o.pages
 	} else if o.pages != "" || o.report != "" {
@@ -107,6 +110,11 @@ func whole(l *lab, all []part) (text string, pictures map[string]string, err err
 	if l.scale != 1 {
 		b.WriteString("\n" + small(l.scale))
 	}
+	judged, err := judge(l)
+	if err != nil {
+		return "", nil, err
+	}
+	b.WriteString(judged)
 	var missing []part
 	for _, p := range all {
 		t, err := l.kept(p)
@@ -119,6 +127,13 @@ func whole(l *lab, all []part) (text string, pictures map[string]string, err err
 		}
 		s := &section{pictures: pictures}
 		p.show(s, t)
+		spent, err := l.where(p, t)
+		if err != nil {
+			return "", nil, err
+		}
+		if spent != "" {
+			s.say("\n%s", spent)
+		}
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n%s\n", p.title, strings.TrimSpace(s.text.String()), provenance(p, t))
 	}
 	if len(missing) > 0 {

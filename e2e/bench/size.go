@@ -28,10 +28,13 @@ func memoryPart() part {
 	return part{
 		name: "memory", title: "Memory", rounds: 3, show: showSize,
 		begin: func(ctx context.Context, b *bed) (round, error) {
-			return beginWorlds(ctx, b, []world{{63, 1, 1}, {1563, 4, 1}, {15625, 4, 1}, {60, 4, 256}})
+			return beginWorlds(ctx, b, memoryWorlds())
 		},
 	}
 }
+
+// memoryWorlds have 1,008, 100,032 and 1,000,000 groups, and 983,040 counter rows in 256 buckets.
+func memoryWorlds() []world { return []world{{63, 1, 1}, {1563, 4, 1}, {15625, 4, 1}, {60, 4, 256}} }
 
 // world is how many of everything there are, in 16 slots.
 type world struct {
@@ -131,18 +134,24 @@ func (d *base) populate(ctx context.Context, w world) error {
 // live starts a daemon, waits until it trusts, and has it end: its checkpoint of all of it, which a graceful end
 // waits for, belongs to the price.
 func (d *base) live(ctx context.Context) (used, error) {
+	u, _, err := d.alive(ctx)
+	return u, err
+}
+
+// alive is live; the daemon that lived still has its log.
+func (d *base) alive(ctx context.Context) (used, *running, error) {
 	r, err := d.run(d.url(), []string{"GOMEMLIMIT=" + d.limit}, "--status-interval", "1s")
 	if err != nil {
-		return used{}, err
+		return used{}, nil, err
 	}
 	defer r.Kill()
 	wall, err := r.trusted(ctx)
 	if err != nil {
-		return used{}, err
+		return used{}, nil, err
 	}
 	u, err := r.stop()
 	u.wall = wall
-	return u, err
+	return u, r, err
 }
 
 // floor is what a Go program takes that reads the same slot and keeps nothing.

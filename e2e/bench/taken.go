@@ -120,7 +120,7 @@ func (t *taken) cases() (all []string) {
 	seen := make(map[string]bool)
 	for _, r := range t.Rounds {
 		for _, f := range r.Figures {
-			if !seen[f.Case] {
+			if !seen[f.Case] && !strings.HasPrefix(f.What, shareOf) {
 				seen[f.Case] = true
 				all = append(all, f.Case)
 			}

@@ -87,7 +87,7 @@ func TestReportWithoutFigures(t *testing.T) {
 	for _, p := range parts() {
 		require.Contains(t, text, "`"+p.name+"`")
 	}
-	require.Equal(t, 1, strings.Count(text, "\n## "))
+	require.Equal(t, 1, strings.Count(text, "\n## "), text)
 }
 
 // Every part can be shown with nothing but holes in it.

@@ -196,13 +196,26 @@ func partitions(ctx context.Context, q Querier, parent uint32, needed ...string)
 	return out, nil
 }
 
+const migrator = `select coalesce((select min(l.pid) from pg_locks l join pg_database d on d.oid = l.database
+		where d.datname = current_database() and l.locktype = 'advisory' and l.granted and l.objsubid = 1
+		  and (l.classid::int8 << 32) | l.objid::int8 = $1), 0)`
+
 // Migrator is the process that runs awa's migrations on this database, 0 when nobody does: they hold a lock of awa's
 // own. It is read, never taken.
 func Migrator(ctx context.Context, q Querier) (pid int32, err error) {
-	err = q.QueryRow(ctx, `select coalesce((select min(l.pid) from pg_locks l join pg_database d on d.oid = l.database
-		where d.datname = current_database() and l.locktype = 'advisory' and l.granted and l.objsubid = 1
-		  and (l.classid::int8 << 32) | l.objid::int8 = $1), 0)`, int64(migrationLock)).Scan(&pid)
-	if err != nil {
+	return scanMigrator(q.QueryRow(ctx, migrator, int64(migrationLock)))
+}
+
+// AskMigrator is Migrator as a part of a batch.
+func AskMigrator(b *pgx.Batch, pid *int32) {
+	b.Queue(migrator, int64(migrationLock)).QueryRow(func(row pgx.Row) (err error) {
+		*pid, err = scanMigrator(row)
+		return err
+	})
+}
+
+func scanMigrator(row pgx.Row) (pid int32, err error) {
+	if err := row.Scan(&pid); err != nil {
 		return 0, fmt.Errorf("look whether awa migrates: %w", err)
 	}
 	return pid, nil

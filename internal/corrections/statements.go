@@ -16,7 +16,7 @@ type Statements struct {
 	// two are the awa schema and the instance.
 	Add, Subtract, DeleteZeroRows string
 	// Beat takes schema, instance, the state in words, and whether corrections are held back. It yields the server's clock, a
-	// snapshot, whether the marker is set, and the WAL insert position.
+	// snapshot, whether the marker is set, the WAL insert position, and the id of its own transaction.
 	Beat string
 	// BlindBeat is Beat without a look at the marker, which it takes for not set.
 	BlindBeat string
@@ -76,5 +76,5 @@ func build(l *awa.Layout, guard func(schemaParam, instanceParam int) string) Sta
 }
 
 func beat(markerIsSet string) string {
-	return checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text`, markerIsSet))
+	return checkpoint.Heartbeat(fmt.Sprintf(`clock_timestamp(), pg_current_snapshot()::text, %s, pg_current_wal_insert_lsn()::text, pg_current_xact_id()::text`, markerIsSet))
 }

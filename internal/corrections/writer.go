@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -64,6 +65,8 @@ type Writer struct {
 	// Took is told how long a transaction of corrections took, sent to answered, whether it was committed or given up:
 	// an upper bound of how long it held counter rows. It is called from Write; nil for nobody.
 	Took func(time.Duration)
+	// Sent is told the transaction id of each token that is committed. It is called from Write; nil for nobody.
+	Sent func(xid uint64)
 }
 
 // NewWriter makes a Writer over a session with asynchronous commit, on behalf of an instance: its messages in the WAL bear that
@@ -190,10 +193,13 @@ func (w *Writer) token(ctx context.Context, cmd applier.Write, beat, state strin
 	b := &pgx.Batch{}
 	w.beginTransaction(b, cmd.Seq, tokenLimits(), "local")
 	b.Queue(beat, w.sql.awaSchema, w.instance, state, cmd.Holds)
-	var snapshot, insert string
-	err := w.send(ctx, b, tokenLimits(), func(row pgx.Row) error { return row.Scan(&r.Server, &snapshot, &r.Marker, &insert) })
+	var snapshot, insert, id string
+	err := w.send(ctx, b, tokenLimits(), func(row pgx.Row) error { return row.Scan(&r.Server, &snapshot, &r.Marker, &insert, &id) })
 	if err != nil {
 		return err
+	}
+	if xid, err := strconv.ParseUint(id, 10, 64); err == nil && w.Sent != nil {
+		w.Sent(xid)
 	}
 	if r.Insert, err = pglogrepl.ParseLSN(insert); err != nil {
 		return err

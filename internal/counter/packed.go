@@ -12,6 +12,7 @@ type Packed struct {
 	bytes []byte
 	names []string
 	at    map[string]uint64 // where a name is in names
+	slots map[int32]int     // how many groups are of each
 	n     int
 }
 
@@ -20,11 +21,14 @@ const typicalSize = 16
 
 // Pack makes a list with room for about n groups.
 func Pack(n int) Packed {
-	return Packed{bytes: make([]byte, 0, n*typicalSize), at: make(map[string]uint64)}
+	return Packed{bytes: make([]byte, 0, n*typicalSize), at: make(map[string]uint64), slots: make(map[int32]int)}
 }
 
 // Add appends a group, all of it.
 func (p *Packed) Add(h *GroupCell) {
+	if p.at == nil {
+		*p = Pack(0)
+	}
 	name, ok := p.at[h.Queue]
 	if !ok {
 		name = uint64(len(p.names))
@@ -41,8 +45,12 @@ func (p *Packed) Add(h *GroupCell) {
 		b = binary.AppendVarint(b, bucket.Value)
 	}
 	p.bytes = b
+	p.slots[h.Slot]++
 	p.n++
 }
+
+// Slots are how many groups there are of each slot. It is the list's own.
+func (p *Packed) Slots() map[int32]int { return p.slots }
 
 // Len is how many groups there are.
 func (p *Packed) Len() int { return p.n }

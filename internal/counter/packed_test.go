@@ -31,6 +31,11 @@ func TestPackedGivesBackWhatItGot(t *testing.T) {
 			p.Add(&in[i])
 		}
 		require.Equal(rt, len(in), p.Len())
+		slots := make(map[int32]int)
+		for _, h := range in {
+			slots[h.Slot]++
+		}
+		require.Equal(rt, slots, p.Slots())
 		out := slices.Collect(p.All())
 		require.Equal(rt, in, out)
 		for range p.All() {

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
@@ -23,11 +24,12 @@ type claimed struct {
 	writers
 }
 
-// writers are the connections of a lead beside control, each for one kind of work.
+// writers are the connections of a lead beside control, each for one kind of work. Those that have to be there when something goes
+// wrong stay open: what is corrected must not wait for a connection, and the marker is cleared on a server that lets nobody in any more.
 type writers struct {
 	writes  *pgx.Conn
 	markers *pgx.Conn
-	keeper  *pgx.Conn // of the checkpoint
+	keeper  *pgxpool.Pool // of the checkpoint: one session, on demand
 	writer  *corrections.Writer
 	marker  *corrections.Writer
 	scanner *reconcile.Scanner
@@ -101,7 +103,8 @@ func (l leading) openWriters(ctx context.Context, instance string) (w writers, e
 	if w.markers, err = l.d.open(ctx, short); err != nil {
 		return w, err
 	}
-	if w.keeper, err = l.d.open(ctx, pg.Session{Role: "checkpoint", LockTimeout: lockWait, StatementTimeout: statementTimeout, Async: true}); err != nil {
+	keeper := pg.Session{Role: "checkpoint", LockTimeout: lockWait, StatementTimeout: statementTimeout, Async: true}
+	if w.keeper, err = l.d.opts.Source.OnDemand(context.WithoutCancel(ctx), keeper, 1); err != nil {
 		return w, err
 	}
 	if w.recalls, err = checkpoint.Remembers(ctx, l.control); err != nil {
@@ -124,7 +127,10 @@ func (w writers) close() {
 	if w.scanner != nil {
 		w.scanner.Close()
 	}
-	closeAll(w.writes, w.markers, w.keeper)
+	if w.keeper != nil {
+		w.keeper.Close()
+	}
+	closeAll(w.writes, w.markers)
 }
 
 // clearMarker is the first thing that a session writes.

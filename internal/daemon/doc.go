@@ -18,6 +18,9 @@
 //   - Whoever takes the lead may end the sessions of who had it: each write is fenced by instance
 //     (checkpoint.Guard), so a leader that comes back to life finds that it does not lead, and does no harm.
 //   - Nothing waits for an answer without a bound by the daemon's own clock.
+//   - What has to work when something goes wrong (control, stream, corrections, marker) has a connection that is open for as long as the
+//     session, each its own. Checkpoints and scans open theirs when they need one.
+//   - A look leaves the catalog alone only where a snapshot says that nobody but this session has committed anything since the last one.
 //   - Whatever keeps a session from beginning, a marker that nobody vouches for is cleared, as far as SQL reaches.
 //   - The process ends by itself when what awa-counterd made was removed where a lead was seen before, and for nothing else:
 //     who is asked to leave gives up the lead, and goes on if the one who asked dies.

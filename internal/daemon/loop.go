@@ -177,6 +177,9 @@ func (l *loop) executors() {
 		defer cancel()
 		err := l.store.Persist(ctx, c.Checkpoint)
 		failpoint.Reach(failpoint.Persisted)
+		if pg.IsNotConnected(err) { // the other sessions live: the server lets no more in at the moment
+			return func(now time.Time) { l.core.Persisted(now, err) }, nil
+		}
 		return func(now time.Time) { l.core.Persisted(now, err) }, unlessBusy(err)
 	})
 }

@@ -41,7 +41,6 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			}
 			return err
 		}
-		s.settleMarker(ctx)
 		asked := checkpoint.WasRequested(ctx, s.control, string(s.layout.Schema))
 		heard := make(chan struct{})
 		tell := func(now time.Time) {
@@ -68,7 +67,13 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 func (s *session) lookAfter(ctx context.Context) (replication.Slot, checkpoint.Leader, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	slot, leader, err := s.observe(ctx)
+	now := time.Now()
+	g, err := s.glance(ctx)
+	if err != nil {
+		return replication.Slot{}, checkpoint.Leader{}, err
+	}
+	quiet := s.lookout.quiet(now, g.snapshot)
+	slot, leader, err := s.observe(ctx, g, quiet)
 	if err != nil {
 		return slot, leader, err
 	}
@@ -78,12 +83,28 @@ func (s *session) lookAfter(ctx context.Context) (replication.Slot, checkpoint.L
 			return slot, leader, err
 		}
 	}
+	if quiet {
+		return slot, leader, nil
+	}
+	s.lookout.saw(now, g.snapshot)
+	if !s.settleMarker(ctx) {
+		s.lookout.unsure()
+	}
 	return slot, leader, s.removeOrphans(ctx)
 }
 
-// observe is one look at everything the monitor looks at. It changes nothing.
-func (s *session) observe(ctx context.Context) (slot replication.Slot, leader checkpoint.Leader, err error) {
-	if slot, err = s.checkObjects(ctx); err != nil {
+// observe is one look at everything the monitor looks at, but for the catalog if that is known not to have changed. It changes
+// nothing.
+func (s *session) observe(ctx context.Context, g glance, sameCatalog bool) (slot replication.Slot, leader checkpoint.Leader, err error) {
+	if err = s.nobodyMigrates(g.migrator); err != nil {
+		return slot, leader, err
+	}
+	if !sameCatalog {
+		if err = s.checkCatalog(ctx); err != nil {
+			return slot, leader, err
+		}
+	}
+	if slot, err = s.checkSlot(g); err != nil {
 		return slot, leader, err
 	}
 	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
@@ -130,42 +151,47 @@ func (s *session) checkRetainedWAL() {
 	s.core.SetOutsideDoubt(suspicion)
 }
 
-func (s *session) checkObjects(ctx context.Context) (replication.Slot, error) {
+// checkCatalog ends the session when awa's tables or the publications are not what it began with.
+func (s *session) checkCatalog(ctx context.Context) error {
 	if err := s.sameTables(ctx); err != nil {
-		return replication.Slot{}, err
+		return err
 	}
 	published, err := published(ctx, s.control, s.pubs)
 	switch {
 	case err != nil:
-		return replication.Slot{}, fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	case !slices.Equal(published.OIDs, s.identity.Publications):
-		return replication.Slot{}, fmt.Errorf("%w: a publication was dropped and created again", ErrObjectsChanged)
+		return fmt.Errorf("%w: a publication was dropped and created again", ErrObjectsChanged)
 	case s.state(published.State) != s.identity.PublicationState:
-		return replication.Slot{}, fmt.Errorf("%w: a publication was altered", ErrObjectsChanged)
+		return fmt.Errorf("%w: a publication was altered", ErrObjectsChanged)
 	}
-	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
-	switch {
-	case err != nil:
-		return slot, fmt.Errorf("%w: %w", ErrObjectsChanged, err)
-	case slot.Lost():
-		what, _ := slot.Loss()
-		return slot, fmt.Errorf("%w: replication slot %s %s", ErrObjectsChanged, s.slot, what)
-	}
-	return slot, nil
+	return nil
 }
 
-// sameTables ends the session when awa's tables are not what it began with. awa's migrations take a lock of
-// their own; workers take it for a moment at every start, to find that there is nothing to do, so one look
-// that meets it says nothing yet.
-func (s *session) sameTables(ctx context.Context) error {
-	pid, err := awa.Migrator(ctx, s.control)
-	if err != nil {
-		return err
+// checkSlot ends the session when the replication slot is lost.
+func (s *session) checkSlot(g glance) (replication.Slot, error) {
+	switch {
+	case g.slotFailed != nil:
+		return g.slot, fmt.Errorf("%w: %w", ErrObjectsChanged, g.slotFailed)
+	case g.slot.Lost():
+		what, _ := g.slot.Loss()
+		return g.slot, fmt.Errorf("%w: replication slot %s %s", ErrObjectsChanged, s.slot, what)
 	}
+	return g.slot, nil
+}
+
+// nobodyMigrates ends the session while awa's migrations run. They take a lock of their own; workers take it for a moment at every
+// start, to find that there is nothing to do, so one look that meets it says nothing yet. pid is who holds it, 0 for nobody.
+func (s *session) nobodyMigrates(pid int32) error {
 	if pid != 0 && pid == s.migrator {
 		return &migrating{pid}
 	}
 	s.migrator = pid
+	return nil
+}
+
+// sameTables ends the session when awa's tables are not what it began with.
+func (s *session) sameTables(ctx context.Context) error {
 	if schema, err := s.d.schema(ctx, s.control); err != nil {
 		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 	} else if schema != s.layout.Schema {

@@ -41,6 +41,7 @@ func (s *session) removeOrphans(ctx context.Context) error {
 			return err
 		}
 		if pg.IsBusy(err) {
+			s.lookout.unsure()
 			continue
 		}
 		s.d.warnOnce(fmt.Errorf("leave schema %s: %w", o.Schema, err))

@@ -27,14 +27,16 @@ func (d *Daemon) noteCleared(ctx context.Context, c *pgx.Conn, l *awa.Layout, re
 	d.forgets(checkpoint.NoteMarker(ctx, c, string(l.Schema), false, reason, who))
 }
 
-// settleMarker remembers what somebody else has done to the marker.
-func (c claimed) settleMarker(ctx context.Context) {
+// settleMarker remembers what somebody else has done to the marker. It is false where that could not be found out.
+func (c claimed) settleMarker(ctx context.Context) bool {
 	if !c.layout.HasMarker || !c.recalls {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	c.d.forgets(checkpoint.SettleMarker(ctx, c.control, string(c.layout.Schema), c.instance, c.layout.MarkerIsSet(), c.layout.MarkerSince()))
+	err := checkpoint.SettleMarker(ctx, c.control, string(c.layout.Schema), c.instance, c.layout.MarkerIsSet(), c.layout.MarkerSince())
+	c.d.forgets(err)
+	return err == nil
 }
 
 func (d *Daemon) forgets(err error) {

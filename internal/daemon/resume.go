@@ -74,7 +74,7 @@ func (s positioned) resume(ctx context.Context, f resume.Found) (beginning, erro
 		}
 	}
 	s.log.Info("resuming from the checkpoint", zap.Stringer("position", from.position),
-		zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", len(f.Stored.Groups)))
+		zap.Duration("age", f.Stored.Age.Round(time.Millisecond)), zap.Int("groups", f.Stored.Groups.Len()))
 	return from, nil
 }
 

@@ -29,6 +29,7 @@ type session struct {
 	leaving  bool  // finish has asked us to
 	holding  bool  // finish moves counters about
 	migrator int32 // the process that the last look found holding the lock of awa's migrations; 0 is none
+	lookout  lookout
 }
 
 // session runs one lead from connecting to its end. ctx ends it gracefully.
@@ -117,7 +118,9 @@ func newSession(running streaming, start applier.Start) (*session, error) {
 		return nil, err
 	}
 	core.HoldCorrections(running.finishing)
-	return &session{streaming: running, core: core, resumes: start.Resumes, holding: running.finishing}, nil
+	s := &session{streaming: running, core: core, resumes: start.Resumes, holding: running.finishing}
+	s.writer.Sent = s.lookout.own.add
+	return s, nil
 }
 
 // runToEnd keeps the counters right until the session ends.

@@ -231,7 +231,7 @@ func looked(tb testing.TB, groups, queues int) *session {
 	start := applier.Start{Position: 1000, Resumes: true, Uncounted: make(map[applier.Source]applier.Uncounted)}
 	for i := range groups {
 		g := counter.Group{Slot: leaves[i%len(leaves)], Queue: fmt.Sprintf("queue-%d", i%queues), Priority: int16(i / queues % 30000)}
-		start.Groups = append(start.Groups, counter.GroupCell{Group: g, Cell: counter.Cell{Rows: 2}})
+		start.Groups.Add(&counter.GroupCell{Group: g, Cell: counter.Cell{Rows: 2}})
 	}
 	for i := range queues {
 		start.Uncounted[applier.Source{Queue: fmt.Sprintf("queue-%d", i), Kind: applier.KindRows}] = applier.Uncounted{Rows: int64(i), Transactions: 1, LastAt: time.Now()}

@@ -181,6 +181,14 @@ func ofRooms() []Mutant {
 			"where false", "./e2e", "TestPreparedTransactionIsNamed",
 		},
 		{
+			"the catalog not looked at though somebody has committed", "internal/daemon/look.go", "!snapshot.SeesNoMore(o.snapshot, o.own.has)",
+			"o.snapshot.IsZero()", "./internal/daemon", "TestQuietLooks",
+		},
+		{
+			"a row that costs an allocation", "decoder/slab.go", "s.rest = make([]T, slabSize)", "s.rest = make([]T, n)",
+			"./applier", "TestNothingIsAllocatedForARow",
+		},
+		{
 			"a replication slot left for good", "internal/daemon/removed.go", "failed := dropUnread(ctx, c, d.log, was.slot, string(l.Schema))",
 			"failed := ctx.Err()", "./e2e", "TestSchemaIsDroppedByHand",
 		},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Role is what a session is for; it goes into application_name, where operators see it.
@@ -159,6 +160,29 @@ func (s *Source) Connect(ctx context.Context, session Session) (*pgx.Conn, error
 		return nil, fmt.Errorf("connect to %s: %w", s.Target(), err)
 	}
 	return conn, nil
+}
+
+// A session on demand is closed when it has not been used for idleFor; that is looked at every idleLook.
+const (
+	idleFor  = 10 * time.Second
+	idleLook = 5 * time.Second
+)
+
+// OnDemand are sessions that are opened when they are used, at most `most` at a time, and closed when nobody has used them for a
+// while. It connects to nothing by itself; an error that IsNotConnected says that one could not be opened.
+func (s *Source) OnDemand(ctx context.Context, session Session, most int32) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, fmt.Errorf("configure sessions for %s: %w", session.Role, err)
+	}
+	config.ConnConfig = s.Config(session)
+	config.MaxConns, config.MinConns = most, 0
+	config.MaxConnIdleTime, config.HealthCheckPeriod = idleFor, idleLook
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("prepare sessions for %s: %w", session.Role, err)
+	}
+	return pool, nil
 }
 
 // ReplicationConfig is the configuration of a walsender session on the same database.

@@ -69,6 +69,12 @@ func IsBusy(err error) bool {
 	return false
 }
 
+// IsNotConnected reports that a session could not be opened. It says nothing of those that are open.
+func IsNotConnected(err error) bool {
+	_, failed := errors.AsType[*pgconn.ConnectError](err)
+	return failed
+}
+
 // IsDenied reports a missing right.
 func IsDenied(err error) bool { return code(err) == codeInsufficientPrivilege }
 

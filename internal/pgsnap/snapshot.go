@@ -59,6 +59,29 @@ func (s Snapshot) Sees(xid uint64) bool {
 	return !running
 }
 
+// mostBetween bounds how many transactions SeesNoMore looks at. More of them between two snapshots are no quiet time anyway.
+const mostBetween = 1024
+
+// SeesNoMore reports that s sees nothing that an older snapshot did not see, but for transactions that known tells of. Then whatever
+// is read by transactions, the catalog included, is to s as it was to the older one, as far as those did not change it. It may be
+// false for no reason; it never is true without.
+func (s Snapshot) SeesNoMore(older Snapshot, known func(xid uint64) bool) bool {
+	if older.IsZero() || s.xmax < older.xmax || s.xmax-older.xmax > mostBetween {
+		return false
+	}
+	for _, x := range older.running {
+		if s.Sees(x) && !known(x) {
+			return false
+		}
+	}
+	for x := older.xmax; x < s.xmax; x++ {
+		if s.Sees(x) && !known(x) {
+			return false
+		}
+	}
+	return true
+}
+
 // Unseen lists the transactions below next whose effects the snapshot does not hold. Those that run are
 // not all in the snapshot's own list: it ends with the newest that has ended.
 func (s Snapshot) Unseen(next uint64) []uint64 {

@@ -1,6 +1,7 @@
 package pgsnap
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,4 +54,55 @@ func TestUnseenGoesOnPastXmax(t *testing.T) {
 	for _, x := range s.Unseen(22) {
 		require.False(t, s.Sees(x))
 	}
+}
+
+// Every transaction that the newer of two snapshots sees, and the older one does not, is known where SeesNoMore says so; and where
+// all are, it does, unless they are many.
+func TestSeesNoMore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		first := rapid.Uint64Range(3, 1<<40).Draw(t, "first")
+		n := rapid.IntRange(1, 40).Draw(t, "transactions")
+		ended := rapid.Permutation(seq(first, n)).Draw(t, "ended") // in this order
+		older := rapid.IntRange(0, n).Draw(t, "before the older")
+		newer := rapid.IntRange(older, n).Draw(t, "before the newer")
+		a, b := after(first, ended[:older]), after(first, ended[:newer])
+		unknown := rapid.SampledFrom(ended).Draw(t, "unknown")
+		require.Equal(t, older == newer, b.SeesNoMore(a, func(uint64) bool { return false }))
+		require.Equal(t, !slices.Contains(ended[older:newer], unknown), b.SeesNoMore(a, func(x uint64) bool { return x != unknown }))
+		require.False(t, b.SeesNoMore(Snapshot{}, func(uint64) bool { return true }))
+		if older < newer && a.xmax < b.xmax {
+			require.False(t, a.SeesNoMore(b, func(uint64) bool { return true }), "a snapshot of before")
+		}
+	})
+	long, err := Parse("10:20000:")
+	require.NoError(t, err)
+	short, err := Parse("10:11:")
+	require.NoError(t, err)
+	require.False(t, long.SeesNoMore(short, func(uint64) bool { return true }))
+}
+
+func seq(first uint64, n int) (all []uint64) {
+	for i := range uint64(n) {
+		all = append(all, first+i)
+	}
+	return all
+}
+
+// after is PostgreSQL's snapshot when of the transactions from first on those have ended: it ends with the newest of them.
+func after(first uint64, ended []uint64) Snapshot {
+	s := Snapshot{xmin: first, xmax: first}
+	for _, x := range ended {
+		s.xmax = max(s.xmax, x+1)
+	}
+	for x := first; x < s.xmax; x++ {
+		if !slices.Contains(ended, x) {
+			s.running = append(s.running, x)
+		}
+	}
+	if len(s.running) > 0 {
+		s.xmin = s.running[0]
+	} else {
+		s.xmin = s.xmax
+	}
+	return s
 }

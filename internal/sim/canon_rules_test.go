@@ -74,12 +74,13 @@ func rules() map[string]rule {
 
 		"applier.Books.order":       skip, // the same in the whole world
 		"applier.Books.touched":     skip, // empty between transactions
+		"applier.Books.affected":    skip,
+		"applier.Books.changes":     skip,
 		"applier.unit.dirty":        {set: true},
 		"applier.unitView.touch":    skip, // tells the main view, which is known
 		"applier.unitView.snap":     {while: "open"},
 		"applier.unitView.bound":    {while: "open"},
-		"applier.viewEntry.before":  skip, // of the transaction being applied
-		"applier.viewEntry.touched": skip,
+		"applier.viewEntry.touched": skip, // by the transaction being applied
 
 		"applier.uncounted.dirty":        skip, // what operators read
 		"applier.uncounted.total":        skip,
@@ -87,6 +88,7 @@ func rules() map[string]rule {
 		"applier.uncounted.lastQ":        skip,
 		"applier.uncounted.before":       skip,
 		"applier.uncounted.beforeAt":     skip,
+		"applier.uncounted.by":           skip, // empty between transactions
 		"applier.Uncounted.Transactions": skip,
 		"applier.Uncounted.PerSecond":    skip,
 		"applier.Uncounted.LastAt":       skip,

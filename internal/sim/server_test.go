@@ -51,7 +51,7 @@ func (s server) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 			}
 		case k.kind == beats:
 			holds = q.Arguments[3].(bool)
-			row = []any{s.now.Add(s.skew), s.snapshot().String(), s.mark, s.lsn.String()}
+			row = []any{s.now.Add(s.skew), s.snapshot().String(), s.mark, s.lsn.String(), fmt.Sprint(s.xid)}
 		}
 		answer = append(answer, row)
 	}

@@ -70,7 +70,7 @@ func (s *sim) openStream() {
 		st.Resumes, st.Position, st.Unseen, st.Pruned = true, s.stored.Position, s.stored.Unseen, s.stored.Pruned
 		for _, g := range slices.SortedFunc(maps.Keys(s.books), counter.Group.Compare) {
 			c := s.books[g]
-			st.Groups = append(st.Groups, counter.GroupCell{Group: g, Cell: c.Clone()})
+			st.Groups.Add(&counter.GroupCell{Group: g, Cell: c})
 		}
 	} else {
 		s.stored, s.broken = nil, ""

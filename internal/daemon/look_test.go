@@ -1,0 +1,50 @@
+package daemon
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+)
+
+// The catalog is left alone only while nothing but tokens of ours has been committed, and for no longer than wholeEvery.
+func TestQuietLooks(t *testing.T) {
+	var o lookout
+	now := time.Unix(1_000_000, 0)
+	snapshot := func(text string) pgsnap.Snapshot {
+		s, err := pgsnap.Parse(text)
+		require.NoError(t, err)
+		return s
+	}
+	second := func() time.Time { now = now.Add(time.Second); return now }
+	first := snapshot("10:10:")
+	require.False(t, o.quiet(now, first), "there was no whole look yet")
+	o.saw(now, first)
+	require.True(t, o.quiet(second(), first))
+	o.own.add(10)
+	o.own.add(11)
+	require.True(t, o.quiet(second(), snapshot("12:12:")))
+	require.True(t, o.quiet(second(), snapshot("12:12:")), "it is the last look that counts, not the last whole one")
+	require.False(t, o.quiet(second(), snapshot("13:13:")), "somebody else's")
+	require.False(t, o.quiet(second(), snapshot("13:13:")), "the whole look has failed")
+	o.saw(now, snapshot("13:13:"))
+	require.True(t, o.quiet(second(), snapshot("13:13:")))
+	o.unsure()
+	require.False(t, o.quiet(second(), snapshot("13:13:")))
+	o.saw(now, snapshot("13:13:"))
+	require.False(t, o.quiet(now.Add(wholeEvery), snapshot("13:13:")), "it is time")
+}
+
+// Of tokens there are more than are remembered.
+func TestOwnTokens(t *testing.T) {
+	var o ownTokens
+	require.False(t, o.has(1))
+	for xid := uint64(1); xid <= 100; xid++ {
+		o.add(xid)
+		require.True(t, o.has(xid))
+	}
+	require.False(t, o.has(36))
+	require.True(t, o.has(37))
+}
