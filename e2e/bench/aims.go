@@ -71,7 +71,7 @@ func aims() (all []aim) {
 		aim{"writers' throughput ÷ beside pg_recvlogical", "writers", ratio("saturation", theDaemon, receiver, "read rows/s"), 1, true, ""},
 		aim{"counter-row versions for 1,000,000 rows, as fast as they come", "bloat", of(atRate(0), theDaemon, "versions/1M"), 1000, false, ""},
 		aim{"wait for a counter row, 99th percentile", "locks", of("", theDaemon, "p99 ms"), 5, false, "ms"},
-		aim{"waits of more than 10 ms behind a session of ours", "locks", of("", theDaemon, "behind the daemon"), 0, false, ""},
+		aim{"waits of more than 10 ms behind a session of the daemon", "locks", of("", theDaemon, "behind the daemon"), 0, false, ""},
 		aim{"WAL of checkpoints ÷ the changes' own", "wal", func(t *taken) spread {
 			return over(ratios(t.values("", classCheckpoint, "kB/1M"), t.values("", classRows, "kB/1M")))
 		}, 1. / 20, false, ""},

@@ -15,8 +15,8 @@ import (
 )
 
 // What the catalog says is asked in some fifteen statements. While nobody changes anything it cannot have changed either: every
-// change of the catalog, of awa's tables and of ours is a transaction with an id, and a snapshot tells which of these have
-// committed. So a look begins with a snapshot, and where that sees nothing new but tokens of ours, the catalog is left alone. What
+// change of the catalog, of awa's tables and of awa-counterd's is a transaction with an id, and a snapshot tells which of these have
+// committed. So a look begins with a snapshot, and where that sees nothing new but the daemon's own tokens, the catalog is left alone. What
 // changes without a transaction (advisory locks, the replication slot, the heartbeat's age) is looked at every time.
 
 // wholeEvery is how often the catalog is looked at all the same: that nobody leads another schema any more is told by a lock and by the

@@ -9,7 +9,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
 )
 
-// The catalog is left alone only while nothing but tokens of ours has been committed, and for no longer than wholeEvery.
+// The catalog is left alone only while nothing but the daemon's own tokens has been committed, and for no longer than wholeEvery.
 func TestQuietLooks(t *testing.T) {
 	var o lookout
 	now := time.Unix(1_000_000, 0)

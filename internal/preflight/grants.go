@@ -140,7 +140,7 @@ func ownSchema(ctx context.Context, v *visit) []Finding {
 		"run: "+grantSQL("CREATE ON DATABASE "+quote(db), v.Role), "role %s may not create the schema %s", v.Role, checkpoint.SchemaName)
 }
 
-// ownSchemaOfAnotherBuild looks whether the daemon may make tables anew that are in another form.
+// ownSchemaOfAnotherBuild looks whether the daemon may create tables again that are in another form.
 func (v *visit) ownSchemaOfAnotherBuild(ctx context.Context, name, others string) []Finding {
 	const remedy = "awa-counterd setup --role "
 	if v.NoSetup {
