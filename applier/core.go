@@ -33,7 +33,7 @@ type Core struct {
 	turn      int             // which unit a flush begins with that cannot take all
 	prunes    []prune         // that folded another number of jobs than the books held; not told yet
 	holding   bool            // corrections are held back
-	suspicion string          // why our caller does not want the marker set; "" if it may
+	outside   []Doubt         // why our caller does not want the marker set
 	unseenAt  time.Time       // when the oldest transaction was streamed that readers cannot see yet
 	stopping  bool
 	stopSince time.Time
@@ -230,9 +230,6 @@ func (c *Core) Deadline(now time.Time) time.Time {
 	}
 	return d
 }
-
-// SetOutsideDoubt tells the Core of a doubt that it cannot have by itself; "" takes it back.
-func (c *Core) SetOutsideDoubt(why string) { c.suspicion = why }
 
 // prune is one that disagreed with the books.
 type prune struct {

@@ -80,8 +80,8 @@ func (c *Core) why(now time.Time) Doubt {
 		return Doubt{DoubtNoMarker, "this awa has no trust marker"}
 	case c.cfg.Trust == TrustOff:
 		return Doubt{DoubtOff, "trust is off"}
-	case c.suspicion != "":
-		return Doubt{DoubtRetained, c.suspicion}
+	case len(c.outside) > 0:
+		return c.outside[0]
 	case c.books.settled() == 0 && c.journal.missing(c.snapshot) > 0:
 		return doubt(DoubtOpen, "waiting for %d transactions that were open when the replication slot was created; scanning begins when they have ended", c.journal.missing(c.snapshot))
 	case c.books.settled() < len(c.books.order):

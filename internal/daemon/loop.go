@@ -96,6 +96,7 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 			return context.Cause(work)
 		}
 		now := time.Now()
+		l.checkLooks(now)
 		l.act(now)
 		l.showTrust(now)
 		l.d.super.Alive()
@@ -106,8 +107,17 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 			}
 			return errStopped
 		}
-		timer.Reset(l.core.Deadline(now).Sub(now))
+		timer.Reset(l.deadline(now).Sub(now))
 	}
+}
+
+// deadline is when the loop has to turn if nothing happens before.
+func (l *loop) deadline(now time.Time) time.Time {
+	d := l.core.Deadline(now)
+	if until := l.watch.until(); until.After(now) && until.Before(d) {
+		return until
+	}
+	return d
 }
 
 // act carries out what the Core wants now. None of it waits: of each kind at most one is under way.

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
@@ -18,71 +19,89 @@ import (
 // ErrObjectsChanged says that the server-side objects that the books rest on are not what they were.
 var ErrObjectsChanged = errors.New("what the stream depends on has changed")
 
-// monitor looks once a second, or twice within the staleness bound, at what the stream cannot tell
+// monitor looks once a second, or three times within the staleness bound, at what the stream cannot tell
 // by itself: a publication that was altered, a slot that is lost, tables that were made anew. It
 // uses the connection that holds the leader lock, so losing that ends the session as well.
 func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) error {
-	tick := time.NewTicker(min(s.d.opts.MaxStaleness/2, lookEvery))
-	defer tick.Stop()
 	if err := checkpoint.Listen(ctx, s.control); err != nil {
 		return err
 	}
+	if err := s.boundLooks(ctx); err != nil {
+		return err
+	}
+	defer s.unboundLooks() //nolint:contextcheck // has to work after ctx has ended
+	every := lookPause(s.d.opts.MaxStaleness)
+	due := time.NewTimer(every)
+	defer due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-tick.C:
+		case <-due.C:
 		}
 		began := time.Now()
-		slot, leader, err := s.lookAfter(ctx)
-		if err != nil {
-			if pg.IsBusy(err) {
-				continue
+		due.Reset(every)
+		slot, leader, err := s.observe(ctx)
+		if pg.IsBusy(err) { // it was waited for, so the next one comes soon
+			due.Reset(rowRetryPause)
+			if err := inform(ctx, results, func(time.Time) { s.watch.missed(err) }); err != nil {
+				return err
 			}
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		s.settleMarker(ctx)
 		asked := checkpoint.WasRequested(ctx, s.control, string(s.layout.Schema))
-		heard := make(chan struct{})
-		tell := func(now time.Time) {
+		err = inform(ctx, results, func(now time.Time) {
 			s.applyObservation(now, began, slot, leader)
 			if asked {
 				s.core.RequestCheckpoint(now)
 			}
-			close(heard)
+		})
+		if err == nil {
+			err = s.lookAfter(ctx, leader)
 		}
-		select {
-		case results <- tell:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		select { // a loop that hangs must not be vouched for by the next look
-		case <-heard:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err != nil && !pg.IsBusy(err) {
+			return err
 		}
 	}
 }
 
-// lookAfter observes, and then does what is due outside of the loop: the heartbeat, and what nobody works on any more.
-func (s *session) lookAfter(ctx context.Context) (replication.Slot, checkpoint.Leader, error) {
+// inform has the loop carry out something, and waits until it has: a loop that hangs must not be vouched for by the next look.
+func inform(ctx context.Context, results chan<- func(time.Time), f func(time.Time)) error {
+	heard := make(chan struct{})
+	select {
+	case results <- func(now time.Time) { f(now); close(heard) }:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-heard:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// lookAfter does what is due outside of the loop: the heartbeat, and what nobody works on any more.
+func (s *session) lookAfter(ctx context.Context, leader checkpoint.Leader) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	slot, leader, err := s.observe(ctx)
-	if err != nil {
-		return slot, leader, err
-	}
 	if leader.Instance == s.instance && leader.Heartbeat > s.d.opts.MaxStaleness/2 {
 		// Tokens are the heartbeat; but one of them may wait behind corrections, and these for somebody's locks.
 		if err := checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, leader.State); err != nil {
-			return slot, leader, err
+			return err
 		}
 	}
-	return slot, leader, s.removeOrphans(ctx)
+	return s.removeOrphans(ctx)
 }
 
 // observe is one look at everything the monitor looks at. It changes nothing.
 func (s *session) observe(ctx context.Context) (slot replication.Slot, leader checkpoint.Leader, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
 	if slot, err = s.checkObjects(ctx); err != nil {
 		return slot, leader, err
 	}
@@ -95,6 +114,7 @@ func (s *session) observe(ctx context.Context) (slot replication.Slot, leader ch
 
 // applyObservation takes in what the monitor saw, on the loop's goroutine.
 func (s *session) applyObservation(now, looked time.Time, slot replication.Slot, leader checkpoint.Leader) {
+	s.watch.succeeded(looked)
 	s.core.TablesUnchanged(looked)
 	s.retained, s.lastSlot = slot.Retained, slot
 	s.checkRetainedWAL()
@@ -127,7 +147,15 @@ func (s *session) checkRetainedWAL() {
 			s.log.Info("the server keeps little WAL for the replication slot again", zap.String("retained", compact(uint64(s.retained)))) //nolint:gosec // positive
 		}
 	}
-	s.core.SetOutsideDoubt(suspicion)
+	s.core.SetOutsideDoubt(applier.DoubtRetained, suspicion)
+}
+
+// changed is for what a look finds wrong; a lock in its way is nothing wrong.
+func changed(err error) error {
+	if pg.IsBusy(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 }
 
 func (s *session) checkObjects(ctx context.Context) (replication.Slot, error) {
@@ -137,7 +165,7 @@ func (s *session) checkObjects(ctx context.Context) (replication.Slot, error) {
 	published, err := published(ctx, s.control, s.pubs)
 	switch {
 	case err != nil:
-		return replication.Slot{}, fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return replication.Slot{}, changed(err)
 	case !slices.Equal(published.OIDs, s.identity.Publications):
 		return replication.Slot{}, fmt.Errorf("%w: a publication was dropped and created again", ErrObjectsChanged)
 	case s.state(published.State) != s.identity.PublicationState:
@@ -146,7 +174,7 @@ func (s *session) checkObjects(ctx context.Context) (replication.Slot, error) {
 	slot, err := replication.ReadSlot(ctx, s.control, s.slot)
 	switch {
 	case err != nil:
-		return slot, fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return slot, changed(err)
 	case slot.Lost():
 		what, _ := slot.Loss()
 		return slot, fmt.Errorf("%w: replication slot %s %s", ErrObjectsChanged, s.slot, what)
@@ -167,16 +195,16 @@ func (s *session) sameTables(ctx context.Context) error {
 	}
 	s.migrator = pid
 	if schema, err := s.d.schema(ctx, s.control); err != nil {
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return changed(err)
 	} else if schema != s.layout.Schema {
 		return fmt.Errorf("%w: awa's active schema is now %s, not %s", ErrObjectsChanged, schema, s.layout.Schema)
 	}
 	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return changed(err)
 	}
 	if err := layout.CheckLeaves(); err != nil {
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return changed(err)
 	}
 	if err := layout.CheckRowSecurity(ctx, s.control); err != nil {
 		return fmt.Errorf("%w: %w", ErrObjectsChanged, s.d.asRefusal(ctx, s.control, err))

@@ -40,8 +40,8 @@ func (s *session) removeOrphans(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		if pg.IsBusy(err) {
-			continue
+		if pg.IsBusy(err) { // the next look comes soon, and must not wait for more locks than one
+			return nil
 		}
 		s.d.warnOnce(fmt.Errorf("leave schema %s: %w", o.Schema, err))
 	}

@@ -25,6 +25,7 @@ type session struct {
 	lastSlot replication.Slot
 	guarded  bool // they are past the soft limit
 	dry      dryRun
+	watch    looks
 	status   ticker
 	leaving  bool  // finish has asked us to
 	holding  bool  // finish moves counters about
@@ -117,7 +118,7 @@ func newSession(running streaming, start applier.Start) (*session, error) {
 		return nil, err
 	}
 	core.HoldCorrections(running.finishing)
-	return &session{streaming: running, core: core, resumes: start.Resumes, holding: running.finishing}, nil
+	return &session{streaming: running, core: core, resumes: start.Resumes, holding: running.finishing, watch: looks{bound: running.d.opts.MaxStaleness, last: now}}, nil
 }
 
 // runToEnd keeps the counters right until the session ends.
