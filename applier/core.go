@@ -270,6 +270,11 @@ func (c *Core) Stopped(now time.Time) bool {
 		(!c.touchesMarker() || !c.marker.set || c.doubt(now) == "")
 }
 
+// LeavesMarker reports that a stop at this moment would leave the marker set, or perhaps so, and nobody to vouch for it.
+func (c *Core) LeavesMarker(now time.Time) bool {
+	return c.touchesMarker() && c.MarkerSet() && c.doubt(now) != ""
+}
+
 // heardSinceStop reports that a token written after Stop has come back: what was committed before
 // Stop is in the books, and so is everything that the last flush has to cover.
 func (c *Core) heardSinceStop() bool { return !c.tokens.provenAt.Before(c.stopSince) }

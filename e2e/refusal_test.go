@@ -35,6 +35,9 @@ func (e *env) mended(statement string, args ...string) {
 
 const refused = 4
 
+// couldNot is the exit code of what could not be done.
+const couldNot = 1
+
 // After a reboot the daemon may be up before its server: it tries for as long as it takes, and says what is wrong. Commands refuse.
 func TestServerThatComesLater(t *testing.T) {
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})

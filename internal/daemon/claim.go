@@ -136,6 +136,9 @@ func (c claimed) clearMarker(ctx context.Context) error {
 	for {
 		c.d.super.Alive()
 		set, err := c.markerIsSet(ctx)
+		if err == nil {
+			c.d.left.marked = set
+		}
 		if err == nil && !set {
 			c.settleMarker(ctx)
 		}
@@ -145,6 +148,7 @@ func (c claimed) clearMarker(ctx context.Context) error {
 		err = c.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
 		switch {
 		case err == nil:
+			c.d.left.marked = false
 			c.d.saysCleared(reason)
 			return nil
 		case !pg.IsBusy(err):

@@ -91,6 +91,7 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 			l.core.Stop(time.Now())
 		case <-giveUp:
 			l.log.Warn("stopping before the checkpoint was complete")
+			l.d.left.marked = l.core.LeavesMarker(time.Now())
 			return errStopped
 		case <-work.Done():
 			return context.Cause(work)

@@ -130,6 +130,7 @@ func (s *session) runToEnd(ctx, work context.Context) error {
 	if s.d.opts.DryRun {
 		s.beginDryRun()
 	}
+	s.d.left.marked = false
 	err := s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
 	if s.d.opts.DryRun {
 		s.reportDryRun(time.Now())
@@ -184,6 +185,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 		}
 	}
 	if err != nil {
+		s.d.left.marked = true
 		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))
 		return
 	}

@@ -34,6 +34,7 @@ func lead(ctx context.Context, c connected) (leading, error) {
 		case got:
 			return leading{c}, nil
 		}
+		c.d.left.marked = false // it is for the leader now, and for us while that one is silent
 		select {
 		case <-ctx.Done():
 			return leading{}, errStopped
