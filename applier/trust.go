@@ -167,6 +167,11 @@ func (c *Core) MarkerWritten(now time.Time, err error) {
 		// Not known to be done. Clearing is tried again until it is; setting is decided anew.
 		m.behind = false
 		m.retryAt = now.Add(retryPause)
+		if errors.Is(err, ErrKept) { // until somebody does something about it
+			m.retryAt = now.Add(keptPause)
+			c.warn("trust: the marker cannot be cleared; trying again", "reason", m.reason, "error", err.Error())
+			return
+		}
 		c.info("writing the trust marker failed; trying again", "set", m.want, "error", err.Error())
 		if m.want && !errors.Is(err, ErrTooLate) {
 			m.set, m.reason = true, "a command to set it failed, and may still take effect" // it may have been set: clear it

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -145,16 +146,29 @@ func (c claimed) clearMarker(ctx context.Context) error {
 		if err != nil || !set {
 			return err
 		}
-		err = c.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
+		err = c.nameKeeper(ctx, c.marker.SetMarker(ctx, applier.SetMarker{Reason: reason}))
 		switch {
 		case err == nil:
 			c.d.left.marked = false
 			c.d.saysCleared(reason)
 			return nil
+		case errors.Is(err, applier.ErrKept): // the counters can be kept right all the same
+			c.d.cannotClear(err)
+			return nil
 		case !pg.IsBusy(err):
 			return err
 		}
 	}
+}
+
+// nameKeeper is applier.ErrKept with what keeps the marker set; any other err stays as it is.
+func (c claimed) nameKeeper(ctx context.Context, err error) error {
+	if !errors.Is(err, applier.ErrKept) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return corrections.Kept(ctx, c.markers, c.layout.RingTable())
 }
 
 func (c connected) markerIsSet(ctx context.Context) (bool, error) {

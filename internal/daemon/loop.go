@@ -178,7 +178,7 @@ func (l *loop) executors() {
 	})
 	serve(l, l.markers, func(c applier.SetMarker) (func(time.Time), error) {
 		failpoint.Reach(failpoint.MarkerWrite)
-		err := l.marker.SetMarker(l.work, c)
+		err := l.nameKeeper(l.work, l.marker.SetMarker(l.work, c))
 		failpoint.Reach(failpoint.MarkerDone)
 		return func(now time.Time) { l.core.MarkerWritten(now, err) }, unlessBusy(err)
 	})
@@ -211,10 +211,10 @@ func serve[T any](l *loop, commands <-chan T, do func(T) (func(time.Time), error
 	})
 }
 
-// unlessBusy lets the Core try again what a lock held up, or what came too late for it; any other error ends the
-// session.
+// unlessBusy lets the Core try again what a lock held up, what came too late for it, or what had no effect; any other error ends
+// the session.
 func unlessBusy(err error) error {
-	if pg.IsBusy(err) || errors.Is(err, applier.ErrTooLate) {
+	if pg.IsBusy(err) || errors.Is(err, applier.ErrTooLate) || errors.Is(err, applier.ErrKept) {
 		return nil
 	}
 	return err

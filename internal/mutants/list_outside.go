@@ -53,7 +53,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
-			"marker sought under its old name", "internal/daemon/standby.go", "awa.ClearMarkerOf(ring)", "l.SetMarker(false, \"true\")",
+			"marker sought under its old name", "internal/daemon/standby.go", "\t\tname = now\n", "",
 			"./e2e", "TestSchemaIsRenamed",
 		},
 		{

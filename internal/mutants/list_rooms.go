@@ -141,8 +141,8 @@ func ofRooms() []Mutant {
 			"if false && !cmd.Set &&", "./internal/corrections", "TestMarkerIsClearedWhoeverHoldsTheLeadersRow",
 		},
 		{
-			"a marker kept that may be written and not read", "internal/daemon/standby.go", "denied, before := pg.IsDenied(err), d.left.unread",
-			"denied, before := false, d.left.unread", "./e2e", "TestMarkerMayNotBeRead",
+			"a marker kept that may be written and not read", "internal/corrections/clear.go", "unread := pg.IsDenied(err)",
+			"unread := false", "./e2e", "TestMarkerMayNotBeRead",
 		},
 		{
 			"a heartbeat that is yet to come believed", "checkpoint/leader.go", " && l.Heartbeat > -l.Bound",

@@ -51,9 +51,28 @@ func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error 
 			}
 			return fmt.Errorf("%s: %w", s.What, err)
 		}
+		if err := checkCleared(ctx, c, s.Clears); err != nil {
+			return err
+		}
 		done(s)
 	}
 	return nil
+}
+
+// checkCleared refuses to go on while the marker is set all the same: nobody would be left to vouch for it.
+func checkCleared(ctx context.Context, c *pgx.Conn, ring string) error {
+	if ring == "" {
+		return nil
+	}
+	var set bool
+	if err := c.QueryRow(ctx, `select `+awa.MarkerIsSetOf(ring)).Scan(&set); err != nil {
+		return fmt.Errorf("read the marker: %w", err)
+	}
+	if !set {
+		return nil
+	}
+	err := awa.WhoKeeps(ctx, c, ring)
+	return &pg.Refusal{Problem: err.Error(), Err: err}
 }
 
 func execute(ctx context.Context, c *pgx.Conn, sql string) error {
@@ -86,7 +105,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		return nil, fmt.Errorf("read the marker: %w", err)
 	}
 	if set && !n.KeepMarker { // first: what comes next may be denied, and then nobody vouches for it all the same
-		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true")})
+		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true"), Clears: l.RingTable()})
 	}
 	var database string
 	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
