@@ -58,6 +58,9 @@ func claim(ctx context.Context, l leading) (claimed, error) {
 	if err := checkpoint.Claim(ctx, l.control, schema, entry); err != nil {
 		return claimed{}, err
 	}
+	if err := l.setLockTimeout(ctx, lockWait); err != nil {
+		return claimed{}, err
+	}
 	failpoint.Reach(failpoint.Claimed)
 	l.d.super.Alive()
 	if err := l.d.noteLead(ctx, l.control, l.layout.Schema); err != nil {

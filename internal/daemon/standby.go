@@ -188,7 +188,13 @@ func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkp
 func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, c, string(l.Schema))
 	denied := pg.IsDenied(err)
-	if err != nil && !denied {
+	switch {
+	case pg.IsBusy(err): // somebody holds our table; that nobody leads shows by the locks as well
+		if led, err := checkpoint.Led(ctx, c, string(l.Schema)); err != nil || led {
+			return false, err
+		}
+		return d.clearByOID(ctx, c, l)
+	case err != nil && !denied:
 		return false, err
 	}
 	if known && (leader.Leaving || leader.Leads && leader.Vouches() && leader.Instance != d.last) {
