@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -128,7 +129,18 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		steps = append(append(steps, objects...), revokes...)
 		mine = append(mine, string(n.Schema))
 	}
-	own, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
+	swept, err := checkpoint.Swept(ctx, c, mine, known.there())
+	if err != nil {
+		return nil, err
+	}
+	for _, schema := range swept {
+		objects, err := planObjects(ctx, c, Names{}.Default(database, awa.Schema(schema)))
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, objects...)
+	}
+	own, err := checkpoint.PlanRemoval(ctx, c, slices.Concat(mine, swept), known.there())
 	if err != nil {
 		return nil, err
 	}
