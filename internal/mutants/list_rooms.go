@@ -184,5 +184,41 @@ func ofRooms() []Mutant {
 			"a replication slot left for good", "internal/daemon/removed.go", "failed := dropUnread(ctx, c, d.log, was.slot, string(l.Schema))",
 			"failed := ctx.Err()", "./e2e", "TestSchemaIsDroppedByHand",
 		},
+		{
+			"looks that are missed again and again overlooked", "internal/daemon/loop.go", "		l.checkLooks(now)\n",
+			"", "./e2e", "TestNobodyLooks/the_active_schema",
+		},
+		{
+			"one look that is missed ends trust", "internal/daemon/looks.go", "if now.Before(l.until()) {",
+			"if l.reason == nil {", "./internal/daemon", "TestLooksThatAreMissed",
+		},
+		{
+			"one of the daemon's doubts takes back another", "applier/doubt.go", "return d.Kind == kind",
+			"return true", "./applier", "TestDoubtsHaveKinds",
+		},
+		{
+			"columns under the names of others overlooked", "internal/awa/catalog.go", "if !slices.Equal(had[:n], columns[:n]) {",
+			"if n < 0 && !slices.Equal(had, columns) {", "./internal/awa", "TestCatalogKnowsWhereNamesStood",
+		},
+		{
+			"a marker that a trigger keeps said to be cleared", "internal/corrections/writer.go", "if err == nil && set {",
+			"if err == nil && set && false {", "./internal/corrections", "TestMarkerIsSetAlthoughItWasCleared",
+		},
+		{
+			"a stop that leaves the marker set taken for a good one", "internal/daemon/daemon.go", "if d.left.marked && ",
+			"if d.left.marked && false && ", "./e2e", "TestStopsWhileTheMarkerIsLocked",
+		},
+		{
+			"the marker waits for whoever holds the leader's table at a start", "internal/daemon/standby.go", "case pg.IsBusy(err): // somebody holds our table",
+			"case false: // somebody holds our table", "./e2e", "TestLeadersRowIsLockedAtAStart/table",
+		},
+		{
+			"our own slot taken for one that nobody reads", "internal/daemon/orphans.go", "if o.Slot != s.slot {",
+			"if true {", "./e2e", "TestOneSlotForASchemaThatSwitches",
+		},
+		{
+			"a row that a sweep has left keeps our schema", "checkpoint/removal.go", "others || !swept",
+			"true", "./e2e", "TestTeardownAfterASweep",
+		},
 	}
 }
