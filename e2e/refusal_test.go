@@ -310,7 +310,9 @@ func TestOneSlotForASchemaThatSwitches(t *testing.T) {
 	o.layout.Schema = "other"
 	o.marker(true, 30*time.Second)
 	e.marker(false, 0)
-	e.until(ctx, func() bool {
+	soon, end := contextWithin(15 * time.Second)
+	defer end()
+	e.until(soon, func() bool {
 		return e.scalar(`select (select count(*) from awa_counterd.leader) + (select count(*) from awa_counterd.checkpoint where awa_schema = 'awa')`) == 1
 	}, func() string { return "the schema that was left is not swept" })
 	e.exec(`select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active`, slot) // another session, another process
