@@ -57,6 +57,9 @@ type SetMarker struct {
 // ErrTooLate answers a SetMarker that came when what it rests on was old; nothing was set.
 var ErrTooLate = errors.New("the command to set the trust marker arrived too late to be valid")
 
+// ErrKept answers a SetMarker that was to clear the marker, and was carried out: it is set all the same. A trigger does that.
+var ErrKept = errors.New("the marker is set although it was cleared")
+
 // Acknowledge reports a position to the server. It needs no answer.
 type Acknowledge struct {
 	Position pglogrepl.LSN

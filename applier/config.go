@@ -79,6 +79,7 @@ const (
 	longestPause    = time.Second            // between two scans beside a ledger
 	patientScans    = 5                      // locks in a row that a scan may meet before a word is said
 	retryPause      = 100 * time.Millisecond // before a refused or failed scan or marker write is tried again
+	keptPause       = time.Second            // before a marker is cleared again that a trigger keeps set
 	idlePersist     = 10 * time.Second       // shortest time between checkpoints that only move the position
 	idlePersistMove = 64 << 10               // bytes of WAL; the daemon's own tokens and checkpoints write less in that time
 	mostRollups     = 1 << 14                // (queue, priority) whose rollup is remembered

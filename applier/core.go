@@ -33,7 +33,7 @@ type Core struct {
 	turn          int             // which unit a flush begins with that cannot take all
 	prunes        []prune         // that folded another number of jobs than the books held; not told yet
 	holding       bool            // corrections are held back
-	suspicion     string          // why our caller does not want the marker set; "" if it may
+	outside       []Doubt         // why our caller does not want the marker set
 	unseenAt      time.Time       // when the oldest transaction was streamed that readers cannot see yet
 	stopping      bool
 	stopSince     time.Time
@@ -233,9 +233,6 @@ func (c *Core) Deadline(now time.Time) time.Time {
 	return d
 }
 
-// SetOutsideDoubt tells the Core of a doubt that it cannot have by itself; "" takes it back.
-func (c *Core) SetOutsideDoubt(why string) { c.suspicion = why }
-
 // prune is one that disagreed with the books.
 type prune struct {
 	PruneMismatch
@@ -273,6 +270,11 @@ func (c *Core) Stopped(now time.Time) bool {
 	return c.stopping && c.heardSinceStop() && !c.tokens.busy() && !c.checkpointing.busy && !c.marker.busy &&
 		!c.wantsFlush() && !c.wantsFinalPersist() &&
 		(!c.touchesMarker() || !c.marker.set || c.doubt(now) == "")
+}
+
+// LeavesMarker reports that a stop at this moment would leave the marker set, or perhaps so, and nobody to vouch for it.
+func (c *Core) LeavesMarker(now time.Time) bool {
+	return c.touchesMarker() && c.MarkerSet() && c.doubt(now) != ""
 }
 
 // heardSinceStop reports that a token written after Stop has come back: what was committed before

@@ -262,11 +262,23 @@ func TestDoubtsHaveKinds(t *testing.T) {
 	st := b.core.Status(b.now)
 	require.Equal(t, DoubtScanning, st.Doubt)
 	require.Contains(t, st.Reason, "scanning: 0 of 2")
-	b.core.SetOutsideDoubt("the slot keeps a lot")
-	st = b.core.Status(b.now)
-	require.Equal(t, DoubtRetained, st.Doubt)
-	require.Equal(t, "the slot keeps a lot", st.Reason)
-	require.Contains(t, DoubtKinds(), st.Doubt)
+	outside := func(kind DoubtKind, text string) {
+		t.Helper()
+		st = b.core.Status(b.now)
+		require.Equal(t, kind, st.Doubt)
+		require.Equal(t, text, st.Reason)
+		require.Contains(t, DoubtKinds(), st.Doubt)
+	}
+	b.core.SetOutsideDoubt(DoubtRetained, "the slot keeps a lot")
+	b.core.SetOutsideDoubt(DoubtUnlooked, "")
+	outside(DoubtRetained, "the slot keeps a lot")
+	b.core.SetOutsideDoubt(DoubtUnlooked, "nobody looks") // one of another kind takes nothing back
+	b.core.SetOutsideDoubt(DoubtUnlooked, "nobody looks for long")
+	outside(DoubtRetained, "the slot keeps a lot")
+	b.core.SetOutsideDoubt(DoubtRetained, "")
+	outside(DoubtUnlooked, "nobody looks for long")
+	b.core.SetOutsideDoubt(DoubtUnlooked, "")
+	require.Equal(t, DoubtScanning, b.core.Status(b.now).Doubt)
 	seen := map[DoubtKind]bool{DoubtNone: true}
 	for _, k := range DoubtKinds() {
 		require.False(t, seen[k], k)

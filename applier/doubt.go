@@ -1,6 +1,9 @@
 package applier
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // DoubtKind is a reason why the marker is not set, for programs. The texts hold figures, and are for people.
 type DoubtKind string
@@ -11,6 +14,7 @@ const (
 	DoubtNoMarker   DoubtKind = "no_marker"         // this awa has none
 	DoubtOff        DoubtKind = "off"               // --trust off
 	DoubtDryRun     DoubtKind = "dry_run"           // --dry-run
+	DoubtUnlooked   DoubtKind = "tables_unseen"     // our caller's: nobody could look at awa's tables
 	DoubtRetained   DoubtKind = "retained_wal"      // our caller's: the slot keeps too much
 	DoubtOpen       DoubtKind = "open_transactions" // they were open when the slot was made
 	DoubtScanning   DoubtKind = "scanning"
@@ -27,7 +31,7 @@ const (
 // DoubtKinds lists all but DoubtNone.
 func DoubtKinds() []DoubtKind {
 	return []DoubtKind{
-		DoubtNoMarker, DoubtOff, DoubtDryRun, DoubtRetained, DoubtOpen, DoubtScanning, DoubtFirstToken, DoubtAuditing, DoubtLag, DoubtDrift, DoubtHidden,
+		DoubtNoMarker, DoubtOff, DoubtDryRun, DoubtUnlooked, DoubtRetained, DoubtOpen, DoubtScanning, DoubtFirstToken, DoubtAuditing, DoubtLag, DoubtDrift, DoubtHidden,
 		DoubtTokens, DoubtUncounted, DoubtStopping,
 	}
 }
@@ -36,6 +40,14 @@ func DoubtKinds() []DoubtKind {
 type Doubt struct {
 	Kind DoubtKind
 	Text string
+}
+
+// SetOutsideDoubt tells the Core of a doubt that it cannot have by itself; "" takes back that of this kind, and no other.
+func (c *Core) SetOutsideDoubt(kind DoubtKind, why string) {
+	c.outside = slices.DeleteFunc(c.outside, func(d Doubt) bool { return d.Kind == kind })
+	if why != "" {
+		c.outside = append(c.outside, Doubt{kind, why})
+	}
 }
 
 func doubt(kind DoubtKind, format string, args ...any) Doubt {

@@ -80,8 +80,8 @@ func (c *Core) why(now time.Time) Doubt {
 		return Doubt{DoubtNoMarker, "this awa has no trust marker"}
 	case c.cfg.Trust == TrustOff:
 		return Doubt{DoubtOff, "trust is off"}
-	case c.suspicion != "":
-		return Doubt{DoubtRetained, c.suspicion}
+	case len(c.outside) > 0:
+		return c.outside[0]
 	case c.books.settled() == 0 && c.journal.missing(c.snapshot) > 0:
 		return doubt(DoubtOpen, "waiting for %d transactions that were open when the replication slot was created; scanning begins when they have ended", c.journal.missing(c.snapshot))
 	case c.books.settled() < len(c.books.order):
@@ -167,6 +167,11 @@ func (c *Core) MarkerWritten(now time.Time, err error) {
 		// Not known to be done. Clearing is tried again until it is; setting is decided again.
 		m.behind = false
 		m.retryAt = now.Add(retryPause)
+		if errors.Is(err, ErrKept) { // until somebody does something about it
+			m.retryAt = now.Add(keptPause)
+			c.warn("trust: the marker cannot be cleared; trying again", "reason", m.reason, "error", err.Error())
+			return
+		}
 		c.info("writing the trust marker failed; trying again", "set", m.want, "error", err.Error())
 		if m.want && !errors.Is(err, ErrTooLate) {
 			m.set, m.reason = true, "a command to set it failed, and may still take effect" // it may have been set: clear it

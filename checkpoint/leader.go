@@ -87,6 +87,16 @@ func TryLead(ctx context.Context, c Conn, awaSchema string) (bool, error) {
 	return got, nil
 }
 
+// Led reports that another session leads, or finishes. It goes by their locks: somebody may hold the leader's table.
+func Led(ctx context.Context, c Conn, awaSchema string) (led bool, err error) {
+	err = c.QueryRow(ctx, `select exists (select 1 from `+advisoryLocks+` k
+		where k.key in (hashtextextended($1, 0), hashtextextended($2, 0)) and k.pid <> pg_backend_pid())`, LockKey(awaSchema), FinishKey(awaSchema)).Scan(&led)
+	if err != nil {
+		return false, fmt.Errorf("look who holds the leader lock: %w", err)
+	}
+	return led, nil
+}
+
 // ReleaseLead lets go of what TryLead took.
 func ReleaseLead(ctx context.Context, c Conn, awaSchema string) error {
 	if _, err := c.Exec(ctx, `select pg_advisory_unlock(hashtextextended($1, 0))`, LockKey(awaSchema)); err != nil {

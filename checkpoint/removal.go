@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Removal is a statement that takes away something that awa-counterd made.
@@ -38,6 +40,37 @@ func PlanRemoval(ctx context.Context, c Conn, names, granted []string) ([]Remova
 				fmt.Sprintf("DELETE FROM %s WHERE awa_schema = '%s'", qualified(t), name),
 			})
 		}
+	}
+	return out, nil
+}
+
+// Swept lists the schemas of which a sweep has left nothing but who led, a silent one (Orphan.Silent), if there is nothing else here
+// beside names and granted: with the last schema these go as well. Should one of those daemons come back, it finds that everything was
+// removed.
+func Swept(ctx context.Context, c Conn, names, granted []string) ([]string, error) {
+	whole, err := Exists(ctx, c)
+	if err != nil || !whole || slices.ContainsFunc(granted, func(g string) bool { return !slices.Contains(names, g) }) {
+		return nil, err
+	}
+	rows, err := c.Query(ctx, `select l.awa_schema, l.heartbeat_at < clock_timestamp() - greatest($2::interval, 5 * l.max_staleness)
+			and not exists (select 1 from awa_counterd.checkpoint p where p.awa_schema = l.awa_schema)
+			and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($3 || l.awa_schema, 0))
+		from awa_counterd.leader l where l.awa_schema <> all($1) order by 1`, names, hungAfter, LockKey(""))
+	if err != nil {
+		return nil, fmt.Errorf("look who else leads: %w", err)
+	}
+	var out []string
+	var schema string
+	var swept, others bool
+	_, err = pgx.ForEachRow(rows, []any{&schema, &swept}, func() error {
+		out, others = append(out, schema), others || !swept
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look who else leads: %w", err)
+	}
+	if others {
+		return nil, nil
 	}
 	return out, nil
 }

@@ -35,6 +35,9 @@ func (e *env) mended(statement string, args ...string) {
 
 const refused = 4
 
+// couldNot is the exit code of what could not be done.
+const couldNot = 1
+
 // After a reboot the daemon may be up before its server: it tries for as long as it takes, and says what is wrong. Commands refuse.
 func TestServerThatComesLater(t *testing.T) {
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
@@ -287,4 +290,34 @@ func TestOneSlotForTwo(t *testing.T) {
 	second := e.daemon("--schema", "other", "--slot", slot)
 	second.logged("marker set", 20*time.Second)
 	require.Zero(t, second.stop())
+}
+
+// awa's active schema is another one now, and the daemon goes on there with the --slot that it had: nobody can drop that, and there is
+// nothing to be said about it.
+func TestOneSlotForASchemaThatSwitches(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	require.NoError(t, fleet.Install(t.Context(), e.connect(), fleet.Layout{Schema: "other", Slots: 4, Shape: fleet.Ledger}))
+	e.exec(`update awa.runtime_storage_backends set schema_name = 'awa' where backend = 'queue_storage'`)
+	slot := "one_" + e.db
+	d := e.daemon("--slot", slot, "--checkpoint-interval", "200ms")
+	e.marker(true, 30*time.Second)
+	ctx, cancel := contextWithin(60 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool { return e.scalar(`select count(*) from awa_counterd.checkpoint`) == 1 }, func() string { return "no checkpoint" })
+	e.exec(`update awa.runtime_storage_backends set schema_name = 'other' where backend = 'queue_storage'`)
+	o := *e
+	o.layout.Schema = "other"
+	o.marker(true, 30*time.Second)
+	e.marker(false, 0)
+	soon, end := contextWithin(15 * time.Second)
+	defer end()
+	e.until(soon, func() bool {
+		return e.scalar(`select (select count(*) from awa_counterd.leader) + (select count(*) from awa_counterd.checkpoint where awa_schema = 'awa')`) == 1
+	}, func() string { return "the schema that was left is not swept" })
+	e.exec(`select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active`, slot) // another session, another process
+	o.marker(false, 10*time.Second)
+	o.marker(true, 30*time.Second)
+	require.NotContains(t, d.text(), "could not remove")
+	require.Zero(t, d.stop())
 }

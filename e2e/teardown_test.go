@@ -58,3 +58,19 @@ func (e *env) nothingGranted(role string) {
 		+ (select count(*) from pg_attribute c, aclexplode(c.attacl) a where a.grantee = $1::text::regrole)
 		+ (select count(*) from pg_namespace n, aclexplode(n.nspacl) a where a.grantee = $1::text::regrole)`, role), "rights are left")
 }
+
+// A sweep has left the row of who led another schema, for that one may come back. Once the last schema is torn down nothing is left,
+// unless a daemon of the other one is at work.
+func TestTeardownAfterASweep(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	before := e.catalogs()
+	e.says("setup")
+	e.exec(`insert into awa_counterd.leader (awa_schema, instance, host, pid, version, heartbeat_at) values ('other', 'i', 'h', 1, 'v', now())`)
+	e.says("teardown")
+	require.EqualValues(t, 1, e.scalar(`select count(*) from awa_counterd.leader`), "it is at work")
+	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '1 min'`)
+	e.says("teardown")
+	e.nothingOfOurs()
+	require.Equal(t, before, e.catalogs(), "a trace is left")
+}

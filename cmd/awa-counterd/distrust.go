@@ -11,6 +11,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
@@ -29,6 +30,7 @@ type distrustReport struct {
 	Cleared  bool   `json:"cleared"`            // false: it was not set, or is not ours
 	Finished bool   `json:"finished,omitempty"` // the marker is a finished upgrade's, and was left alone
 	Vouched  bool   `json:"vouched,omitempty"`  // another daemon leads and vouches for the marker, which was left alone
+	Unread   bool   `json:"unread,omitempty"`   // this role may not read the marker: it is cleared, whether it was set or not
 	Leader   string `json:"leader,omitempty"`
 }
 
@@ -60,9 +62,11 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 		if c.AfterStop {
 			reason += " --after-stop: the daemon had ended"
 		}
-		if r.Cleared, err = clearMarker(ctx, conn, l, reason); err != nil {
+		done, err := clearMarker(ctx, conn, l, reason)
+		if err != nil {
 			return err
 		}
+		r.Cleared, r.Unread = done.Marker, done.Unread
 	}
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, string(l.Schema))
 	if err != nil {
@@ -74,20 +78,19 @@ func (c *distrustCmd) Run(ctx context.Context, s streams) error {
 	return c.print(s, r)
 }
 
-// clearMarker clears the marker, however busy its row is, and reports whether it was set. It has status say later who cleared it; the
-// marker is cleared whether that can be written or not.
-func clearMarker(ctx context.Context, conn *pgx.Conn, l *awa.Layout, reason string) (bool, error) {
+// clearMarker clears the marker, however busy its row is. It has status say later who cleared it; the marker is cleared whether that
+// can be written or not.
+func clearMarker(ctx context.Context, conn *pgx.Conn, l *awa.Layout, reason string) (corrections.Cleared, error) {
 	for {
-		tag, err := conn.Exec(ctx, l.SetMarker(false, "true"))
+		done, err := corrections.Clear(ctx, conn, l.RingTable(), "true")
 		switch {
 		case err == nil:
-			cleared := tag.RowsAffected() == 1
-			if cleared {
+			if done.Marker && !done.Unread {
 				remember(ctx, conn, string(l.Schema), reason)
 			}
-			return cleared, nil
+			return done, nil
 		case !pg.IsBusy(err):
-			return false, fmt.Errorf("clear the marker: %w", err)
+			return done, err
 		}
 	}
 }
@@ -192,6 +195,8 @@ func (c *distrustCmd) print(s streams, r distrustReport) error {
 	}
 	text := "the marker was not set; readers scan"
 	switch {
+	case r.Unread:
+		text = "the marker was cleared, if it was set, which this role may not read; readers scan"
 	case r.Cleared:
 		text = "the marker was cleared; readers scan"
 	case r.Vouched:

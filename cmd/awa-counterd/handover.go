@@ -9,6 +9,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/reconcile"
@@ -202,8 +203,8 @@ func (h *handover) takeBack(ctx context.Context) error {
 	if err != nil || !mine {
 		return err
 	}
-	if _, err := conn.Exec(ctx, h.layout.SetMarker(false, "true")); err != nil {
-		return fmt.Errorf("clear the marker: %w", err)
+	if _, err := corrections.Clear(ctx, conn, h.layout.RingTable(), "true"); err != nil {
+		return err
 	}
 	return checkpoint.TakeBack(ctx, conn, string(h.layout.Schema), h.asks.pid())
 }

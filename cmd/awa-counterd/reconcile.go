@@ -310,8 +310,8 @@ func (c *reconcileCmd) distrust(ctx context.Context, conn *pgx.Conn, l *awa.Layo
 	case known && leader.Leads && leader.Vouches():
 		return nil
 	}
-	cleared, err := clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found reasons not to trust the counters")
-	if cleared {
+	done, err := clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found reasons not to trust the counters")
+	if done.Marker && !done.Unread {
 		r.Notes = append(r.Notes, "somebody else had set the marker; it was cleared, and readers scan")
 	}
 	return err

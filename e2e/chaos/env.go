@@ -22,6 +22,8 @@ const (
 	slots        = 8
 	role         = "counterd"
 	maxStaleness = 2 * time.Second
+	// otherStaleness is that of each second daemon.
+	otherStaleness = maxStaleness * 3 / 4
 )
 
 var queues = []string{"billing", "email", "reports", "webhooks"}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
 
@@ -80,9 +82,11 @@ func held(ctx context.Context, a *env) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := tx.Exec(ctx, rows); err != nil {
+	tag, err := tx.Exec(ctx, rows)
+	if err != nil {
 		return err
 	}
+	a.tally.holds(tag.RowsAffected())
 	return pause(ctx, a.between(most/4, most))
 }
 
@@ -90,6 +94,7 @@ func held(ctx context.Context, a *env) error {
 func settings() map[string]string {
 	return map[string]string{
 		"statement_timeout": "5ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "1ms", "idle_session_timeout": "20ms",
+		"transaction_timeout": "20ms", "exit_on_error": "on",
 		"default_transaction_read_only": "on", "default_transaction_isolation": "serializable", "default_transaction_deferrable": "on",
 		"search_path": "fleet_log, pg_catalog", "client_min_messages": "debug5", "row_security": "on", "DateStyle": "German, DMY",
 		"IntervalStyle": "sql_standard", "TimeZone": "Asia/Kathmandu", "bytea_output": "escape", "extra_float_digits": "-10",
@@ -97,15 +102,31 @@ func settings() map[string]string {
 	}
 }
 
+// knownSettings are those that this server has.
+func (a *env) knownSettings(ctx context.Context) ([]string, error) {
+	rows, err := a.pool.Query(ctx, `select name from pg_settings`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 func hostile(ctx context.Context, a *env) error {
+	known, err := a.knownSettings(ctx)
+	if err != nil {
+		return err
+	}
 	over := a.observer.openWindow("sessions terminated")
 	all := settings()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if !slices.Contains(known, name) {
+			continue
+		}
 		if err := a.exec(ctx, fmt.Sprintf(`alter role `+role+` set %s = %s`, name, quoted(name, all[name]))); err != nil {
 			return err
 		}
 	}
-	err := a.terminate(ctx, "%")
+	err = a.terminate(ctx, "%")
 	over()
 	err = first(err, a.trusted(ctx)) // in spite of them
 	return first(err, a.exec(ctx, `alter role `+role+` reset all`))

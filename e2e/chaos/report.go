@@ -25,6 +25,7 @@ type tally struct {
 	faults    map[string]int
 	handovers []time.Duration
 	recovery  []time.Duration
+	held      []int64 // counter rows that a foreign transaction held at once
 
 	verdicts, groups, wrong int
 	slowest                 time.Duration // from the writers' end to every counter right
@@ -55,6 +56,12 @@ func (t *tally) recovered(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.recovery = append(t.recovery, d)
+}
+
+func (t *tally) holds(rows int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = append(t.held, rows)
 }
 
 func (t *tally) absorb(f *fleet.Fleet) {
@@ -113,6 +120,7 @@ func (a *env) text(ctx context.Context, target string) (string, error) {
 	}
 	p("`%s` on %s, commit %s, %s, %s.\n", command, time.Now().UTC().Format(time.DateOnly), commit, server, time.Since(t.began).Round(time.Second))
 	p("| measured | |\n|---|---|")
+	p("| `--max-staleness` of the daemons | %s, and %s of each second one |", maxStaleness, otherStaleness)
 	p("| daemons killed with SIGKILL | %d |", t.kills.Load())
 	p("| samples, each of one snapshot; with the marker set | %s; %s |", humanize.Comma(int64(w.Samples)), humanize.Comma(int64(w.Trusted)))
 	p("| samples more than 250ms after the one before (outages of the server are among them) | %s |", humanize.Comma(int64(w.Sparse)))
@@ -130,6 +138,10 @@ func (a *env) text(ctx context.Context, target string) (string, error) {
 		p("| from a leader's death until a standby leads: median, worst of %d | %s, %s |", len(t.handovers), median(t.handovers), slices.Max(t.handovers).Round(10*time.Millisecond))
 	}
 	p("| from the end of a fault until the marker is set again: median, worst of %d | %s, %s |", len(t.recovery), median(t.recovery), slices.Max(t.recovery).Round(10*time.Millisecond))
+	if n := len(t.held); n > 0 {
+		sorted := slices.Sorted(slices.Values(t.held))
+		p("| counter rows that a foreign transaction held at once: median, most of %d times | %d, %d |", n, sorted[n/2], sorted[n-1])
+	}
 	p("| left behind after `teardown`: slots, connections, locks, temporary objects, schema | **0** |")
 	if n := len(t.calm); n >= 6 {
 		p("| memory of a daemon left in peace, median in the first and in the last third of %d s | %s, %s |", n,

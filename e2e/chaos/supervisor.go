@@ -62,7 +62,7 @@ func (m *supervisor) start() error {
 // staleness is another for each second daemon: a standby goes by the leader's, not by its own.
 func (m *supervisor) staleness() time.Duration {
 	if n, _ := strconv.Atoi(m.name); n%2 == 0 {
-		return maxStaleness * 3 / 4
+		return otherStaleness
 	}
 	return maxStaleness
 }

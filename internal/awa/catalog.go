@@ -3,6 +3,7 @@ package awa
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
@@ -17,15 +18,19 @@ type Catalog struct {
 	layout  *Layout
 	leaves  map[uint32]int32 // slots by OID
 	ledgers map[uint32]int32
+	columns map[uint32][]string // by OID, as they were when the layout was read
 }
 
 // NewCatalog makes a Catalog for one connection.
 func NewCatalog(l *Layout) *Catalog {
-	c := &Catalog{layout: l, leaves: make(map[uint32]int32), ledgers: make(map[uint32]int32)}
+	c := &Catalog{layout: l, leaves: make(map[uint32]int32), ledgers: make(map[uint32]int32), columns: maps.Clone(l.columns)}
+	if c.columns == nil {
+		c.columns = make(map[uint32][]string)
+	}
 	for _, leaf := range l.Leaves {
-		c.leaves[leaf.OID] = leaf.Slot
+		c.leaves[leaf.OID], c.columns[leaf.OID] = leaf.Slot, leaf.Columns
 		if l.Shape.ledger {
-			c.ledgers[leaf.Ledger.OID] = leaf.Slot
+			c.ledgers[leaf.Ledger.OID], c.columns[leaf.Ledger.OID] = leaf.Slot, leaf.Ledger.Columns
 		}
 	}
 	return c
@@ -46,6 +51,17 @@ func (l *Layout) checkColumn(column string, columns []string, had bool) error {
 	return nil
 }
 
+// samePlaces demands that columns stand where they stood when the layout was read: one that has the name of another now would be
+// taken for it. New columns come behind all others, and WAL from before them has fewer.
+func (c *Catalog) samePlaces(oid uint32, columns []string) error {
+	had := c.columns[oid]
+	n := min(len(had), len(columns))
+	if !slices.Equal(had[:n], columns[:n]) {
+		return fmt.Errorf("its columns were renamed or dropped: %w", ErrLayoutChanged)
+	}
+	return nil
+}
+
 // column is a column and where to note its ordinal.
 type column struct {
 	column string
@@ -54,6 +70,18 @@ type column struct {
 
 // Table tells what a relation means to the books.
 func (c *Catalog) Table(oid uint32, namespace, name string, columns []string) (decoder.Table, error) {
+	t, err := c.find(oid, namespace, name, columns)
+	if err != nil {
+		return t, err
+	}
+	if err := c.samePlaces(oid, columns); err != nil {
+		return t, fmt.Errorf("%s.%s: %w", namespace, name, err)
+	}
+	return t, nil
+}
+
+// find is Table by the names of columns alone.
+func (c *Catalog) find(oid uint32, namespace, name string, columns []string) (decoder.Table, error) {
 	t := decoder.Table{Slot: -1, Queue: -1, Priority: -1, Shard: -1, Bucket: -1, Value: -1, Failed: -1}
 	if namespace != string(c.layout.Schema) {
 		if c.hasRelation(oid) {

@@ -80,6 +80,45 @@ func TestCatalogMissesNothing(t *testing.T) {
 	require.ErrorIs(t, err, ErrLayoutChanged, "a bucket that was not there")
 }
 
+// Columns are known by their names as long as these stand where they stood: with others' names they would be taken for those. Columns
+// that came later stand behind, and WAL from before them has fewer.
+func TestCatalogKnowsWhereNamesStood(t *testing.T) {
+	l := layoutOf(ledger)
+	l.RollupDeltas, l.FoldsFailed, l.columns = 60, true, make(map[uint32][]string)
+	for oid, d := range described() {
+		l.columns[oid] = d.columns
+		for i := range l.Leaves {
+			if leaf := &l.Leaves[i]; leaf.OID == oid {
+				leaf.Columns = d.columns
+			} else if leaf.Ledger.OID == oid {
+				leaf.Ledger.Columns = d.columns
+			}
+		}
+	}
+	c := NewCatalog(l)
+	for oid, d := range described() {
+		later := slices.Concat(d.columns, []string{"tags"})
+		for _, columns := range [][]string{d.columns, later} {
+			got, err := c.Table(oid, "awa", d.name, columns)
+			require.NoError(t, err, d.name)
+			require.Equal(t, d.want, got, d.name)
+		}
+		for i := range d.columns[1:] {
+			swapped := slices.Clone(d.columns)
+			swapped[i], swapped[i+1] = swapped[i+1], swapped[i]
+			_, err := c.Table(oid, "awa", d.name, swapped)
+			require.ErrorIs(t, err, ErrLayoutChanged, "%s: %v", d.name, swapped)
+			passed := slices.Clone(d.columns)
+			passed[i], passed[i+1] = "old", passed[i]
+			_, err = c.Table(oid, "awa", d.name, passed)
+			require.ErrorIs(t, err, ErrLayoutChanged, "%s: %v", d.name, passed)
+		}
+	}
+	l.columns[30] = slices.Concat(described()[30].columns, []string{"tags"})
+	_, err := NewCatalog(l).Table(30, "awa", "queue_ring_state", described()[30].columns)
+	require.NoError(t, err, "WAL from before a column was added")
+}
+
 // Tables that are created again under their old name, and leaves that come, are awa's changed; all others are nobody's
 // business.
 func TestCatalogTellsStrangersFromNewTables(t *testing.T) {

@@ -52,6 +52,12 @@ func Discover(ctx context.Context, q Querier, schema Schema) (*Layout, error) {
 	_, l.Receipts = rel[receiptsTable]
 	_, l.Rotations = rel[rotationsTable]
 	l.Rows, l.Ledger = rows.oid, deltas.oid
+	l.columns = map[uint32][]string{counters.oid: counters.columns, ring.oid: ring.columns}
+	for _, name := range []string{rollupsTable, rollupDeltasTable} {
+		if r, there := rel[name]; there {
+			l.columns[r.oid] = r.columns
+		}
+	}
 	if err := l.refuseChildren(ctx, q); err != nil {
 		return nil, err
 	}
@@ -131,11 +137,14 @@ type relation struct {
 	key     []string
 }
 
+// streamedColumns is an expression for the columns of the table c, as the stream lists them: generated ones are left out.
+const streamedColumns = `array(select attname::text from pg_attribute a
+		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' order by a.attnum)`
+
 func relations(ctx context.Context, q Querier, schema Schema) (map[string]relation, error) {
 	rows, err := q.Query(ctx, `
 		select c.oid, c.relname, c.relkind::text,
-		       array(select attname::text from pg_attribute a
-		             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum),
+		       `+streamedColumns+`,
 		       array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
 		             where i.indrelid = c.oid and i.indisprimary order by array_position(i.indkey::int2[], a.attnum))
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -167,7 +176,7 @@ func partitions(ctx context.Context, q Querier, parent uint32, needed ...string)
 		select c.oid, c.relname, c.relkind::text, c.relpersistence <> 'p', c.relreplident::text, coalesce(pg_get_expr(c.relpartbound, c.oid), ''),
 		       case when c.relnamespace <> p.relnamespace then c.oid::regclass::text else '' end, p.relnamespace::regnamespace::text,
 		       has_table_privilege(c.oid, 'SELECT') or (select coalesce(bool_and(has_column_privilege(c.oid, a.attnum, 'SELECT')), false)
-		         from pg_attribute a where a.attrelid = c.oid and a.attname = any($2))
+		         from pg_attribute a where a.attrelid = c.oid and a.attname = any($2)), `+streamedColumns+`
 		from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent where i.inhparent = $1`, parent, needed)
 	if err != nil {
 		return nil, fmt.Errorf("read the leaves: %w", err)
@@ -175,7 +184,7 @@ func partitions(ctx context.Context, q Querier, parent uint32, needed ...string)
 	out := make(map[int32]Partition)
 	var p Partition
 	var bound, elsewhere, schema string
-	_, err = pgx.ForEachRow(rows, []any{&p.OID, &p.Name, &p.Kind, &p.Unlogged, &p.Identity, &bound, &elsewhere, &schema, &p.Readable}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&p.OID, &p.Name, &p.Kind, &p.Unlogged, &p.Identity, &bound, &elsewhere, &schema, &p.Readable, &p.Columns}, func() error {
 		if elsewhere != "" { // scans go by names
 			return &ShapeError{Schema(schema), fmt.Sprintf("leaf %s is not in schema %s; run: ALTER TABLE %s SET SCHEMA %s", elsewhere, schema, elsewhere, schema)}
 		}
@@ -188,6 +197,7 @@ func partitions(ctx context.Context, q Querier, parent uint32, needed ...string)
 			return fmt.Errorf("slot of leaf %s: %w", p.Name, err)
 		}
 		out[int32(slot)] = p
+		p.Columns = nil
 		return nil
 	})
 	if err != nil {

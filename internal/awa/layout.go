@@ -32,6 +32,8 @@ type Layout struct {
 	Rotations bool
 	// Receipts: prunes also fold batches of jobs that never were rows, and carry failed rows on.
 	Receipts bool
+	// columns are those of counters, ring and rollups, by OID, in the order of the table.
+	columns map[uint32][]string
 }
 
 // Leaf is one slot of the ring: a partition of done_entries, and of the ledger where there is one.
@@ -45,10 +47,11 @@ type Leaf struct {
 type Partition struct {
 	OID      uint32
 	Name     string
-	Identity string // pg_class.relreplident
-	Kind     string // pg_class.relkind
-	Unlogged bool   // or temporary
-	Readable bool   // this role may select what we read from it, not only through its parent
+	Identity string   // pg_class.relreplident
+	Kind     string   // pg_class.relkind
+	Unlogged bool     // or temporary
+	Readable bool     // this role may select what we read from it, not only through its parent
+	Columns  []string // in the order of the table
 }
 
 // Slots lists the leaves' slots in order.

@@ -76,26 +76,3 @@ func (l *Layout) CheckRowSecurity(ctx context.Context, q Querier) error {
 	}
 	return err
 }
-
-// TriggerOrRule is a trigger or a rule that can change what is written to a table.
-type TriggerOrRule struct{ Kind, Name, Table string }
-
-func (i TriggerOrRule) String() string { return fmt.Sprintf("%s %s on %s", i.Kind, i.Name, i.Table) }
-
-// TriggersAndRules lists triggers and rules on the tables that we write or count; awa has none there.
-func (l *Layout) TriggersAndRules(ctx context.Context, q Querier) ([]TriggerOrRule, error) {
-	rows, err := q.Query(ctx, `
-		select 'trigger', tgname::text, tgrelid::regclass::text from pg_trigger
-		where tgrelid = any($1) and not tgisinternal and tgparentid = 0 and tgenabled <> 'D'
-		  and (tgrelid <> $2 or tgname <> 'reject_compat_ring_cursor_update_after_flip')
-		union all select 'rule', rulename::text, ev_class::regclass::text from pg_rewrite where ev_class = any($1) and ev_enabled <> 'D'
-		order by 3, 2`, l.followed(), l.Ring)
-	if err != nil {
-		return nil, fmt.Errorf("look for triggers and rules: %w", err)
-	}
-	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[TriggerOrRule])
-	if err != nil {
-		return nil, fmt.Errorf("look for triggers and rules: %w", err)
-	}
-	return out, nil
-}

@@ -4,18 +4,24 @@ import "fmt"
 
 // SetMarker writes the trust marker, unless it is so already; guard is a further condition.
 func (l *Layout) SetMarker(set bool, guard string) string {
-	return setMarker(l.Schema.table(ringTable), set, guard)
+	return setMarker(l.RingTable(), set, guard)
 }
 
-// ClearMarkerOf clears it in the table that RingName found.
-func ClearMarkerOf(ring string) string { return setMarker(ring, false, "true") }
+// RingTable is the table with the marker, under the name that it had when the layout was read.
+func (l *Layout) RingTable() string { return l.Schema.table(ringTable) }
 
-// ClearUnread clears it without reading anything, so that the right to write it is enough. It writes it also if it is not set.
-func (l *Layout) ClearUnread() string { return ClearUnreadOf(l.Schema.table(ringTable)) }
+// ClearMarkerOf clears it in the table that RingTable or RingName names; guard is a further condition.
+func ClearMarkerOf(ring, guard string) string { return setMarker(ring, false, guard) }
 
-// ClearUnreadOf is ClearUnread in the table that RingName found.
-func ClearUnreadOf(ring string) string {
-	return fmt.Sprintf(`update %s set %s = null`, ring, markerColumn)
+// ClearUnreadOf clears it without reading anything of that table, so that the right to write it is enough. It writes it also if it is
+// not set.
+func ClearUnreadOf(ring, guard string) string {
+	return fmt.Sprintf(`update %s set %s = null where %s`, ring, markerColumn, guard)
+}
+
+// MarkerIsSetOf is an expression that tells whether it is set there.
+func MarkerIsSetOf(ring string) string {
+	return fmt.Sprintf(`coalesce((select %s is not null from %s where singleton), false)`, markerColumn, ring)
 }
 
 func setMarker(ring string, set bool, guard string) string {
@@ -51,7 +57,7 @@ func (l *Layout) MarkerIsSet() string {
 	if !l.HasMarker {
 		return "false"
 	}
-	return fmt.Sprintf(`coalesce((select %s is not null from %s where singleton), false)`, markerColumn, l.Schema.table(ringTable))
+	return MarkerIsSetOf(l.RingTable())
 }
 
 // HasQueueIndex tells whether the counters have an index that leads with the queue, as change #306

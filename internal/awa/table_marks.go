@@ -17,7 +17,7 @@ import (
 //     rewrite.
 //
 // What takes a table out of its schema or renames its columns, and puts it back, is told by the stream, which describes
-// the table again before its next change (Catalog).
+// the table again before its next change (Catalog): the names that it tells have to stand where they stood.
 func (l *Layout) state(ctx context.Context, q Querier) (string, error) {
 	oids := append(l.OIDs(), l.Rollups, l.RollupDeltas)
 	var state string

@@ -11,6 +11,7 @@
 //   - What a daemon sends takes effect only while its instance leads (checkpoint.Guard), whenever it arrives; a command to set
 //     the marker only until its term. Where the guard has to wait, the marker is cleared under the leader's locks instead
 //     (checkpoint.HoldsLock).
+//   - The marker is cleared when the transaction that clears it has seen that it is not set (applier.ErrKept): a trigger may keep it.
 //   - A dry run has no statement that writes anything of awa's.
 //   - The history of the marker keeps nothing from being written to the marker itself.
 //   - Nothing waits for an answer without a bound by this process's own clock.

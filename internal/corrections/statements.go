@@ -26,6 +26,8 @@ type Statements struct {
 	Note string
 	// Withdraw takes schema and instance, and clears the marker without waiting for whoever holds the leader's row.
 	Withdraw string
+	// StillSet yields whether the marker is set. It follows what clears it, in one transaction: a trigger may keep it.
+	StillSet string
 }
 
 // Change writes the marker in one direction.
@@ -47,6 +49,7 @@ func OfLeader(l *awa.Layout, history bool) Statements {
 	}
 	if l.HasMarker {
 		s.Withdraw = l.SetMarker(false, checkpoint.HoldsLock(1, 2))
+		s.StillSet = `select ` + l.MarkerIsSet()
 	}
 	return s
 }

@@ -167,16 +167,16 @@ const mostInVain = 500 * time.Millisecond
 // server's is ever heard of; the connection is closed then, and the session with it.
 const patience = 10 * time.Second
 
-// send runs a batch that begins with beginTransaction, as one transaction. answer reads the row of the second statement;
-// nil where there is none.
-func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(pgx.Row) error) error {
+// send runs a batch that begins with beginTransaction, as one transaction. answer reads what the statements behind that yield;
+// nil where it is nothing.
+func (w *Writer) send(ctx context.Context, b *pgx.Batch, l limits, answer func(pgx.BatchResults) error) error {
 	ctx, cancel := context.WithTimeout(ctx, l.within+l.overdue)
 	defer cancel()
 	br := w.conn.SendBatch(ctx, b)
 	tag, err := br.Exec()
 	leads := err == nil && tag.RowsAffected() == 1
 	if err == nil && answer != nil {
-		err = answer(br.QueryRow())
+		err = answer(br)
 	}
 	if closed := br.Close(); err == nil {
 		err = closed
@@ -194,7 +194,9 @@ func (w *Writer) token(ctx context.Context, cmd applier.Write, beat, state strin
 	w.beginTransaction(b, cmd.Seq, tokenLimits(), "local")
 	b.Queue(beat, w.sql.awaSchema, w.instance, state, cmd.Holds)
 	var snapshot, insert, id string
-	err := w.send(ctx, b, tokenLimits(), func(row pgx.Row) error { return row.Scan(&r.Server, &snapshot, &r.Marker, &insert, &id) })
+	err := w.send(ctx, b, tokenLimits(), func(br pgx.BatchResults) error {
+		return br.QueryRow().Scan(&r.Server, &snapshot, &r.Marker, &insert, &id)
+	})
 	if err != nil {
 		return err
 	}
@@ -242,7 +244,26 @@ func (w *Writer) withdraw(ctx context.Context, seq uint64) error {
 	l := markerLimits()
 	w.beginWhere(b, checkpoint.HoldsLock(1, 2), seq, l, "local")
 	b.Queue(w.sql.Withdraw, w.sql.awaSchema, w.instance)
-	return w.send(ctx, b, l, nil)
+	return w.sendClearing(ctx, b, l)
+}
+
+// sendClearing sends a batch whose second statement clears the marker, and looks what became of it.
+func (w *Writer) sendClearing(ctx context.Context, b *pgx.Batch, l limits) error {
+	if w.sql.StillSet == "" {
+		return w.send(ctx, b, l, nil)
+	}
+	b.Queue(w.sql.StillSet)
+	set := false
+	err := w.send(ctx, b, l, func(br pgx.BatchResults) error {
+		if _, err := br.Exec(); err != nil {
+			return err
+		}
+		return br.QueryRow().Scan(&set)
+	})
+	if err == nil && set {
+		err = applier.ErrKept
+	}
+	return err
 }
 
 // note remembers a change of the marker by itself.
@@ -271,10 +292,10 @@ func (w *Writer) mark(ctx context.Context, cmd applier.SetMarker, noted bool) er
 		b.Queue(change.Alone, args...)
 	}
 	if !cmd.Set {
-		return w.send(ctx, b, l, nil)
+		return w.sendClearing(ctx, b, l)
 	}
 	set := false
-	err := w.send(ctx, b, l, func(row pgx.Row) error { return row.Scan(&set) })
+	err := w.send(ctx, b, l, func(br pgx.BatchResults) error { return br.QueryRow().Scan(&set) })
 	if err == nil && !set {
 		err = applier.ErrTooLate
 	}

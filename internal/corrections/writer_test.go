@@ -44,12 +44,14 @@ func texts(s Statements) map[string]string {
 func TestStatementsOfALeaderAreFenced(t *testing.T) {
 	for _, shape := range awa.Shapes() {
 		all := texts(OfLeader(layoutOf(shape.Name()), true))
-		require.Len(t, all, 11)
+		require.Len(t, all, 12)
 		for name, text := range all {
 			switch name {
 			case "DeleteZeroRows":
 				require.Equal(t, shape.HasBuckets(), text != "")
 				continue
+			case "StillSet":
+				continue // it writes nothing
 			case "Withdraw":
 				require.NotContains(t, text, "awa_counterd.leader g", "whoever holds the leader's row would hold it up")
 				require.Contains(t, text, checkpoint.HoldsLock(1, 2))
@@ -88,6 +90,7 @@ func TestTheOneShotNeedsNothingOfOurs(t *testing.T) {
 type conn struct {
 	sent    [][]string
 	answers []error
+	kept    bool // a trigger keeps the marker set
 }
 
 func (c *conn) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
@@ -100,13 +103,15 @@ func (c *conn) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 	if len(c.answers) > 0 {
 		err, c.answers = c.answers[0], c.answers[1:]
 	}
-	return &answer{err: err}
+	cleared := strings.HasPrefix(sql[len(sql)-1], "select coalesce")
+	return &answer{err: err, set: !cleared || c.kept}
 }
 
 type answer struct {
 	pgx.BatchResults
 
 	err error
+	set bool
 }
 
 func (a *answer) Exec() (pgconn.CommandTag, error) { return pgconn.NewCommandTag("SELECT 1"), a.err }
@@ -115,7 +120,7 @@ func (a *answer) Close() error                     { return a.err }
 func (a *answer) Scan(dest ...any) error {
 	for _, d := range dest {
 		if set, ok := d.(*bool); ok {
-			*set = true
+			*set = a.set
 		}
 	}
 	return a.err
@@ -132,7 +137,7 @@ func TestMarkerGoesWithoutItsHistory(t *testing.T) {
 	}
 	var second []string
 	for _, batch := range c.sent {
-		require.Len(t, batch, 2)
+		require.Len(t, batch, map[bool]int{true: 3, false: 2}[strings.Contains(batch[1], "= null")], "who clears it looks whether it is")
 		second = append(second, batch[1])
 	}
 	require.Equal(t, []string{sql.Set.Noted, sql.Set.Alone, sql.Note, sql.Clear.Alone, sql.Note, sql.Set.Noted}, second)
@@ -178,4 +183,17 @@ func TestTokensDoNotWaitForTheMarkersTable(t *testing.T) {
 	require.Len(t, c.sent, 2)
 	require.Equal(t, []string{sql.Beat, sql.BlindBeat}, []string{c.sent[0][1], c.sent[1][1]})
 	require.NotContains(t, sql.BlindBeat, "queue_ring_state")
+}
+
+// Clearing the marker was carried out, and it is set all the same: that is not said to be cleared, whichever statement it was.
+func TestMarkerIsSetAlthoughItWasCleared(t *testing.T) {
+	sql := OfLeader(layoutOf("ledger"), true)
+	c := &conn{kept: true, answers: []error{nil, &pgconn.PgError{Code: "55P03"}, nil}}
+	w := NewWriter(c, sql, "one")
+	require.ErrorIs(t, w.SetMarker(t.Context(), applier.SetMarker{Seq: 1}), applier.ErrKept)
+	require.ErrorIs(t, w.SetMarker(t.Context(), applier.SetMarker{Seq: 2}), applier.ErrKept)
+	require.Len(t, c.sent, 3)
+	for i, second := range []string{sql.Clear.Noted, sql.Clear.Noted, sql.Withdraw} {
+		require.Equal(t, []string{second, sql.StillSet}, c.sent[i][1:])
+	}
 }

@@ -21,6 +21,7 @@ type leftovers struct {
 	slot   string
 	told   string // what was said last of a marker that cannot be cleared
 	unread bool   // the marker was cleared last without a look at it
+	marked bool   // the marker is set, or may be, and nobody vouches for it: clearing it has failed so far
 }
 
 // betweenSessions looks after what a session left, on a connection that has nothing else to do: a marker that nobody
@@ -67,6 +68,14 @@ func (d *Daemon) findUnknownMarker(ctx context.Context, c *pgx.Conn) *awa.Layout
 	return l
 }
 
+// cannotClear says of a marker that it stands though nobody vouches for it, once as long as it is for the same reason.
+func (d *Daemon) cannotClear(err error) {
+	if text := err.Error(); text != d.left.told {
+		d.left.told = text
+		d.log.Warn("trust: no daemon vouches for the counters, and the marker cannot be cleared", zap.Error(err))
+	}
+}
+
 // clearLeft reports whether it is over: false is a marker whose row somebody holds.
 func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) (over bool) {
 	// Briefly: rotations, prunes and migrations lock the same row, and the next look comes in a second.
@@ -79,14 +88,13 @@ func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) (ove
 	case pg.IsBusy(err):
 		return false
 	case err != nil:
-		if text := err.Error(); text != d.left.told {
-			d.left.told = text
-			d.log.Warn("trust: no daemon vouches for the counters, and the marker cannot be cleared", zap.Error(err))
-		}
+		d.cannotClear(err)
+		return true
 	case cleared:
 		reason = "no daemon vouches for the counters: " + reason
 		d.saysCleared(reason)
 		d.noteCleared(ctx, c, d.left.layout, reason)
 	}
+	d.left.marked = false
 	return true
 }

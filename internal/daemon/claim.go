@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -57,6 +58,9 @@ func claim(ctx context.Context, l leading) (claimed, error) {
 	host, _ := os.Hostname()
 	entry := checkpoint.Leader{Instance: instance, Host: host, PID: os.Getpid(), Version: l.d.opts.Version, DryRun: l.d.opts.DryRun, Bound: l.d.opts.MaxStaleness}
 	if err := checkpoint.Claim(ctx, l.control, schema, entry); err != nil {
+		return claimed{}, err
+	}
+	if err := l.setLockTimeout(ctx, lockWait); err != nil {
 		return claimed{}, err
 	}
 	failpoint.Reach(failpoint.Claimed)
@@ -142,21 +146,38 @@ func (c claimed) clearMarker(ctx context.Context) error {
 	for {
 		c.d.super.Alive()
 		set, err := c.markerIsSet(ctx)
+		if err == nil {
+			c.d.left.marked = set
+		}
 		if err == nil && !set {
 			c.settleMarker(ctx)
 		}
 		if err != nil || !set {
 			return err
 		}
-		err = c.marker.SetMarker(ctx, applier.SetMarker{Reason: reason})
+		err = c.nameKeeper(ctx, c.marker.SetMarker(ctx, applier.SetMarker{Reason: reason}))
 		switch {
 		case err == nil:
+			c.d.left.marked = false
 			c.d.saysCleared(reason)
+			return nil
+		case errors.Is(err, applier.ErrKept): // the counters can be kept right all the same
+			c.d.cannotClear(err)
 			return nil
 		case !pg.IsBusy(err):
 			return err
 		}
 	}
+}
+
+// nameKeeper is applier.ErrKept with what keeps the marker set; any other err stays as it is.
+func (c claimed) nameKeeper(ctx context.Context, err error) error {
+	if !errors.Is(err, applier.ErrKept) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return corrections.Kept(ctx, c.markers, c.layout.RingTable())
 }
 
 func (c connected) markerIsSet(ctx context.Context) (bool, error) {

@@ -22,7 +22,7 @@ type connected struct {
 
 // connect opens the control connection.
 func (d *Daemon) connect(ctx context.Context) (*pgx.Conn, error) {
-	control, err := d.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: lockWait, StatementTimeout: statementTimeout})
+	control, err := d.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: startLockWait(d.opts.MaxStaleness), StatementTimeout: statementTimeout})
 	if err != nil {
 		return nil, d.opts.Source.ExplainConnect(err)
 	}

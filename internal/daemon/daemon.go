@@ -100,8 +100,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case errors.Is(err, errOutdone):
 			return pg.Refuse("run this without --dry-run to have a second one stand by; awa-counterd status and the leader's page tell what a dry run would", "%s", err)
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
-			d.log.Info("stopped")
-			return nil
+			return d.stopped("stopped")
 		case d.refused(err):
 			return err
 		}
@@ -126,10 +125,21 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.log.Warn("session failed; starting the next one", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
 		}
 		if !d.rest(ctx, pause) {
-			d.log.Info("stopped while waiting for the next session")
-			return nil
+			return d.stopped("stopped while waiting for the next session")
 		}
 	}
+}
+
+// errMarkerLeft is the end of a process that was asked to stop, and could not clear the marker.
+var errMarkerLeft = errors.New("stopped, and the trust marker may still be set, though no daemon vouches for the counters; run awa-counterd distrust")
+
+// stopped ends the process as it was asked to.
+func (d *Daemon) stopped(message string) error {
+	if d.left.marked && d.opts.Trust != applier.TrustOff {
+		return errMarkerLeft
+	}
+	d.log.Info(message)
+	return nil
 }
 
 // longestPause is between two sessions that fail: each of them clears a marker that somebody has set meanwhile, and nobody else

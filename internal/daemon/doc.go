@@ -21,6 +21,7 @@
 //   - What has to work when something goes wrong (control, stream, corrections, marker) has a connection that is open for as long as the
 //     session, each its own. Checkpoints and scans open theirs when they need one.
 //   - A look leaves the catalog alone only where a snapshot says that nobody but this session has committed anything since the last one.
+//     So it vouches for awa's tables as a whole one does; where no look has succeeded within the staleness bound, nobody does.
 //   - Whatever keeps a session from beginning, a marker that nobody vouches for is cleared, as far as SQL reaches.
 //   - The process ends by itself when what awa-counterd made was removed where a lead was seen before, and for nothing else:
 //     who is asked to leave gives up the lead, and goes on if the one who asked dies.

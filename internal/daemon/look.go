@@ -18,6 +18,16 @@ import (
 // change of the catalog, of awa's tables and of awa-counterd's is a transaction with an id, and a snapshot tells which of these have
 // committed. So a look begins with a snapshot, and where that sees nothing new but the daemon's own tokens, the catalog is left alone. What
 // changes without a transaction (advisory locks, the replication slot, the heartbeat's age) is looked at every time.
+//
+// Such a quiet look counts as one that succeeded (looks). Its snapshot is taken after it began, and sees what the look before it saw,
+// and so on back to the last whole one, but for tokens: a whole look would read the same again. It says nothing of what commits later;
+// for that the next look is there, whose snapshot sees it.
+//
+// A lock that is in the way of whole looks can hide behind quiet ones, but nothing that was done can. What the transaction that holds it
+// has done nobody sees before it commits, and then it holds the lock no longer. Once anybody else commits, whatever that was, looks are
+// whole and are missed for the lock, and the last one that succeeded began before that commit: trust ends within the bound of it. Where
+// nobody commits, the lock is met after wholeEvery. One look that is missed for it has all be whole until one succeeds, so then trust
+// ends though nothing was changed: better that than to tell one miss from another.
 
 // wholeEvery is how often the catalog is looked at all the same: that nobody leads another schema any more is told by a lock and by the
 // clock alone (checkpoint.Orphans).

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -35,6 +36,44 @@ func TestQuietLooks(t *testing.T) {
 	require.False(t, o.quiet(second(), snapshot("13:13:")))
 	o.saw(now, snapshot("13:13:"))
 	require.False(t, o.quiet(now.Add(wholeEvery), snapshot("13:13:")), "it is time")
+}
+
+// Somebody keeps a lock that whole looks wait for in vain. While nobody commits, quiet ones count; once somebody does, trust ends within
+// the bound of that. Where nobody commits it ends as well: a whole look comes all the same, and no quiet one after it was missed.
+func TestLockBehindQuietLooks(t *testing.T) {
+	const bound = 2 * time.Second
+	began := time.Unix(1_000_000, 0)
+	watch := func(commits time.Duration) (trust time.Duration) {
+		o, l := lookout{}, looks{bound: bound, last: began}
+		calm, err := pgsnap.Parse("10:10:")
+		require.NoError(t, err)
+		later, err := pgsnap.Parse("11:11:")
+		require.NoError(t, err)
+		o.saw(began, calm)
+		for now := began.Add(lookPause(bound)); now.Sub(began) < time.Minute; now = now.Add(lookPause(bound)) {
+			if l.doubt(now) != "" {
+				return l.until().Sub(began)
+			}
+			snapshot := calm
+			if now.Sub(began) >= commits {
+				snapshot = later
+			}
+			if o.quiet(now, snapshot) {
+				l.succeeded(now)
+			} else {
+				l.missed(errors.New("locked"))
+			}
+		}
+		return time.Minute
+	}
+	for _, commits := range []time.Duration{lookPause(bound), 1500 * time.Millisecond, 4 * time.Second} {
+		trust := watch(commits)
+		require.Greater(t, trust, commits)
+		require.LessOrEqual(t, trust, commits+bound)
+	}
+	nobody := watch(time.Hour)
+	require.Greater(t, nobody, wholeEvery)
+	require.LessOrEqual(t, nobody, wholeEvery+bound)
 }
 
 // Of tokens there are more than are remembered.

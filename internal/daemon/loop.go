@@ -92,11 +92,13 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 			l.core.Stop(time.Now())
 		case <-giveUp:
 			l.log.Warn("stopping before the checkpoint was complete")
+			l.d.left.marked = l.core.LeavesMarker(time.Now())
 			return errStopped
 		case <-work.Done():
 			return context.Cause(work)
 		}
 		now := time.Now()
+		l.checkLooks(now)
 		l.act(now)
 		l.showTrust(now)
 		l.d.super.Alive()
@@ -107,8 +109,17 @@ func (l *loop) run(ctx, work context.Context, batches <-chan replication.Batch) 
 			}
 			return errStopped
 		}
-		timer.Reset(l.core.Deadline(now).Sub(now))
+		timer.Reset(l.deadline(now).Sub(now))
 	}
+}
+
+// deadline is when the loop has to turn if nothing happens before.
+func (l *loop) deadline(now time.Time) time.Time {
+	d := l.core.Deadline(now)
+	if until := l.watch.until(); until.After(now) && until.Before(d) {
+		return until
+	}
+	return d
 }
 
 // act carries out what the Core wants now. None of it waits: of each kind at most one is under way.
@@ -168,7 +179,7 @@ func (l *loop) executors() {
 	})
 	serve(l, l.markers, func(c applier.SetMarker) (func(time.Time), error) {
 		failpoint.Reach(failpoint.MarkerWrite)
-		err := l.marker.SetMarker(l.work, c)
+		err := l.nameKeeper(l.work, l.marker.SetMarker(l.work, c))
 		failpoint.Reach(failpoint.MarkerDone)
 		return func(now time.Time) { l.core.MarkerWritten(now, err) }, unlessBusy(err)
 	})
@@ -204,10 +215,10 @@ func serve[T any](l *loop, commands <-chan T, do func(T) (func(time.Time), error
 	})
 }
 
-// unlessBusy lets the Core try again what a lock held up, or what came too late for it; any other error ends the
-// session.
+// unlessBusy lets the Core try again what a lock held up, what came too late for it, or what had no effect; any other error ends
+// the session.
 func unlessBusy(err error) error {
-	if pg.IsBusy(err) || errors.Is(err, applier.ErrTooLate) {
+	if pg.IsBusy(err) || errors.Is(err, applier.ErrTooLate) || errors.Is(err, applier.ErrKept) {
 		return nil
 	}
 	return err

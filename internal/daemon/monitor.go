@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
@@ -18,104 +19,143 @@ import (
 // ErrObjectsChanged says that the server-side objects that the books rest on are not what they were.
 var ErrObjectsChanged = errors.New("what the stream depends on has changed")
 
-// monitor looks once a second, or twice within the staleness bound, at what the stream cannot tell
+// monitor looks once a second, or three times within the staleness bound, at what the stream cannot tell
 // by itself: a publication that was altered, a slot that is lost, tables that were created again. It
 // uses the connection that holds the leader lock, so losing that ends the session as well.
 func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) error {
-	tick := time.NewTicker(min(s.d.opts.MaxStaleness/2, lookEvery))
-	defer tick.Stop()
 	if err := checkpoint.Listen(ctx, s.control); err != nil {
 		return err
 	}
+	if err := s.boundLooks(ctx); err != nil {
+		return err
+	}
+	defer s.unboundLooks() //nolint:contextcheck // has to work after ctx has ended
+	every := lookPause(s.d.opts.MaxStaleness)
+	due := time.NewTimer(every)
+	defer due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-tick.C:
+		case <-due.C:
 		}
 		began := time.Now()
-		slot, leader, err := s.lookAfter(ctx)
-		if err != nil {
-			if pg.IsBusy(err) {
-				continue
+		due.Reset(every)
+		seen, err := s.observe(ctx)
+		if pg.IsBusy(err) { // it was waited for, so the next one comes soon
+			due.Reset(rowRetryPause)
+			if err := inform(ctx, results, func(time.Time) { s.watch.missed(err) }); err != nil {
+				return err
 			}
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		asked := checkpoint.WasRequested(ctx, s.control, string(s.layout.Schema))
-		heard := make(chan struct{})
-		tell := func(now time.Time) {
-			s.applyObservation(now, began, slot, leader)
+		err = inform(ctx, results, func(now time.Time) {
+			s.applyObservation(now, began, seen.slot, seen.leader)
 			if asked {
 				s.core.RequestCheckpoint(now)
 			}
-			close(heard)
+		})
+		if err == nil {
+			err = s.lookAfter(ctx, seen)
 		}
-		select {
-		case results <- tell:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		select { // a loop that hangs must not be vouched for by the next look
-		case <-heard:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err != nil && !pg.IsBusy(err) {
+			return err
 		}
 	}
 }
 
-// lookAfter observes, and then does what is due outside of the loop: the heartbeat, and what nobody works on any more.
-func (s *session) lookAfter(ctx context.Context) (replication.Slot, checkpoint.Leader, error) {
+// inform has the loop carry out something, and waits until it has: a loop that hangs must not be vouched for by the next look.
+func inform(ctx context.Context, results chan<- func(time.Time), f func(time.Time)) error {
+	heard := make(chan struct{})
+	select {
+	case results <- func(now time.Time) { f(now); close(heard) }:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-heard:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// observation is what one look has found.
+type observation struct {
+	slot   replication.Slot
+	leader checkpoint.Leader
+	quiet  bool // the catalog was left alone
+}
+
+// observe is one look at everything the monitor looks at, but for the catalog if that is known not to have changed. It changes nothing.
+func (s *session) observe(ctx context.Context) (seen observation, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	now := time.Now()
 	g, err := s.glance(ctx)
 	if err != nil {
-		return replication.Slot{}, checkpoint.Leader{}, err
+		return seen, err
 	}
-	quiet := s.lookout.quiet(now, g.snapshot)
-	slot, leader, err := s.observe(ctx, g, quiet)
-	if err != nil {
-		return slot, leader, err
+	seen.quiet = s.lookout.quiet(now, g.snapshot)
+	if err = s.nobodyMigrates(g.migrator); err != nil {
+		return seen, err
 	}
-	if leader.Instance == s.instance && leader.Heartbeat > s.d.opts.MaxStaleness/2 {
-		// Tokens are the heartbeat; but one of them may wait behind corrections, and these for somebody's locks.
-		if err := checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, leader.State); err != nil {
-			return slot, leader, err
+	if !seen.quiet {
+		if err = s.checkCatalog(ctx); err != nil {
+			return seen, err
 		}
 	}
-	if quiet {
-		return slot, leader, nil
+	if seen.slot, err = s.checkSlot(g); err != nil {
+		return seen, err
 	}
-	s.lookout.saw(now, g.snapshot)
-	if !s.settleMarker(ctx) {
-		s.lookout.unsure()
+	if most := s.d.opts.MaxRetained; most > 0 && seen.slot.Retained > most {
+		return seen, fmt.Errorf("%w: the server keeps %s of WAL for the replication slot", replication.ErrTooMuchWAL, compact(uint64(seen.slot.Retained))) //nolint:gosec // positive
 	}
-	return slot, leader, s.removeOrphans(ctx)
+	if seen.leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema)); err != nil {
+		return seen, err
+	}
+	if !seen.quiet {
+		s.lookout.saw(now, g.snapshot)
+	}
+	return seen, nil
 }
 
-// observe is one look at everything the monitor looks at, but for the catalog if that is known not to have changed. It changes
-// nothing.
-func (s *session) observe(ctx context.Context, g glance, sameCatalog bool) (slot replication.Slot, leader checkpoint.Leader, err error) {
-	if err = s.nobodyMigrates(g.migrator); err != nil {
-		return slot, leader, err
+// lookAfter does what is due outside of the loop: the heartbeat, and after a whole look what others did to the marker and what nobody
+// works on any more. What is put off there has the next look be a whole one.
+func (s *session) lookAfter(ctx context.Context, seen observation) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	err := s.stampHeartbeat(ctx, seen.leader)
+	if seen.quiet {
+		return err
 	}
-	if !sameCatalog {
-		if err = s.checkCatalog(ctx); err != nil {
-			return slot, leader, err
-		}
+	settled := false
+	if err == nil {
+		settled = s.settleMarker(ctx)
+		err = s.removeOrphans(ctx)
 	}
-	if slot, err = s.checkSlot(g); err != nil {
-		return slot, leader, err
+	if err != nil || !settled {
+		s.lookout.unsure()
 	}
-	if most := s.d.opts.MaxRetained; most > 0 && slot.Retained > most {
-		return slot, leader, fmt.Errorf("%w: the server keeps %s of WAL for the replication slot", replication.ErrTooMuchWAL, compact(uint64(slot.Retained))) //nolint:gosec // positive
+	return err
+}
+
+// stampHeartbeat is for when tokens, which are the heartbeat, do not come: one of them may wait behind corrections, and these for
+// somebody's locks.
+func (s *session) stampHeartbeat(ctx context.Context, leader checkpoint.Leader) error {
+	if leader.Instance == s.instance && leader.Heartbeat > s.d.opts.MaxStaleness/2 {
+		return checkpoint.StampHeartbeat(ctx, s.control, string(s.layout.Schema), s.instance, leader.State)
 	}
-	leader, _, err = checkpoint.ReadLeader(ctx, s.control, string(s.layout.Schema))
-	return slot, leader, err
+	return nil
 }
 
 // applyObservation takes in what the monitor saw, on the loop's goroutine.
 func (s *session) applyObservation(now, looked time.Time, slot replication.Slot, leader checkpoint.Leader) {
+	s.watch.succeeded(looked)
 	s.core.TablesUnchanged(looked)
 	s.retained, s.lastSlot = slot.Retained, slot
 	s.checkRetainedWAL()
@@ -148,7 +188,15 @@ func (s *session) checkRetainedWAL() {
 			s.log.Info("the server keeps little WAL for the replication slot again", zap.String("retained", compact(uint64(s.retained)))) //nolint:gosec // positive
 		}
 	}
-	s.core.SetOutsideDoubt(suspicion)
+	s.core.SetOutsideDoubt(applier.DoubtRetained, suspicion)
+}
+
+// changed is for what a look finds wrong; a lock in its way is nothing wrong.
+func changed(err error) error {
+	if pg.IsBusy(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
 }
 
 // checkCatalog ends the session when awa's tables or the publications are not what it began with.
@@ -159,7 +207,7 @@ func (s *session) checkCatalog(ctx context.Context) error {
 	published, err := published(ctx, s.control, s.pubs)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return changed(err)
 	case !slices.Equal(published.OIDs, s.identity.Publications):
 		return fmt.Errorf("%w: a publication was dropped and created again", ErrObjectsChanged)
 	case s.state(published.State) != s.identity.PublicationState:
@@ -172,7 +220,7 @@ func (s *session) checkCatalog(ctx context.Context) error {
 func (s *session) checkSlot(g glance) (replication.Slot, error) {
 	switch {
 	case g.slotFailed != nil:
-		return g.slot, fmt.Errorf("%w: %w", ErrObjectsChanged, g.slotFailed)
+		return g.slot, changed(g.slotFailed)
 	case g.slot.Lost():
 		what, _ := g.slot.Loss()
 		return g.slot, fmt.Errorf("%w: replication slot %s %s", ErrObjectsChanged, s.slot, what)
@@ -193,16 +241,16 @@ func (s *session) nobodyMigrates(pid int32) error {
 // sameTables ends the session when awa's tables are not what it began with.
 func (s *session) sameTables(ctx context.Context) error {
 	if schema, err := s.d.schema(ctx, s.control); err != nil {
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return changed(err)
 	} else if schema != s.layout.Schema {
 		return fmt.Errorf("%w: awa's active schema is now %s, not %s", ErrObjectsChanged, schema, s.layout.Schema)
 	}
 	layout, err := awa.Discover(ctx, s.control, s.layout.Schema)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return changed(err)
 	}
 	if err := layout.CheckLeaves(); err != nil {
-		return fmt.Errorf("%w: %w", ErrObjectsChanged, err)
+		return changed(err)
 	}
 	if err := layout.CheckRowSecurity(ctx, s.control); err != nil {
 		return fmt.Errorf("%w: %w", ErrObjectsChanged, s.d.asRefusal(ctx, s.control, err))

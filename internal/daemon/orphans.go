@@ -37,12 +37,8 @@ func (s *session) removeOrphans(ctx context.Context) error {
 			delete(s.d.past, awa.Schema(o.Schema))
 			continue
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || pg.IsBusy(err) { // the next look comes soon, and must not wait for more locks than one
 			return err
-		}
-		if pg.IsBusy(err) {
-			s.lookout.unsure()
-			continue
 		}
 		s.d.warnOnce(fmt.Errorf("leave schema %s: %w", o.Schema, err))
 	}
@@ -66,7 +62,11 @@ func (d *Daemon) firstTime(what string) bool {
 
 // warnOnce says once what stays as it is until somebody does something about it.
 func (d *Daemon) warnOnce(err error) {
-	if d.firstTime(err.Error()) {
+	what := err.Error()
+	if reader, ok := errors.AsType[*slotReadError](err); ok { // each session of its has another process
+		what = "read " + reader.slot
+	}
+	if d.firstTime(what) {
 		d.log.Warn("the daemon could not remove what it had created for another schema; awa-counterd teardown --schema removes it", zap.Error(err))
 	}
 }
@@ -75,8 +75,10 @@ func (s *session) removeOrphan(ctx context.Context, o checkpoint.Orphan) error {
 	if err := s.clearOrphaned(ctx, o); err != nil {
 		return err
 	}
-	if err := dropUnread(ctx, s.control, s.log, o.Slot, o.Schema); err != nil {
-		return err
+	if o.Slot != s.slot { // one --slot for all: this session reads it now
+		if err := dropUnread(ctx, s.control, s.log, o.Slot, o.Schema); err != nil {
+			return err
+		}
 	}
 	if o.Silent { // its daemon may come back, from a suspended machine say: what that one cannot create again by a scan stays
 		return checkpoint.ForgetSchema(ctx, s.control, o.Schema)
@@ -121,6 +123,16 @@ func (s *session) clearOrphaned(ctx context.Context, o checkpoint.Orphan) error 
 	return err
 }
 
+// slotReadError says who reads a replication slot that is to be dropped.
+type slotReadError struct {
+	slot string
+	pid  int32
+}
+
+func (r *slotReadError) Error() string {
+	return fmt.Sprintf("replication slot %s is being read by process %d", r.slot, r.pid)
+}
+
 // dropUnread drops a replication slot that we had under another name, unless somebody reads it.
 func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema string) error {
 	slot, err := replication.ReadSlot(ctx, c, name)
@@ -138,7 +150,7 @@ func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema 
 		return nil //nolint:nilerr // created again by somebody, for something else
 	}
 	if slot.Active {
-		return fmt.Errorf("replication slot %s is being read by process %d", name, slot.ActivePID)
+		return &slotReadError{name, slot.ActivePID}
 	}
 	if err := replication.Drop(ctx, c, name); err != nil {
 		return err

@@ -51,3 +51,9 @@ const (
 	// mostScans is how many scans may be under way at a time.
 	mostScans = 2
 )
+
+// startLockWait is lockWait until the lead is claimed: a marker that is found set is cleared when the start fails, and must not stand
+// until then.
+func startLockWait(bound time.Duration) time.Duration {
+	return min(lockWait, max(rowLockWait, bound/2))
+}

@@ -25,6 +25,7 @@ type session struct {
 	lastSlot replication.Slot
 	guarded  bool // they are past the soft limit
 	dry      dryRun
+	watch    looks
 	status   ticker
 	leaving  bool  // finish has asked us to
 	holding  bool  // finish moves counters about
@@ -118,7 +119,10 @@ func newSession(running streaming, start applier.Start) (*session, error) {
 		return nil, err
 	}
 	core.HoldCorrections(running.finishing)
-	s := &session{streaming: running, core: core, resumes: start.Resumes, holding: running.finishing}
+	s := &session{
+		streaming: running, core: core, resumes: start.Resumes, holding: running.finishing,
+		watch: looks{bound: running.d.opts.MaxStaleness, last: now},
+	}
 	s.writer.Sent = s.lookout.own.add
 	return s, nil
 }
@@ -132,6 +136,7 @@ func (s *session) runToEnd(ctx, work context.Context) error {
 	if s.d.opts.DryRun {
 		s.beginDryRun()
 	}
+	s.d.left.marked = false
 	err := s.migrated(s.loop(ctx, work)) //nolint:contextcheck // has to work after ctx has ended
 	if s.d.opts.DryRun {
 		s.reportDryRun(time.Now())
@@ -186,6 +191,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 		}
 	}
 	if err != nil {
+		s.d.left.marked = true
 		s.log.Debug("the marker could not be cleared at the end of the session", zap.Error(err))
 		return
 	}

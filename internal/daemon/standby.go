@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
@@ -34,6 +34,7 @@ func lead(ctx context.Context, c connected) (leading, error) {
 		case got:
 			return leading{c}, nil
 		}
+		c.d.left.marked = false // it is for the leader now, and for us while that one is silent
 		select {
 		case <-ctx.Done():
 			return leading{}, errStopped
@@ -193,7 +194,13 @@ func (d *Daemon) leader(ctx context.Context, c *pgx.Conn, l *awa.Layout) (checkp
 func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, c, string(l.Schema))
 	denied := pg.IsDenied(err)
-	if err != nil && !denied {
+	switch {
+	case pg.IsBusy(err): // somebody holds the leader's table; that nobody leads shows by the locks as well
+		if led, err := checkpoint.Led(ctx, c, string(l.Schema)); err != nil || led {
+			return false, err
+		}
+		return d.clearByOID(ctx, c, l)
+	case err != nil && !denied:
 		return false, err
 	}
 	if known && (leader.Leaving || leader.Leads && leader.Vouches() && leader.Instance != d.last) {
@@ -210,37 +217,26 @@ func (d *Daemon) clearUnvouched(ctx context.Context, c *pgx.Conn, l *awa.Layout)
 // clearByOID clears the marker whatever the table that it is in is called by now. Where this role may write it and not read it, it
 // is written unread at every look, and reported as cleared at the first.
 func (d *Daemon) clearByOID(ctx context.Context, c *pgx.Conn, l *awa.Layout) (bool, error) {
-	statement, unread := l.SetMarker(false, "true"), l.ClearUnread()
+	name := l.RingTable()
 	if l.Ring != 0 { // 0 where a start failed before the tables were looked up
-		ring, err := l.RingName(ctx, c)
-		if err != nil || ring == "" {
+		now, err := l.RingName(ctx, c)
+		if err != nil || now == "" {
 			return false, err
 		}
-		statement, unread = awa.ClearMarkerOf(ring), awa.ClearUnreadOf(ring)
+		name = now
 	}
-	tag, err := c.Exec(ctx, statement)
-	denied, before := pg.IsDenied(err), d.left.unread
-	if denied {
-		tag, err = clearUnread(ctx, c, unread)
-	}
-	if err != nil {
-		return false, fmt.Errorf("clear the marker: %w", err)
-	}
-	d.left.unread = denied
-	return tag.RowsAffected() == 1 && (!denied || !before), nil
+	return d.clearIn(ctx, c, name, "true")
 }
 
-// clearUnread clears a marker that this role may not read. Sessions of awa-counterd refuse to see a part of a table, as row level security
-// would show it (row_security = off); to clear a marker, a part will do.
-func clearUnread(ctx context.Context, c *pgx.Conn, statement string) (tag pgconn.CommandTag, err error) {
-	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `set local row_security = on`); err != nil {
-			return err
-		}
-		tag, err = tx.Exec(ctx, statement)
-		return err
-	})
-	return tag, err
+// clearIn clears the marker in a table, on a condition.
+func (d *Daemon) clearIn(ctx context.Context, c *pgx.Conn, ring, guard string, args ...any) (bool, error) {
+	before := d.left.unread
+	done, err := corrections.Clear(ctx, c, ring, guard, args...)
+	if err != nil {
+		return false, err
+	}
+	d.left.unread = done.Unread
+	return done.Marker && (!done.Unread || !before), nil
 }
 
 // clearOrphan clears the marker unless the leader has come back to life in the meantime.
@@ -249,11 +245,17 @@ func (d *Daemon) clearOrphan(ctx context.Context, c *pgx.Conn, l *awa.Layout, le
 	if err != nil || !now.HasMarker {
 		return err
 	}
-	tag, err := c.Exec(ctx, now.SetMarker(false, checkpoint.Unvouched(1, 2)), string(l.Schema), leader.Instance)
-	if err != nil {
-		return fmt.Errorf("clear the marker of a leader that does not vouch for it: %w", err)
+	cleared, err := d.clearIn(ctx, c, now.RingTable(), checkpoint.Unvouched(1, 2), string(l.Schema), leader.Instance)
+	switch {
+	case errors.Is(err, applier.ErrKept):
+		d.cannotClear(err)
+		return nil
+	case pg.IsBusy(err): // the next attempt comes soon
+		return nil
+	case err != nil:
+		return fmt.Errorf("a leader does not vouch for the marker: %w", err)
 	}
-	if tag.RowsAffected() == 1 {
+	if cleared {
 		reason := "the leader is silent, and no daemon vouches for the counters"
 		if leader.DryRun {
 			reason = "a dry run leads, and no daemon vouches for the counters"

@@ -106,6 +106,8 @@ func advice(reason string) string {
 		return "The daemon tries again by itself, at least every 10 s. Check whether the database is up; if it is, run awa-counterd doctor."
 	case reasonOverdue:
 		return "The daemon hangs, or its machine is overloaded: look at the machine, and restart the daemon if it stays like this. A standby takes over."
+	case string(applier.DoubtUnlooked):
+		return "Somebody holds a lock on a table that the daemon reads once a second, awa.runtime_storage_backends or one of awa_counterd's most likely: see pg_locks."
 	case string(applier.DoubtRetained):
 		return "Something holds the replication slot back, most often a long transaction: see pg_stat_activity.xact_start and pg_prepared_xacts. " +
 			"At --max-retained-wal the daemon drops the slot and creates a new one."

@@ -53,7 +53,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTablesChangeBetweenTwoLooks",
 		},
 		{
-			"marker sought under its old name", "internal/daemon/standby.go", "awa.ClearMarkerOf(ring)", "l.SetMarker(false, \"true\")",
+			"marker sought under its old name", "internal/daemon/standby.go", "\t\tname = now\n", "",
 			"./e2e", "TestSchemaIsRenamed",
 		},
 		{
@@ -61,7 +61,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{
-			"what was left stays", "internal/daemon/monitor.go", "return slot, leader, s.removeOrphans(ctx)", "return slot, leader, nil",
+			"what was left stays", "internal/daemon/monitor.go", "err = s.removeOrphans(ctx)", "",
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{

@@ -141,8 +141,8 @@ func ofRooms() []Mutant {
 			"if false && !cmd.Set &&", "./internal/corrections", "TestMarkerIsClearedWhoeverHoldsTheLeadersRow",
 		},
 		{
-			"a marker kept that may be written and not read", "internal/daemon/standby.go", "denied, before := pg.IsDenied(err), d.left.unread",
-			"denied, before := false, d.left.unread", "./e2e", "TestMarkerMayNotBeRead",
+			"a marker kept that may be written and not read", "internal/corrections/clear.go", "unread := pg.IsDenied(err)",
+			"unread := false", "./e2e", "TestMarkerMayNotBeRead",
 		},
 		{
 			"a heartbeat that is yet to come believed", "checkpoint/leader.go", " && l.Heartbeat > -l.Bound",
@@ -157,8 +157,8 @@ func ofRooms() []Mutant {
 			"if err := l.refuseChildren(ctx, q); false {", "./e2e", "TestCountersHaveAChild",
 		},
 		{
-			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, mine, known.there())",
-			"checkpoint.PlanRemoval(ctx, c, mine, nil)", "./e2e", "TestTeardownOfAnotherSchema",
+			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, slices.Concat(mine, swept), known.there())",
+			"checkpoint.PlanRemoval(ctx, c, slices.Concat(mine, swept), nil)", "./e2e", "TestTeardownOfAnotherSchema",
 		},
 		{
 			"a marker without an end has an age", "internal/awa/sql.go", "case when isfinite(%[1]s) then extract",
@@ -207,6 +207,42 @@ func ofRooms() []Mutant {
 		{
 			"a leader of another version taken for none", "checkpoint/leader.go", "if err != nil || !there && !others {",
 			"if err != nil || !there {", "./e2e", "TestLeaderOfAnotherBuild",
+		},
+		{
+			"looks that are missed again and again overlooked", "internal/daemon/loop.go", "		l.checkLooks(now)\n",
+			"", "./e2e", "TestNobodyLooks/the_active_schema",
+		},
+		{
+			"one look that is missed ends trust", "internal/daemon/looks.go", "if now.Before(l.until()) {",
+			"if l.reason == nil {", "./internal/daemon", "TestLooksThatAreMissed",
+		},
+		{
+			"one of the daemon's doubts takes back another", "applier/doubt.go", "return d.Kind == kind",
+			"return true", "./applier", "TestDoubtsHaveKinds",
+		},
+		{
+			"columns under the names of others overlooked", "internal/awa/catalog.go", "if !slices.Equal(had[:n], columns[:n]) {",
+			"if n < 0 && !slices.Equal(had, columns) {", "./internal/awa", "TestCatalogKnowsWhereNamesStood",
+		},
+		{
+			"a marker that a trigger keeps said to be cleared", "internal/corrections/writer.go", "if err == nil && set {",
+			"if err == nil && set && false {", "./internal/corrections", "TestMarkerIsSetAlthoughItWasCleared",
+		},
+		{
+			"a stop that leaves the marker set taken for a good one", "internal/daemon/daemon.go", "if d.left.marked && ",
+			"if d.left.marked && false && ", "./e2e", "TestStopsWhileTheMarkerIsLocked",
+		},
+		{
+			"the marker waits for whoever holds the leader's table at a start", "internal/daemon/standby.go", "case pg.IsBusy(err): // somebody holds the leader's table",
+			"case false: // somebody holds the leader's table", "./e2e", "TestLeadersRowIsLockedAtAStart/table",
+		},
+		{
+			"the daemon's slot taken for one that nobody reads", "internal/daemon/orphans.go", "if o.Slot != s.slot {",
+			"if true {", "./e2e", "TestOneSlotForASchemaThatSwitches",
+		},
+		{
+			"a row that a sweep has left keeps awa_counterd", "checkpoint/removal.go", "others || !swept",
+			"true", "./e2e", "TestTeardownAfterASweep",
 		},
 	}
 }

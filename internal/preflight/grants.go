@@ -58,7 +58,7 @@ func planRights(ctx context.Context, v *visit) ([]Step, error) {
 			return nil, err
 		}
 		for _, m := range missing {
-			steps = append(steps, Step{"grant " + m.What, grantSQL(m.Grant, v.Role) + ";\n" + v.granted(m).RememberSQL()})
+			steps = append(steps, Step{What: "grant " + m.What, SQL: grantSQL(m.Grant, v.Role) + ";\n" + v.granted(m).RememberSQL()})
 		}
 		if len(missing) > 0 || !schemaThere {
 			continue
@@ -68,7 +68,7 @@ func planRights(ctx context.Context, v *visit) ([]Step, error) {
 			return nil, err
 		}
 		if shared {
-			steps = append(steps, Step{"remember that it needs " + need.What, v.granted(need).RememberSQL()})
+			steps = append(steps, Step{What: "remember that it needs " + need.What, SQL: v.granted(need).RememberSQL()})
 		}
 	}
 	return steps, nil
@@ -174,7 +174,7 @@ func planOwnSchema(ctx context.Context, v *visit) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Step{{"create schema " + checkpoint.SchemaName, strings.TrimSuffix(strings.TrimSpace(ddl), ";")}}, nil
+	return []Step{{What: "create schema " + checkpoint.SchemaName, SQL: strings.TrimSuffix(strings.TrimSpace(ddl), ";")}}, nil
 }
 
 // ownRights looks at the rights on our schema, where there is one that this role did not make.
@@ -213,7 +213,7 @@ func planOwnRights(ctx context.Context, v *visit) (steps []Step, err error) {
 			}
 		}
 		if !has {
-			steps = append(steps, Step{"grant " + r.Grant, grantSQL(r.Grant, v.Role)})
+			steps = append(steps, Step{What: "grant " + r.Grant, SQL: grantSQL(r.Grant, v.Role)})
 		}
 	}
 	return steps, nil

@@ -43,6 +43,8 @@ type Finding struct {
 type Step struct {
 	What string `json:"what"`
 	SQL  string `json:"sql"`
+	// Clears is the table in which the trust marker is not set afterwards; "" where the statement does something else.
+	Clears string `json:"-"`
 }
 
 // visit is one look at everything. What several requirements look at is read once.

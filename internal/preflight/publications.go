@@ -49,7 +49,7 @@ func planPublications(ctx context.Context, v *visit) (out []Step, err error) {
 			return nil, err
 		}
 		if sql != "" {
-			out = append(out, Step{what, sql})
+			out = append(out, Step{What: what, SQL: sql})
 		}
 	}
 	return out, nil

@@ -144,7 +144,7 @@ func planStreamRight(ctx context.Context, v *visit) ([]Step, error) {
 	case !right.Exists:
 		return nil, pg.Refuse("run: "+right.Remedy, "there is no role %s", v.Role)
 	case !right.May:
-		return []Step{{"let " + v.Role + " replicate", right.Remedy}}, nil
+		return []Step{{What: "let " + v.Role + " replicate", SQL: right.Remedy}}, nil
 	}
 	return nil, nil
 }

@@ -100,7 +100,7 @@ func triggersAndRules(ctx context.Context, v *visit) []Finding {
 	detail, remedy := "none on the tables that awa-counterd reads and writes", ""
 	if len(there) > 0 {
 		detail = listed(there) + ": not awa's; corrections may be undone or changed"
-		remedy = fmt.Sprintf("DROP %s %s ON %s", strings.ToUpper(there[0].Kind), quote(there[0].Name), there[0].Table)
+		remedy = there[0].DropSQL()
 	}
 	return found("triggers and rules", err, len(there) == 0, detail, remedy)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -51,9 +52,28 @@ func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error 
 			}
 			return fmt.Errorf("%s: %w", s.What, err)
 		}
+		if err := checkCleared(ctx, c, s.Clears); err != nil {
+			return err
+		}
 		done(s)
 	}
 	return nil
+}
+
+// checkCleared refuses to go on while the marker is set all the same: nobody would be left to vouch for it.
+func checkCleared(ctx context.Context, c *pgx.Conn, ring string) error {
+	if ring == "" {
+		return nil
+	}
+	var set bool
+	if err := c.QueryRow(ctx, `select `+awa.MarkerIsSetOf(ring)).Scan(&set); err != nil {
+		return fmt.Errorf("read the marker: %w", err)
+	}
+	if !set {
+		return nil
+	}
+	err := awa.WhoKeeps(ctx, c, ring)
+	return &pg.Refusal{Problem: err.Error(), Err: err}
 }
 
 func execute(ctx context.Context, c *pgx.Conn, sql string) error {
@@ -86,7 +106,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		return nil, fmt.Errorf("read the marker: %w", err)
 	}
 	if set && !n.KeepMarker { // first: what comes next may be denied, and then nobody vouches for it all the same
-		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true")})
+		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true"), Clears: l.RingTable()})
 	}
 	var database string
 	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
@@ -109,7 +129,18 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		steps = append(append(steps, objects...), revokes...)
 		mine = append(mine, string(n.Schema))
 	}
-	own, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
+	swept, err := checkpoint.Swept(ctx, c, mine, known.there())
+	if err != nil {
+		return nil, err
+	}
+	for _, schema := range swept {
+		objects, err := planObjects(ctx, c, Names{}.Default(database, awa.Schema(schema)))
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, objects...)
+	}
+	own, err := checkpoint.PlanRemoval(ctx, c, slices.Concat(mine, swept), known.there())
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,7 @@ type dialect struct {
 
 func newDialect(s shape) *dialect {
 	d := &dialect{Statements: corrections.OfLeader(s.layout(), true), of: s, texts: make(map[string]statement)}
+	d.StillSet = "" // nobody has a trigger in this world
 	d.Withdraw = "" // nobody holds the leader's row in this world; whoever holds the marker's would hold it up as well
 	d.learn(d.Beat, beats)
 	d.learn(d.BlindBeat, beats)
