@@ -9,19 +9,16 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/counter"
 )
 
-// ptr is what a column that may be NULL is read into.
-func ptr[T any](v T) *T { return &v }
-
 // group is a row of a scan.
 func group(slot int32, queue string, rows, pending int64, counts ...int64) row {
 	ids := make([]int16, len(counts))
 	for i := range counts {
 		ids[i] = int16(i)
 	}
-	return row{ptr(slot), ptr(queue), ptr(int16(1)), ptr(int16(0)), ptr(rows), ptr(pending), ids, counts, nil}
+	return row{new(slot), new(queue), new(int16(1)), new(int16(0)), new(rows), new(pending), ids, counts, nil}
 }
 
-func snapshot(text string) row { return row{nil, nil, nil, nil, nil, nil, nil, nil, ptr(text)} }
+func snapshot(text string) row { return row{nil, nil, nil, nil, nil, nil, nil, nil, new(text)} }
 
 func TestAScanReadsGroupsAndItsSnapshot(t *testing.T) {
 	var s applier.Scan
