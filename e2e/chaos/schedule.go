@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -312,7 +313,9 @@ func (a *env) stopAndCheckLeftovers(ctx context.Context) error {
 		return fmt.Errorf("%d of %d samples came too late after the one before to judge by", w.Sparse, w.Samples)
 	}
 	if all := cluster.Deadlocks(a.cluster.Log(), "awa-counterd"); len(all) > 0 {
-		return fmt.Errorf("the daemon was in %d deadlocks, the first: %s", len(all), all[0])
+		kept := filepath.Join(os.TempDir(), "chaos-server.log")
+		return errors.Join(fmt.Errorf("the daemon was in %d deadlocks, the first: %s (the server's log is kept in %s)", len(all), all[0], kept),
+			os.WriteFile(kept, []byte(a.cluster.Log()), 0o600))
 	}
 	if err := a.setDaemons(0); err != nil {
 		return err

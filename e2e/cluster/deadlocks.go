@@ -12,13 +12,17 @@ var (
 )
 
 // Deadlocks lists the deadlocks in a server's log that a session took part in, as victim or not, whose application's
-// name begins so. The log names processes; whose they are is in what it says of connections (log_connections).
+// name begins so. The log names processes; whose they are is in what it says of connections (log_connections). A process id comes round
+// again, so who has it is who connected last.
 func Deadlocks(log, application string) (all []string) {
 	names := make(map[string]string)
 	quarrel := false
 	for line := range strings.Lines(log) {
 		text := line
 		if m := logged.FindStringSubmatch(line); m != nil {
+			if strings.HasPrefix(m[3], "connection received: ") {
+				delete(names, m[1])
+			}
 			if c := connected.FindStringSubmatch(m[3]); c != nil {
 				names[m[1]] = c[1]
 			}

@@ -130,7 +130,8 @@ func TestHear(t *testing.T) {
 		d.hear(text, process.Entry{"level": "warn", "msg": text + "; and so on"})
 	}
 	d.hear("", process.Entry{"msg": "leading"})
-	_, audits, prunes, _, _ := d.said()
+	kills, audits, prunes, _, _ := d.said()
+	require.Zero(t, kills)
 	require.Equal(t, 3, audits)
 	require.Equal(t, 1, prunes)
 }
