@@ -107,7 +107,7 @@ func advice(reason string) string {
 	case reasonOverdue:
 		return "The daemon hangs, or its machine is overloaded: look at the machine, and restart the daemon if it stays like this. A standby takes over."
 	case string(applier.DoubtUnlooked):
-		return "Somebody holds a lock on a table that the daemon reads once a second, awa.runtime_storage_backends or one of awa_counterd's most likely: see pg_locks."
+		return "Somebody holds a lock on a table that the daemon reads once a second, awa.runtime_storage_backends or one of its own most likely: see pg_locks."
 	case string(applier.DoubtRetained):
 		return "Something holds the replication slot back, most often a long transaction: see pg_stat_activity.xact_start and pg_prepared_xacts. " +
 			"At --max-retained-wal the daemon drops the slot and creates a new one."
