@@ -40,3 +40,15 @@ func TestStopsWhileTheMarkerIsLocked(t *testing.T) {
 	<-hook
 	e.marker(false, 0)
 }
+
+// A daemon is asked to stop between two sessions, of which the first lost its connections and could clear nothing: it makes one for that.
+func TestStopsBetweenSessions(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon()
+	e.marker(true, 30*time.Second)
+	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name like 'awa-counterd%'`)
+	d.logged("session failed", 10*time.Second)
+	require.Zero(t, d.stop(), d.text())
+	e.marker(false, 0)
+}

@@ -19,9 +19,9 @@ func ClearUnreadOf(ring, guard string) string {
 	return fmt.Sprintf(`update %s set %s = null where %s`, ring, markerColumn, guard)
 }
 
-// MarkerIsSetOf is an expression that tells whether it is set there.
+// MarkerIsSetOf is an expression that tells whether it is set there. A table that inherits from the ring's brings a second row.
 func MarkerIsSetOf(ring string) string {
-	return fmt.Sprintf(`coalesce((select %s is not null from %s where singleton), false)`, markerColumn, ring)
+	return fmt.Sprintf(`exists (select 1 from %s where singleton and %s is not null)`, ring, markerColumn)
 }
 
 func setMarker(ring string, set bool, guard string) string {
@@ -77,7 +77,7 @@ func (l *Layout) MarkerAge() string {
 	if !l.HasMarker {
 		return "null::float8"
 	}
-	return fmt.Sprintf(`(select case when isfinite(%[1]s) then extract(epoch from clock_timestamp() - %[1]s)::float8 end from %[2]s where singleton)`, markerColumn, l.Schema.table(ringTable))
+	return fmt.Sprintf(`(select case when isfinite(%[1]s) then extract(epoch from clock_timestamp() - %[1]s)::float8 end from %[2]s where singleton limit 1)`, markerColumn, l.Schema.table(ringTable))
 }
 
 // MarkerSince is an expression for when the marker was set; null when it is not.
@@ -85,7 +85,7 @@ func (l *Layout) MarkerSince() string {
 	if !l.HasMarker {
 		return "null::timestamptz"
 	}
-	return fmt.Sprintf(`(select %s from %s where singleton)`, markerColumn, l.Schema.table(ringTable))
+	return fmt.Sprintf(`(select %s from %s where singleton limit 1)`, markerColumn, l.Schema.table(ringTable))
 }
 
 // RowEstimate is an expression for the planner's idea of how many rows done_entries has.

@@ -103,7 +103,7 @@ func (c *conn) SendBatch(_ context.Context, b *pgx.Batch) pgx.BatchResults {
 	if len(c.answers) > 0 {
 		err, c.answers = c.answers[0], c.answers[1:]
 	}
-	cleared := strings.HasPrefix(sql[len(sql)-1], "select coalesce")
+	cleared := strings.HasPrefix(sql[len(sql)-1], "select exists")
 	return &answer{err: err, set: !cleared || c.kept}
 }
 

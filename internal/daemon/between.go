@@ -98,3 +98,20 @@ func (d *Daemon) clearLeft(ctx context.Context, c *pgx.Conn, reason string) (ove
 	d.left.marked = false
 	return true
 }
+
+// clearAtEnd clears a marker that the last session has left, its own connections having ended, on a connection of its own.
+func (d *Daemon) clearAtEnd(within time.Duration) {
+	if d.left.layout == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	c, err := d.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: lockWait, StatementTimeout: statementTimeout})
+	if err != nil {
+		return
+	}
+	defer closeAll(c)
+	for !d.clearLeft(ctx, c, "the daemon was stopped") && ctx.Err() == nil {
+		<-time.After(rowRetryPause)
+	}
+}

@@ -100,7 +100,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case errors.Is(err, errOutdone):
 			return pg.Refuse("run this without --dry-run to have a second one stand by; awa-counterd status and the leader's page tell what a dry run would", "%s", err)
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
-			return d.stopped("stopped")
+			return d.stopped("stopped", lastWordWithin)
 		case d.refused(err):
 			return err
 		}
@@ -125,7 +125,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.log.Warn("session failed; starting the next one", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
 		}
 		if !d.rest(ctx, pause) {
-			return d.stopped("stopped while waiting for the next session")
+			return d.stopped("stopped while waiting for the next session", stopWithin/2)
 		}
 	}
 }
@@ -133,8 +133,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 // errMarkerLeft is the end of a process that was asked to stop, and could not clear the marker.
 var errMarkerLeft = errors.New("stopped, and the trust marker may still be set, though no daemon vouches for the counters; run awa-counterd distrust")
 
-// stopped ends the process as it was asked to.
-func (d *Daemon) stopped(message string) error {
+// stopped ends the process as it was asked to. A marker that the last session could not clear is tried once more.
+func (d *Daemon) stopped(message string, within time.Duration) error {
+	if d.left.marked && d.opts.Trust != applier.TrustOff {
+		d.clearAtEnd(within)
+	}
 	if d.left.marked && d.opts.Trust != applier.TrustOff {
 		return errMarkerLeft
 	}

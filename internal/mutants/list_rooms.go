@@ -229,8 +229,12 @@ func ofRooms() []Mutant {
 			"if err == nil && set && false {", "./internal/corrections", "TestMarkerIsSetAlthoughItWasCleared",
 		},
 		{
-			"a stop that leaves the marker set taken for a good one", "internal/daemon/daemon.go", "if d.left.marked && ",
-			"if d.left.marked && false && ", "./e2e", "TestStopsWhileTheMarkerIsLocked",
+			"a stop that leaves the marker set taken for a good one", "internal/daemon/daemon.go", "return errMarkerLeft",
+			"return nil", "./e2e", "TestStopsWhileTheMarkerIsLocked",
+		},
+		{
+			"a stop between two sessions leaves the marker", "internal/daemon/daemon.go", "d.clearAtEnd(within)",
+			"_ = within", "./e2e", "TestStopsBetweenSessions",
 		},
 		{
 			"the marker waits for whoever holds the leader's table at a start", "internal/daemon/standby.go", "case pg.IsBusy(err): // somebody holds the leader's table",
