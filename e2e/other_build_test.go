@@ -14,15 +14,23 @@ import (
 // A package was upgraded under a daemon, which then died: the hook is of another build, and does not know the form of its tables.
 func TestHookOfAnotherBuild(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-	d := e.daemon()
-	e.marker(true, 30*time.Second)
-	d.kill()
-	e.exec(`alter table awa_counterd.leader rename column max_staleness to bound`)
-	code, out, errs := e.command("distrust", "--after-stop")
-	require.Zero(t, code, errs)
-	t.Log(out)
-	e.marker(false, 0)
+	for name, form := range map[string]string{
+		"a leader that it can read":         `alter table awa_counterd.leader rename column max_staleness to bound`,
+		"a leader of whom it knows nothing": `alter table awa_counterd.leader rename to leaders`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			d := e.daemon()
+			e.marker(true, 30*time.Second)
+			d.kill()
+			e.exec(form)
+			code, out, errs := e.command("distrust", "--after-stop")
+			require.Zero(t, code, errs)
+			t.Log(out)
+			e.marker(false, 0)
+		})
+	}
 }
 
 // leadsAs plays a leader of another build, whose tables have another form: it holds the lock, and stamps its heartbeat until ctx ends;
