@@ -100,7 +100,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case errors.Is(err, errOutdone):
 			return pg.Refuse("run this without --dry-run to have a second one stand by; awa-counterd status and the leader's page tell what a dry run would", "%s", err)
 		case errors.Is(err, errStopped) || (err != nil && ctx.Err() != nil):
-			return d.stopped("stopped", lastWordWithin)
+			return d.stopped("stopped", lastWordWithin) //nolint:contextcheck // has to work after ctx has ended
 		case d.refused(err):
 			return err
 		}
@@ -125,7 +125,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.log.Warn("session failed; starting the next one", zap.String("reason", text), zap.Duration("in", pause.Round(time.Millisecond)))
 		}
 		if !d.rest(ctx, pause) {
-			return d.stopped("stopped while waiting for the next session", stopWithin/2)
+			return d.stopped("stopped while waiting for the next session", stopWithin/2) //nolint:contextcheck // has to work after ctx has ended
 		}
 	}
 }
