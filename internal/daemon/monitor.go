@@ -52,7 +52,9 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 		if err != nil {
 			return err
 		}
-		asked := checkpoint.WasRequested(ctx, s.control, string(s.layout.Schema))
+		asking, done := unbroken(ctx)
+		asked := checkpoint.WasRequested(asking, s.control, string(s.layout.Schema))
+		done()
 		err = inform(ctx, results, func(now time.Time) {
 			s.applyObservation(now, began, seen.slot, seen.leader)
 			if asked {
@@ -66,6 +68,14 @@ func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) e
 			return err
 		}
 	}
+}
+
+// unbroken lets a statement that is under way when the session ends come to its own end, which takes moments: one that is broken off
+// takes the connection with it, and that is the one by which a session clears its marker at the end when the others are of no use.
+func unbroken(ctx context.Context) (context.Context, context.CancelFunc) {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWithin)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastWordWithin, cancel) })
+	return whole, func() { stop(); cancel() }
 }
 
 // inform has the loop carry out something, and waits until it has: a loop that hangs must not be vouched for by the next look.
@@ -93,7 +103,7 @@ type observation struct {
 
 // observe is one look at everything the monitor looks at, but for the catalog if that is known not to have changed. It changes nothing.
 func (s *session) observe(ctx context.Context) (seen observation, err error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := unbroken(ctx)
 	defer cancel()
 	now := time.Now()
 	g, err := s.glance(ctx)
@@ -127,7 +137,7 @@ func (s *session) observe(ctx context.Context) (seen observation, err error) {
 // lookAfter does what is due outside of the loop: the heartbeat, and after a whole look what others did to the marker and what nobody
 // works on any more. What is put off there has the next look be a whole one.
 func (s *session) lookAfter(ctx context.Context, seen observation) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := unbroken(ctx)
 	defer cancel()
 	err := s.stampHeartbeat(ctx, seen.leader)
 	if seen.quiet {
