@@ -325,8 +325,24 @@ func (a *env) stopAndCheckLeftovers(ctx context.Context) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("teardown: %w", err)
 	}
-	var left string
-	err := a.pool.QueryRow(ctx, `select concat_ws(', ',
+	// The backend of the teardown itself ends a moment after the process.
+	for began := time.Now(); ; {
+		left, err := a.left(ctx)
+		if err != nil || left == "" {
+			return err
+		}
+		if time.Since(began) > 10*time.Second {
+			return fmt.Errorf("left behind: %s", left)
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// left names what is there of awa-counterd's in the database; "" for nothing.
+func (a *env) left(ctx context.Context) (left string, err error) {
+	err = a.pool.QueryRow(ctx, `select concat_ws(', ',
 		(select string_agg('slot ' || slot_name, ', ') from pg_replication_slots),
 		(select string_agg('connection ' || application_name, ', ') from pg_stat_activity where usename = 'counterd'),
 		(select string_agg('advisory lock of ' || pid, ', ') from pg_locks where locktype = 'advisory'),
@@ -334,13 +350,7 @@ func (a *env) stopAndCheckLeftovers(ctx context.Context) error {
 		(select string_agg('temporary ' || relname, ', ') from pg_class where relpersistence = 't' and relowner = 'counterd'::regrole),
 		(select string_agg('prepared ' || gid, ', ') from pg_prepared_xacts),
 		(select 'schema' from pg_namespace where nspname = 'awa_counterd'))`).Scan(&left)
-	if err != nil {
-		return err
-	}
-	if left != "" {
-		return fmt.Errorf("left behind: %s", left)
-	}
-	return nil
+	return left, err
 }
 
 // bounded: with a standby beside it, no marker stands longer without a voucher than the standby's bound.
