@@ -121,7 +121,7 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 			if c.from.NoCounter {
 				d.logged("waiting for awa's migration", 10*time.Second)
 			} else {
-				d.logged("marker set", 15*time.Second)
+				d.logged("marker set", time.Minute)
 			}
 
 			to := c.to
@@ -129,7 +129,7 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 			require.NoError(t, to.Migrate(t.Context(), e.connect()))
 			e.layout = to
 			if c.names != "" {
-				said := d.logged(c.names, 10*time.Second)
+				said := d.logged(c.names, 30*time.Second)
 				if c.names == setup {
 					require.Contains(t, said.Text(), setup+role)
 				}
@@ -140,13 +140,13 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 				}
 				e.says("setup", "--role", role)
 			} else {
-				e.adopted(d, "ledger with receipts", 15*time.Second)
+				e.adopted(d, "ledger with receipts", time.Minute)
 			}
 			if c.from.NoCounter { // the migration itself has set the marker
-				d.logged("trust: marker set", 20*time.Second)
+				d.logged("trust: marker set", time.Minute)
 			}
 			e.insertAt(1, "q", 5, false)
-			e.marker(true, 20*time.Second)
+			e.marker(true, time.Minute)
 			e.balanced(5 * time.Second)
 			require.Zero(t, d.stop())
 			if c.names == "" {
