@@ -188,9 +188,16 @@ func (e *env) balanced(within time.Duration) {
 	})
 }
 
+// patience is how long anything is waited for at least that waits for a daemon to get ready: the tests run side by side on one server,
+// and a replication slot is not made before each transaction has ended that any of them has open.
+const patience = time.Minute
+
 // marker waits until the marker is as wanted.
 func (e *env) marker(set bool, within time.Duration) {
 	e.t.Helper()
+	if set && within > 0 {
+		within = max(within, patience)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	e.until(ctx, func() bool {
@@ -287,6 +294,9 @@ func (d *daemon) find(text string) (process.Entry, <-chan struct{}) {
 // logged waits for a log line.
 func (d *daemon) logged(text string, within time.Duration) process.Entry {
 	d.t.Helper()
+	if within > 0 {
+		within = max(within, patience)
+	}
 	late := time.After(within)
 	for {
 		e, more := d.find(text)
