@@ -188,15 +188,21 @@ func (e *env) balanced(within time.Duration) {
 	})
 }
 
-// patience is how long anything is waited for at least that waits for a daemon to get ready: the tests run side by side on one server,
-// and a replication slot is not made before each transaction has ended that any of them has open.
-const patience = time.Minute
+// patiently is how long what waits for a daemon to get ready waits: a minute at least, since the tests run side by side on one server,
+// and a replication slot is not made before each transaction has ended that any of them has open. A mutant has the server to itself,
+// and is to fail soon.
+func patiently(within time.Duration) time.Duration {
+	if within == 0 || os.Getenv("AWACD_OVERLAY") != "" {
+		return within
+	}
+	return max(within, time.Minute)
+}
 
 // marker waits until the marker is as wanted.
 func (e *env) marker(set bool, within time.Duration) {
 	e.t.Helper()
-	if set && within > 0 {
-		within = max(within, patience)
+	if set {
+		within = patiently(within)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -294,9 +300,7 @@ func (d *daemon) find(text string) (process.Entry, <-chan struct{}) {
 // logged waits for a log line.
 func (d *daemon) logged(text string, within time.Duration) process.Entry {
 	d.t.Helper()
-	if within > 0 {
-		within = max(within, patience)
-	}
+	within = patiently(within)
 	late := time.After(within)
 	for {
 		e, more := d.find(text)

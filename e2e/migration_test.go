@@ -121,7 +121,7 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 			if c.from.NoCounter {
 				d.logged("waiting for awa's migration", 10*time.Second)
 			} else {
-				d.logged("marker set", time.Minute)
+				d.logged("marker set", 15*time.Second)
 			}
 
 			to := c.to
@@ -140,13 +140,13 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 				}
 				e.says("setup", "--role", role)
 			} else {
-				e.adopted(d, "ledger with receipts", time.Minute)
+				e.adopted(d, "ledger with receipts", 15*time.Second)
 			}
 			if c.from.NoCounter { // the migration itself has set the marker
-				d.logged("trust: marker set", time.Minute)
+				d.logged("trust: marker set", 20*time.Second)
 			}
 			e.insertAt(1, "q", 5, false)
-			e.marker(true, time.Minute)
+			e.marker(true, 20*time.Second)
 			e.balanced(5 * time.Second)
 			require.Zero(t, d.stop())
 			if c.names == "" {
