@@ -81,6 +81,16 @@ type env struct {
 
 func newEnv(t *testing.T, layout fleet.Layout) *env { return newEnvOn(t, server, layout) }
 
+// ownServer is for a test that would hold up others on the one that they share: while a transaction is open that has an id, no replication
+// slot gets made there, and while a backend is frozen, no database is dropped.
+func ownServer(t *testing.T) *cluster.Cluster {
+	t.Helper()
+	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
 func newEnvOn(t *testing.T, c *cluster.Cluster, layout fleet.Layout) *env {
 	t.Helper()
 	e := newDatabase(t, c)
@@ -188,22 +198,9 @@ func (e *env) balanced(within time.Duration) {
 	})
 }
 
-// patiently is how long what waits for a daemon to get ready waits: a minute at least, since the tests run side by side on one server,
-// and a replication slot is not made before each transaction has ended that any of them has open. A mutant has the server to itself,
-// and is to fail soon.
-func patiently(within time.Duration) time.Duration {
-	if within == 0 || os.Getenv("AWACD_OVERLAY") != "" {
-		return within
-	}
-	return max(within, time.Minute)
-}
-
 // marker waits until the marker is as wanted.
 func (e *env) marker(set bool, within time.Duration) {
 	e.t.Helper()
-	if set {
-		within = patiently(within)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	e.until(ctx, func() bool {
@@ -300,7 +297,6 @@ func (d *daemon) find(text string) (process.Entry, <-chan struct{}) {
 // logged waits for a log line.
 func (d *daemon) logged(text string, within time.Duration) process.Entry {
 	d.t.Helper()
-	within = patiently(within)
 	late := time.After(within)
 	for {
 		e, more := d.find(text)

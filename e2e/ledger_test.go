@@ -60,7 +60,7 @@ func TestFinishLeavesNothingForAFoldToThrowAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: c.slots})
 			d := e.daemon("--checkpoint-interval", "200ms")
-			e.marker(true, 20*time.Second)
+			e.marker(true, 15*time.Second)
 			c.fleet.Pre, c.fleet.Post, c.fleet.Pause, c.fleet.Fold = 2, 2, 8*time.Millisecond, 300*time.Millisecond
 			f := e.fleet(c.fleet)
 			e.wait(4 * time.Second)
@@ -164,7 +164,7 @@ func TestRingTurns(t *testing.T) {
 		t.Run(release, func(t *testing.T) {
 			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Release: release, Slots: 8})
 			d := e.daemon("--audit-interval", "2s", "--checkpoint-interval", "300ms")
-			e.marker(true, 20*time.Second)
+			e.marker(true, 15*time.Second)
 			f := e.fleet(fleet.Config{
 				Pre: 2, Post: 2, Pause: 10 * time.Millisecond, Prune: 150 * time.Millisecond, Fold: 400 * time.Millisecond,
 				Retain: time.Hour, Seed: 211,
@@ -189,7 +189,7 @@ func TestRingTurns(t *testing.T) {
 func TestCountingFleetIsLeftAlone(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 8})
 	d := e.daemon("--audit-interval", "2s", "--checkpoint-interval", "200ms")
-	e.marker(true, 20*time.Second)
+	e.marker(true, 15*time.Second)
 	f := e.fleet(fleet.Config{
 		Post: 3, Pause: 10 * time.Millisecond, Prune: 150 * time.Millisecond, Fold: 300 * time.Millisecond,
 		Retain: time.Hour, OldLeads: -1, Seed: 221,
@@ -209,7 +209,7 @@ func TestKindsOfUncountedWrites(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	conn := e.connect()
 	d := e.daemon("--checkpoint-interval", "100ms", "--audit-interval", "1s")
-	e.marker(true, 20*time.Second)
+	e.marker(true, 15*time.Second)
 	k := fleet.Key{Slot: 1, Queue: "q", Priority: 1}
 	counted := func(f func(tx pgx.Tx, w fleet.Writer) error) { e.do(true, f); e.balanced(3 * time.Second) }
 	counted(func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 20, "failed", "") })
@@ -260,7 +260,7 @@ func TestCompactCompletionsAreNotOurs(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	d := e.daemon("--checkpoint-interval", "100ms", "--audit-interval", "1s")
-	e.marker(true, 20*time.Second)
+	e.marker(true, 15*time.Second)
 	for slot, n := range map[int32]int{1: 20, 2: 30} {
 		k := fleet.Key{Slot: slot, Queue: "q", Priority: 1}
 		e.do(true, func(tx pgx.Tx, w fleet.Writer) error { return w.InsertCompact(t.Context(), tx, k, n) })
@@ -293,7 +293,7 @@ func TestCompactCompletionsAreNotOurs(t *testing.T) {
 func TestPlantedShortfallIsReported(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	d := e.daemon()
-	e.marker(true, 20*time.Second)
+	e.marker(true, 15*time.Second)
 	e.do(true, func(tx pgx.Tx, w fleet.Writer) error {
 		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 20, "failed", "")
 	})
@@ -435,7 +435,7 @@ func TestNoTrustOverAStaleLedger(t *testing.T) {
 
 	// While a daemon follows, they stay: no stream tells of a delete on the ledger.
 	d := e.daemon("--checkpoint-interval", "100ms")
-	e.marker(true, 20*time.Second)
+	e.marker(true, 15*time.Second)
 	late()
 	e.balanced(5 * time.Second)
 	code, out, errs = e.command("reconcile")

@@ -96,8 +96,8 @@ func (e *env) adopted(d *daemon, shape string, within time.Duration) {
 }
 
 // A role with the least rights cannot publish tables that were not there at setup: it keeps the marker cleared, waits, and names the
-// one command, or the one statement where nothing else is missing; when setup was run it goes on by itself. Where a migration brings nothing that has to be published or granted, it goes
-// on without a person.
+// one command, or the one statement where nothing else is missing; when setup was run it goes on by itself. Where a migration brings
+// nothing that has to be published or granted, it goes on without a person.
 func TestLeastRightsWaitForSetup(t *testing.T) {
 	t.Parallel()
 	const setup = "awa-counterd setup --role "
@@ -129,7 +129,7 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 			require.NoError(t, to.Migrate(t.Context(), e.connect()))
 			e.layout = to
 			if c.names != "" {
-				said := d.logged(c.names, 30*time.Second)
+				said := d.logged(c.names, 10*time.Second)
 				if c.names == setup {
 					require.Contains(t, said.Text(), setup+role)
 				}
@@ -147,7 +147,7 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 			}
 			e.insertAt(1, "q", 5, false)
 			e.marker(true, 20*time.Second)
-			e.balanced(5 * time.Second)
+			e.balanced(2 * time.Second)
 			require.Zero(t, d.stop())
 			if c.names == "" {
 				e.calm(d)
