@@ -349,9 +349,7 @@ func (y *play) sumUp(ctx context.Context) error {
 	} else {
 		s := y.res.Sidecar
 		var errs map[string]int
-		var prunes int
-		s.Kills, s.Audits, prunes, y.watch.windows, errs = y.daemon.said()
-		s.Prunes = &prunes
+		s.Kills, s.Audits, s.Prunes, y.watch.windows, errs = y.daemon.said()
 		s.Errors = kinds(errs, 10)
 		y.res.Watch = y.watch.judge(bound, func(g group, d int64, at time.Time) bool { return y.stream.explains(g, d, at, bound+follow) })
 	}
