@@ -36,9 +36,7 @@ func TestConnectionsLost(t *testing.T) {
 // The server crashes and comes back, again and again; acknowledged transactions come again.
 func TestServerRestarts(t *testing.T) {
 	t.Parallel()
-	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
+	c := ownServer(t)
 	e := newEnvOn(t, c, fleet.Layout{})
 	d := e.daemon("--checkpoint-interval", "200ms", "--audit-interval", "1s")
 	for i, mode := range []string{"immediate", "fast", "immediate"} {
@@ -123,16 +121,22 @@ func TestResumeRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		change string
 		says   string
+		shape  string // "": the suite's
 	}{
-		"slot moved by someone":     {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else advanced replication slot"},
-		"slot dropped":              {`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`, "is gone"},
-		"publication created again": {`drop publication awa_counterd_awa`, "publication was dropped and created again"},
-		"other cluster":             {`update awa_counterd.checkpoint set system_identifier = '1'`, "another database cluster"},
-		"other timeline":            {`update awa_counterd.checkpoint set timeline = 9`, "a failover or a restore"},
-		"tables created again":      {`drop schema awa cascade; create schema awa`, "awa's tables were dropped and created again"},
+		"slot moved by someone":              {`select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots where database = current_database()`, "somebody else advanced replication slot", ""},
+		"slot dropped":                       {`select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`, "is gone", ""},
+		"publication created again":          {`drop publication awa_counterd_awa`, "publication was dropped and created again", ""},
+		"other cluster":                      {`update awa_counterd.checkpoint set system_identifier = '1'`, "another database cluster", ""},
+		"other timeline":                     {`update awa_counterd.checkpoint set timeline = 9`, "a failover or a restore", ""},
+		"tables created again":               {`drop schema awa cascade; create schema awa`, "awa's tables were dropped and created again", ""},
+		"ledger's publication created again": {"drop publication " + ledgerPublication, "a publication was dropped and created again", fleet.Ledger},
+		"ledger's publication altered and back": {
+			"alter publication " + ledgerPublication + " set (publish = 'insert'); alter publication " + ledgerPublication + " set (publish = 'insert, truncate')",
+			"a publication or a table was altered", fleet.Ledger,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnv(t, fleet.Layout{Slots: 4})
+			e := newEnv(t, fleet.Layout{Shape: c.shape, Slots: 4})
 			k := fleet.Key{Slot: 1, Queue: "q", Priority: 1}
 			d := e.daemon("--checkpoint-interval", "200ms")
 			e.marker(true, 10*time.Second)
@@ -153,6 +157,7 @@ func TestResumeRefusals(t *testing.T) {
 				require.NoError(t, conn.Close(t.Context()))
 				e.do(false, func(tx pgx.Tx, w fleet.Writer) error { return w.Insert(t.Context(), tx, k, 4, "failed", "") })
 			}
+			e.insertAt(1, "q", 5, true)
 			d = e.daemon()
 			require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], c.says)
 			e.marker(true, 10*time.Second)

@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
@@ -36,7 +35,7 @@ func freeze(t *testing.T, pids ...int) (thaw func()) {
 // Whatever a session of awa-counterd asks is bounded by the daemon's own clock, with a server that is stopped and hears of no timeout.
 func TestFrozenServerIsGivenUp(t *testing.T) {
 	t.Parallel()
-	src, err := pg.ParseSource(server.Socket("postgres"))
+	src, err := pg.ParseSource(ownServer(t).Socket("postgres"))
 	require.NoError(t, err)
 	for name, ask := range map[string]func(ctx context.Context, c *pgx.Conn) error{
 		"exec": func(ctx context.Context, c *pgx.Conn) error { _, err := c.Exec(ctx, `select 1`); return err },
@@ -75,9 +74,7 @@ func TestFrozenServerIsGivenUp(t *testing.T) {
 // life and goes on trying. So does one of whose sessions the server has frozen.
 func TestStandbyOutlivesAFrozenServer(t *testing.T) {
 	t.Parallel()
-	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
+	c := ownServer(t)
 	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
 	first := e.daemon("--checkpoint-interval", "200ms")
 	e.marker(true, 20*time.Second)

@@ -81,6 +81,16 @@ type env struct {
 
 func newEnv(t *testing.T, layout fleet.Layout) *env { return newEnvOn(t, server, layout) }
 
+// ownServer is for a test that would hold up others on the one that they share: while a transaction is open that has an id, no replication
+// slot gets made there, and while a backend is frozen, no database is dropped.
+func ownServer(t *testing.T) *cluster.Cluster {
+	t.Helper()
+	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
 func newEnvOn(t *testing.T, c *cluster.Cluster, layout fleet.Layout) *env {
 	t.Helper()
 	e := newDatabase(t, c)

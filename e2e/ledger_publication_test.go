@@ -62,31 +62,6 @@ func TestLedgersPublicationChangesWhileRunning(t *testing.T) {
 	}
 }
 
-// The same while the daemon was away: nothing is resumed from.
-func TestLedgersPublicationChangesWhileAway(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct{ change, says string }{
-		"created again":    {"drop publication " + ledgerPublication, "a publication was dropped and created again"},
-		"altered and back": {"alter publication " + ledgerPublication + " set (publish = 'insert'); alter publication " + ledgerPublication + " set (publish = 'insert, truncate')", "a publication or a table was altered"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-			d := e.daemon("--checkpoint-interval", "200ms")
-			e.marker(true, 20*time.Second)
-			e.insertAt(1, "q", 7, true)
-			require.Zero(t, d.stop())
-			e.exec(c.change)
-			e.insertAt(1, "q", 5, true)
-			d = e.daemon()
-			require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], c.says)
-			e.marker(true, 20*time.Second)
-			e.balanced(5 * time.Second)
-			e.noMismatch(d)
-		})
-	}
-}
-
 // A second publication of that name that would not do is refused with the statement that mends it, and setup refuses it as well.
 func TestRefusesTheLedgersPublication(t *testing.T) {
 	t.Parallel()

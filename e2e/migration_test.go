@@ -96,8 +96,8 @@ func (e *env) adopted(d *daemon, shape string, within time.Duration) {
 }
 
 // A role with the least rights cannot publish tables that were not there at setup: it keeps the marker cleared, waits, and names the
-// one command, or the one statement where nothing else is missing; when setup was run it goes on by itself. Where a migration brings nothing that has to be published or granted, it goes
-// on without a person.
+// one command, or the one statement where nothing else is missing; when setup was run it goes on by itself. Where a migration brings
+// nothing that has to be published or granted, it goes on without a person.
 func TestLeastRightsWaitForSetup(t *testing.T) {
 	t.Parallel()
 	const setup = "awa-counterd setup --role "

@@ -202,7 +202,7 @@ func TestWatchdogIsFedInEveryState(t *testing.T) {
 	})
 	t.Run("making the slot", func(t *testing.T) {
 		t.Parallel()
-		e := newEnv(t, fleet.Layout{Slots: 4})
+		e := newEnvOn(t, ownServer(t), fleet.Layout{Slots: 4})
 		tx, err := e.pool.Begin(t.Context())
 		require.NoError(t, err)
 		_, err = tx.Exec(t.Context(), `select pg_current_xact_id()`)

@@ -40,9 +40,7 @@ func (e *env) insert(n int) {
 // perhaps a checkpoint that is older than what the daemon remembers.
 func TestStandbyIsPromoted(t *testing.T) {
 	t.Parallel()
-	primary, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = primary.Close() })
+	primary := ownServer(t)
 	e := newEnvOn(t, primary, fleet.Layout{})
 	replica, err := primary.Copy(t.Context(), true)
 	require.NoError(t, err)
@@ -79,9 +77,7 @@ func TestStandbyIsPromoted(t *testing.T) {
 // The database is put back to an older base backup, slot and all its WAL gone: the stored checkpoint
 // agrees with nothing any more, and everything is scanned afresh. Trust that came with the backup falls.
 func TestOlderBackupIsRestored(t *testing.T) {
-	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
+	c := ownServer(t)
 	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
 	d := e.daemon("--checkpoint-interval", "200ms")
 	e.marker(true, 10*time.Second)
@@ -153,9 +149,7 @@ func TestTransactionIDsWrapAround(t *testing.T) {
 	if _, err := cluster.Program(pgBin, "pg_resetwal"); err != nil {
 		t.Skip(err)
 	}
-	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
+	c := ownServer(t)
 	for _, db := range []string{"postgres", "template1"} { // else their catalogs would lie in the future
 		conn, err := c.Connect(t.Context(), db)
 		require.NoError(t, err)

@@ -40,9 +40,7 @@ const couldNot = 1
 
 // After a reboot the daemon may be up before its server: it tries for as long as it takes, and says what is wrong. Commands refuse.
 func TestServerThatComesLater(t *testing.T) {
-	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
+	c := ownServer(t)
 	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
 	e.setMarker()
 	e.pool.Reset()

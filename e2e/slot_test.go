@@ -141,9 +141,7 @@ func TestRetainedWALIsBounded(t *testing.T) {
 // because synchronous replication stalls. It is never streamed, and a scan must not overlook it.
 func TestFirstSlotInAStall(t *testing.T) {
 	t.Parallel()
-	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
+	c := ownServer(t)
 	e := newEnvOn(t, c, fleet.Layout{Slots: 4})
 	begin := func(table string) pgx.Tx {
 		tx, err := e.pool.Begin(t.Context())

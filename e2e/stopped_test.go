@@ -69,7 +69,7 @@ func TestStoppedFinishAsksForNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := newEnv(t, fleet.Layout{Slots: 4})
+			e := newEnvOn(t, ownServer(t), fleet.Layout{Slots: 4})
 			e.exec(`create function awa.hold() returns trigger language plpgsql as $$ begin
 					if new.terminal_counter_trusted_at is not null then perform pg_advisory_xact_lock(42); end if; return new; end $$;
 				create trigger hold before update on awa.queue_ring_state for each row execute function awa.hold()`)
@@ -159,7 +159,7 @@ func TestStoppedReconcileLetsGo(t *testing.T) {
 	for _, shape := range []string{fleet.Direct, fleet.Ledger} {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
-			e := newEnv(t, fleet.Layout{Shape: shape, Slots: 4})
+			e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: shape, Slots: 4})
 			release := func() { e.exec(`drop trigger if exists slow on awa.queue_terminal_live_counts`) }
 			holds := `select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd reconcile' and state like 'idle in transaction%'`
 			if shape == fleet.Direct { // corrections wait for rows that somebody holds, one after the other

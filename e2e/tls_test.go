@@ -85,9 +85,7 @@ func (e *env) reload() {
 // The daemon and its commands with sslmode=verify-full, on a server that lets nobody in without TLS. Every connection is encrypted,
 // the stream's too; a certificate that does not fit is named in one line, at the start, and later, when somebody renews it wrongly.
 func TestTLS(t *testing.T) {
-	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
+	c := ownServer(t)
 	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
 	ours.certify(c, "localhost", time.Hour)
 	require.NoError(t, os.WriteFile(filepath.Join(c.Data(), "pg_hba.conf"), []byte("local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"), 0o600))

@@ -91,21 +91,18 @@ type daemonResult struct {
 	Left       []string `json:"left,omitempty"`
 	Errors     []string `json:"errors,omitempty"` // what the daemon logged as errors, by kind
 	Audits     int      `json:"audits_disagreed"`
-	Prunes     *int     `json:"prunes_disagreed,omitempty"` // with the books, by the daemon's audit of prunes; nil: nobody looked
-	Deadlocks  []string `json:"deadlocks,omitempty"`        // that a session of awa-counterd was in
+	Prunes     int      `json:"prunes_disagreed"`    // with the books, by the daemon's audit of prunes
+	Deadlocks  []string `json:"deadlocks,omitempty"` // that a session of awa-counterd was in
 }
 
 // jobs is how many jobs were handled.
 func (r *result) jobs() int { return r.JobsOld.Made["handled"] + r.JobsNew.Made["handled"] }
 
-func (r *result) acted() int { return deref(r.Acted) }
-
-// deref is a number that is not known of every trial; 0 where it is not.
-func deref(n *int) int {
-	if n == nil {
+func (r *result) acted() int {
+	if r.Acted == nil {
 		return 0
 	}
-	return *n
+	return *r.Acted
 }
 
 // failures are the workers' errors without failed prunes, which are counted apart.
@@ -163,7 +160,7 @@ func (r *result) weigh(p *plan) {
 	say(!refused && len(r.Daemon.Left) > 0, "left behind: %s", strings.Join(r.Daemon.Left, ", "))
 	say(r.Daemon.Kills < p.Kills, "the daemon was killed %d times only", r.Daemon.Kills)
 	say(r.Daemon.Audits > 0, "%d audits disagreed with the books", r.Daemon.Audits)
-	say(deref(r.Daemon.Prunes) > 0, "%d healthy prunes of awa's were called wrong", deref(r.Daemon.Prunes))
+	say(r.Daemon.Prunes > 0, "%d healthy prunes of awa's were called wrong", r.Daemon.Prunes)
 	say(r.Stopped.Apart+r.TwoLaps.Apart > 0, "awa's own two readings differed by %d jobs when everybody was quiet, and by %d two laps after finish", r.Stopped.Apart, r.TwoLaps.Apart)
 	say(len(r.Daemon.Named) == 0, "status named no queue")
 }

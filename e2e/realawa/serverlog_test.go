@@ -88,10 +88,9 @@ func TestWeigh(t *testing.T) {
 	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Daemon: &daemonResult{Kills: 10, Named: []string{"email"}}}
 	good.weigh(&p)
 	require.Empty(t, good.Problems)
-	one := 1
 	bad := result{
 		Stopped: comparison{Apart: 3}, TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2},
-		Daemon: &daemonResult{Finish: 4, Left: []string{"slot x"}, Prunes: &one},
+		Daemon: &daemonResult{Finish: 4, Left: []string{"slot x"}, Prunes: 1},
 	}
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 9)

@@ -115,17 +115,19 @@ func kindsTable(p printer, cells []cell) {
 // manyCases is from how many cases on, in both halves of all runs, a kind of errors is compared.
 const manyCases = 20
 
+// medians are those of a figure over the plays without awa-counterd, and over those with it.
+func medians(cells []cell, of func(r *result) float64) (without, with float64) {
+	var a, b []float64
+	for _, c := range cells {
+		a, b = append(a, of(c.Control)), append(b, of(c.With))
+	}
+	slices.Sort(a)
+	slices.Sort(b)
+	return a[len(a)/2], b[len(b)/2]
+}
+
 // risen says which of the kinds of errors that are frequent enough to be compared has risen most, by medians, and which are new.
 func risen(cells []cell, all map[string]int) string {
-	median := func(of func(c *cell) *result, kind string) float64 {
-		var rates []float64
-		for i := range cells {
-			r := of(&cells[i])
-			rates = append(rates, r.per1000(r.Errors[kind]))
-		}
-		slices.Sort(rates)
-		return rates[len(rates)/2]
-	}
 	most, worst, fresh := 0.0, "", []string(nil)
 	for _, kind := range mostOf(all, len(all)) {
 		without := 0
@@ -138,7 +140,7 @@ func risen(cells []cell, all map[string]int) string {
 		if all[kind] < manyCases {
 			continue
 		}
-		before, after := median(func(c *cell) *result { return c.Control }, kind), median(func(c *cell) *result { return c.With }, kind)
+		before, after := medians(cells, func(r *result) float64 { return r.per1000(r.Errors[kind]) })
 		by := after/before - 1
 		if before == 0 && after > 0 {
 			by = math.Inf(1)
@@ -186,13 +188,8 @@ func errorsTable(p printer, cells []cell) {
 		return without, with
 	}
 	figure := func(name, format string, of func(r *result) float64, more ...string) {
-		var a, b []float64
-		for _, c := range cells {
-			a, b = append(a, of(c.Control)), append(b, of(c.With))
-		}
-		slices.Sort(a)
-		slices.Sort(b)
-		p("| %s | "+format+" | "+format+" | %s |", name, a[len(a)/2], b[len(b)/2], strings.Join(append(more, "", "")[:2], " | "))
+		without, with := medians(cells, of)
+		p("| %s | "+format+" | "+format+" | %s |", name, without, with, strings.Join(append(more, "", "")[:2], " | "))
 	}
 	line := func(kind string, of func(r *result) int) {
 		without, with := times(of)

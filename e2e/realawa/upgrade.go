@@ -349,9 +349,7 @@ func (tr *trial) sumUp(ctx context.Context) error {
 	} else {
 		s := tr.res.Daemon
 		var errs map[string]int
-		var prunes int
-		s.Kills, s.Audits, prunes, tr.watch.windows, errs = tr.daemon.said()
-		s.Prunes = &prunes
+		s.Kills, s.Audits, s.Prunes, tr.watch.windows, errs = tr.daemon.said()
 		s.Errors = kinds(errs, 10)
 		tr.res.Watch = tr.watch.judge(bound, func(g group, d int64, at time.Time) bool { return tr.stream.explains(g, d, at, bound+follow) })
 	}

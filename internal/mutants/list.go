@@ -257,7 +257,7 @@ func ofProtocol() []Mutant {
 		{
 			"what was done to the ledger's publication overlooked", "internal/daemon/publish.go", "p.OIDs = append(p.OIDs, seen.OID)",
 			"if len(p.OIDs) > 0 {\nreturn\n}\np.OIDs = append(p.OIDs, seen.OID)",
-			"./e2e", "TestLedgersPublicationChangesWhileAway",
+			"./e2e", "TestResumeRefusals/ledger's_publication_created_again",
 		},
 		{
 			"updates and deletes of the ledger published", "replication/publication.go", "case p.AppendOnly && (seen.Update || seen.Delete):", "case false:",
