@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
 
@@ -73,4 +74,26 @@ func TestTeardownAfterASweep(t *testing.T) {
 	e.says("teardown")
 	e.nothingOfOurs()
 	require.Equal(t, before, e.catalogs(), "a trace is left")
+}
+
+// Whoever has just ended may still hold the leader lock, as the server sees it: teardown does not take that for a daemon that runs.
+func TestTeardownRightAfterAStop(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	d := e.daemon()
+	e.marker(true, 15*time.Second)
+	require.Zero(t, d.stop())
+	before := e.connect()
+	got, err := checkpoint.TryLead(t.Context(), before, "awa")
+	require.NoError(t, err)
+	require.True(t, got)
+	teardown := start(t, nil, "teardown", "--database-url", e.url())
+	ctx, cancel := contextWithin(10 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command' and query like '%pg_try_advisory_lock%'`) == 1
+	}, func() string { return "teardown never tried to take the lock" })
+	require.NoError(t, before.Close(t.Context()))
+	require.Zero(t, teardown.wait(10*time.Second))
+	e.nothingOfOurs()
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
@@ -111,16 +113,27 @@ func (c *teardownCmd) Run(ctx context.Context, s streams) error {
 	return c.run(ctx, s, c.plan, "removed", "nothing to remove: awa-counterd has left nothing here")
 }
 
+// keepOthersAway takes the leader lock, or refuses. It tries for 2 s: a server that is busy lets go of a lock somewhat after the process
+// that held it has ended.
+func keepOthersAway(ctx context.Context, conn *pgx.Conn, schema awa.Schema) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		switch leads, err := checkpoint.TryLead(ctx, conn, string(schema)); {
+		case err != nil:
+			return struct{}{}, backoff.Permanent(err)
+		case !leads:
+			return struct{}{}, pg.Refuse("stop awa-counterd first", "a daemon is running on schema %s", schema)
+		}
+		return struct{}{}, nil
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(50*time.Millisecond)), backoff.WithMaxElapsedTime(2*time.Second))
+	return err
+}
+
 // plan holds the leader lock to the end of conn: a daemon that comes to meanwhile (it may be waiting out a fault)
 // stands by, and finds everything removed. What is ours goes whatever became of awa's tables.
 func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schema awa.Schema, n provision.Names) ([]provision.Step, error) {
 	if !c.PrintSQL {
-		leads, err := checkpoint.TryLead(ctx, conn, string(schema))
-		if err != nil {
+		if err := keepOthersAway(ctx, conn, schema); err != nil {
 			return nil, err
-		}
-		if !leads {
-			return nil, pg.Refuse("stop awa-counterd first", "a daemon is running on schema %s", schema)
 		}
 	}
 	l, err := awa.DiscoverMarker(ctx, conn, schema)
