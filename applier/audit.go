@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // scans decides which unit is scanned when: first to fill the books, then to audit them.

@@ -3,7 +3,7 @@ package decoder
 import (
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // fold gathers changes into an Effect. The zero value is ready; reset makes it ready again and

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 const (

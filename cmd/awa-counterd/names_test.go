@@ -52,7 +52,7 @@ func TestNamesHaveOneRoom(t *testing.T) {
 			return err
 		}
 		switch rel = filepath.ToSlash(rel); {
-		case d.IsDir() && (rel == "e2e" || rel == "deploy" || rel == "tmp" || rel == "internal/mutants" || strings.HasPrefix(rel, ".git")):
+		case d.IsDir() && (rel == "e2e" || rel == "deploy" || rel == "tmp" || rel == "internal/testonly/mutants" || strings.HasPrefix(rel, ".git")):
 			return filepath.SkipDir
 		case d.IsDir() || !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go"):
 			return nil

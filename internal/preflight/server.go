@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // oldestServer is the first version whose pgoutput sends messages and streams transactions.

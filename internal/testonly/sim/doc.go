@@ -2,7 +2,7 @@
 // lets transactions run, commit to its WAL and become visible in another order, a fake server for the
 // statements of corrections.Writer, and its WAL as pgoutput bytes for decoder. Decoder, Core, Writer, the
 // publication's verdict and the decision to resume are the real ones. It crashes them between any two
-// steps, and finds each mutant of the rules of docs/design.md by itself (internal/mutants).
+// steps, and finds each mutant of the rules of docs/design.md by itself (internal/testonly/mutants).
 //
 // Every scenario is played for every shape of awa's counters that it makes sense for (docs/design.md §12), and
 // beside a ledger for what prunes of different releases fold.

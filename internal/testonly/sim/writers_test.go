@@ -1,6 +1,6 @@
 package sim
 
-import "github.com/awa-counterd/awa-counterd/internal/counter"
+import "github.com/awa-counterd/awa-counterd/internal/base/counter"
 
 // fleet says what the writers are like, beyond those who do not count.
 type fleet struct {

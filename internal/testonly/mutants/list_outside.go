@@ -5,7 +5,7 @@ package mutants
 func ofOutside() []Mutant {
 	return []Mutant{
 		{
-			"a session may be ended by the role's settings", "internal/pg/connect.go", "c.AfterConnect = pinNewer", "_ = pinNewer",
+			"a session may be ended by the role's settings", "internal/base/pg/connect.go", "c.AfterConnect = pinNewer", "_ = pinNewer",
 			"./e2e", "TestHostileRoleSettings/idle_session_timeout",
 		},
 		{
@@ -13,11 +13,11 @@ func ofOutside() []Mutant {
 			"./internal/daemon", "TestTablesThatMovedEndTheSlot",
 		},
 		{
-			"the first error ends a session", "internal/pg/connect.go", `"exit_on_error": off,`, "",
+			"the first error ends a session", "internal/base/pg/connect.go", `"exit_on_error": off,`, "",
 			"./e2e", "TestEverySettingOfARole",
 		},
 		{
-			"policies may hide rows", "internal/pg/connect.go", "\"row_security\": off, ", "",
+			"policies may hide rows", "internal/base/pg/connect.go", "\"row_security\": off, ", "",
 			"./e2e", "TestRowLevelSecurity",
 		},
 		{
@@ -134,23 +134,23 @@ func ofOutside() []Mutant {
 		},
 		{
 			"the marker is set without a term", "applier/trust.go", "if want { // what", "if false { // what",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"the term of a command to set the marker is not sent", "internal/corrections/writer.go", "append(args, pg.OrNull(cmd.Until))", "append(args, pg.OrNull(time.Time{}))",
-			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+			"./internal/testonly/sim", "TestWorlds/a_marker_that_comes_late",
 		},
 		{
 			"a command to set the marker is good for the whole bound", "applier/trust.go", "c.serverNow(c.tokens.provenAt).Add(c.cfg.doubtAfter())", "c.serverNow(c.tokens.provenAt).Add(c.cfg.MaxStaleness)",
-			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+			"./internal/testonly/sim", "TestWorlds/a_marker_that_comes_late",
 		},
 		{
 			"a deposed leader may set the marker", "internal/awa/sql.go", `l.SetMarker(true, guard+" and (`, `l.SetMarker(true, "true and (`,
-			"./internal/sim", "TestWorlds/a_marker_that_comes_late",
+			"./internal/testonly/sim", "TestWorlds/a_marker_that_comes_late",
 		},
 		{
 			"a deposed leader may correct", "internal/awa/shape.go", "l.Shape.ownKey(), corrections, guard)", `l.Shape.ownKey(), corrections, "true")`,
-			"./internal/sim", "TestWorlds/a_flush_that_comes_late",
+			"./internal/testonly/sim", "TestWorlds/a_flush_that_comes_late",
 		},
 		{
 			"patience with the marker's connection", "internal/corrections/writer.go", "time.Second, 500 * time.Millisecond}", "time.Second, patience}",
@@ -177,7 +177,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestUncountedWritesAreForgotten",
 		},
 		{
-			"Amazon's role for replication not known", "internal/pg/role.go", "g.rolname = 'rds_replication'", "g.rolname = 'rds_replication' and false",
+			"Amazon's role for replication not known", "internal/base/pg/role.go", "g.rolname = 'rds_replication'", "g.rolname = 'rds_replication' and false",
 			"./e2e", "TestStreamRightOnRDS",
 		},
 		{
@@ -293,7 +293,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestDeposeSparesWhoHasJustTakenTheLock",
 		},
 		{
-			"statements without a deadline of the process", "internal/pg/connect.go", "c.Tracer = deadlines{", "_ = deadlines{",
+			"statements without a deadline of the process", "internal/base/pg/connect.go", "c.Tracer = deadlines{", "_ = deadlines{",
 			"./e2e", "TestFrozenServerIsGivenUp",
 		},
 		{
@@ -321,8 +321,8 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStoppedReconcileLetsGo/ledger",
 		},
 		{
-			"a hole in the network waited for", "internal/pg/connect.go", ", Control: giveUp}", "}; _ = giveUp",
-			"./internal/pg", "TestUnacknowledgedIsGivenUp",
+			"a hole in the network waited for", "internal/base/pg/connect.go", ", Control: giveUp}", "}; _ = giveUp",
+			"./internal/base/pg", "TestUnacknowledgedIsGivenUp",
 		},
 		{
 			"one replication slot for two schemas", "internal/daemon/publish.go", "	if !taken {", "	if false && !taken {",

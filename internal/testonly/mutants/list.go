@@ -23,11 +23,11 @@ func ofProtocol() []Mutant {
 	return []Mutant{
 		{
 			"fence off", "applier/unitview.go", "return l.open && l.snap.Sees(xid)", "return false",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"journal off", "applier/journal.go", "	if j.seen.Sees(e.xid) {", "	if true {",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"gaps in the journal overlooked", "applier/fence.go", "if j.missing(s.Snapshot) > 0 {", "if false {",
@@ -47,11 +47,11 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"token off", "applier/flush.go", "if t.busy() || now.Before(t.pause) {", "if t.writing || now.Before(t.pause) {",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"no token before the first correction", "applier/flush.go", "return c.tokens.first && !c.holding && c.settledDrift()",
-			"return !c.holding && c.settledDrift()", "./internal/sim", "TestDeafStream",
+			"return !c.holding && c.settledDrift()", "./internal/testonly/sim", "TestDeafStream",
 		},
 		{
 			"token 0 taken for an answer", "applier/flush.go", "if t.awaited == 0 || seq != t.awaited {", "if seq != t.awaited {",
@@ -59,19 +59,19 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"TRUNCATE ignored by the books", "applier/books.go", "l.truncateRows(s)", "_ = s",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"TRUNCATE ignored by the decoder", "decoder/decoder.go", "f.truncate(rel.LeafSlot)", "_ = rel",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"own writes counted as uncounted", "applier/core.go", "if !own {", "if true {",
-			"./internal/sim", "TestOwnWritesAreNobodysFault",
+			"./internal/testonly/sim", "TestOwnWritesAreNobodysFault",
 		},
 		{
 			"in-band writes counted again", "applier/books.go", "l.setCounter(c)", "_ = c",
-			"./internal/sim", "TestCountedFleet",
+			"./internal/testonly/sim", "TestCountedFleet",
 		},
 		{
 			"transactions that come again counted again", "applier/core.go", "if tx.End <= c.books.position {", "if false {",
@@ -79,11 +79,11 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"acknowledged before persisted", "applier/persist.go", "return append(out, Persist{Checkpoint: cp})",
-			"return append(out, Acknowledge{Position: cp.Position}, Persist{Checkpoint: cp})", "./internal/sim", "TestSimulation",
+			"return append(out, Acknowledge{Position: cp.Position}, Persist{Checkpoint: cp})", "./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"negative correction creates a row", "internal/corrections/writer.go", "if chunk.Corrections[0].Delta < 0 {", "if false {",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"a chunk may hold its rows for ever", "internal/corrections/writer.go", "return limits{3 * time.Millisecond, 7 * time.Millisecond, patience}",
@@ -91,15 +91,15 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"clamp in the books", "applier/unitview.go", "cell.Rows += c.N", "cell.Rows = max(0, cell.Rows+c.N)",
-			"./internal/sim", "TestFalsifiedBooks",
+			"./internal/testonly/sim", "TestFalsifiedBooks",
 		},
 		{
 			"marker set before the audit", "applier/trust.go", "case !c.audited():", "case false:",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"marker kept on lag", "applier/trust.go", "lag > c.cfg.doubtAfter()", "lag > 1000*c.cfg.doubtAfter()",
-			"./internal/sim", "TestDeafStream",
+			"./internal/testonly/sim", "TestDeafStream",
 		},
 		{
 			"correction trusted before readers can see it", "applier/staleness.go", "if oldestUnseen.IsZero() || oldestUnseen.After(a.settleAt) {", "if true {",
@@ -115,7 +115,7 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"publication via root accepted", "replication/publication.go", "case seen.ViaRoot:", "case false:",
-			"./internal/sim", "TestPublicationViaRoot",
+			"./internal/testonly/sim", "TestPublicationViaRoot",
 		},
 		{
 			"leaf outside the publication accepted", "replication/publication.go", "if len(missing) == 0 {", "if true {",
@@ -123,15 +123,15 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"Relation by ordinal", "decoder/row.go", "rel.want(queueField, table.Queue)", "rel.want(queueField, 2)",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"subtransaction rollback counted", "decoder/stream.go", "		s.parts[i].fold = nil\n		s.gone++", "		_ = i",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"resume after someone moved the slot", "internal/resume/resume.go", "case f.Slot.Confirmed > s.Position:", "case false:",
-			"./internal/sim", "TestSlotMoved",
+			"./internal/testonly/sim", "TestSlotMoved",
 		},
 		{
 			"deposed leader writes on", "checkpoint/leader.go", "where g.awa_schema = $%d and g.instance = $%d for", "where g.awa_schema = $%d and g.instance <> '' || $%d for",
@@ -139,7 +139,7 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"counters run ahead of their rows", "applier/invisible.go", "for e := range j.after(snap) {", "for e := range j.after(snap) {\n\t\tif e.xid > 0 {\n\t\t\tcontinue\n\t\t}",
-			"./internal/sim", "TestStalledVisibility",
+			"./internal/testonly/sim", "TestStalledVisibility",
 		},
 		{
 			"a promotion resumed past where it branched off", "internal/resume/resume.go", "f.Stored.Position <= f.Left }", "f.Left > 0 }",
@@ -147,7 +147,7 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"altered publication resumed from", "internal/resume/resume.go", "case s.PublicationState != id.PublicationState:", "case false:",
-			"./internal/sim", "TestPublicationViaRoot",
+			"./internal/testonly/sim", "TestPublicationViaRoot",
 		},
 		{
 			"counting prune blamed for our correction", "applier/uncounted.go", "|| kinds.countingPrune(c.Slot)", "",
@@ -163,39 +163,39 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"pending kept on its TRUNCATE", "applier/books.go", "l.emptyLedger(s)", "_ = s",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"TRUNCATE of the ledger ignored by the decoder", "decoder/decoder.go", "f.emptyLedger(rel.LeafSlot)", "_ = rel",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"TRUNCATE of the counter clears pending", "applier/unitview.go", "cell.RemoveBuckets()", "*cell = counter.Cell{Rows: cell.Rows}",
-			"./internal/sim", "TestMigrationsRunAgain",
+			"./internal/testonly/sim", "TestMigrationsRunAgain",
 		},
 		{
 			"absolute bucket value added", "applier/unitview.go", "cell.SetBucket(c.Bucket, c.Value)",
-			"v, _ := cell.Bucket(c.Bucket)\n			cell.SetBucket(c.Bucket, v+c.Value)", "./internal/sim", "TestSimulation",
+			"v, _ := cell.Bucket(c.Bucket)\n			cell.SetBucket(c.Bucket, v+c.Value)", "./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"buckets taken for one", "decoder/apply.go", "row.Bucket = int16(bucket)", "_ = bucket",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"the ledger's T ignored when an uncounted prune is told", "applier/uncounted.go", "return slices.Contains(k.e.CountingPrunes, slot)", "return false",
-			"./internal/sim", "TestNewLeadersAreNotBlamed",
+			"./internal/testonly/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{
 			"a new leader's prune kept as an old one's", "applier/uncounted.go", "if !slices.Contains(tx.Effect.CountingPrunes, slot) && ", "if slot >= 0 && ",
-			"./internal/sim", "TestNewLeadersAreNotBlamed",
+			"./internal/testonly/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{
 			"one T of two leaves taken for two", "decoder/decoder.go", "f.countingPrune(slot)", "_ = slot",
-			"./internal/sim", "TestNewLeadersAreNotBlamed",
+			"./internal/testonly/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{
 			"a fleet's clamps taken for old binaries, by the daemon", "applier/uncounted.go", "if s.Kind == KindCounter {", "if false {",
-			"./internal/sim", "TestMigrationsRunAgain",
+			"./internal/testonly/sim", "TestMigrationsRunAgain",
 		},
 		{
 			"a fleet's clamps taken for old binaries, by finish", "internal/status/next_step.go", "|| u.Kind != string(applier.KindRows)", "|| u.Kind == string(applier.KindPrune)",
@@ -207,43 +207,43 @@ func ofProtocol() []Mutant {
 		},
 		{
 			"corrections of two slots in one transaction", "applier/chunk.go", "return c.Slot == o.Slot && ", "return ",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"corrections of two signs in one statement", "applier/chunk.go", " && c.Delta < 0 == (o.Delta < 0)", "",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"own row at 0 not swept", "internal/corrections/writer.go", "if c.Ends {", "if false {",
-			"./internal/sim", "TestSimulation",
+			"./internal/testonly/sim", "TestSimulation",
 		},
 		{
 			"correction written while held", "applier/flush.go", "return c.tokens.first && !c.holding && ", "return c.tokens.first && ",
-			"./internal/sim", "TestHold",
+			"./internal/testonly/sim", "TestHold",
 		},
 		{
 			"held, and nobody told", "applier/flush.go", "Holds: c.holding", "Holds: false",
-			"./internal/sim", "TestHold",
+			"./internal/testonly/sim", "TestHold",
 		},
 		{
 			"carried rows ignored by the audit", "applier/rollups.go", "folded[rollupKey{c.Queue, c.Priority}] += max(c.N, 0)", "_ = c",
-			"./internal/sim", "TestCarriedRows",
+			"./internal/testonly/sim", "TestCarriedRows",
 		},
 		{
 			"compact batches called a mismatch", "applier/rollups.go", "(jobs > held[k] && !receipts)", "jobs > held[k]",
-			"./internal/sim", "TestCarriedRows",
+			"./internal/testonly/sim", "TestCarriedRows",
 		},
 		{
 			"a prune's shortfall overlooked", "applier/rollups.go", "if jobs < held[k] || ", "if ",
-			"./internal/sim", "TestPruneAudit",
+			"./internal/testonly/sim", "TestPruneAudit",
 		},
 		{
 			"resumed from books of another shape", "internal/resume/resume.go", "case s.Shape != id.Shape:", "case false:",
-			"./internal/sim", "TestShapeChanges",
+			"./internal/testonly/sim", "TestShapeChanges",
 		},
 		{
-			"a packed group loses what is pending", "internal/counter/packed.go", "h.Rows, h.Pending}", "h.Rows, 0}",
-			"./internal/counter", "TestPackedGivesBackWhatItGot",
+			"a packed group loses what is pending", "internal/base/counter/packed.go", "h.Rows, h.Pending}", "h.Rows, 0}",
+			"./internal/base/counter", "TestPackedGivesBackWhatItGot",
 		},
 		{
 			"counter rows of no leaf left by the one-shot", "internal/awa/redistribute.go", "where %[2]s and %[3]s <> 0 returning", "where false and %[2]s and %[3]s <> 0 returning",

@@ -185,7 +185,7 @@ func report(t *testing.T, p *plan, f *finding) {
 	for i, c := range f.path {
 		path[i] = c.String()
 	}
-	t.Fatalf("%s\n%s\nreplay: go test ./internal/sim -v -run 'TestWorlds/^%s$' -sim.path='%s'",
+	t.Fatalf("%s\n%s\nreplay: go test ./internal/testonly/sim -v -run 'TestWorlds/^%s$' -sim.path='%s'",
 		strings.Join(lines, "\n"), f.what, strings.ReplaceAll(p.name, " ", "_"), strings.Join(path, " "))
 }
 

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // key names one counter row. Rows are kept by it as well: a job's id decides which bucket it is counted in.

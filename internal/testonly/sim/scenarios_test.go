@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 var (
@@ -50,7 +50,7 @@ func playSeeds(t *testing.T, form awa.Shape, seeds uint64, f func(s *sim)) {
 		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { steps += play(t, seed) })
 		if !ok {
 			name, _, _ := strings.Cut(t.Name(), "/")
-			t.Fatalf("replay: go test ./internal/sim -run '^%s$' -sim.shape='%s' -sim.seed=%d", name, form.Name(), seed)
+			t.Fatalf("replay: go test ./internal/testonly/sim -run '^%s$' -sim.shape='%s' -sim.seed=%d", name, form.Name(), seed)
 		}
 	}
 	t.Logf("%d steps, %.1f million a minute", steps, float64(steps)/1e6/time.Since(began).Minutes())

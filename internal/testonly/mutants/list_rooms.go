@@ -117,8 +117,8 @@ func ofRooms() []Mutant {
 			"l.Heartbeat >= hungAfter", "./checkpoint", "TestSilenceIsMeasuredByTheLeadersBound",
 		},
 		{
-			"a statement that was canceled ends the session", "internal/pg/errors.go", "codeSerialization, codeQueryCanceled:",
-			"codeSerialization:", "./internal/pg", "TestErrorsAreToldApart",
+			"a statement that was canceled ends the session", "internal/base/pg/errors.go", "codeSerialization, codeQueryCanceled:",
+			"codeSerialization:", "./internal/base/pg", "TestErrorsAreToldApart",
 		},
 		{
 			"the drifts of two queues cancel out at a finish", "internal/status/next_step.go", "drift += max(q.Drift, -q.Drift)",

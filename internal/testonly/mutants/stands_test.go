@@ -13,7 +13,7 @@ import (
 func TestEveryMutantHasItsPlace(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, m := range All() {
-		source, err := os.ReadFile(filepath.Join("../..", m.File))
+		source, err := os.ReadFile(filepath.Join("../../..", m.File))
 		require.NoError(t, err)
 		require.Equal(t, 1, strings.Count(string(source), m.Old), "%s: %q stands not once in %s", m.Name, m.Old, m.File)
 		require.False(t, seen[m.Name], "two mutants are called %q", m.Name)

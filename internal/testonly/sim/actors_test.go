@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // actor does its steps one after the other.

@@ -35,7 +35,7 @@ func TestWorldsFindMutants(t *testing.T) {
 			t.Parallel()
 			m, ok := known[name]
 			require.True(t, ok, "no such mutant")
-			m.Package, m.Test = "./internal/sim", "^TestWorlds$/^"+strings.ReplaceAll(world, " ", "_")+"$"
+			m.Package, m.Test = "./internal/testonly/sim", "^TestWorlds$/^"+strings.ReplaceAll(world, " ", "_")+"$"
 			kill(t, m)
 		})
 	}
@@ -43,7 +43,7 @@ func TestWorldsFindMutants(t *testing.T) {
 
 func kill(t *testing.T, m Mutant) {
 	t.Helper()
-	root, err := filepath.Abs("../..")
+	root, err := filepath.Abs("../../..")
 	require.NoError(t, err)
 	file := filepath.Join(root, m.File)
 	source, err := os.ReadFile(file)
