@@ -46,7 +46,7 @@ func (d *Daemon) betweenSessions(ctx context.Context, c *pgx.Conn, reason string
 	}
 	if err := replication.Drop(ctx, c, d.left.slot); err == nil {
 		d.log.Warn("dropped the replication slot, because the server kept too much WAL while no session read it; the next session scans all rows",
-			zap.String("slot", d.left.slot), zap.String("retained", compact(uint64(slot.Retained)))) //nolint:gosec // positive
+			zap.String("replication_slot", d.left.slot), zap.String("retained", compact(uint64(slot.Retained)))) //nolint:gosec // positive
 	}
 }
 

@@ -30,7 +30,7 @@ func (s positioned) recreateSlot(ctx context.Context, old bool) (pglogrepl.LSN, 
 	}
 	failpoint.Reach(failpoint.SlotMade)
 	s.d.broken = ""
-	s.log.Info("replication slot created", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary), zap.Bool("failover", s.d.opts.Failover))
+	s.log.Info("replication slot created", zap.String("replication_slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary), zap.Bool("failover", s.d.opts.Failover))
 	return position, nil
 }
 

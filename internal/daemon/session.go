@@ -131,7 +131,7 @@ func newSession(running streaming, start applier.Start) (*session, error) {
 func (s *session) runToEnd(ctx, work context.Context) error {
 	s.d.started, s.d.worked = true, true
 	s.d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
-		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
+		zap.Int("leaves", len(s.layout.Leaves)), zap.String("replication_slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
 	s.d.report(Leading, s.core.State(time.Now()))
 	if s.d.opts.DryRun {
 		s.beginDryRun()
