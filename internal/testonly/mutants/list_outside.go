@@ -257,7 +257,7 @@ func ofOutside() []Mutant {
 			"./internal/daemon", "TestNoticesAreCounted",
 		},
 		{
-			"a publication is made with locks in hand, however long it takes", "replication/publish.go", "range publishTries", "range 0",
+			"a publication is made with locks in hand, however long it takes", "replication/publication.go", "range publishTries", "range 0",
 			"./e2e", "TestPublishingIsInNoDeadlock",
 		},
 		{

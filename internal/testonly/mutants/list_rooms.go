@@ -185,7 +185,7 @@ func ofRooms() []Mutant {
 			"o.snapshot.IsZero()", "./internal/daemon", "TestQuietLooks",
 		},
 		{
-			"a row that costs an allocation", "decoder/slab.go", "s.rest = make([]T, slabSize)", "s.rest = make([]T, n)",
+			"a row that costs an allocation", "decoder/fold.go", "s.rest = make([]T, slabSize)", "s.rest = make([]T, n)",
 			"./applier", "TestNothingIsAllocatedForARow",
 		},
 		{
@@ -193,11 +193,11 @@ func ofRooms() []Mutant {
 			"failed := ctx.Err()", "./e2e", "TestSchemaIsDroppedByHand",
 		},
 		{
-			"a status line at every tick of a calm day", "internal/daemon/calm.go", "return !calm || !was ||",
+			"a status line at every tick of a calm day", "internal/daemon/status.go", "return !calm || !was ||",
 			"return was || !was ||", "./internal/daemon", "TestStatusLinesAreDue",
 		},
 		{
-			"an uncounted write passes for calm", "internal/daemon/calm.go", "st.UncountedRows == before.UncountedRows && ",
+			"an uncounted write passes for calm", "internal/daemon/status.go", "st.UncountedRows == before.UncountedRows && ",
 			"", "./internal/daemon", "TestIsCalm",
 		},
 		{
