@@ -86,7 +86,7 @@ type setupCmd struct {
 func (c *setupCmd) Run(ctx context.Context, s streams) error {
 	err := c.run(ctx, s, c.plan, "done", "nothing to do: everything exists already")
 	if err == nil && !c.PrintSQL && !c.JSON {
-		_, _ = fmt.Fprintln(s.err, "setup: as long as the daemon's replication slot exists, the server does not start with a wal_level below logical; awa-counterd teardown removes the slot")
+		_, _ = fmt.Fprintln(s.err, "setup: as long as the daemon's replication slot exists, the server does not start with a wal_level below logical; awa-counterd teardown removes it")
 	}
 	return err
 }
