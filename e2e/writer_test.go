@@ -22,7 +22,7 @@ func (e *env) writer(instance string) *corrections.Writer {
 	e.t.Helper()
 	src, err := pg.ParseSource(e.server.Socket(e.db))
 	require.NoError(e.t, err)
-	conn, err := src.Connect(e.t.Context(), pg.Session{Role: "test", LockTimeout: 250 * time.Millisecond, Async: true})
+	conn, err := src.Connect(e.t.Context(), pg.Settings{Role: "test", LockTimeout: 250 * time.Millisecond, Async: true})
 	require.NoError(e.t, err)
 	e.t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	require.NoError(e.t, checkpoint.Ensure(e.t.Context(), conn, "awa"))

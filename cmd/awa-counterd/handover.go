@@ -194,7 +194,7 @@ func poll(ctx context.Context, done func() (bool, error), problem string) error 
 func (h *handover) takeBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	conn, err := h.source.Connect(ctx, commandSession())
+	conn, err := h.source.Connect(ctx, commandSettings())
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func (r *runCmd) readStatus(ctx context.Context) (*status.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := source.Connect(ctx, pg.Session{Role: "status", LockTimeout: time.Second, StatementTimeout: 5 * time.Second})
+	conn, err := source.Connect(ctx, pg.Settings{Role: "status", LockTimeout: time.Second, StatementTimeout: 5 * time.Second})
 	if err != nil {
 		return nil, err
 	}

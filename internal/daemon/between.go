@@ -106,7 +106,7 @@ func (d *Daemon) clearAtEnd(within time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	c, err := d.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: lockWait, StatementTimeout: statementTimeout})
+	c, err := d.open(ctx, pg.Settings{Role: pg.ControlRole, LockTimeout: lockWait, StatementTimeout: statementTimeout})
 	if err != nil {
 		return
 	}

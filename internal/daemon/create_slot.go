@@ -40,7 +40,7 @@ func (s positioned) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
 		m.PID = s.stream.PID()
 		return m.Temporary(ctx, s.stream)
 	}
-	maker, err := s.d.open(ctx, pg.Session{Role: "slot", LockTimeout: pg.SlotLockWait})
+	maker, err := s.d.open(ctx, pg.Settings{Role: "slot", LockTimeout: pg.SlotLockWait})
 	if err != nil {
 		return 0, err
 	}

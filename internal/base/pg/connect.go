@@ -14,21 +14,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Role is what a session is for; it goes into application_name, where operators see it.
+// Role is what a connection is for; it goes into application_name, where operators see it.
 type Role string
 
-// The roles by which sessions of awa-counterd are recognised.
+// The roles by which connections of awa-counterd are recognised.
 const (
 	StreamRole  Role = "stream"  // reads the slot
 	ControlRole Role = "control" // holds the leader lock
 )
 
-// ApplicationName is what the server knows a session of awa-counterd by.
+// ApplicationName is what the server knows a connection of awa-counterd by.
 func ApplicationName(r Role) string { return "awa-counterd " + string(r) }
 
-// Session says how a session behaves. Zero durations mean no limit. One with a StatementTimeout waits for no answer longer than that
+// Settings say how a connection behaves. Zero durations mean no limit. One with a StatementTimeout waits for no answer longer than that
 // and AnswerWithin, by this process's own clock.
-type Session struct {
+type Settings struct {
 	Role             Role
 	LockTimeout      time.Duration
 	StatementTimeout time.Duration
@@ -79,16 +79,16 @@ func (s *Source) Target() string {
 // User is the role that connections are made as.
 func (s *Source) User() string { return s.config.User }
 
-// Config is the configuration of a session, for a pool.
-func (s *Source) Config(session Session) *pgx.ConnConfig {
+// Config is the configuration of a connection, for a pool.
+func (s *Source) Config(settings Settings) *pgx.ConnConfig {
 	c := s.config.Copy()
-	c.RuntimeParams["application_name"] = ApplicationName(session.Role)
+	c.RuntimeParams["application_name"] = ApplicationName(settings.Role)
 	c.RuntimeParams["default_transaction_isolation"] = "read committed"
 	c.RuntimeParams["default_transaction_read_only"] = off
-	c.RuntimeParams["lock_timeout"] = millis(session.LockTimeout)
-	c.RuntimeParams["statement_timeout"] = millis(session.StatementTimeout)
+	c.RuntimeParams["lock_timeout"] = millis(settings.LockTimeout)
+	c.RuntimeParams["statement_timeout"] = millis(settings.StatementTimeout)
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = millis(10 * time.Second)
-	if session.Holds {
+	if settings.Holds {
 		c.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	}
 	// Compiling a leaf's scan costs about as much as it saves, once for every leaf.
@@ -101,13 +101,13 @@ func (s *Source) Config(session Session) *pgx.ConnConfig {
 	c.RuntimeParams["tcp_keepalives_interval"] = seconds(probeEvery)
 	c.RuntimeParams["tcp_keepalives_count"] = strconv.Itoa(probes)
 	c.RuntimeParams["tcp_user_timeout"] = millis(probeAfter + probes*probeEvery)
-	// No session of awa-counterd waits for a synchronous standby, which might never answer.
+	// No connection of awa-counterd waits for a synchronous standby, which might never answer.
 	c.RuntimeParams["synchronous_commit"] = "local"
-	if session.Async {
+	if settings.Async {
 		c.RuntimeParams["synchronous_commit"] = off
 	}
-	if session.StatementTimeout > 0 {
-		c.Tracer = deadlines{session.StatementTimeout + AnswerWithin}
+	if settings.StatementTimeout > 0 {
+		c.Tracer = deadlines{settings.StatementTimeout + AnswerWithin}
 	}
 	c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	return c
@@ -125,7 +125,7 @@ func pinned() map[string]string {
 	}
 }
 
-// newer are settings that end a session of awa-counterd, and the server versions that brought them: an older one would not
+// newer are settings that end a connection of awa-counterd, and the server versions that brought them: an older one would not
 // let us in with them.
 func newer() map[string]int {
 	return map[string]int{"idle_session_timeout": 14, "transaction_timeout": 17}
@@ -153,41 +153,41 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// Connect opens a session.
-func (s *Source) Connect(ctx context.Context, session Session) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, s.Config(session))
+// Connect opens a connection.
+func (s *Source) Connect(ctx context.Context, settings Settings) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, s.Config(settings))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", s.Target(), err)
 	}
 	return conn, nil
 }
 
-// A session on demand is closed when it has not been used for idleFor; that is looked at every idleLook.
+// A connection on demand is closed when it has not been used for idleFor; that is looked at every idleLook.
 const (
 	idleFor  = 10 * time.Second
 	idleLook = 5 * time.Second
 )
 
-// OnDemand are sessions that are opened when they are used, at most `most` at a time, and closed when nobody has used them for a
+// OnDemand are connections that are opened when they are used, at most `most` at a time, and closed when nobody has used them for a
 // while. It connects to nothing by itself; an error that IsNotConnected says that one could not be opened.
-func (s *Source) OnDemand(ctx context.Context, session Session, most int32) (*pgxpool.Pool, error) {
+func (s *Source) OnDemand(ctx context.Context, settings Settings, most int32) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig("")
 	if err != nil {
-		return nil, fmt.Errorf("configure sessions for %s: %w", session.Role, err)
+		return nil, fmt.Errorf("configure connections for %s: %w", settings.Role, err)
 	}
-	config.ConnConfig = s.Config(session)
+	config.ConnConfig = s.Config(settings)
 	config.MaxConns, config.MinConns = most, 0
 	config.MaxConnIdleTime, config.HealthCheckPeriod = idleFor, idleLook
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("prepare sessions for %s: %w", session.Role, err)
+		return nil, fmt.Errorf("prepare connections for %s: %w", settings.Role, err)
 	}
 	return pool, nil
 }
 
-// ReplicationConfig is the configuration of a walsender session on the same database.
+// ReplicationConfig is the configuration of a walsender connection to the same database.
 func (s *Source) ReplicationConfig() *pgconn.Config {
-	c := s.Config(Session{Role: StreamRole, LockTimeout: SlotLockWait}) // statement_timeout does not bound the making of a slot
+	c := s.Config(Settings{Role: StreamRole, LockTimeout: SlotLockWait}) // statement_timeout does not bound the making of a slot
 	c.RuntimeParams["replication"] = "database"
 	// The server gives up on a stream that does not answer; our answers come every second.
 	c.RuntimeParams["wal_sender_timeout"] = millis(20 * time.Second)

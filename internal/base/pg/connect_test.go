@@ -32,12 +32,12 @@ func TestNoPasswordGetsOut(t *testing.T) {
 	}
 }
 
-// A session behaves the same whatever the URL, the role or the database says: what it was given by its caller, and
+// A connection behaves the same whatever the URL, the role or the database says: what it was given by its caller, and
 // what the books rest on.
-func TestSessionsAreTheCallersOwn(t *testing.T) {
+func TestSettingsAreTheCallersOwn(t *testing.T) {
 	hostile := "postgres://u@h/d?default_transaction_isolation=serializable&statement_timeout=1&lock_timeout=1&row_security=on&search_path=evil&application_name=x"
 	s := source(t, hostile)
-	bare := s.Config(Session{Role: ControlRole}).RuntimeParams
+	bare := s.Config(Settings{Role: ControlRole}).RuntimeParams
 	for name, want := range map[string]string{
 		"default_transaction_isolation": "read committed", "default_transaction_read_only": "off", "default_transaction_deferrable": "off",
 		"lock_timeout": "0", "statement_timeout": "0", "row_security": "off", "search_path": "pg_catalog", "client_encoding": "UTF8",
@@ -45,13 +45,13 @@ func TestSessionsAreTheCallersOwn(t *testing.T) {
 	} {
 		require.Equal(t, want, bare[name], name)
 	}
-	timed := s.Config(Session{Role: "command", LockTimeout: 250 * time.Millisecond, StatementTimeout: time.Minute, Holds: true, Async: true}).RuntimeParams
+	timed := s.Config(Settings{Role: "command", LockTimeout: 250 * time.Millisecond, StatementTimeout: time.Minute, Holds: true, Async: true}).RuntimeParams
 	for name, want := range map[string]string{
 		"lock_timeout": "250", "statement_timeout": "60000", "idle_in_transaction_session_timeout": "0", "synchronous_commit": "off",
 	} {
 		require.Equal(t, want, timed[name], name)
 	}
-	require.NotEqual(t, "off", bare["synchronous_commit"], "one session's settings are not another's")
+	require.NotEqual(t, "off", bare["synchronous_commit"], "one connection's settings are not another's")
 	for _, name := range []string{"idle_session_timeout", "transaction_timeout"} {
 		require.NotContains(t, bare, name, "an older server would not let us in")
 	}

@@ -14,7 +14,7 @@ const AnswerWithin = 15 * time.Second
 // CloseWithin bounds the closing of connections: a peer that is gone reads nothing.
 const CloseWithin = 2 * time.Second
 
-// deadlines bounds every statement of a session by this process's own clock, whatever context it came with. A statement that runs out of time
+// deadlines bounds every statement of a connection by this process's own clock, whatever context it came with. A statement that runs out of time
 // costs the connection: pgx closes it. What is waited for without a statement (a notification) is not bounded.
 type deadlines struct{ within time.Duration }
 

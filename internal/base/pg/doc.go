@@ -2,11 +2,11 @@
 // and sorts PostgreSQL's errors by what a caller decides from them: wait and try again, or refuse.
 //
 // Invariants:
-//   - Every session is READ COMMITTED. The fenced scan and the corrections are wrong under any other
+//   - Every connection is READ COMMITTED. The fenced scan and the corrections are wrong under any other
 //     isolation (docs/design.md §4, §11), and a role may have another default.
-//   - Every session has its own timeouts, so that none of the role's can cut a statement short or
+//   - Every connection has its own timeouts, so that none of the role's can cut a statement short or
 //     leave one waiting for ever.
-//   - No session with a statement timeout waits for an answer for longer than that and AnswerWithin, by this process's own clock: a server that is
+//   - No connection with a statement timeout waits for an answer for longer than that and AnswerWithin, by this process's own clock: a server that is
 //     stopped hears of no timeout.
 //   - A table whose policies would show us a part of its rows is an error, never a smaller table.
 //   - No password ever gets into an error or a log line.

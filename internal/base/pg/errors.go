@@ -69,7 +69,7 @@ func IsBusy(err error) bool {
 	return false
 }
 
-// IsNotConnected reports that a session could not be opened. It says nothing of those that are open.
+// IsNotConnected reports that a connection could not be opened. It says nothing of those that are open.
 func IsNotConnected(err error) bool {
 	_, failed := errors.AsType[*pgconn.ConnectError](err)
 	return failed

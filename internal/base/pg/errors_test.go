@@ -74,7 +74,7 @@ func silence(t *testing.T) (err error) {
 		require.NoError(t, failed)
 		source.config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 		source.config.DialFunc = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
-		_, err = source.Connect(t.Context(), Session{})
+		_, err = source.Connect(t.Context(), Settings{})
 	})
 	return err
 }

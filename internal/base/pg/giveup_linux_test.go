@@ -19,7 +19,7 @@ func TestUnacknowledgedIsGivenUp(t *testing.T) {
 	require.NoError(t, err)
 	for _, dial := range []func() (net.Conn, error){
 		func() (net.Conn, error) {
-			return src.Config(Session{}).DialFunc(t.Context(), "tcp", l.Addr().String())
+			return src.Config(Settings{}).DialFunc(t.Context(), "tcp", l.Addr().String())
 		},
 		func() (net.Conn, error) {
 			return src.ReplicationConfig().DialFunc(t.Context(), "tcp", l.Addr().String())
