@@ -29,7 +29,7 @@ type Leader struct {
 	Holds     bool // corrections are held back for awa-counterd finish
 	Finishing bool // a finish is under way at this moment
 	Leaving   bool // and has asked every daemon to leave for good
-	Another   bool // our tables are in the form of another build, which is the leader's; of a finish nothing is known then
+	Another   bool // the tables are in the form of another build, which is the leader's; of a finish nothing is known then
 }
 
 // Silent is how old the leader's heartbeat may get: by then it would have cleared the marker itself.
@@ -160,7 +160,7 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	return l, true, nil
 }
 
-// ReadLeaderIfAny is ReadLeader where our tables may not be there, or be removed meanwhile: then nobody leads. They may also be in
+// ReadLeaderIfAny is ReadLeader where the daemon's tables may not be there, or be removed meanwhile: then nobody leads. They may also be in
 // another build's form.
 func ReadLeaderIfAny(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
 	there, others, err := existsInAnyForm(ctx, c)

@@ -181,7 +181,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 	defer cancel()
 	err := s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason.Error()})
 	if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {
-		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, or deleted the
+		// That connection is dead; or a table was renamed; or somebody has dropped schema awa_counterd meanwhile, or deleted the
 		// leader's row, and the guard with it. As long as this one lives the lead is ours, so it was no finish.
 		again, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 		defer cancel()

@@ -49,7 +49,7 @@ const connectTimeout = 10 * time.Second
 const SlotLockWait = 30 * time.Second
 
 // A peer that vanished without a word is given up after probeAfter + probes × probeEvery, on both
-// sides: the server must not keep our locks and our slot for the two hours that systems wait by default.
+// sides: the server must not keep the daemon's locks and replication slot for the two hours that systems wait by default.
 const (
 	probeAfter = 10 * time.Second
 	probeEvery = 5 * time.Second
