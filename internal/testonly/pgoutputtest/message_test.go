@@ -30,8 +30,8 @@ func TestAnotherParserReadsIt(t *testing.T) {
 	require.Len(t, columns, 4)
 	require.Equal(t, "email", string(columns[0].Data))
 	require.Equal(t, "1", string(columns[1].Data))
-	require.Equal(t, uint8(pglogrepl.TupleDataTypeNull), columns[2].DataType)
-	require.Equal(t, uint8(pglogrepl.TupleDataTypeToast), columns[3].DataType)
+	require.Equal(t, pglogrepl.TupleDataTypeNull, columns[2].DataType)
+	require.Equal(t, pglogrepl.TupleDataTypeToast, columns[3].DataType)
 }
 
 // What is wrong can be built as well: nothing is mended, nothing added.
