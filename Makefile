@@ -50,15 +50,15 @@ e2e-awa: build
 e2e-awa-catalogs:
 	AWACD_WHEELS=install go test -v -count=1 -run 'TestCatalogs/^(0\.6\.0b2|0\.6\.9)$$' ./e2e/fleet
 
-# Each line of internal/mutants/list*.go breaks one invariant; a named test has to notice.
+# Each line of internal/testonly/mutants/list*.go breaks one invariant; a named test has to notice.
 mutants:
-	go test -v -count=1 -timeout 25m -parallel 3 -tags mutants -run TestEveryMutantIsKilled ./internal/mutants
+	go test -v -count=1 -timeout 25m -parallel 3 -tags mutants -run TestEveryMutantIsKilled ./internal/testonly/mutants
 
 # Those that the small worlds find: each in the world that docs/reports/mutants.md names, every time.
 mutants-worlds:
-	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestWorldsFindMutants ./internal/mutants
+	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestWorldsFindMutants ./internal/testonly/mutants
 
-# The daemon that can be told where to die (internal/failpoint).
+# The daemon that can be told where to die (internal/base/failpoint).
 build-failpoints:
 	CGO_ENABLED=0 go build -trimpath -tags failpoints -ldflags '$(LDFLAGS)' -o bin/awa-counterd-failpoints ./cmd/awa-counterd
 
@@ -94,7 +94,7 @@ check:
 	go vet ./...
 	$(GOLANGCI) run ./...
 	go test -race ./applier/... ./checkpoint/... ./cmd/... ./decoder/... $$(go list ./internal/... | grep -v /sim) ./reconcile/... ./replication/...
-	go test -race ./internal/sim -sim.seeds=10 -sim.worlds=none
+	go test -race ./internal/testonly/sim -sim.seeds=10 -sim.worlds=none
 	go test -race -count=1 -run 'TestEachOperation|TestSignals|TestStandby|TestConnectionsLost|TestNothingIsLeftBehind' ./e2e
 
 fmt:

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // scans decides which unit is scanned when: first to fill the books, then to audit them.
@@ -141,7 +141,7 @@ func (c *Core) Scanned(now time.Time, unit int32, scan Scan, err error) {
 	switch {
 	case err != nil:
 		if s.failed[unit]++; s.failed[unit] == patientScans {
-			c.warn("a scan keeps finding its ring slot locked; still trying", "slot", unit, "error", err.Error())
+			c.warn("a scan keeps finding its ring slot locked; still trying", "ring_slot", unit, "error", err.Error())
 		}
 		c.scanAgain(now, unit)
 	case !c.books.completeScan(scan, c.journal):
@@ -157,11 +157,11 @@ func (c *Core) Scanned(now time.Time, unit int32, scan Scan, err error) {
 // postponeScan says why a scan cannot be taken in.
 func (c *Core) postponeScan(took time.Duration, unit int32, scan Scan) {
 	if missing := c.journal.missing(scan.Snapshot); c.journal.pushed == 0 {
-		c.info("a scan is postponed: some streamed commits are not visible yet", "slot", unit, "transactions", missing)
+		c.info("a scan is postponed: some streamed commits are not visible yet", "ring_slot", unit, "transactions", missing)
 		return
 	}
 	c.warn("a scan took so long that the daemon could not remember all writes meanwhile; trying again, which succeeds when less is written or the leaf is pruned",
-		"slot", unit, "took", round(took).String(), "memory", c.journal.size, "transactions_lost", c.journal.pushed)
+		"ring_slot", unit, "took", round(took).String(), "memory", c.journal.size, "transactions_lost", c.journal.pushed)
 }
 
 func (c *Core) scanAgain(now time.Time, unit int32) {

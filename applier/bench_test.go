@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // BenchmarkTransactions is what the books make of a transaction that the decoder has folded: 100 rows of one group, none

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 func filled(t *testing.T, leaves ...int32) *Books {

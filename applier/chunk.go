@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // Chunk is a set of corrections of one slot and one sign, in key order, to be written in one small transaction.

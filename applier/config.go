@@ -5,8 +5,8 @@ import (
 
 	"github.com/jackc/pglogrepl"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // TrustMode says when the marker may be set (docs/design.md §7).

@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // Core is the protocol: events in, commands out. It is not safe for concurrent use.
@@ -182,7 +182,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 	for _, v := range c.books.advance(position) {
 		switch {
 		case v.negative:
-			c.warn("a scan found less than 0 rows; scanning the ring slot again", "slot", v.unit)
+			c.warn("a scan found less than 0 rows; scanning the ring slot again", "ring_slot", v.unit)
 			c.scans.distrust(v.unit)
 			c.totals.Rescans++
 		case v.filled:
@@ -201,7 +201,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 			}
 			m := v.mismatches[0]
 			c.warn("audit: the books disagreed with a scan; the daemon uses the scan",
-				"slot", v.unit, "groups", len(v.mismatches), "first", m.String(),
+				"ring_slot", v.unit, "groups", len(v.mismatches), "first", m.String(),
 				"books_rows", m.Books.Rows, "scan_rows", m.Scan.Rows,
 				"books_counter", m.Books.Counter, "scan_counter", m.Scan.Counter)
 		}

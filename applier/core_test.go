@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // bench is a Core with one leaf, driven by hand.

@@ -4,7 +4,7 @@
 //
 // Core is the whole protocol as a state machine without I/O and without a clock: events go in with
 // the time they happened, commands come out of Next. One goroutine owns it. That is what lets the
-// simulation (internal/sim) drive the same code through a crash at every step. Who carries the commands
+// simulation (internal/testonly/sim) drive the same code through a crash at every step. Who carries the commands
 // out is elsewhere: internal/corrections writes (Write, SetMarker), reconcile scans, checkpoint stores.
 //
 // Invariants:

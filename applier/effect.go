@@ -1,6 +1,6 @@
 package applier
 
-import "github.com/awa-counterd/awa-counterd/internal/counter"
+import "github.com/awa-counterd/awa-counterd/internal/base/counter"
 
 // effects follows whether corrections do what they were written for. That a statement succeeded says nothing: a
 // trigger may drop the row, or make another value of it. What our transactions did to a counter is in the stream

@@ -3,8 +3,8 @@ package applier
 import (
 	"github.com/jackc/pglogrepl"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // Scan is the result of a fenced scan of one unit (docs/design.md §4).

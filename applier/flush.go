@@ -3,8 +3,8 @@ package applier
 import (
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // tokens follows the one write that may be under way (docs/design.md §5).

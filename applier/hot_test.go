@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/testonly/pgoutputtest"
 )
 
 // hotCatalog has one leaf of awa's rows, its leaf of the ledger, and the counters.

@@ -1,8 +1,8 @@
 package applier
 
 import (
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // invisible is what the books hold and readers cannot see yet: a commit is streamed before it is visible,

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // journalSize bounds the journal's memory. What it needs is the transactions on awa's tables during the longest

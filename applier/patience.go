@@ -3,7 +3,7 @@ package applier
 import (
 	"slices"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // lockedGroups are the groups whose counter row was found locked. Each is written alone; but somebody may hold

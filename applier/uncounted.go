@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // Kind is how a transaction came to leave a counter wrong (docs/design.md §12).

@@ -6,8 +6,8 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // NoLeaf is the unit of all counter rows whose slot has no leaf. Such rows are drift: nothing can

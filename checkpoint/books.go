@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 func loadBooks(ctx context.Context, c Conn, awaSchema string) (out counter.Packed, err error) {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // Groups go as columns, each in its own array; a group's counter rows as two texts of one length.

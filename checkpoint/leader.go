@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // ErrDeposed says that another daemon leads now; whatever was to be written was not.
@@ -29,7 +29,7 @@ type Leader struct {
 	Holds     bool // corrections are held back for awa-counterd finish
 	Finishing bool // a finish is under way at this moment
 	Leaving   bool // and has asked every daemon to leave for good
-	Another   bool // our tables are in the form of another build, which is the leader's; of a finish nothing is known then
+	Another   bool // the tables are in the form of another build, which is the leader's; of a finish nothing is known then
 }
 
 // Silent is how old the leader's heartbeat may get: by then it would have cleared the marker itself.
@@ -160,7 +160,7 @@ func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, er
 	return l, true, nil
 }
 
-// ReadLeaderIfAny is ReadLeader where our tables may not be there, or be removed meanwhile: then nobody leads. They may also be in
+// ReadLeaderIfAny is ReadLeader where the daemon's tables may not be there, or be removed meanwhile: then nobody leads. They may also be in
 // another build's form.
 func ReadLeaderIfAny(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
 	there, others, err := existsInAnyForm(ctx, c)
@@ -247,4 +247,24 @@ func HoldsLock(schemaParam, instanceParam int) string {
 func Heartbeat(columns string) string {
 	return `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3, holds = $4
 		where awa_schema = $1 and instance = $2 returning ` + columns
+}
+
+// slotKey is the key text of the session advisory lock of who works with a replication slot.
+func slotKey(slot string) string { return "awa_counterd.slot:" + slot }
+
+// TakeSlot makes this session the only one of a daemon that works with a replication slot. It is false when another one does, on
+// behalf of an awa schema; "" where that is not known.
+func TakeSlot(ctx context.Context, c Conn, slot string) (taken bool, schema string, err error) {
+	if err := c.QueryRow(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, slotKey(slot)).Scan(&taken); err != nil {
+		return false, "", fmt.Errorf("take replication slot %s: %w", slot, err)
+	}
+	if taken {
+		return true, "", nil
+	}
+	err = c.QueryRow(ctx, `select coalesce((select l.awa_schema from awa_counterd.leader l, `+advisoryLocks+` k, `+advisoryLocks+` s
+		where s.key = hashtextextended($1, 0) and k.pid = s.pid and k.key = hashtextextended($2 || l.awa_schema, 0) limit 1), '')`, slotKey(slot), LockKey("")).Scan(&schema)
+	if err != nil {
+		return false, "", fmt.Errorf("look who works with replication slot %s: %w", slot, err)
+	}
+	return false, schema, nil
 }

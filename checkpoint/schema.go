@@ -9,10 +9,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
-// SchemaName is our schema; everything that awa-counterd made in a database is in it, but for the slot and the
+// SchemaName is the daemon's schema; everything that awa-counterd made in a database is in it, but for the replication slot and the
 // publication.
 const SchemaName = "awa_counterd"
 
@@ -204,7 +204,7 @@ const (
 
 func qualified(table string) string { return SchemaName + "." + table }
 
-// Exists reports whether our tables are there, in the form that this build needs.
+// Exists reports whether the daemon's tables are there, in the form that this build needs.
 func Exists(ctx context.Context, c Conn) (bool, error) {
 	there, _, err := existsInAnyForm(ctx, c)
 	return there, err
@@ -239,7 +239,7 @@ func Complete(ctx context.Context, c Conn) (bool, error) {
 	return historyExists(ctx, c)
 }
 
-// historyExists is false where a build that kept none made our tables.
+// historyExists is false where a build that kept none made the daemon's tables.
 func historyExists(ctx context.Context, c Conn) (there bool, err error) {
 	if err := c.QueryRow(ctx, `select to_regclass('awa_counterd.marker_changes') is not null`).Scan(&there); err != nil {
 		return false, fmt.Errorf("look for the history of the marker: %w", err)
@@ -257,7 +257,7 @@ func Remembers(ctx context.Context, c Conn) (may bool, err error) {
 	return may, nil
 }
 
-// SchemaScript is the script that makes our tables, on behalf of one awa schema. Those of an older build go: all that they
+// SchemaScript is the script that makes the daemon's tables, on behalf of one awa schema. Those of an older build go: all that they
 // hold can be derived again, and what was observed then is not what this build would have. But they are every
 // schema's, so not while a daemon of that build works with them, or had one a moment ago for another schema.
 func SchemaScript(ctx context.Context, c Conn, awaSchema string) (string, error) {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
+	"github.com/awa-counterd/awa-counterd/internal/testonly/pgoutputtest"
 )
 
 func msg(kind byte) *pgoutputtest.Message { return pgoutputtest.New(kind) }

@@ -1,6 +1,6 @@
 package decoder
 
-import "github.com/awa-counterd/awa-counterd/internal/counter"
+import "github.com/awa-counterd/awa-counterd/internal/base/counter"
 
 // sums adds numbers up by group. The zero value is ready.
 type sums struct {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // control is a session by which a daemon leads.
@@ -18,7 +18,7 @@ func (e *env) control() *pgx.Conn {
 	e.t.Helper()
 	src, err := pg.ParseSource(e.server.Socket(e.db))
 	require.NoError(e.t, err)
-	conn, err := src.Connect(e.t.Context(), pg.Session{Role: pg.ControlRole})
+	conn, err := src.Connect(e.t.Context(), pg.Settings{Role: pg.ControlRole})
 	require.NoError(e.t, err)
 	e.t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn

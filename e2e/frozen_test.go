@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // freeze stops a process; the kernel goes on to answer for it.
@@ -56,7 +56,7 @@ func TestFrozenServerIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := src.Connect(t.Context(), pg.Session{StatementTimeout: time.Second}) // long enough for a busy machine's ping
+			conn, err := src.Connect(t.Context(), pg.Settings{StatementTimeout: time.Second}) // long enough for a busy machine's ping
 			require.NoError(t, err)
 			defer func() { _ = conn.Close(context.Background()) }()
 			require.NoError(t, conn.Ping(t.Context()))

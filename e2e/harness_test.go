@@ -47,7 +47,7 @@ func setUp(m *testing.M) int {
 	if raceEnabled {
 		build = append(build, "-race")
 	}
-	if overlay := os.Getenv("AWACD_OVERLAY"); overlay != "" { // a mutant: internal/mutants
+	if overlay := os.Getenv("AWACD_OVERLAY"); overlay != "" { // a mutant: internal/testonly/mutants
 		build = append(build, "-overlay", overlay)
 	}
 	if out, err := exec.Command("go", append(build, "../cmd/awa-counterd")...).CombinedOutput(); err != nil {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	inprocess "github.com/awa-counterd/awa-counterd/internal/daemon"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // disconnected waits until the server has noticed that all connections of awa-counterd are closed.

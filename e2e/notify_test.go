@@ -153,7 +153,7 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 	t.Parallel()
 	hangs := filepath.Join(t.TempDir(), "awa-counterd")
 	build := []string{"build", "-tags", "failpoints", "-o", hangs}
-	if overlay := os.Getenv("AWACD_OVERLAY"); overlay != "" { // a mutant: internal/mutants
+	if overlay := os.Getenv("AWACD_OVERLAY"); overlay != "" { // a mutant: internal/testonly/mutants
 		build = append(build, "-overlay", overlay)
 	}
 	out, err := exec.Command("go", append(build, "../cmd/awa-counterd")...).CombinedOutput()

@@ -42,7 +42,7 @@ func TestEveryRefusalClearsTheMarker(t *testing.T) {
 		"replica identity":              {`alter table awa.done_entries_3 replica identity nothing`, nil, "REPLICA IDENTITY DEFAULT"},
 		"row level security":            {`alter table awa.done_entries_1 enable row level security`, nil, "row level security hides rows"},
 		"an unlogged leaf":              {`alter table awa.done_entries_1 set unlogged`, nil, "is unlogged"},
-		"a leaf of two slots":           {`create table awa.both partition of awa.done_entries for values in (8, 9)`, nil, "not one slot"},
+		"a leaf of two slots":           {`create table awa.both partition of awa.done_entries for values in (8, 9)`, nil, "not one ring slot"},
 		"a leaf that is partitioned":    {`create table awa.parts partition of awa.done_entries for values in (8) partition by list (queue)`, nil, "is not an ordinary table"},
 		"somebody else's schema":        {`alter schema awa_counterd owner to pg_monitor`, nil, "belongs to role pg_monitor"},
 		"no publication":                {`drop publication awa_counterd_awa`, []string{"--no-setup"}, "run awa-counterd setup"},

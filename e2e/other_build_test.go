@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // A package was upgraded under a daemon, which then died: the hook is of another build, and does not know the form of its tables.
@@ -39,7 +39,7 @@ func (e *env) leadsAs(ctx context.Context, version string) {
 	e.t.Helper()
 	src, err := pg.ParseSource(e.url())
 	require.NoError(e.t, err)
-	conn, err := src.Connect(e.t.Context(), pg.Session{Role: pg.ControlRole})
+	conn, err := src.Connect(e.t.Context(), pg.Settings{Role: pg.ControlRole})
 	require.NoError(e.t, err)
 	e.t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	_, err = conn.Exec(e.t.Context(), `select pg_advisory_lock(hashtextextended('awa_counterd.leader:awa', 0))`)

@@ -16,8 +16,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/e2e/proxy"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
@@ -125,7 +125,7 @@ func TestScansAreBounded(t *testing.T) {
 	t.Cleanup(p.Close)
 	src, err := pg.ParseSource("postgres://postgres@" + p.Addr() + "/" + e.db + "?sslmode=disable")
 	require.NoError(t, err)
-	conn, err := src.Connect(t.Context(), pg.Session{Role: "test"})
+	conn, err := src.Connect(t.Context(), pg.Settings{Role: "test"})
 	require.NoError(t, err)
 	l, err := awa.Discover(t.Context(), conn, "awa")
 	require.NoError(t, err)
@@ -180,7 +180,7 @@ func TestCheckpointIsDurable(t *testing.T) {
 	e.writer("one")
 	src, err := pg.ParseSource(c.Socket(e.db))
 	require.NoError(t, err)
-	conn, err := src.Connect(t.Context(), pg.Session{Role: "test", Async: true})
+	conn, err := src.Connect(t.Context(), pg.Settings{Role: "test", Async: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	store := checkpoint.NewStore(conn, "awa", "one", checkpoint.Identity{Slot: "s", Publications: []uint32{1}, Relations: []uint32{1}})

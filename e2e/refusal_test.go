@@ -84,7 +84,7 @@ func TestRefusesOnStrictCluster(t *testing.T) {
 		require.NoError(t, strict.Configure("wal_level", "logical"))
 		require.NoError(t, strict.Up(t.Context()))
 		e.exec(`select pg_create_physical_replication_slot('other')`)
-		refuses(t, refused, url, nil, "no replication slot is free", "raise max_replication_slots", "drop a slot that nobody needs")
+		refuses(t, refused, url, nil, "no replication slot is free", "raise max_replication_slots", "drop a replication slot that nobody needs")
 		e.exec(`select pg_drop_replication_slot('other')`)
 		start(t, nil, "run", "--database-url", url).logged("marker set", 15*time.Second)
 	})
@@ -218,9 +218,9 @@ func TestRefusesShapes(t *testing.T) {
 			`alter table awa.done_entries drop column enqueue_shard cascade`, []string{"has no column enqueue_shard"},
 		},
 		"a leaf of two slots": {
-			`create table awa.both partition of awa.done_entries for values in (8, 9)`, []string{"leaf both holds FOR VALUES IN (8, 9), not one slot"},
+			`create table awa.both partition of awa.done_entries for values in (8, 9)`, []string{"leaf both holds FOR VALUES IN (8, 9), not one ring slot"},
 		},
-		"a leaf of all other slots": {`create table awa.rest partition of awa.done_entries default`, []string{"leaf rest holds DEFAULT, not one slot"}},
+		"a leaf of all other slots": {`create table awa.rest partition of awa.done_entries default`, []string{"leaf rest holds DEFAULT, not one ring slot"}},
 		"a leaf that is partitioned": {
 			`create table awa.parts partition of awa.done_entries for values in (8) partition by list (queue)`, []string{"awa.parts is not an ordinary table (relkind p)"},
 		},

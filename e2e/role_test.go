@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // statuses waits until the daemon has said how it is n seconds from now or later: that many seconds have gone by for it. While all is
@@ -65,7 +65,7 @@ func TestHostileRoleSettings(t *testing.T) {
 			if name == "idle_session_timeout" || name == "transaction_timeout" { // which of the daemon's are idle for long is up to chance
 				src, err := pg.ParseSource(server.URL(role, "", e.db))
 				require.NoError(t, err)
-				conn, err := src.Connect(t.Context(), pg.Session{})
+				conn, err := src.Connect(t.Context(), pg.Settings{})
 				require.NoError(t, err)
 				var has string
 				require.NoError(t, conn.QueryRow(t.Context(), `select current_setting($1)`, name).Scan(&has))
@@ -123,7 +123,7 @@ func TestRowLevelSecurity(t *testing.T) {
 				} else {
 					src, err := pg.ParseSource(url)
 					require.NoError(t, err)
-					conn, err := src.Connect(t.Context(), pg.Session{})
+					conn, err := src.Connect(t.Context(), pg.Settings{})
 					require.NoError(t, err)
 					_, err = conn.Exec(t.Context(), `select queue from `+c.table)
 					require.ErrorContains(t, err, "row-level security", "a part of the rows instead of an error")

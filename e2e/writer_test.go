@@ -12,9 +12,9 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // writer is an corrections.Writer over a real server, for one instance that leads.
@@ -22,7 +22,7 @@ func (e *env) writer(instance string) *corrections.Writer {
 	e.t.Helper()
 	src, err := pg.ParseSource(e.server.Socket(e.db))
 	require.NoError(e.t, err)
-	conn, err := src.Connect(e.t.Context(), pg.Session{Role: "test", LockTimeout: 250 * time.Millisecond, Async: true})
+	conn, err := src.Connect(e.t.Context(), pg.Settings{Role: "test", LockTimeout: 250 * time.Millisecond, Async: true})
 	require.NoError(e.t, err)
 	e.t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	require.NoError(e.t, checkpoint.Ensure(e.t.Context(), conn, "awa"))

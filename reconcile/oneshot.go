@@ -11,9 +11,9 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // OneShot compares, and if asked corrects, all counters of a schema without a stream: no replication
@@ -49,7 +49,7 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 	if o.scanner, err = NewScanner(ctx, src, l, 1, ScanTimeout); err != nil {
 		return nil, err
 	}
-	if o.holder, err = src.Connect(ctx, pg.Session{Role: "reconcile", Holds: true}); err != nil {
+	if o.holder, err = src.Connect(ctx, pg.Settings{Role: "reconcile", Holds: true}); err != nil {
 		o.scanner.Close()
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 		}
 		return nil, err
 	}
-	o.writes, err = src.Connect(ctx, pg.Session{Role: "reconcile corrections", Async: true})
+	o.writes, err = src.Connect(ctx, pg.Settings{Role: "reconcile corrections", Async: true})
 	if err != nil {
 		o.Close() //nolint:contextcheck // has to work after ctx has ended
 		return nil, err

@@ -12,9 +12,9 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // scanLockWait bounds how long a scan waits for a lock: less than deadlock_timeout (1 s), so that no
@@ -38,7 +38,7 @@ type Scanner struct {
 // NewScanner makes a scanner with at most `most` scans at a time, each bounded by within. It connects when it is
 // first used.
 func NewScanner(ctx context.Context, src *pg.Source, layout *awa.Layout, most int32, within time.Duration) (*Scanner, error) {
-	pool, err := src.OnDemand(ctx, pg.Session{Role: "scan", LockTimeout: scanLockWait, StatementTimeout: within}, most)
+	pool, err := src.OnDemand(ctx, pg.Settings{Role: "scan", LockTimeout: scanLockWait, StatementTimeout: within}, most)
 	if err != nil {
 		return nil, err
 	}

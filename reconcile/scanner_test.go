@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // group is a row of a scan.

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // Blocker is a backend that slot creation waits for. What it runs is nobody's business here: other users' SQL may hold
@@ -91,7 +91,7 @@ func (m SlotCreation) retryUntilMade(ctx context.Context, create func(context.Co
 		case pg.IsNoFreeSlot(err):
 			return 0, &pg.Refusal{
 				Problem: "no replication slot is free: " + err.Error(),
-				Remedy:  "raise max_replication_slots (needs a restart), or drop a slot that nobody needs; see pg_replication_slots", Err: err,
+				Remedy:  "raise max_replication_slots (needs a restart), or drop a replication slot that nobody needs; see pg_replication_slots", Err: err,
 			}
 		}
 		return 0, fmt.Errorf("create replication slot %s: %w", m.Name, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
+	"github.com/awa-counterd/awa-counterd/internal/testonly/pgoutputtest"
 )
 
 // costs says what an end of a stream costs: a slot that is of no use any more, or a session.

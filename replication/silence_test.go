@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
+	"github.com/awa-counterd/awa-counterd/internal/testonly/pgoutputtest"
 )
 
 // A message may take longer to arrive than silence is borne: a value of 1 GB over a line of 400 Mbit/s takes 20 s. As

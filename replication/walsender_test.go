@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
-	"github.com/awa-counterd/awa-counterd/internal/pgoutputtest"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
+	"github.com/awa-counterd/awa-counterd/internal/testonly/pgoutputtest"
 )
 
 // A scripted stream begins at origin, on a server whose WAL ends at walEnd.

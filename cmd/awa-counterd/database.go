@@ -12,7 +12,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 )
 
@@ -83,17 +83,17 @@ func (d *database) source() (*pg.Source, error) {
 	return source, nil
 }
 
-// commandSession is how a session of a command behaves. A person waits for it, so it does not wait long for anybody's lock; what it
+// commandSettings is how a connection of a command behaves. A person waits for it, so it does not wait long for anybody's lock; what it
 // may wait for, a command bounds itself.
-func commandSession() pg.Session { return pg.Session{Role: "command", LockTimeout: 2 * time.Second} }
+func commandSettings() pg.Settings { return pg.Settings{Role: "command", LockTimeout: 2 * time.Second} }
 
-// connect opens a session; what keeps it from that is a refusal with its remedy.
+// connect opens a connection; what keeps it from that is a refusal with its remedy.
 func (d *database) connect(ctx context.Context) (*pg.Source, *pgx.Conn, error) {
 	source, err := d.source()
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := source.Connect(ctx, commandSession())
+	conn, err := source.Connect(ctx, commandSettings())
 	if err != nil {
 		return nil, nil, source.ExplainConnect(err)
 	}

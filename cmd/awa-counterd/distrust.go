@@ -11,8 +11,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 type distrustCmd struct {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"

@@ -9,8 +9,8 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
@@ -194,7 +194,7 @@ func poll(ctx context.Context, done func() (bool, error), problem string) error 
 func (h *handover) takeBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	conn, err := h.source.Connect(ctx, commandSession())
+	conn, err := h.source.Connect(ctx, commandSettings())
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 const (
@@ -32,7 +32,7 @@ type lease struct {
 
 // newLease opens the session, and keeps it. The context that it returns ends with it; context.Cause says then that it was lost.
 func newLease(ctx context.Context, source *pg.Source) (*lease, context.Context, error) {
-	conn, err := source.Connect(ctx, commandSession())
+	conn, err := source.Connect(ctx, commandSettings())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -52,7 +52,7 @@ func TestNamesHaveOneRoom(t *testing.T) {
 			return err
 		}
 		switch rel = filepath.ToSlash(rel); {
-		case d.IsDir() && (rel == "e2e" || rel == "deploy" || rel == "tmp" || rel == "internal/mutants" || strings.HasPrefix(rel, ".git")):
+		case d.IsDir() && (rel == "e2e" || rel == "deploy" || rel == "tmp" || rel == "internal/testonly/mutants" || strings.HasPrefix(rel, ".git")):
 			return filepath.SkipDir
 		case d.IsDir() || !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go"):
 			return nil
@@ -81,4 +81,38 @@ func TestNamesHaveOneRoom(t *testing.T) {
 			require.True(t, used[rel], "%s is excepted, and needs no exception", rel)
 		}
 	}
+}
+
+// There are replication slots and ring slots: a field of the log that is called slot says neither.
+func TestLogFieldsSayWhichSlot(t *testing.T) {
+	said := make(map[string]int)
+	for _, dir := range []string{"applier", "checkpoint", "cmd", "internal", "reconcile", "replication"} {
+		require.NoError(t, filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				f, ok := call.Fun.(*ast.SelectorExpr)
+				if !ok || named(f.X) != "zap" && f.Sel.Name != "info" && f.Sel.Name != "warn" {
+					return true
+				}
+				for _, argument := range call.Args {
+					said[literal(argument)]++
+					require.NotEqual(t, "slot", literal(argument), "%s: say replication_slot or ring_slot", path)
+				}
+				return true
+			})
+			return nil
+		}))
+	}
+	require.Positive(t, said["replication_slot"])
+	require.Positive(t, said["ring_slot"])
 }

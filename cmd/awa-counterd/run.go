@@ -12,9 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/daemon"
 	"github.com/awa-counterd/awa-counterd/internal/listener"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/internal/systemd"
@@ -27,7 +27,7 @@ type runCmd struct {
 	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
 
 	SlotLifetime   string `enum:"permanent,temporary,failover" default:"permanent" help:"permanent: the replication slot outlives the daemon, and the server keeps WAL for it meanwhile. temporary: the slot ends with the daemon, the server keeps no WAL, and every start scans all rows. failover: permanent, and carried to standbys that synchronize slots (PostgreSQL 17 or later), so that after a promotion nothing is scanned."`
-	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" help:"How much WAL the server may keep for the replication slot. Past half of it the daemon clears the marker; past it, it drops the slot and scans all rows. 0: no limit."`
+	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" help:"How much WAL the server may keep for the replication slot. Past half of it the daemon clears the marker; past it, it drops the replication slot and scans all rows. 0: no limit."`
 
 	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Create neither publication nor schema; use those that a DBA has created (awa-counterd setup --print-sql)."`
 
@@ -175,7 +175,7 @@ func (r *runCmd) readStatus(ctx context.Context) (*status.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := source.Connect(ctx, pg.Session{Role: "status", LockTimeout: time.Second, StatementTimeout: 5 * time.Second})
+	conn, err := source.Connect(ctx, pg.Settings{Role: "status", LockTimeout: time.Second, StatementTimeout: 5 * time.Second})
 	if err != nil {
 		return nil, err
 	}

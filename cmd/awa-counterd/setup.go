@@ -11,7 +11,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 )
 
@@ -88,7 +88,7 @@ type setupCmd struct {
 func (c *setupCmd) Run(ctx context.Context, s streams) error {
 	err := c.run(ctx, s, c.plan, "done", "nothing to do: everything exists already")
 	if err == nil && !c.PrintSQL && !c.JSON {
-		_, _ = fmt.Fprintln(s.err, "setup: as long as the daemon's replication slot exists, the server does not start with a wal_level below logical; awa-counterd teardown removes the slot")
+		_, _ = fmt.Fprintln(s.err, "setup: as long as the daemon's replication slot exists, the server does not start with a wal_level below logical; awa-counterd teardown removes it")
 	}
 	return err
 }

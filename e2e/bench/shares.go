@@ -31,7 +31,7 @@ func usesOfTime() []struct {
 		}},
 		{"decoding", []string{ours + "decoder."}},
 		{"the stream's frames", []string{ours + "replication.", "github.com/jackc/pgx/v5/pgproto3.", "github.com/jackc/pglogrepl.", "github.com/jackc/pgx/v5/internal/iobufpool."}},
-		{"books and journal", []string{ours + "applier.", ours + "internal/counter.", ours + "internal/pgsnap."}},
+		{"books and journal", []string{ours + "applier.", ours + "internal/base/counter.", ours + "internal/base/pgsnap."}},
 		{"statements", []string{ours + "internal/corrections.", ours + "checkpoint.", ours + "reconcile.", ours + "internal/awa.", "github.com/jackc/"}},
 		{"maps, strings and copying", []string{"runtime.mem", "runtime.aes", "runtime.strhash", "runtime.map", "internal/runtime/maps.", "internal/bytealg.", "runtime.cmpstring", "aeshashbody", "memeqbody", "runtime.typehash"}},
 		{"Go's scheduler and the rest of its runtime", []string{"runtime.", "internal/runtime/", "internal/poll.", "sync.", "internal/sync.", "sync/atomic."}},

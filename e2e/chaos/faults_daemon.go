@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/awa-counterd/awa-counterd/internal/failpoint"
+	"github.com/awa-counterd/awa-counterd/internal/base/failpoint"
 )
 
 // fault is something that goes wrong. inject does it, and undoes it before it returns.

@@ -190,11 +190,11 @@ func partitions(ctx context.Context, q Querier, parent uint32, needed ...string)
 		}
 		m := listBound.FindStringSubmatch(bound)
 		if m == nil {
-			return &ShapeError{Reason: fmt.Sprintf("leaf %s holds %s, not one slot; this is not awa's queue storage", p.Name, bound)}
+			return &ShapeError{Reason: fmt.Sprintf("leaf %s holds %s, not one ring slot; this is not awa's queue storage", p.Name, bound)}
 		}
 		slot, err := strconv.ParseInt(m[1], 10, 32)
 		if err != nil {
-			return fmt.Errorf("slot of leaf %s: %w", p.Name, err)
+			return fmt.Errorf("ring slot of leaf %s: %w", p.Name, err)
 		}
 		out[int32(slot)] = p
 		p.Columns = nil

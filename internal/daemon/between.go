@@ -10,7 +10,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -46,7 +46,7 @@ func (d *Daemon) betweenSessions(ctx context.Context, c *pgx.Conn, reason string
 	}
 	if err := replication.Drop(ctx, c, d.left.slot); err == nil {
 		d.log.Warn("dropped the replication slot, because the server kept too much WAL while no session read it; the next session scans all rows",
-			zap.String("slot", d.left.slot), zap.String("retained", compact(uint64(slot.Retained)))) //nolint:gosec // positive
+			zap.String("replication_slot", d.left.slot), zap.String("retained", compact(uint64(slot.Retained)))) //nolint:gosec // positive
 	}
 }
 
@@ -106,7 +106,7 @@ func (d *Daemon) clearAtEnd(within time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	c, err := d.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: lockWait, StatementTimeout: statementTimeout})
+	c, err := d.open(ctx, pg.Settings{Role: pg.ControlRole, LockTimeout: lockWait, StatementTimeout: statementTimeout})
 	if err != nil {
 		return
 	}

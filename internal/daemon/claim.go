@@ -11,9 +11,9 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/base/failpoint"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
-	"github.com/awa-counterd/awa-counterd/internal/failpoint"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
 
@@ -99,7 +99,7 @@ func (l leading) openWriters(ctx context.Context, instance string) (w writers, e
 			w.close()
 		}
 	}()
-	short := pg.Session{Role: "corrections", LockTimeout: rowLockWait, StatementTimeout: statementTimeout, Async: true}
+	short := pg.Settings{Role: "corrections", LockTimeout: rowLockWait, StatementTimeout: statementTimeout, Async: true}
 	if w.writes, err = l.d.open(ctx, short); err != nil {
 		return w, err
 	}
@@ -107,7 +107,7 @@ func (l leading) openWriters(ctx context.Context, instance string) (w writers, e
 	if w.markers, err = l.d.open(ctx, short); err != nil {
 		return w, err
 	}
-	keeper := pg.Session{Role: "checkpoint", LockTimeout: lockWait, StatementTimeout: statementTimeout, Async: true}
+	keeper := pg.Settings{Role: "checkpoint", LockTimeout: lockWait, StatementTimeout: statementTimeout, Async: true}
 	if w.keeper, err = l.d.opts.Source.OnDemand(context.WithoutCancel(ctx), keeper, 1); err != nil {
 		return w, err
 	}

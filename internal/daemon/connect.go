@@ -8,7 +8,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/preflight"
 )
 
@@ -22,7 +22,7 @@ type connected struct {
 
 // connect opens the control connection.
 func (d *Daemon) connect(ctx context.Context) (*pgx.Conn, error) {
-	control, err := d.open(ctx, pg.Session{Role: pg.ControlRole, LockTimeout: startLockWait(d.opts.MaxStaleness), StatementTimeout: statementTimeout})
+	control, err := d.open(ctx, pg.Settings{Role: pg.ControlRole, LockTimeout: startLockWait(d.opts.MaxStaleness), StatementTimeout: statementTimeout})
 	if err != nil {
 		return nil, d.opts.Source.ExplainConnect(err)
 	}
@@ -53,8 +53,8 @@ func (d *Daemon) check(ctx context.Context, control *pgx.Conn, layout *awa.Layou
 	return connected{d: d, log: d.log, control: control, layout: layout}, d.checkTables(ctx, control, layout)
 }
 
-func (d *Daemon) open(ctx context.Context, session pg.Session) (c *pgx.Conn, err error) {
-	d.liveWhile(func() { c, err = d.opts.Source.Connect(ctx, session) })
+func (d *Daemon) open(ctx context.Context, settings pg.Settings) (c *pgx.Conn, err error) {
+	d.liveWhile(func() { c, err = d.opts.Source.Connect(ctx, settings) })
 	return c, err
 }
 

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
-	"github.com/awa-counterd/awa-counterd/internal/failpoint"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/failpoint"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -30,7 +30,7 @@ func (s positioned) recreateSlot(ctx context.Context, old bool) (pglogrepl.LSN, 
 	}
 	failpoint.Reach(failpoint.SlotMade)
 	s.d.broken = ""
-	s.log.Info("replication slot created", zap.String("slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary), zap.Bool("failover", s.d.opts.Failover))
+	s.log.Info("replication slot created", zap.String("replication_slot", s.slot), zap.Stringer("position", position), zap.Bool("temporary", s.d.opts.Temporary), zap.Bool("failover", s.d.opts.Failover))
 	return position, nil
 }
 
@@ -40,7 +40,7 @@ func (s positioned) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
 		m.PID = s.stream.PID()
 		return m.Temporary(ctx, s.stream)
 	}
-	maker, err := s.d.open(ctx, pg.Session{Role: "slot", LockTimeout: pg.SlotLockWait})
+	maker, err := s.d.open(ctx, pg.Settings{Role: "slot", LockTimeout: pg.SlotLockWait})
 	if err != nil {
 		return 0, err
 	}

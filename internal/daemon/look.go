@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 

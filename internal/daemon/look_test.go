@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/internal/pgsnap"
+	"github.com/awa-counterd/awa-counterd/internal/base/pgsnap"
 )
 
 // The catalog is left alone only while nothing but the daemon's own tokens has been committed, and for no longer than wholeEvery.

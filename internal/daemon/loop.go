@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/internal/failpoint"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/failpoint"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 

@@ -6,7 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/applier"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // Options is what a Daemon needs. All durations are positive.
@@ -18,7 +18,7 @@ type Options struct {
 	NoSetup     bool   // make neither publication nor schema
 	Temporary   bool   // the slot goes with the session that made it
 	Failover    bool   // the slot is carried to standbys that synchronize slots; PostgreSQL 17 or later
-	// MaxRetained bounds the WAL, in bytes, that our slot may keep: past half of it trust ends, past it
+	// MaxRetained bounds the WAL, in bytes, that the replication slot may keep: past half of it trust ends, past it
 	// the slot is dropped and everything scanned afresh. 0 for no bound.
 	MaxRetained int64
 

@@ -11,7 +11,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -155,6 +155,6 @@ func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema 
 	if err := replication.Drop(ctx, c, name); err != nil {
 		return err
 	}
-	log.Warn("dropped a replication slot of awa-counterd's that nobody reads any more", zap.String("slot", name), zap.String("schema", schema))
+	log.Warn("dropped a replication slot of awa-counterd's that nobody reads any more", zap.String("replication_slot", name), zap.String("schema", schema))
 	return nil
 }

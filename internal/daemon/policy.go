@@ -3,7 +3,7 @@ package daemon
 import (
 	"time"
 
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // Policy that nobody sets by a flag: how long things are waited for, and how often they are looked at. What belongs to one

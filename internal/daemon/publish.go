@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 

@@ -131,7 +131,7 @@ func newSession(running streaming, start applier.Start) (*session, error) {
 func (s *session) runToEnd(ctx, work context.Context) error {
 	s.d.started, s.d.worked = true, true
 	s.d.log.Info("leading", zap.String("schema", string(s.layout.Schema)), zap.String("shape", s.layout.Describe()),
-		zap.Int("leaves", len(s.layout.Leaves)), zap.String("slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
+		zap.Int("leaves", len(s.layout.Leaves)), zap.String("replication_slot", s.slot), zap.String("publication", s.pubs[0].Name), zap.String("instance", s.instance))
 	s.d.report(Leading, s.core.State(time.Now()))
 	if s.d.opts.DryRun {
 		s.beginDryRun()
@@ -181,7 +181,7 @@ func (s *session) clearMarkerAfterFailure(reason error) {
 	defer cancel()
 	err := s.marker.SetMarker(ctx, applier.SetMarker{Reason: reason.Error()})
 	if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {
-		// That connection is dead; or a table was renamed; or somebody has dropped our schema under us, or deleted the
+		// That connection is dead; or a table was renamed; or somebody has dropped schema awa_counterd meanwhile, or deleted the
 		// leader's row, and the guard with it. As long as this one lives the lead is ours, so it was no finish.
 		again, cancel := context.WithTimeout(context.Background(), lastWordWithin)
 		defer cancel()

@@ -13,8 +13,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/corrections"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
 )
 
 // leading is connected, and its control connection holds the leader lock.

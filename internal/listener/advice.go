@@ -110,7 +110,7 @@ func advice(reason string) string {
 		return "Somebody holds a lock on a table that the daemon reads once a second, awa.runtime_storage_backends or one of its own most likely: see pg_locks."
 	case string(applier.DoubtRetained):
 		return "Something holds the replication slot back, most often a long transaction: see pg_stat_activity.xact_start and pg_prepared_xacts. " +
-			"At --max-retained-wal the daemon drops the slot and creates a new one."
+			"At --max-retained-wal the daemon drops the replication slot and creates a new one."
 	case string(applier.DoubtOpen):
 		return "Wait for these transactions to end, or end them: see pg_stat_activity.xact_start and pg_prepared_xacts."
 	case string(applier.DoubtLag):

@@ -131,7 +131,7 @@ func streams() []family {
 			func(r *reading, add func(float64, ...string)) { add(float64(max(r.Slot.Retained, 0))) },
 		},
 		{
-			"retained_wal_limit_bytes", gauge, always, nil, "--max-retained-wal: past half of it the daemon clears the trust marker, past it the daemon drops the slot; 0 for no limit.",
+			"retained_wal_limit_bytes", gauge, always, nil, "--max-retained-wal: past half of it the daemon clears the trust marker, past it the daemon drops the replication slot; 0 for no limit.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.config.MaxRetained)) },
 		},
 		{
@@ -164,11 +164,11 @@ func books() []family {
 			func(r *reading, add func(float64, ...string)) { add(r.Status.OldestDrift.Seconds()) },
 		},
 		{
-			"slots", gauge, leading, nil, "Slots of awa's ring, and one for counter rows that belong to none.",
+			"slots", gauge, leading, nil, "Ring slots, and one for counter rows that belong to none.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Status.Units)) },
 		},
 		{
-			"slots_ready", gauge, leading, nil, "Slots whose books are filled, so that corrections can be written.",
+			"slots_ready", gauge, leading, nil, "Ring slots whose books are filled, so that corrections can be written.",
 			func(r *reading, add func(float64, ...string)) { add(float64(r.Status.Settled)) },
 		},
 		{

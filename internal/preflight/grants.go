@@ -8,7 +8,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // asked is the role in checks, which is their first parameter.
@@ -106,7 +106,7 @@ func (v *visit) granted(n awa.Need) checkpoint.Granted {
 	return checkpoint.Granted{AwaSchema: string(v.Schema), Role: v.Role, Grant: n.Grant}
 }
 
-// ownSchema looks whether our schema is there, or may be made; one that somebody else has made is not ours.
+// ownSchema looks whether schema awa_counterd is there, or may be made; one that somebody else has made is not the daemon's.
 func ownSchema(ctx context.Context, v *visit) []Finding {
 	const name = "schema " + checkpoint.SchemaName
 	err := checkpoint.CheckOwner(ctx, v.Conn, v.Role, v.Layout.Rows)
@@ -177,7 +177,7 @@ func planOwnSchema(ctx context.Context, v *visit) ([]Step, error) {
 	return []Step{{What: "create schema " + checkpoint.SchemaName, SQL: strings.TrimSuffix(strings.TrimSpace(ddl), ";")}}, nil
 }
 
-// ownRights looks at the rights on our schema, where there is one that this role did not make.
+// ownRights looks at the rights on schema awa_counterd, where there is one that this role did not make.
 func ownRights(ctx context.Context, v *visit) []Finding {
 	const name = "rights on schema " + checkpoint.SchemaName
 	there, err := checkpoint.Exists(ctx, v.Conn)

@@ -52,7 +52,7 @@ func Requirements() []Requirement {
 		{Name: "counter rows for corrections", Means: "corrections go to counter rows of bucket 300, which no release of awa uses", tables: true, Refuses: true, look: bucket},
 		{Name: "trust marker is justified", Means: "the marker is set and no daemon is alive: readers use counters that old binaries may have made wrong", tables: true, look: marker},
 		{Name: "replication slot", Means: "if it is lost, the daemon scans all rows", look: ownSlot},
-		{Name: "other slots", Means: "the server keeps more than 1 GiB of WAL for a slot that nobody reads", look: otherSlots},
+		{Name: "other slots", Means: "the server keeps more than 1 GiB of WAL for a replication slot that nobody reads", look: otherSlots},
 		{Name: "wal_level after a restart", Means: "if a configuration file lowers it, the server does not start as long as a logical replication slot exists; a role that may not read `pg_file_settings` sees that only after a reload", look: walLevelAfterRestart},
 		{Name: "long transactions", Means: "creating the replication slot waits for them", look: longTransactions},
 		{Name: "prepared transactions", Means: "creating the replication slot waits for them", look: preparedTransactions},

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // oldestServer is the first version whose pgoutput sends messages and streams transactions.
@@ -71,7 +71,7 @@ func slotFree(ctx context.Context, v *visit) []Finding {
 	err := v.queryRow(ctx, `select current_setting('max_replication_slots')::int, (select count(*) from pg_replication_slots),
 		exists (select 1 from pg_replication_slots where slot_name = $1)`, []any{v.Slot}, &slots, &used, &ours)
 	return found("replication slot free", err, ours || used < slots, fmt.Sprintf("%d of %d used", used, slots),
-		"ALTER SYSTEM SET max_replication_slots = "+fmt.Sprint(slots+5)+" and restart the server, or drop a slot that nobody needs")
+		"ALTER SYSTEM SET max_replication_slots = "+fmt.Sprint(slots+5)+" and restart the server, or drop a replication slot that nobody needs")
 }
 
 // walsenderFree counts where every role sees all of them: pg_stat_activity hides what kind of process another role's is.

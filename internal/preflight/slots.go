@@ -35,7 +35,7 @@ func otherSlots(ctx context.Context, v *visit) []Finding {
 	if err == nil {
 		idle, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	}
-	detail, remedy := "the server keeps no more than 1 GiB of WAL for any slot that nobody reads", ""
+	detail, remedy := "the server keeps no more than 1 GiB of WAL for any replication slot that nobody reads", ""
 	if len(idle) > 0 {
 		detail, remedy = "nobody reads these, and the server keeps more than 1 GiB of WAL for each: "+strings.Join(idle, ", "), "if nobody needs it: SELECT pg_drop_replication_slot('"+idle[0]+"')"
 	}

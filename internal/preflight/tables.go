@@ -8,7 +8,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
-	"github.com/awa-counterd/awa-counterd/internal/pg"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // findTables looks for awa's tables, unless they are known; without them there is nothing more to look at.

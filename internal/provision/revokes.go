@@ -15,7 +15,7 @@ import (
 // places tells, of each awa schema for which setup granted something, what it is called now; "" where it is gone.
 type places map[awa.Schema]awa.Schema
 
-// readPlaces finds a schema that was renamed by what our publication of its old name publishes: that follows the tables.
+// readPlaces finds a schema that was renamed by what the publication of its old name publishes: that follows the tables.
 func readPlaces(ctx context.Context, c *pgx.Conn) (places, error) {
 	names, err := checkpoint.GrantedSchemas(ctx, c)
 	if err != nil {
