@@ -17,6 +17,14 @@ func ofOutside() []Mutant {
 			"./e2e", "TestEverySettingOfARole",
 		},
 		{
+			"a replication slot of another name unknown before the first checkpoint", "checkpoint/store.go", "return s.announce(ctx, tx)", "return nil",
+			"./e2e", "TestSlotBeforeTheFirstCheckpoint",
+		},
+		{
+			"publications of another name left behind", "cmd/awa-counterd/database.go", "if made.Publication != \"\" && asked.Publication == \"\" {", "if false {",
+			"./e2e", "TestPublicationsOfAnotherName",
+		},
+		{
 			"policies may hide rows", "internal/pg/connect.go", "\"row_security\": off, ", "",
 			"./e2e", "TestRowLevelSecurity",
 		},

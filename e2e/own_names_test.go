@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// neverPersists lets no checkpoint be written: scans of large leaves take as long.
+func (e *env) neverPersists() {
+	e.t.Helper()
+	e.says("setup")
+	e.exec(`create function awa.refuse() returns trigger language plpgsql as $$ begin raise exception using errcode = '55P03', message = 'busy'; end $$`)
+	e.exec(`create trigger refuse before insert or update on awa_counterd.checkpoint for each row when (new.position <> '0/0') execute function awa.refuse()`)
+}
+
+// A daemon whose replication slot has a name of its own dies before its first checkpoint. The slot keeps WAL, and nobody reads it: it is
+// found all the same, by teardown and by a daemon that is given another name.
+func TestSlotBeforeTheFirstCheckpoint(t *testing.T) {
+	t.Parallel()
+	const slots = `select count(*) from pg_replication_slots where database = current_database()`
+	dies := func(t *testing.T) *env {
+		e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+		e.neverPersists()
+		d := e.daemon("--slot", "one_"+e.db)
+		d.logged("replication slot created", 20*time.Second)
+		e.marker(true, 20*time.Second)
+		d.kill()
+		e.disconnected()
+		require.EqualValues(t, 1, e.scalar(slots))
+		return e
+	}
+	t.Run("teardown", func(t *testing.T) {
+		e := dies(t)
+		e.says("teardown")
+		e.nothingOfOurs()
+	})
+	t.Run("another name", func(t *testing.T) {
+		e := dies(t)
+		e.exec(`drop trigger refuse on awa_counterd.checkpoint`)
+		d := e.daemon("--slot", "two_"+e.db)
+		require.Contains(t, fmt.Sprint(d.logged("nobody reads any more", 20*time.Second)), "one_"+e.db)
+		e.marker(true, 20*time.Second)
+		require.EqualValues(t, 1, e.scalar(slots))
+		require.Zero(t, d.stop())
+	})
+}
+
+// A daemon had publications under a name of its own. Who ends the upgrade need not know it.
+func TestPublicationsOfAnotherName(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"finish", "teardown"} {
+		t.Run(command, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			d := e.daemon("--publication", "mine", "--checkpoint-interval", "200ms")
+			e.marker(true, 20*time.Second)
+			args := []string{command}
+			if command == "finish" {
+				args = append(args, "--quiet-period", "1s", "--timeout", "20s")
+			} else {
+				require.Zero(t, d.stop())
+				e.disconnected()
+			}
+			e.says(args...)
+			e.nothingOfOurs()
+		})
+	}
+}
