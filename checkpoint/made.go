@@ -25,8 +25,9 @@ func ReadMade(ctx context.Context, c Conn, awaSchema string) (m Made, err error)
 	if err != nil || !there {
 		return m, err
 	}
-	// The OID of a publication says nothing in another cluster.
-	err = c.QueryRow(ctx, `select k.slot_name, coalesce((select p.pubname::text from pg_publication p, pg_control_system() s
+	// A copy of a database names the slot of the original. The OID of a publication says nothing in another cluster.
+	err = c.QueryRow(ctx, `select case when exists (select 1 from pg_replication_slots r where r.slot_name = k.slot_name and r.database <> current_database())
+			then '' else k.slot_name end, coalesce((select p.pubname::text from pg_publication p, pg_control_system() s
 			where p.oid = k.publications[1] and s.system_identifier::text = k.system_identifier
 			  and not exists (select 1 from pg_publication_rel r join pg_class c on c.oid = r.prrelid where r.prpubid = p.oid
 			                  and c.relnamespace not in (select t.relnamespace from pg_class t where t.oid = any(k.relations)))), '')

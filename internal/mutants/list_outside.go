@@ -21,6 +21,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSlotBeforeTheFirstCheckpoint",
 		},
 		{
+			"the slot of the original dropped in a copy of the database", "checkpoint/made.go", "r.database <> current_database()", "r.database is null",
+			"./e2e", "TestTeardownInACopyOfTheDatabase",
+		},
+		{
 			"publications of another name left behind", "cmd/awa-counterd/database.go", "if made.Publication != \"\" && asked.Publication == \"\" {", "if false {",
 			"./e2e", "TestPublicationsOfAnotherName",
 		},
@@ -73,7 +77,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{
-			"a slot under another name kept", "internal/daemon/resume.go", "if f.Stored != nil && f.Stored.Slot != s.slot && !s.d.opts.DryRun {", "if false {",
+			"a slot under another name kept", "internal/daemon/resume.go", "if err != nil || made.Slot == \"\" || made.Slot == s.slot || s.d.opts.DryRun {", "if err != nil || made.Slot != \"\" {",
 			"./e2e", "TestSlotIsRenamed",
 		},
 		{
