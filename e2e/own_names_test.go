@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -69,4 +71,30 @@ func TestPublicationsOfAnotherName(t *testing.T) {
 			e.nothingOfOurs()
 		})
 	}
+}
+
+// While finish waits, the daemon is started again with another name for its replication slot. That one is what finish has to remove.
+func TestSlotIsRenamedWhileFinishWaits(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon("--slot", "one_"+e.db, "--checkpoint-interval", "200ms")
+	e.marker(true, 20*time.Second)
+	e.insertAt(0, "q", 3, false)
+	cmd := exec.Command(binary, "finish", "--database-url", e.url(), "--quiet-period", "3s", "--timeout", "50s")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command'`) > 0 &&
+			e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd reconcile'`) > 0
+	}, func() string { return "finish does not wait" })
+	require.Zero(t, d.stop())
+	d = e.daemon("--slot", "two_"+e.db, "--checkpoint-interval", "200ms")
+	require.NoError(t, cmd.Wait(), "%s", &said)
+	require.Zero(t, d.wait(10*time.Second))
+	e.marker(true, 0)
+	e.nothingOfOurs()
 }

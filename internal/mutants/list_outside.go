@@ -37,6 +37,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRingGrowsBesideACommand/finish",
 		},
 		{
+			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = made.Slot", "_ = made.Slot",
+			"./e2e", "TestSlotIsRenamedWhileFinishWaits",
+		},
+		{
 			"policies may hide rows", "internal/pg/connect.go", "\"row_security\": off, ", "",
 			"./e2e", "TestRowLevelSecurity",
 		},
