@@ -94,7 +94,31 @@ func TestSlotIsRenamedWhileFinishWaits(t *testing.T) {
 	require.Zero(t, d.stop())
 	d = e.daemon("--slot", "two_"+e.db, "--checkpoint-interval", "200ms")
 	require.NoError(t, cmd.Wait(), "%s", &said)
+	require.Contains(t, said.String(), "drop replication slot two_"+e.db) // a daemon that stands by would do it as well, if it lived
 	require.Zero(t, d.wait(10*time.Second))
 	e.marker(true, 0)
 	e.nothingOfOurs()
+}
+
+// A publication of the given name is there, and publishes what is somebody else's, or another daemon's: that stays in it.
+func TestSharedPublicationKeepsItsTables(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	require.NoError(t, fleet.Install(t.Context(), e.connect(), fleet.Layout{Schema: "other", Slots: 4, Shape: fleet.Ledger}))
+	o := *e
+	o.layout.Schema = "other"
+	e.exec(`create table public.theirs (id int primary key); create publication mine for table public.theirs`)
+	first := e.daemon("--schema", "awa", "--publication", "mine")
+	e.marker(true, 20*time.Second)
+	second := e.daemon("--schema", "other", "--publication", "mine")
+	o.marker(true, 20*time.Second)
+	e.marker(true, 20*time.Second) // it looks again once
+	require.EqualValues(t, 3, e.scalar(`select count(distinct schemaname) from pg_publication_tables where pubname = 'mine'`))
+	for _, w := range []*env{e, &o} {
+		w.insert(5)
+		w.balanced(3 * time.Second)
+		w.marker(true, 20*time.Second)
+	}
+	require.Zero(t, first.stop())
+	require.Zero(t, second.stop())
 }

@@ -41,6 +41,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSlotIsRenamedWhileFinishWaits",
 		},
 		{
+			"somebody else's tables taken out of a publication", "replication/publication.go", "if !seen.Shared || len(seen.Lacks) == 0 {", "if true {",
+			"./e2e", "TestSharedPublicationKeepsItsTables",
+		},
+		{
 			"policies may hide rows", "internal/pg/connect.go", "\"row_security\": off, ", "",
 			"./e2e", "TestRowLevelSecurity",
 		},
