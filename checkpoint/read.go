@@ -29,7 +29,7 @@ func ReadStanding(ctx context.Context, c Conn, awaSchema string) (s Standing, er
 	err = c.QueryRow(ctx, `select position::text, extract(epoch from clock_timestamp() - persisted_at)::float8,
 		extract(epoch from clock_timestamp() - last_audit_at)::float8, reason,
 		extract(epoch from clock_timestamp() - observed_since)::float8, extract(epoch from clock_timestamp() - last_old_prune_at)::float8
-		from awa_counterd.checkpoint where awa_schema = $1`, awaSchema).
+		from awa_counterd.checkpoint where awa_schema = $1 and position <> '`+notYet+`'`, awaSchema).
 		Scan(&s.Position, &s.Persisted, &s.Audit, &s.Reason, &s.Observed, &s.OldPrune)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return s, fmt.Errorf("read the checkpoint: %w", err)

@@ -65,7 +65,7 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	err := c.QueryRow(ctx, `
 		select position::text, slot_name, publications, publication_state, system_identifier, timeline, relations, shape, unseen_xids, last_old_prune_at,
 		       extract(epoch from clock_timestamp() - persisted_at)::float8 * 1e9
-		from awa_counterd.checkpoint where awa_schema = $1`, awaSchema).
+		from awa_counterd.checkpoint where awa_schema = $1 and position <> '`+notYet+`'`, awaSchema).
 		Scan(&position, &s.Slot, &s.Publications, &s.PublicationState, &s.SystemIdentifier, &s.Timeline, &s.Relations, &s.Shape, &unseen, &pruned, (*nanoseconds)(&s.Age))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no checkpoint is a state of its own, not an error
@@ -98,7 +98,7 @@ func SlotOfCheckpoint(ctx context.Context, c Conn, awaSchema string) (slot strin
 	if err != nil || !there {
 		return "", err
 	}
-	err = c.QueryRow(ctx, `select slot_name from awa_counterd.checkpoint where awa_schema = $1`, awaSchema).Scan(&slot)
+	err = c.QueryRow(ctx, `select slot_name from awa_counterd.checkpoint where awa_schema = $1 and position <> '`+notYet+`'`, awaSchema).Scan(&slot)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return "", fmt.Errorf("look for a checkpoint: %w", err)
 	}
@@ -127,15 +127,17 @@ func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[applier.S
 	return out, nil
 }
 
-// Forget drops the checkpoint: its stream is gone, and everything has to be scanned afresh. The
-// uncounted writes stay; they are history.
+// Forget drops the checkpoint: its stream is gone, and everything has to be scanned afresh. What is left says which replication slot
+// and publications the daemon is about to work with (ReadMade). The uncounted writes stay; they are history.
 func (s *Store) Forget(ctx context.Context) error {
 	return s.fenced(ctx, "forget the checkpoint", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `delete from awa_counterd.checkpoint where awa_schema = $1`, s.awaSchema); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `delete from awa_counterd.books where awa_schema = $1`, s.awaSchema)
-		return err
+		if _, err := tx.Exec(ctx, `delete from awa_counterd.books where awa_schema = $1`, s.awaSchema); err != nil {
+			return err
+		}
+		return s.announce(ctx, tx)
 	})
 }
 
@@ -191,6 +193,9 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 		pg.OrNull(cp.Pruned), s.identity.Shape,
 	}
 	if cp.Before == 0 {
+		if err := s.withdraw(ctx, tx); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `
 			insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, system_identifier,
 				timeline, relations, last_token, unseen_xids, trusted, reason, last_audit_at, publication_state, last_old_prune_at, shape)

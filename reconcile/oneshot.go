@@ -103,7 +103,8 @@ type Result struct {
 	Locked    []counter.Group
 }
 
-// Run compares every group, and corrects what is wrong when correct is set.
+// Run compares every group, and corrects what is wrong when correct is set. It is a pg.Refusal if awa's tables are not those any more
+// with which the OneShot was made: what it has corrected is right, but there may be more to look at.
 func (o *OneShot) Run(ctx context.Context, correct bool, progress Progress) (Result, error) {
 	r := Result{Leaves: len(o.layout.Leaves)}
 	units := append(slices.Clone(o.layout.Leaves), elsewhere())
@@ -123,6 +124,9 @@ func (o *OneShot) Run(ctx context.Context, correct bool, progress Progress) (Res
 			}
 		}
 	}
+	if err := o.sameTables(ctx); err != nil {
+		return r, err
+	}
 	slices.SortFunc(r.Drifts, func(a, b Drift) int {
 		if d := size(b.Off()) - size(a.Off()); d != 0 {
 			return int(max(min(d, 1), -1))
@@ -130,6 +134,25 @@ func (o *OneShot) Run(ctx context.Context, correct bool, progress Progress) (Res
 		return a.Compare(b.Group)
 	})
 	return r, nil
+}
+
+// sameTables refuses tables that a migration, or a person, has changed since this OneShot was made.
+func (o *OneShot) sameTables(ctx context.Context) error {
+	for {
+		now, err := awa.Discover(ctx, o.holder, o.layout.Schema)
+		_, shape := errors.AsType[*awa.ShapeError](err)
+		switch {
+		case pg.IsBusy(err) && ctx.Err() == nil: // somebody holds one of them
+			continue
+		case err == nil && now.Equivalent(o.layout):
+			return nil
+		case err != nil && !shape && !errors.Is(err, awa.ErrNotYet):
+			return fmt.Errorf("look at awa's tables again: %w", err)
+		}
+		r := pg.Refuse("run it again", "awa's tables have changed meanwhile")
+		r.Err = err
+		return r
+	}
 }
 
 func elsewhere() awa.Leaf {

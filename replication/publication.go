@@ -89,7 +89,7 @@ func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made b
 	sql := p.CreateSQL()
 	switch {
 	case errors.Is(err, errIncomplete):
-		sql = p.alterSQL()
+		sql = p.mendSQL(seen)
 	case !errors.Is(err, ErrNoPublication):
 		return seen, false, err
 	}
@@ -107,12 +107,12 @@ func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made b
 
 // Plan is the statement that makes the publication, or adds what it lacks; "" when it is as it should be.
 func (p Publication) Plan(ctx context.Context, c Conn) (what, sql string, err error) {
-	_, err = p.Check(ctx, c)
+	seen, err := p.Check(ctx, c)
 	switch {
 	case errors.Is(err, ErrNoPublication):
 		return "create publication " + p.Name, p.CreateSQL(), nil
 	case errors.Is(err, errIncomplete):
-		return "add what publication " + p.Name + " lacks", p.alterSQL(), nil
+		return "add what publication " + p.Name + " lacks", p.mendSQL(seen), nil
 	}
 	return "", "", err
 }
@@ -131,6 +131,8 @@ type Published struct {
 	Insert, Update, Delete, Truncate bool
 	Relations                        []uint32          // leaves instead of parents
 	Names                            map[uint32]string // of what is to be published
+	Lacks                            []string          // tables that it has to name, and does not
+	Shared                           bool              // it names tables of another schema: somebody else's, or another daemon's
 }
 
 // Check looks the publication over.
@@ -155,10 +157,14 @@ func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
 		                               and (r.prrelid = c.oid or r.prrelid in (select relid from pg_partition_ancestors(c.oid))))),
 		       array(select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
 		             join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname),
-		       array(select r::regclass::text from unnest($2::oid[]) with ordinality u (r, i) order by i)
-		from pg_publication p where pubname = $1`, p.Name, p.Relations).
+		       array(select r::regclass::text from unnest($2::oid[]) with ordinality u (r, i) order by i),
+		       array(select t from unnest($3::text[]) with ordinality u (t, i)
+		             where not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid and r.prrelid = to_regclass(t)) order by i),
+		       exists (select 1 from pg_publication_rel r join pg_class c on c.oid = r.prrelid where r.prpubid = p.oid
+		               and c.relnamespace not in (select o.relnamespace from pg_class o where o.oid = any($2)))
+		from pg_publication p where pubname = $1`, p.Name, p.Relations, p.Tables).
 		Scan(&seen.OID, &seen.State, &seen.All, &seen.ViaRoot, &seen.Insert, &seen.Update, &seen.Delete, &seen.Truncate,
-			&seen.Filtered, &seen.Schemas, &seen.Relations, &names)
+			&seen.Filtered, &seen.Schemas, &seen.Relations, &names, &seen.Lacks, &seen.Shared)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return seen, fmt.Errorf("publication %s: %w", p.Name, ErrNoPublication)
@@ -223,6 +229,15 @@ var errIncomplete = errors.New("the publication lacks tables that awa has create
 
 func (p Publication) alterSQL() string {
 	return fmt.Sprintf("ALTER PUBLICATION %s SET TABLE %s", pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "))
+}
+
+// mendSQL brings what an incomplete publication lacks. Tables of another schema stay in it: a subscriber may need them, or a daemon of
+// that schema, which would take the publication back again and again.
+func (p Publication) mendSQL(seen Published) string {
+	if !seen.Shared || len(seen.Lacks) == 0 {
+		return p.alterSQL()
+	}
+	return fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", pgx.Identifier{p.Name}.Sanitize(), strings.Join(seen.Lacks, ", "))
 }
 
 const (

@@ -34,23 +34,27 @@ func defaultNames(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked 
 	return asked.Default(database, schema), nil
 }
 
-// names fills in what a daemon of this schema is called by default, and the replication slot from which it goes on,
-// which its --slot may have named. Another one is refused: the real one would be left unread, and retain WAL.
+// names fills in what a daemon of this schema is called by default, and the replication slot and the publication that it works with,
+// which its --slot and --publication may have named. Another slot is refused: the real one would be left unread, and retain WAL.
 func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (provision.Names, error) {
 	n, err := defaultNames(ctx, conn, schema, asked)
 	if err != nil {
 		return n, err
 	}
-	slot, err := checkpoint.SlotOfCheckpoint(ctx, conn, string(schema))
+	made, err := checkpoint.ReadMade(ctx, conn, string(schema))
 	switch {
 	case pg.IsDenied(err):
 		return n, nil
 	case err != nil:
 		return n, err
-	case slot != "" && asked.Slot != "" && slot != asked.Slot:
-		return n, pg.Refuse("leave --slot out", "--slot=%s: the daemon of schema %s uses the replication slot %s", asked.Slot, schema, slot)
-	case slot != "":
-		n.Slot = slot
+	case made.Slot != "" && asked.Slot != "" && made.Slot != asked.Slot:
+		return n, pg.Refuse("leave --slot out", "--slot=%s: the daemon of schema %s uses the replication slot %s", asked.Slot, schema, made.Slot)
+	}
+	if made.Slot != "" {
+		n.Slot = made.Slot
+	}
+	if made.Publication != "" && asked.Publication == "" {
+		n.Publication = made.Publication
 	}
 	return n, nil
 }

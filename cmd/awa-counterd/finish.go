@@ -45,7 +45,10 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if !l.HasMarker {
 		return pg.Refuse("stop the daemon and run awa-counterd teardown", "this awa has no trust marker to set for good")
 	}
-	ours, err := names(ctx, conn, l.Schema, provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role, KeepMarker: true})
+	ours := func(ctx context.Context) (provision.Names, error) {
+		return names(ctx, conn, l.Schema, provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role, KeepMarker: true})
+	}
+	now, err := ours(ctx)
 	if err != nil {
 		return err
 	}
@@ -55,7 +58,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
 	one.Waiting = func(unit string) { _, _ = fmt.Fprintf(s.err, "finish: %s\n", unit) }
-	if err := c.wait(ctx, s.err, conn, l, one, ours.Slot); err != nil {
+	if err := c.wait(ctx, s.err, conn, l, one, now.Slot); err != nil {
 		return err
 	}
 	if err := agree(ctx, one); err != nil {
@@ -66,8 +69,8 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer asks.close(context.WithoutCancel(ctx))
-	h := handover{source: source, asks: asks, conn: conn, layout: l, slot: ours.Slot, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
-	if err := h.finish(held, ours); err != nil {
+	h := handover{source: source, asks: asks, conn: conn, layout: l, names: ours, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
+	if err := h.finish(held); err != nil {
 		return asks.explain(held, err)
 	}
 	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and everything that awa-counterd created has been removed")

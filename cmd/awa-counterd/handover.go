@@ -25,20 +25,21 @@ type handover struct {
 	asks   *lease // has the lock of finish, and then the leader lock
 	conn   *pgx.Conn
 	layout *awa.Layout
-	slot   string // our replication slot
+	names  func(context.Context) (provision.Names, error) // what daemons work with
+	ours   provision.Names                                // what they have left: known when all of them have
 	one    *reconcile.OneShot
 	say    func(string)
 }
 
 // finish does all of it. ctx is the lease's.
-func (h *handover) finish(ctx context.Context, ours provision.Names) error {
+func (h *handover) finish(ctx context.Context) error {
 	if err := h.begin(ctx); err != nil {
 		return err
 	}
 	if err := h.run(ctx); err != nil {
 		return err
 	}
-	return h.teardown(ctx, ours)
+	return h.teardown(ctx)
 }
 
 // begin makes this the only finish.
@@ -74,6 +75,10 @@ func (h *handover) steps(ctx context.Context) error {
 	if err := h.gone(ctx); err != nil {
 		return err
 	}
+	var err error
+	if h.ours, err = h.names(ctx); err != nil { // a daemon may have been started again with other ones since finish began
+		return err
+	}
 	if err := h.drop(ctx); err != nil {
 		return err
 	}
@@ -98,7 +103,7 @@ func (h *handover) drop(ctx context.Context) error {
 		return err
 	}
 	if stale != nil {
-		if err := replication.Drop(ctx, h.conn, h.slot); err != nil {
+		if err := replication.Drop(ctx, h.conn, h.ours.Slot); err != nil {
 			return err
 		}
 		h.one.Alone, h.one.StillAlone = true, h.asks.leads(h.layout)
@@ -210,8 +215,8 @@ func (h *handover) takeBack(ctx context.Context) error {
 }
 
 // teardown removes what awa-counterd made, while nobody can begin to work with it.
-func (h *handover) teardown(ctx context.Context, ours provision.Names) error {
-	plan, err := provision.Teardown(ctx, h.conn, h.layout, ours)
+func (h *handover) teardown(ctx context.Context) error {
+	plan, err := provision.Teardown(ctx, h.conn, h.layout, h.ours)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package awa
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -68,12 +69,17 @@ func (l *Layout) ScanWithoutLeaf() string {
 		l.counters(l.withoutLeaf()))
 }
 
+// withoutLeaf is a condition on counter rows. It holds for none once there are other leaves than those of the layout: the rows of one
+// that has come since are not of no leaf. Whoever sees such a row in a snapshot sees its leaf as well.
 func (l *Layout) withoutLeaf() string {
-	slots := make([]string, 0, len(l.Leaves))
+	slots, oids := make([]string, 0, len(l.Leaves)), make([]uint32, 0, len(l.Leaves))
 	for _, leaf := range l.Leaves {
-		slots = append(slots, fmt.Sprint(leaf.Slot))
+		slots, oids = append(slots, fmt.Sprint(leaf.Slot)), append(oids, leaf.OID)
 	}
-	return fmt.Sprintf("%s not in (%s)", slotColumn, strings.Join(slots, ", "))
+	slices.Sort(oids)
+	known := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(oids), "[]")), ", ")
+	return fmt.Sprintf("%s not in (%s) and (select array_agg(inhrelid order by inhrelid) from pg_inherits where inhparent = %d) = array[%s]::oid[]",
+		slotColumn, strings.Join(slots, ", "), l.Rows, known)
 }
 
 // LockLeaf locks a leaf against TRUNCATE, and against nothing else, to the end of the transaction.

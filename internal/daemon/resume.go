@@ -38,10 +38,8 @@ type beginning struct {
 // with a scan.
 func resumeOrRecreate(ctx context.Context, p prepared, f resume.Found) (positioned, beginning, error) {
 	s := positioned{prepared: p, identity: f.Identity, store: checkpoint.NewStore(p.keeper, string(p.layout.Schema), p.instance, f.Identity)}
-	if f.Stored != nil && f.Stored.Slot != s.slot && !s.d.opts.DryRun {
-		if err := dropUnread(ctx, s.control, s.log, f.Stored.Slot, string(s.layout.Schema)); err != nil {
-			s.d.warnOnce(err)
-		}
+	if err := s.dropFormer(ctx); err != nil {
+		return s, beginning{}, err
 	}
 	if reason := resume.RescanReason(f); reason != "" {
 		from, err := s.recreate(ctx, f, reason)
@@ -49,6 +47,18 @@ func resumeOrRecreate(ctx context.Context, p prepared, f resume.Found) (position
 	}
 	from, err := s.resume(ctx, f)
 	return s, from, err
+}
+
+// dropFormer drops the replication slot that a daemon before this one had under another name.
+func (s positioned) dropFormer(ctx context.Context) error {
+	made, err := checkpoint.ReadMade(ctx, s.control, string(s.layout.Schema))
+	if err != nil || made.Slot == "" || made.Slot == s.slot || s.d.opts.DryRun {
+		return err
+	}
+	if err := dropUnread(ctx, s.control, s.log, made.Slot, string(s.layout.Schema)); err != nil {
+		s.d.warnOnce(err)
+	}
+	return nil
 }
 
 func (s positioned) recreate(ctx context.Context, f resume.Found, reason string) (beginning, error) {

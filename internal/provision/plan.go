@@ -118,7 +118,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	}
 	var mine []string
 	for _, n := range all {
-		objects, err := planObjects(ctx, c, n)
+		objects, err := planObjects(ctx, c, database, n)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		return nil, err
 	}
 	for _, schema := range swept {
-		objects, err := planObjects(ctx, c, Names{}.Default(database, awa.Schema(schema)))
+		objects, err := planObjects(ctx, c, database, Names{}.Default(database, awa.Schema(schema)))
 		if err != nil {
 			return nil, err
 		}
@@ -151,12 +151,14 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 }
 
 // planObjects drops the replication slot and the publications.
-func planObjects(ctx context.Context, c *pgx.Conn, n Names) (steps []Step, err error) {
+func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names) (steps []Step, err error) {
 	slot, err := replication.ReadSlot(ctx, c, n.Slot)
 	switch {
 	case errors.Is(err, replication.ErrNoSlot):
 	case err != nil:
 		return nil, err
+	case slot.CheckUsable(database) != nil: // of another database, or for something else
+		return nil, slot.CheckUsable(database)
 	case slot.Active:
 		return nil, pg.Refuse("stop awa-counterd first", "replication slot %s is being read by process %d", n.Slot, slot.ActivePID)
 	default:

@@ -17,6 +17,34 @@ func ofOutside() []Mutant {
 			"./e2e", "TestEverySettingOfARole",
 		},
 		{
+			"a replication slot of another name unknown before the first checkpoint", "checkpoint/store.go", "return s.announce(ctx, tx)", "return nil",
+			"./e2e", "TestSlotBeforeTheFirstCheckpoint",
+		},
+		{
+			"the slot of the original dropped in a copy of the database", "checkpoint/made.go", "r.database <> current_database()", "r.database is null",
+			"./e2e", "TestTeardownInACopyOfTheDatabase",
+		},
+		{
+			"publications of another name left behind", "cmd/awa-counterd/database.go", "if made.Publication != \"\" && asked.Publication == \"\" {", "if false {",
+			"./e2e", "TestPublicationsOfAnotherName",
+		},
+		{
+			"counters of a leaf that has come since taken away", "internal/awa/scan.go", "inhparent = %d) = array[%s]::oid[]", "inhparent = %d) is not null or array[%s]::oid[] is null",
+			"./e2e", "TestRingGrowsBesideACommand/reconcile",
+		},
+		{
+			"a command goes by tables that have changed", "reconcile/oneshot.go", "case err == nil && now.Equivalent(o.layout):", "case err == nil:",
+			"./e2e", "TestRingGrowsBesideACommand/finish",
+		},
+		{
+			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = made.Slot", "_ = made.Slot",
+			"./e2e", "TestSlotIsRenamedWhileFinishWaits",
+		},
+		{
+			"somebody else's tables taken out of a publication", "replication/publication.go", "if !seen.Shared || len(seen.Lacks) == 0 {", "if true {",
+			"./e2e", "TestSharedPublicationKeepsItsTables",
+		},
+		{
 			"policies may hide rows", "internal/base/pg/connect.go", "\"row_security\": off, ", "",
 			"./e2e", "TestRowLevelSecurity",
 		},
@@ -65,7 +93,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{
-			"a slot under another name kept", "internal/daemon/resume.go", "if f.Stored != nil && f.Stored.Slot != s.slot && !s.d.opts.DryRun {", "if false {",
+			"a slot under another name kept", "internal/daemon/resume.go", "if err != nil || made.Slot == \"\" || made.Slot == s.slot || s.d.opts.DryRun {", "if err != nil || made.Slot != \"\" {",
 			"./e2e", "TestSlotIsRenamed",
 		},
 		{

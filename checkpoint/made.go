@@ -1,0 +1,56 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// notYet is the position of a checkpoint that is yet to be written. All that it says is what the daemon has made, or is about to make:
+// should it die before the first one, the replication slot must be found by whatever name, or it would keep WAL for nobody.
+const notYet = "0/0"
+
+// Made is what a daemon works with outside of schema awa_counterd, on behalf of an awa schema.
+type Made struct {
+	Slot string // "" where nothing is known
+	// Publication is the first one's name; "" where it is gone, or lists tables of others as well, who may need it.
+	Publication string
+}
+
+// ReadMade reads it, from the first moment in which a replication slot may be there.
+func ReadMade(ctx context.Context, c Conn, awaSchema string) (m Made, err error) {
+	there, err := Exists(ctx, c)
+	if err != nil || !there {
+		return m, err
+	}
+	// A copy of a database names the slot of the original. The OID of a publication says nothing in another cluster.
+	err = c.QueryRow(ctx, `select case when exists (select 1 from pg_replication_slots r where r.slot_name = k.slot_name and r.database <> current_database())
+			then '' else k.slot_name end, coalesce((select p.pubname::text from pg_publication p, pg_control_system() s
+			where p.oid = k.publications[1] and s.system_identifier::text = k.system_identifier
+			  and not exists (select 1 from pg_publication_rel r join pg_class c on c.oid = r.prrelid where r.prpubid = p.oid
+			                  and c.relnamespace not in (select t.relnamespace from pg_class t where t.oid = any(k.relations)))), '')
+		from awa_counterd.checkpoint k where k.awa_schema = $1`, awaSchema).Scan(&m.Slot, &m.Publication)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return m, fmt.Errorf("look which replication slot and publication the daemon has: %w", err)
+	}
+	return m, nil
+}
+
+// announce says what this daemon makes next, where there is no checkpoint.
+func (s *Store) announce(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `
+		insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, system_identifier,
+			timeline, relations, last_token, unseen_xids, trusted, reason, publication_state, shape)
+		values ($1, '`+notYet+`', $2, $3, $4, $5, $6, $7, 0, '{}', false, '', $8, $9)`,
+		s.awaSchema, s.instance, s.identity.Slot, s.identity.Publications, s.identity.SystemIdentifier,
+		s.identity.Timeline, s.identity.Relations, s.identity.PublicationState, s.identity.Shape)
+	return err
+}
+
+// withdraw makes room for the first checkpoint.
+func (s *Store) withdraw(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `delete from awa_counterd.checkpoint where awa_schema = $1 and position = '`+notYet+`'`, s.awaSchema)
+	return err
+}

@@ -1,0 +1,124 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// neverPersists lets no checkpoint be written: scans of large leaves take as long.
+func (e *env) neverPersists() {
+	e.t.Helper()
+	e.says("setup")
+	e.exec(`create function awa.refuse() returns trigger language plpgsql as $$ begin raise exception using errcode = '55P03', message = 'busy'; end $$`)
+	e.exec(`create trigger refuse before insert or update on awa_counterd.checkpoint for each row when (new.position <> '0/0') execute function awa.refuse()`)
+}
+
+// A daemon whose replication slot has a name of its own dies before its first checkpoint. The slot keeps WAL, and nobody reads it: it is
+// found all the same, by teardown and by a daemon that is given another name.
+func TestSlotBeforeTheFirstCheckpoint(t *testing.T) {
+	t.Parallel()
+	const slots = `select count(*) from pg_replication_slots where database = current_database()`
+	dies := func(t *testing.T) *env {
+		e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+		e.neverPersists()
+		d := e.daemon("--slot", "one_"+e.db)
+		d.logged("replication slot created", 20*time.Second)
+		e.marker(true, 20*time.Second)
+		d.kill()
+		e.disconnected()
+		require.EqualValues(t, 1, e.scalar(slots))
+		return e
+	}
+	t.Run("teardown", func(t *testing.T) {
+		e := dies(t)
+		e.says("teardown")
+		e.nothingOfOurs()
+	})
+	t.Run("another name", func(t *testing.T) {
+		e := dies(t)
+		e.exec(`drop trigger refuse on awa_counterd.checkpoint`)
+		d := e.daemon("--slot", "two_"+e.db)
+		require.Contains(t, fmt.Sprint(d.logged("nobody reads any more", 20*time.Second)), "one_"+e.db)
+		e.marker(true, 20*time.Second)
+		require.EqualValues(t, 1, e.scalar(slots))
+		require.Zero(t, d.stop())
+	})
+}
+
+// A daemon had publications under a name of its own. Who ends the upgrade need not know it.
+func TestPublicationsOfAnotherName(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"finish", "teardown"} {
+		t.Run(command, func(t *testing.T) {
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			d := e.daemon("--publication", "mine", "--checkpoint-interval", "200ms")
+			e.marker(true, 20*time.Second)
+			args := []string{command}
+			if command == "finish" {
+				args = append(args, "--quiet-period", "1s", "--timeout", "20s")
+			} else {
+				require.Zero(t, d.stop())
+				e.disconnected()
+			}
+			e.says(args...)
+			e.nothingOfOurs()
+		})
+	}
+}
+
+// While finish waits, the daemon is started again with another name for its replication slot. That one is what finish has to remove.
+func TestSlotIsRenamedWhileFinishWaits(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon("--slot", "one_"+e.db, "--checkpoint-interval", "200ms")
+	e.marker(true, 20*time.Second)
+	e.insertAt(0, "q", 3, false)
+	cmd := exec.Command(binary, "finish", "--database-url", e.url(), "--quiet-period", "3s", "--timeout", "50s")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command'`) > 0 &&
+			e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd reconcile'`) > 0
+	}, func() string { return "finish does not wait" })
+	require.Zero(t, d.stop())
+	d = e.daemon("--slot", "two_"+e.db, "--checkpoint-interval", "200ms")
+	require.NoError(t, cmd.Wait(), "%s", &said)
+	require.Contains(t, said.String(), "drop replication slot two_"+e.db) // a daemon that stands by would do it as well, if it lived
+	require.Zero(t, d.wait(10*time.Second))
+	e.marker(true, 0)
+	e.nothingOfOurs()
+}
+
+// A publication of the given name is there, and publishes what is somebody else's, or another daemon's: that stays in it.
+func TestSharedPublicationKeepsItsTables(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	require.NoError(t, fleet.Install(t.Context(), e.connect(), fleet.Layout{Schema: "other", Slots: 4, Shape: fleet.Ledger}))
+	o := *e
+	o.layout.Schema = "other"
+	e.exec(`create table public.theirs (id int primary key); create publication mine for table public.theirs`)
+	first := e.daemon("--schema", "awa", "--publication", "mine")
+	e.marker(true, 20*time.Second)
+	second := e.daemon("--schema", "other", "--publication", "mine")
+	o.marker(true, 20*time.Second)
+	e.marker(true, 20*time.Second) // it looks again once
+	require.EqualValues(t, 3, e.scalar(`select count(distinct schemaname) from pg_publication_tables where pubname = 'mine'`))
+	for _, w := range []*env{e, &o} {
+		w.insert(5)
+		w.balanced(3 * time.Second)
+		w.marker(true, 20*time.Second)
+	}
+	require.Zero(t, first.stop())
+	require.Zero(t, second.stop())
+}
