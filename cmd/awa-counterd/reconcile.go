@@ -206,15 +206,9 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		}
 		wrong, moved = again.Drifts, again.Moved
 	}
-	var old []string
 	runtimes, known, err := awa.Runtimes(ctx, conn)
 	if err != nil {
 		return nil, err
-	}
-	for _, rt := range runtimes {
-		if rt.Old {
-			old = append(old, fmt.Sprintf("%s (%s)", rt.ID, rt.Version))
-		}
 	}
 	var why []string
 	if queues := queuesOf(wrong); len(queues) > 0 {
@@ -237,7 +231,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	if stale != nil {
 		why = append(why, c.staleLedgerNote(stale, alone))
 	}
-	if len(old) > 0 {
+	if old := oldRuntimes(runtimes); len(old) > 0 {
 		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
 	}
 	unseen := status.Unseen(known)

@@ -71,6 +71,29 @@ func (r *reconcileReport) fill(res reconcile.Result) {
 	slices.SortFunc(r.Queues, func(a, b queueDrift) int { return strings.Compare(a.Queue, b.Queue) })
 }
 
+// mostVersions is how many versions of old runtimes are named.
+const mostVersions = 5
+
+// oldRuntimes names those that are live by version, of each the first. They come ordered by version.
+func oldRuntimes(all []awa.Runtime) (out []string) {
+	old := slices.DeleteFunc(slices.Clone(all), func(r awa.Runtime) bool { return !r.Old })
+	for len(old) > 0 && len(out) < mostVersions {
+		first, n := old[0], 1
+		for n < len(old) && old[n].Version == first.Version {
+			n++
+		}
+		name := first.ID
+		if n > 1 {
+			name += fmt.Sprintf(" and %d more", n-1)
+		}
+		out, old = append(out, fmt.Sprintf("%s (%s)", name, first.Version)), old[n:]
+	}
+	if len(old) > 0 {
+		out = append(out, fmt.Sprintf("and %d of other versions", len(old)))
+	}
+	return out
+}
+
 // next says what an operator would do now.
 func (r *reconcileReport) next(l *awa.Layout) string {
 	switch {

@@ -359,5 +359,9 @@ func ofOutside() []Mutant {
 			"a dry run touches the marker", "applier/trust.go", "c.cfg.Trust != TrustOff && !c.cfg.DryRun", "c.cfg.Trust != TrustOff",
 			"./applier", "TestDryRunAsksForNothing",
 		},
+		{
+			"old versions but the first not named", "internal/status/next_step.go", "range old[1:] {", "range old[:0] {",
+			"./internal/status", "TestOldVersionsAreAllNamed",
+		},
 	}
 }
