@@ -95,6 +95,9 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 			return err
 		}
 	}
+	if r.marked, err = isMarked(ctx, conn, l); err != nil {
+		return err
+	}
 	r.Seconds = time.Since(r.Started).Seconds()
 	r.Next = r.next(l)
 	if err := r.print(s.out, c.JSON); err != nil {
@@ -248,6 +251,19 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	refusal, err = c.setMarker(ctx, l, one, r)
 	r.MarkerSet = refusal == nil && err == nil
 	return refusal, err
+}
+
+// isMarked reports that the marker is set, whoever has set it. It is false where that cannot be read: the rest of the report is
+// worth having without.
+func isMarked(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (set bool, err error) {
+	err = conn.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set)
+	switch {
+	case pg.IsDenied(err), pg.IsBusy(err) && ctx.Err() == nil:
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read the marker: %w", err)
+	}
+	return set, nil
 }
 
 // setMarker sets the marker and looks once more, as finish does: a look goes from one table to the next, and somebody may have

@@ -32,6 +32,8 @@ type reconcileReport struct {
 	Worst     []groupDrift `json:"worst"` // at most ten
 	Notes     []string     `json:"notes,omitempty"`
 	Next      string       `json:"next_step"`
+
+	marked bool // the marker is set, by this or by somebody else
 }
 
 type queueDrift struct {
@@ -107,6 +109,8 @@ func (r *reconcileReport) next(l *awa.Layout) string {
 		return "the counters are right; this awa has no trust marker"
 	case r.Mode == "trust":
 		return "see the reason below; the counters were right at the last look"
+	case r.marked:
+		return "the counters are right, and the marker is set: readers use them; awa-counterd run keeps them right as long as pre-#290 writers are active"
 	}
 	return "the counters are right; awa-counterd reconcile --trust lets readers use them, once no pre-#290 writer is left"
 }

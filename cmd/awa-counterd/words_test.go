@@ -34,6 +34,10 @@ func TestReconcileSaysWhatIsNext(t *testing.T) {
 		{reconcileReport{Mode: "check"}, marked, "reconcile --trust lets readers use them"},
 		{reconcileReport{Mode: "correct", Wrong: 5}, marked, "reconcile --trust lets readers use them"},
 		{reconcileReport{Mode: "correct", Wrong: 5, Left: 1}, marked, "awa-counterd reconcile again"},
+		{reconcileReport{Mode: "check", marked: true}, marked, "the marker is set: readers use them"},
+		{reconcileReport{Mode: "correct", Wrong: 5, marked: true}, marked, "the marker is set: readers use them"},
+		{reconcileReport{Mode: "check", Wrong: 1, marked: true}, marked, "run awa-counterd reconcile to correct this"},
+		{reconcileReport{Mode: "trust", marked: true}, marked, "see the reason below"},
 		{reconcileReport{Mode: "correct"}, unmarked, "this awa has no trust marker"},
 	} {
 		require.Contains(t, c.r.next(c.l), c.want, "%+v", c.r)

@@ -363,5 +363,9 @@ func ofOutside() []Mutant {
 			"old versions but the first not named", "internal/status/next_step.go", "range old[1:] {", "range old[:0] {",
 			"./internal/status", "TestOldVersionsAreAllNamed",
 		},
+		{
+			"a set marker not told by reconcile", "cmd/awa-counterd/reconcile_report.go", "case r.marked:", "case false:",
+			"./cmd/awa-counterd", "TestReconcileSaysWhatIsNext",
+		},
 	}
 }
