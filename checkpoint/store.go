@@ -105,6 +105,19 @@ func SlotOfCheckpoint(ctx context.Context, c Conn, awaSchema string) (slot strin
 	return slot, nil
 }
 
+// PublicationsOfCheckpoint are the OIDs of the publications that the checkpoint of a schema rests on; none where there is no checkpoint.
+func PublicationsOfCheckpoint(ctx context.Context, c Conn, awaSchema string) (oids []uint32, err error) {
+	there, err := Exists(ctx, c)
+	if err != nil || !there {
+		return nil, err
+	}
+	err = c.QueryRow(ctx, `select publications from awa_counterd.checkpoint where awa_schema = $1`, awaSchema).Scan(&oids)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("look for the publications of a checkpoint: %w", err)
+	}
+	return oids, nil
+}
+
 // LoadUncounted returns the uncounted writes known of each queue.
 func LoadUncounted(ctx context.Context, c Conn, awaSchema string) (map[applier.Source]applier.Uncounted, error) {
 	rows, err := c.Query(ctx, `select queue, kind, rows_off, transactions, per_second, last_at, last_lsn::text

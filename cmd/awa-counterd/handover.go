@@ -215,6 +215,13 @@ func (h *handover) teardown(ctx context.Context, ours provision.Names) error {
 	if err != nil {
 		return err
 	}
+	left, err := provision.Left(ctx, h.conn, ours)
+	if err != nil {
+		return err
+	}
+	for _, what := range left {
+		h.say(what)
+	}
 	if err := h.asks.renew(ctx); err != nil {
 		return fmt.Errorf("remove what awa-counterd made: %w", err)
 	}

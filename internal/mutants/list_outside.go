@@ -367,5 +367,13 @@ func ofOutside() []Mutant {
 			"a set marker not told by reconcile", "cmd/awa-counterd/reconcile_report.go", "case r.marked:", "case false:",
 			"./cmd/awa-counterd", "TestReconcileSaysWhatIsNext",
 		},
+		{
+			"publications that the checkpoint names left behind", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named",
+			"./e2e", "TestPublicationsOfAnotherName/teardown",
+		},
+		{
+			"a publication that others need dropped", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named || p.Used",
+			"./e2e", "TestPublicationsOfAnotherName/shared",
+		},
 	}
 }
