@@ -105,6 +105,23 @@ func SlotOfCheckpoint(ctx context.Context, c Conn, awaSchema string) (slot strin
 	return slot, nil
 }
 
+// NamesOfCheckpoint are the replication slot that the checkpoint of a schema belongs to, and the first publication that it rests on,
+// as that is called now. "" where there is none.
+func NamesOfCheckpoint(ctx context.Context, c Conn, awaSchema string) (slot, publication string, err error) {
+	if slot, err = SlotOfCheckpoint(ctx, c, awaSchema); err != nil || slot == "" {
+		return "", "", err
+	}
+	oids, err := PublicationsOfCheckpoint(ctx, c, awaSchema)
+	if err != nil || len(oids) == 0 {
+		return slot, "", err
+	}
+	err = c.QueryRow(ctx, `select coalesce((select pubname::text from pg_publication where oid = $1), '')`, oids[0]).Scan(&publication)
+	if err != nil {
+		return "", "", fmt.Errorf("look for the publications of a checkpoint: %w", err)
+	}
+	return slot, publication, nil
+}
+
 // PublicationsOfCheckpoint are the OIDs of the publications that the checkpoint of a schema rests on; none where there is no checkpoint.
 func PublicationsOfCheckpoint(ctx context.Context, c Conn, awaSchema string) (oids []uint32, err error) {
 	there, err := Exists(ctx, c)

@@ -375,5 +375,9 @@ func ofOutside() []Mutant {
 			"a publication that others need dropped", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named || p.Used",
 			"./e2e", "TestPublicationsOfAnotherName/shared",
 		},
+		{
+			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && slot != "" {`, "if false {",
+			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
+		},
 	}
 }
