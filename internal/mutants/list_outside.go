@@ -379,5 +379,9 @@ func ofOutside() []Mutant {
 			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && slot != "" {`, "if false {",
 			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
 		},
+		{
+			"two schemas share a publication", "replication/publication.go", " || strings.HasSuffix(name, ledgerSuffix) {", " {",
+			"./replication", "TestLedgersPublicationIsNobodyElses",
+		},
 	}
 }
