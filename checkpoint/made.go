@@ -14,9 +14,9 @@ const notYet = "0/0"
 
 // Made is what a daemon works with outside of schema awa_counterd, on behalf of an awa schema.
 type Made struct {
-	Slot string // "" where nothing is known
-	// Publication is the first one's name; "" where it is gone, or lists tables of others as well, who may need it.
-	Publication string
+	Slot         string   // "" where nothing is known
+	Publication  string   // what the first one is called now; "" where it is gone
+	Publications []uint32 // by OID; some may be gone, and others may use them as well
 }
 
 // ReadMade reads it, from the first moment in which a replication slot may be there.
@@ -27,11 +27,10 @@ func ReadMade(ctx context.Context, c Conn, awaSchema string) (m Made, err error)
 	}
 	// A copy of a database names the slot of the original. The OID of a publication says nothing in another cluster.
 	err = c.QueryRow(ctx, `select case when exists (select 1 from pg_replication_slots r where r.slot_name = k.slot_name and r.database <> current_database())
-			then '' else k.slot_name end, coalesce((select p.pubname::text from pg_publication p, pg_control_system() s
-			where p.oid = k.publications[1] and s.system_identifier::text = k.system_identifier
-			  and not exists (select 1 from pg_publication_rel r join pg_class c on c.oid = r.prrelid where r.prpubid = p.oid
-			                  and c.relnamespace not in (select t.relnamespace from pg_class t where t.oid = any(k.relations)))), '')
-		from awa_counterd.checkpoint k where k.awa_schema = $1`, awaSchema).Scan(&m.Slot, &m.Publication)
+			then '' else k.slot_name end, coalesce((select p.pubname::text from pg_publication p where p.oid = here.publications[1]), ''), here.publications
+		from awa_counterd.checkpoint k, pg_control_system() s,
+			lateral (select case when s.system_identifier::text = k.system_identifier then k.publications else '{}' end as publications) here
+		where k.awa_schema = $1`, awaSchema).Scan(&m.Slot, &m.Publication, &m.Publications)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return m, fmt.Errorf("look which replication slot and publication the daemon has: %w", err)
 	}

@@ -52,27 +52,6 @@ func TestSlotBeforeTheFirstCheckpoint(t *testing.T) {
 	})
 }
 
-// A daemon had publications under a name of its own. Who ends the upgrade need not know it.
-func TestPublicationsOfAnotherName(t *testing.T) {
-	t.Parallel()
-	for _, command := range []string{"finish", "teardown"} {
-		t.Run(command, func(t *testing.T) {
-			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-			d := e.daemon("--publication", "mine", "--checkpoint-interval", "200ms")
-			e.marker(true, 20*time.Second)
-			args := []string{command}
-			if command == "finish" {
-				args = append(args, "--quiet-period", "1s", "--timeout", "20s")
-			} else {
-				require.Zero(t, d.stop())
-				e.disconnected()
-			}
-			e.says(args...)
-			e.nothingOfOurs()
-		})
-	}
-}
-
 // While finish waits, the daemon is started again with another name for its replication slot. That one is what finish has to remove.
 func TestSlotIsRenamedWhileFinishWaits(t *testing.T) {
 	t.Parallel()

@@ -144,3 +144,25 @@ func TestCatalogXminIsTold(t *testing.T) {
 	_, text, _ := e.command("status")
 	require.Regexp(t, `catalog_xmin [\d,]+ transactions old`, text)
 }
+
+// A daemon may have been given names. Who looks need not give them again: its checkpoint has them.
+func TestLooksFindTheNamesOfTheDaemon(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	slot := "another_" + e.db
+	d := e.daemon("--slot", slot, "--publication", "mine", "--checkpoint-interval", "200ms")
+	e.marker(true, 20*time.Second)
+	require.NotNil(t, e.status().Slot, "status looks for a slot that there is not")
+	require.Contains(t, e.says("status"), slot+" (named by the checkpoint), read, reserved")
+	require.NotContains(t, e.says("status", "--slot", slot), "named by the checkpoint")
+	require.Contains(t, e.says("status", "--slot", "no_such"), "slot      none")
+	_, out, errs := e.command("doctor")
+	require.Contains(t, out, "replication slot: "+slot+" (named by the checkpoint) is reserved", errs)
+	require.Contains(t, out, "publication mine: publishes everything")
+	require.NotContains(t, out, "publication awa_counterd_awa")
+	_, out, errs = e.command("doctor", "--slot", "no_such", "--publication", "none")
+	require.Contains(t, out, "replication slot: no_such does not exist yet", errs)
+	require.Contains(t, out, "publication none: is missing")
+	require.Zero(t, d.stop())
+	require.Contains(t, e.says("status"), slot+" (named by the checkpoint), NOT READ")
+}

@@ -97,3 +97,63 @@ func TestTeardownRightAfterAStop(t *testing.T) {
 	require.Zero(t, teardown.wait(10*time.Second))
 	e.nothingOfOurs()
 }
+
+// A teardown and a finish need not be told which publications the daemon made: the checkpoint says so. What is others' as well stays,
+// and what no checkpoint names, and the command says what removes it.
+func TestPublicationsOfAnotherName(t *testing.T) {
+	t.Parallel()
+	run := func(t *testing.T) (*env, *daemon, string) {
+		e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+		before := e.catalogs()
+		d := e.daemon("--publication", "mine", "--checkpoint-interval", "200ms")
+		e.marker(true, 20*time.Second)
+		return e, d, before
+	}
+	t.Run("teardown", func(t *testing.T) {
+		t.Parallel()
+		e, d, before := run(t)
+		require.Zero(t, d.stop())
+		out := e.says("teardown")
+		require.Contains(t, out, "removed: drop publication mine\n")
+		require.Contains(t, out, "removed: drop publication mine_ledger\n")
+		e.disconnected()
+		require.Equal(t, before, e.catalogs(), "a trace is left")
+	})
+	t.Run("finish", func(t *testing.T) {
+		t.Parallel()
+		e, d, _ := run(t)
+		out := e.says("finish", "--quiet-period", "1s", "--timeout", "30s")
+		require.Contains(t, out, "removed: drop publication mine\n")
+		require.Contains(t, out, "removed: drop publication mine_ledger\n")
+		require.Zero(t, d.wait(20*time.Second))
+		e.nothingOfOurs()
+	})
+	t.Run("shared", func(t *testing.T) {
+		t.Parallel()
+		e, d, _ := run(t)
+		require.Zero(t, d.stop())
+		e.exec(`create table theirs (id int primary key); alter publication mine add table theirs`)
+		code, out, errs := e.command("teardown")
+		require.Zero(t, code, errs)
+		require.NotContains(t, out, "drop publication mine\n")
+		require.Contains(t, errs, "teardown: publication mine, which the daemon used, is left, for it publishes other tables as well; if nobody else needs it, run: awa-counterd teardown --publication mine\n")
+		e.says("teardown", "--publication", "mine")
+		e.nothingOfOurs()
+	})
+	t.Run("never used", func(t *testing.T) {
+		t.Parallel()
+		e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+		e.exec(`create publication theirs for table awa.done_entries`)
+		e.says("setup", "--publication", "mine")
+		code, out, errs := e.command("teardown")
+		require.Zero(t, code, errs)
+		require.Contains(t, errs, "teardown: publication mine is left, which publishes awa's counters; if awa-counterd created it, run: awa-counterd teardown --publication mine\n")
+		require.NotContains(t, out+errs, "publication theirs")
+		code, out, _ = e.command("teardown")
+		require.Zero(t, code)
+		require.NotContains(t, out, "left nothing here")
+		e.says("teardown", "--publication", "mine")
+		e.exec(`drop publication theirs`)
+		e.nothingOfOurs()
+	})
+}

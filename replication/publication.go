@@ -53,20 +53,23 @@ func Needed(name string, s Sources) []Publication {
 }
 
 // PublicationName is the default name of the first: it serves one awa schema.
-// A name that is cut or changed gets a hash, which tells it from others.
+// A name that is cut or changed gets a hash, which tells it from others; so does one that ends like the name of a second
+// publication, for it may be that of another schema.
 func PublicationName(schema string) string {
 	name := sanitize(schema)
-	if name != schema {
+	if name != schema || strings.HasSuffix(name, ledgerSuffix) {
 		sum := sha256.Sum256([]byte(schema))
 		name += "_" + hex.EncodeToString(sum[:4])
 	}
 	return "awa_counterd_" + name
 }
 
+// ledgerSuffix tells the name of the second from that of the first.
+const ledgerSuffix = "_ledger"
+
 // LedgerPublicationName is the name of the second.
 func LedgerPublicationName(first string) string {
-	const suffix = "_ledger"
-	return first[:min(len(first), 63-len(suffix))] + suffix
+	return first[:min(len(first), 63-len(ledgerSuffix))] + ledgerSuffix
 }
 
 func (p Publication) publishes() string {

@@ -36,3 +36,19 @@ func TestPublicationNamesTellSchemasApart(t *testing.T) {
 	require.LessOrEqual(t, len(LedgerPublicationName(PublicationName(long))), 63)
 	require.NotEqual(t, LedgerPublicationName(long), long)
 }
+
+// No publication of one schema has the name of one of another, of either kind.
+func TestLedgersPublicationIsNobodyElses(t *testing.T) {
+	whose := make(map[string]string)
+	for _, schema := range []string{
+		"awa", "awa_ledger", "awa_ledger_ledger", "x", "x_ledger", "_ledger", "abcdefghijk", "abcdefghijk_ledger", "abcdefghijk_ledger_more", "abcdefghijk_ledgers",
+	} {
+		first := PublicationName(schema)
+		for _, name := range []string{first, LedgerPublicationName(first)} {
+			require.Empty(t, whose[name], "%s of schema %s", name, schema)
+			whose[name] = schema
+		}
+	}
+	require.Equal(t, "awa", whose["awa_counterd_awa"])
+	require.Equal(t, "awa", whose["awa_counterd_awa_ledger"])
+}

@@ -34,8 +34,30 @@ func defaultNames(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked 
 	return asked.Default(database, schema), nil
 }
 
-// names fills in what a daemon of this schema is called by default, and the replication slot and the publication that it works with,
-// which its --slot and --publication may have named. Another slot is refused: the real one would be left unread, and retain WAL.
+// inUse fills in the names that a daemon of this schema uses, for who only looks: those of its checkpoint where no flag gives others,
+// else the default ones. stored says that the replication slot is not the one of that name, but the checkpoint's.
+func inUse(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (n provision.Names, stored bool, err error) {
+	if n, err = defaultNames(ctx, conn, schema, asked); err != nil {
+		return n, false, err
+	}
+	made, err := checkpoint.ReadMade(ctx, conn, string(schema))
+	switch {
+	case pg.IsDenied(err), pg.IsBusy(err) && ctx.Err() == nil: // they can still be given by flags
+		return n, false, nil
+	case err != nil:
+		return n, false, err
+	}
+	if asked.Slot == "" && made.Slot != "" {
+		stored, n.Slot = made.Slot != n.Slot, made.Slot
+	}
+	if asked.Publication == "" && made.Publication != "" {
+		n.Publication = made.Publication
+	}
+	return n, stored, nil
+}
+
+// names fills in what a daemon of this schema is called by default, and the replication slot that it works with, which its --slot may
+// have named. Another one is refused: the real one would be left unread, and retain WAL.
 func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (provision.Names, error) {
 	n, err := defaultNames(ctx, conn, schema, asked)
 	if err != nil {
@@ -52,9 +74,6 @@ func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provisi
 	}
 	if made.Slot != "" {
 		n.Slot = made.Slot
-	}
-	if made.Publication != "" && asked.Publication == "" {
-		n.Publication = made.Publication
 	}
 	return n, nil
 }

@@ -40,7 +40,7 @@ func (c *doctorCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return &pg.Refusal{Problem: err.Error(), Remedy: "name awa's schema with --schema", Err: err}
 	}
-	names, err := defaultNames(ctx, conn, schema, provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role})
+	names, stored, err := inUse(ctx, conn, schema, provision.Names{Slot: c.Slot, Publication: c.Publication, Role: c.Role})
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (c *doctorCmd) Run(ctx context.Context, s streams) error {
 		names.Role = source.User()
 	}
 	checks, err := preflight.Doctor(ctx, preflight.Target{
-		Conn: conn, Role: names.Role, Schema: schema, Slot: names.Slot, Publication: names.Publication, Trust: true, FindsSchema: c.Schema == "",
+		Conn: conn, Role: names.Role, Schema: schema, Slot: names.Slot, SlotStored: stored, Publication: names.Publication, Trust: true, FindsSchema: c.Schema == "",
 	})
 	if err != nil {
 		return err

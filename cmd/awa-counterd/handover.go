@@ -220,6 +220,13 @@ func (h *handover) teardown(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	left, err := provision.Left(ctx, h.conn, h.ours)
+	if err != nil {
+		return err
+	}
+	for _, what := range left {
+		h.say(what)
+	}
 	if err := h.asks.renew(ctx); err != nil {
 		return fmt.Errorf("remove what awa-counterd made: %w", err)
 	}

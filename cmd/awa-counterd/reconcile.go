@@ -95,6 +95,9 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 			return err
 		}
 	}
+	if r.marked, err = isMarked(ctx, conn, l); err != nil {
+		return err
+	}
 	r.Seconds = time.Since(r.Started).Seconds()
 	r.Next = r.next(l)
 	if err := r.print(s.out, c.JSON); err != nil {
@@ -206,15 +209,9 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		}
 		wrong, moved = again.Drifts, again.Moved
 	}
-	var old []string
 	runtimes, known, err := awa.Runtimes(ctx, conn)
 	if err != nil {
 		return nil, err
-	}
-	for _, rt := range runtimes {
-		if rt.Old {
-			old = append(old, fmt.Sprintf("%s (%s)", rt.ID, rt.Version))
-		}
 	}
 	var why []string
 	if queues := queuesOf(wrong); len(queues) > 0 {
@@ -237,7 +234,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	if stale != nil {
 		why = append(why, c.staleLedgerNote(stale, alone))
 	}
-	if len(old) > 0 {
+	if old := oldRuntimes(runtimes); len(old) > 0 {
 		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
 	}
 	unseen := status.Unseen(known)
@@ -254,6 +251,19 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	refusal, err = c.setMarker(ctx, l, one, r)
 	r.MarkerSet = refusal == nil && err == nil
 	return refusal, err
+}
+
+// isMarked reports that the marker is set, whoever has set it. It is false where that cannot be read: the rest of the report is
+// worth having without.
+func isMarked(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (set bool, err error) {
+	err = conn.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set)
+	switch {
+	case pg.IsDenied(err), pg.IsBusy(err) && ctx.Err() == nil:
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read the marker: %w", err)
+	}
+	return set, nil
 }
 
 // setMarker sets the marker and looks once more, as finish does: a look goes from one table to the next, and somebody may have

@@ -32,6 +32,8 @@ type reconcileReport struct {
 	Worst     []groupDrift `json:"worst"` // at most ten
 	Notes     []string     `json:"notes,omitempty"`
 	Next      string       `json:"next_step"`
+
+	marked bool // the marker is set, by this or by somebody else
 }
 
 type queueDrift struct {
@@ -71,6 +73,29 @@ func (r *reconcileReport) fill(res reconcile.Result) {
 	slices.SortFunc(r.Queues, func(a, b queueDrift) int { return strings.Compare(a.Queue, b.Queue) })
 }
 
+// mostVersions is how many versions of old runtimes are named.
+const mostVersions = 5
+
+// oldRuntimes names those that are live by version, of each the first. They come ordered by version.
+func oldRuntimes(all []awa.Runtime) (out []string) {
+	old := slices.DeleteFunc(slices.Clone(all), func(r awa.Runtime) bool { return !r.Old })
+	for len(old) > 0 && len(out) < mostVersions {
+		first, n := old[0], 1
+		for n < len(old) && old[n].Version == first.Version {
+			n++
+		}
+		name := first.ID
+		if n > 1 {
+			name += fmt.Sprintf(" and %d more", n-1)
+		}
+		out, old = append(out, fmt.Sprintf("%s (%s)", name, first.Version)), old[n:]
+	}
+	if len(old) > 0 {
+		out = append(out, fmt.Sprintf("and %d of other versions", len(old)))
+	}
+	return out
+}
+
 // next says what an operator would do now.
 func (r *reconcileReport) next(l *awa.Layout) string {
 	switch {
@@ -84,6 +109,8 @@ func (r *reconcileReport) next(l *awa.Layout) string {
 		return "the counters are right; this awa has no trust marker"
 	case r.Mode == "trust":
 		return "see the reason below; the counters were right at the last look"
+	case r.marked:
+		return "the counters are right, and the marker is set: readers use them; awa-counterd run keeps them right as long as pre-#290 writers are active"
 	}
 	return "the counters are right; awa-counterd reconcile --trust lets readers use them, once no pre-#290 writer is left"
 }

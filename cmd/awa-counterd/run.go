@@ -184,7 +184,7 @@ func (r *runCmd) readStatus(ctx context.Context) (*status.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := defaultNames(ctx, conn, l.Schema, provision.Names{Slot: r.Slot})
+	n, _, err := inUse(ctx, conn, l.Schema, provision.Names{Slot: r.Slot})
 	if err != nil {
 		return nil, err
 	}

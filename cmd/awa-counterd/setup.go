@@ -34,7 +34,8 @@ func (o *own) Validate() error {
 	return o.validate()
 }
 
-type planner func(context.Context, streams, *pgx.Conn, awa.Schema, provision.Names) ([]provision.Step, error)
+// planner makes a plan, and says what it leaves that may be awa-counterd's.
+type planner func(context.Context, streams, *pgx.Conn, awa.Schema, provision.Names) (steps []provision.Step, left []string, err error)
 
 // run makes a plan and carries it out, or prints it.
 func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing string) error {
@@ -51,9 +52,12 @@ func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing st
 	if err != nil {
 		return err
 	}
-	steps, err := plan(ctx, s, conn, schema, ours)
+	steps, left, err := plan(ctx, s, conn, schema, ours)
 	if err != nil {
 		return err
+	}
+	for _, what := range left {
+		_, _ = fmt.Fprintf(s.err, "teardown: %s\n", what)
 	}
 	if o.PrintSQL {
 		for _, st := range steps {
@@ -74,7 +78,7 @@ func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing st
 	switch {
 	case o.JSON:
 		return encode(s.out, map[string]any{"schema": schema, "steps": append([]provision.Step{}, steps...)})
-	case len(steps) == 0:
+	case len(steps)+len(left) == 0:
 		_, err = fmt.Fprintln(s.out, nothing)
 	}
 	return err
@@ -94,14 +98,15 @@ func (c *setupCmd) Run(ctx context.Context, s streams) error {
 }
 
 // plan leaves out what awa's migration has yet to make.
-func (c *setupCmd) plan(ctx context.Context, s streams, conn *pgx.Conn, _ awa.Schema, n provision.Names) ([]provision.Step, error) {
+func (c *setupCmd) plan(ctx context.Context, s streams, conn *pgx.Conn, _ awa.Schema, n provision.Names) ([]provision.Step, []string, error) {
 	l, err := c.layout(ctx, conn)
 	if errors.Is(err, awa.ErrNotYet) {
 		_, _ = fmt.Fprintf(s.err, "setup: %v; after awa's migration, run this again: it then publishes the tables and grants the rest, the right on the trust marker included\n", err)
 	} else if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return provision.Setup(ctx, conn, l, n)
+	steps, err := provision.Setup(ctx, conn, l, n)
+	return steps, nil, err
 }
 
 type teardownCmd struct {
@@ -130,21 +135,25 @@ func keepOthersAway(ctx context.Context, conn *pgx.Conn, schema awa.Schema) erro
 
 // plan holds the leader lock to the end of conn: a daemon that comes to meanwhile (it may be waiting out a fault)
 // stands by, and finds everything removed. What is ours goes whatever became of awa's tables.
-func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schema awa.Schema, n provision.Names) ([]provision.Step, error) {
+func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schema awa.Schema, n provision.Names) ([]provision.Step, []string, error) {
 	if !c.PrintSQL {
 		if err := keepOthersAway(ctx, conn, schema); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	l, err := awa.DiscoverMarker(ctx, conn, schema)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	steps, err := provision.Teardown(ctx, conn, l, n)
 	if err == nil && len(steps) == 0 { // a schema that awa is not in is a slip
 		if _, wrong := c.layout(ctx, conn); wrong != nil && !errors.Is(wrong, awa.ErrNotYet) {
-			return nil, wrong
+			return nil, nil, wrong
 		}
 	}
-	return steps, err
+	if err != nil {
+		return nil, nil, err
+	}
+	left, err := provision.Left(ctx, conn, n)
+	return steps, left, err
 }

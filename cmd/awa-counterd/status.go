@@ -70,11 +70,15 @@ func (c *statusCmd) Run(ctx context.Context, s streams) error {
 }
 
 func (c *statusCmd) read(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (*status.Status, error) {
-	n, err := defaultNames(ctx, conn, l.Schema, provision.Names{Slot: c.Slot})
+	n, stored, err := inUse(ctx, conn, l.Schema, provision.Names{Slot: c.Slot})
 	if err != nil {
 		return nil, err
 	}
-	return status.Read(ctx, conn, l, n.Slot, c.QuietPeriod)
+	st, err := status.Read(ctx, conn, l, n.Slot, c.QuietPeriod)
+	if err == nil && st.Slot != nil {
+		st.Slot.Stored = stored
+	}
+	return st, err
 }
 
 func renderStatus(b *strings.Builder, st *status.Status) {
@@ -158,7 +162,11 @@ func slotLine(line func(name, format string, args ...any), sl *status.Slot) {
 	if sl.Loss != "" {
 		state += " (it " + sl.Loss + ")"
 	}
-	line("slot", "%s, %s, %s, lag %s, retained WAL %s, catalog_xmin %s transactions old", sl.Name, reader, state,
+	name := sl.Name
+	if sl.Stored {
+		name += " (named by the checkpoint)"
+	}
+	line("slot", "%s, %s, %s, lag %s, retained WAL %s, catalog_xmin %s transactions old", name, reader, state,
 		humanize.IBytes(unsigned(sl.Lag)), humanize.IBytes(unsigned(sl.Retained)), humanize.Comma(sl.CatalogAge))
 }
 

@@ -34,6 +34,10 @@ func TestReconcileSaysWhatIsNext(t *testing.T) {
 		{reconcileReport{Mode: "check"}, marked, "reconcile --trust lets readers use them"},
 		{reconcileReport{Mode: "correct", Wrong: 5}, marked, "reconcile --trust lets readers use them"},
 		{reconcileReport{Mode: "correct", Wrong: 5, Left: 1}, marked, "awa-counterd reconcile again"},
+		{reconcileReport{Mode: "check", marked: true}, marked, "the marker is set: readers use them"},
+		{reconcileReport{Mode: "correct", Wrong: 5, marked: true}, marked, "the marker is set: readers use them"},
+		{reconcileReport{Mode: "check", Wrong: 1, marked: true}, marked, "run awa-counterd reconcile to correct this"},
+		{reconcileReport{Mode: "trust", marked: true}, marked, "see the reason below"},
 		{reconcileReport{Mode: "correct"}, unmarked, "this awa has no trust marker"},
 	} {
 		require.Contains(t, c.r.next(c.l), c.want, "%+v", c.r)
@@ -41,6 +45,22 @@ func TestReconcileSaysWhatIsNext(t *testing.T) {
 	require.Equal(t, "check", (&reconcileCmd{Check: true}).mode())
 	require.Equal(t, "trust", (&reconcileCmd{Trust: true}).mode())
 	require.Equal(t, "correct", (&reconcileCmd{}).mode())
+}
+
+// Of every old version that is live one runtime is named, in a fleet of any size.
+func TestOldRuntimesAreNamedByVersion(t *testing.T) {
+	all := []awa.Runtime{{ID: "a", Version: "0.6.0-alpha.1", Old: true}, {ID: "n", Version: "0.6.1"}}
+	require.Equal(t, []string{"a (0.6.0-alpha.1)"}, oldRuntimes(all))
+	for i := range 200 {
+		all = append(all, awa.Runtime{ID: fmt.Sprintf("b%d", i), Version: "0.6.0-beta.1", Old: true})
+	}
+	require.Equal(t, []string{"a (0.6.0-alpha.1)", "b0 and 199 more (0.6.0-beta.1)"}, oldRuntimes(all))
+	for i := range 6 {
+		all = append(all, awa.Runtime{ID: "c", Version: fmt.Sprintf("later %d", i), Old: true})
+	}
+	require.Equal(t, []string{
+		"a (0.6.0-alpha.1)", "b0 and 199 more (0.6.0-beta.1)", "c (later 0)", "c (later 1)", "c (later 2)", "and 3 of other versions",
+	}, oldRuntimes(all))
 }
 
 // Every wrong group counts for its queue; only so many are named.

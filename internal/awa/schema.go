@@ -75,6 +75,14 @@ func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "'
 // RowsTable is the qualified name of done_entries, for messages and statements shown to people.
 func (s Schema) RowsTable() string { return s.table(rowsTable) }
 
+// Published lists the qualified names of all tables that any shape of awa's has published. Some may not be there.
+func (s Schema) Published() []string {
+	return append(s.Counting(), s.table(rowsTable), s.table(ringTable), s.table(rollupsTable), s.table(rollupDeltasTable))
+}
+
+// Counting lists those of them of which the counters are made up.
+func (s Schema) Counting() []string { return []string{s.table(countersTable), s.table(ledgerTable)} }
+
 // RebuildLock is the key text of the advisory lock that awa's rebuild takes.
 func (s Schema) RebuildLock() string {
 	return "awa.queue_storage.rebuild_terminal_counters:" + string(s)

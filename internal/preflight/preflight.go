@@ -19,6 +19,7 @@ type Target struct {
 	Schema      awa.Schema
 	Layout      *awa.Layout // awa's tables; nil while they are not known
 	Slot        string
+	SlotStored  bool // the checkpoint names it: it has not the default name, and no flag gave it
 	Publication string
 
 	Trust       bool // the daemon is to set the marker

@@ -17,13 +17,17 @@ const unreadSlotLimit = 1 << 30
 
 func ownSlot(ctx context.Context, v *visit) []Finding {
 	s, err := replication.ReadSlot(ctx, v.Conn, v.Slot)
-	if errors.Is(err, replication.ErrNoSlot) {
-		return found("replication slot", nil, true, v.Slot+" does not exist yet; the daemon creates it", "")
+	name := v.Slot
+	if v.SlotStored {
+		name += " (named by the checkpoint)"
 	}
-	detail, remedy := v.Slot+" is "+s.Status, ""
+	if errors.Is(err, replication.ErrNoSlot) {
+		return found("replication slot", nil, true, name+" does not exist yet; the daemon creates it", "")
+	}
+	detail, remedy := name+" is "+s.Status, ""
 	if s.Lost() {
 		detail, remedy = s.Loss()
-		detail, remedy = v.Slot+" "+detail, "start awa-counterd run, which creates a new one, and "+remedy
+		detail, remedy = name+" "+detail, "start awa-counterd run, which creates a new one, and "+remedy
 	}
 	return found("replication slot", err, !s.Lost(), detail, remedy)
 }

@@ -118,7 +118,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	}
 	var mine []string
 	for _, n := range all {
-		objects, err := planObjects(ctx, c, database, n)
+		objects, err := planObjects(ctx, c, database, n, l.Schema)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 		return nil, err
 	}
 	for _, schema := range swept {
-		objects, err := planObjects(ctx, c, database, Names{}.Default(database, awa.Schema(schema)))
+		objects, err := planObjects(ctx, c, database, Names{}.Default(database, awa.Schema(schema)), awa.Schema(schema))
 		if err != nil {
 			return nil, err
 		}
@@ -150,8 +150,8 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	return steps, nil
 }
 
-// planObjects drops the replication slot and the publications.
-func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names) (steps []Step, err error) {
+// planObjects drops the replication slot and the publications of a schema, which may have another name now.
+func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names, now awa.Schema) (steps []Step, err error) {
 	slot, err := replication.ReadSlot(ctx, c, n.Slot)
 	switch {
 	case errors.Is(err, replication.ErrNoSlot):
@@ -164,13 +164,13 @@ func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names) (st
 	default:
 		steps = append(steps, Step{What: "drop replication slot " + n.Slot, SQL: fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
 	}
-	for _, name := range []string{n.Publication, replication.LedgerPublicationName(n.Publication)} {
-		var published bool
-		if err := c.QueryRow(ctx, `select exists (select 1 from pg_publication where pubname = $1)`, name).Scan(&published); err != nil {
-			return nil, fmt.Errorf("look for publication %s: %w", name, err)
-		}
-		if published {
-			steps = append(steps, Step{What: "drop publication " + name, SQL: "DROP PUBLICATION " + quote(name)})
+	all, err := publications(ctx, c, n, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
+		if p.ours() {
+			steps = append(steps, Step{What: "drop publication " + p.Name, SQL: "DROP PUBLICATION " + quote(p.Name)})
 		}
 	}
 	return steps, nil

@@ -35,10 +35,8 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	if ago, ok := s.oldPrune(); ok && ago < quiet.Seconds() {
 		return fmt.Sprintf("a pre-#290 worker did awa's maintenance %s ago, and emptied a ring slot: replace it", Ago(ago))
 	}
-	for _, r := range s.Runtimes {
-		if r.Old {
-			return fmt.Sprintf("%d pre-#290 runtimes of version %s are live: replace them", r.Live, r.Version)
-		}
+	if live, versions := oldVersions(s.Runtimes); live > 0 {
+		return fmt.Sprintf("%d pre-#290 runtimes of version %s are live: replace them", live, versions)
 	}
 	if s.Deletes {
 		return DeletesUncounted
@@ -53,6 +51,33 @@ func (s *Status) NextStep(quiet time.Duration) string {
 		return fmt.Sprintf("no uncounted write in the %s for which the daemon has watched; wait until that is %s", Ago(s.Observed), quiet)
 	}
 	return fmt.Sprintf("safe to finish: no uncounted write for %s; producers, command lines and psql do not register with awa, so make sure that no old one is left", quiet)
+}
+
+// mostVersions is how many old versions are named, the last of which may stand for the rest.
+const mostVersions = 5
+
+// oldVersions names the versions of old binaries that are live: of the first how many, and the first with the rest.
+func oldVersions(all []Runtime) (live int, versions string) {
+	old := slices.DeleteFunc(slices.Clone(all), func(r Runtime) bool { return !r.Old })
+	if len(old) == 0 {
+		return 0, ""
+	}
+	named := []string{old[0].Version}
+	for i, r := range old[1:] {
+		if left := old[1+i:]; len(named) == mostVersions-1 && len(left) > 1 {
+			n := 0
+			for _, r := range left {
+				n += r.Live
+			}
+			named = append(named, fmt.Sprintf("%d of %d more versions", n, len(left)))
+			break
+		}
+		named = append(named, fmt.Sprintf("%d of version %s", r.Live, r.Version))
+	}
+	if last := len(named) - 1; last > 0 {
+		named = []string{strings.Join(named[:last], ", ") + " and " + named[last]}
+	}
+	return old[0].Live, named[0]
 }
 
 // DeletesUncounted is why nobody can vouch for the counters from here on, though no old binary is left.

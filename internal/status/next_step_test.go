@@ -1,6 +1,7 @@
 package status
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -71,4 +72,18 @@ func TestDeletesThatDoNotCount(t *testing.T) {
 	s.Uncounted = []Uncounted{{Queue: "q", Kind: string(applier.KindRows), Rows: 1, Last: 3}}
 	require.Contains(t, s.Unfinished(time.Minute), "pre-#290 writers still active on queue q; last 3.0 s ago")
 	require.Contains(t, s.Unfinished(time.Minute), DeletesUncounted)
+}
+
+// Old binaries of several versions at once are all named: who replaces those of one version has to hear of the rest. A fleet of
+// very many versions is named in part, and counted whole.
+func TestOldVersionsAreAllNamed(t *testing.T) {
+	s := &Status{Leader: &Leader{Alive: true}, MarkerSet: true, Observed: 3600, Fresh: true, Runtimes: []Runtime{
+		{Version: "0.6.0-alpha.9", Live: 2, Old: true}, {Version: "0.6.0-beta.1", Live: 1, Old: true}, {Version: "0.6.1", Live: 3},
+	}}
+	require.Equal(t, "2 pre-#290 runtimes of version 0.6.0-alpha.9 and 1 of version 0.6.0-beta.1 are live: replace them", s.Unfinished(time.Minute))
+	for i := range 7 {
+		s.Runtimes = append(s.Runtimes, Runtime{Version: fmt.Sprintf("0.6.0-alpha.%d", i), Live: 2, Old: true})
+	}
+	require.Equal(t, "2 pre-#290 runtimes of version 0.6.0-alpha.9, 1 of version 0.6.0-beta.1, 2 of version 0.6.0-alpha.0, "+
+		"2 of version 0.6.0-alpha.1 and 10 of 5 more versions are live: replace them", s.Unfinished(time.Minute))
 }

@@ -68,6 +68,8 @@ type Slot struct {
 	CatalogAge int64 `json:"catalog_xmin_age"`
 	// Loss says in words why a slot that is lost was invalidated.
 	Loss string `json:"lost_because,omitempty"`
+	// Stored says that the checkpoint names it: it is not the one of the default name, and no flag gave it.
+	Stored bool `json:"named_by_checkpoint,omitempty"`
 }
 
 // Queue is what the books of the last checkpoint hold.

@@ -25,10 +25,6 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTeardownInACopyOfTheDatabase",
 		},
 		{
-			"publications of another name left behind", "cmd/awa-counterd/database.go", "if made.Publication != \"\" && asked.Publication == \"\" {", "if false {",
-			"./e2e", "TestPublicationsOfAnotherName",
-		},
-		{
 			"counters of a leaf that has come since taken away", "internal/awa/scan.go", "inhparent = %d) = array[%s]::oid[]", "inhparent = %d) is not null or array[%s]::oid[] is null",
 			"./e2e", "TestRingGrowsBesideACommand/reconcile",
 		},
@@ -37,7 +33,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRingGrowsBesideACommand/finish",
 		},
 		{
-			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = made.Slot", "_ = made.Slot",
+			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = made.Slot\n", "_ = made.Slot\n",
 			"./e2e", "TestSlotIsRenamedWhileFinishWaits",
 		},
 		{
@@ -386,6 +382,30 @@ func ofOutside() []Mutant {
 		{
 			"a dry run touches the marker", "applier/trust.go", "c.cfg.Trust != TrustOff && !c.cfg.DryRun", "c.cfg.Trust != TrustOff",
 			"./applier", "TestDryRunAsksForNothing",
+		},
+		{
+			"old versions but the first not named", "internal/status/next_step.go", "range old[1:] {", "range old[:0] {",
+			"./internal/status", "TestOldVersionsAreAllNamed",
+		},
+		{
+			"a set marker not told by reconcile", "cmd/awa-counterd/reconcile_report.go", "case r.marked:", "case false:",
+			"./cmd/awa-counterd", "TestReconcileSaysWhatIsNext",
+		},
+		{
+			"publications that the checkpoint names left behind", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named",
+			"./e2e", "TestPublicationsOfAnotherName/teardown",
+		},
+		{
+			"a publication that others need dropped", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named || p.Used",
+			"./e2e", "TestPublicationsOfAnotherName/shared",
+		},
+		{
+			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && made.Slot != "" {`, "if false {",
+			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
+		},
+		{
+			"two schemas share a publication", "replication/publication.go", " || strings.HasSuffix(name, ledgerSuffix) {", " {",
+			"./replication", "TestLedgersPublicationIsNobodyElses",
 		},
 	}
 }
