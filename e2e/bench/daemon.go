@@ -15,6 +15,7 @@ import (
 // used is what a process took.
 type used struct {
 	wall   time.Duration // what was waited for, from the start of the process
+	read   time.Duration // until the daemon had taken in a backlog, if that is measured
 	cpu    time.Duration // of its whole life
 	sender time.Duration // processor time of the walsender that served it, as far as it was seen; 0 if not
 	peak   int64         // kB
