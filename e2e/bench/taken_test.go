@@ -78,7 +78,7 @@ func TestSmallRunsWriteNoPages(t *testing.T) {
 	require.FileExists(t, o.report)
 }
 
-// The report names what was not measured, and has no figures of it.
+// The report has the aims and the names of what was not measured, and no figures of it.
 func TestReportWithoutFigures(t *testing.T) {
 	l, _, _ := fixture(t)
 	text, pictures, err := whole(l, parts())
@@ -87,7 +87,8 @@ func TestReportWithoutFigures(t *testing.T) {
 	for _, p := range parts() {
 		require.Contains(t, text, "`"+p.name+"`")
 	}
-	require.Equal(t, 1, strings.Count(text, "\n## "), text)
+	require.Equal(t, 2, strings.Count(text, "\n## "), text)
+	require.Equal(t, len(aims()), strings.Count(text, "not measured yet |"), text)
 }
 
 // Every part can be shown with nothing but holes in it.
