@@ -15,7 +15,7 @@ import (
 // counted by other means: #306's upsert in the same transaction, a trigger for each statement, a trigger for each row.
 
 func writersPart() part {
-	return part{name: "writers", title: "Writers", rounds: 5, begin: beginWriters, show: showWriters}
+	return part{name: "writers", title: "Writers", rounds: 5, about: 24 * time.Minute, begin: beginWriters, show: showWriters}
 }
 
 const (
@@ -181,7 +181,7 @@ func (d *base) counted(ctx context.Context, who string) error {
 func showWriters(s *section, t *taken) {
 	s.say("%d writers insert %d rows a transaction into the %d groups of one slot, BEGIN, INSERT, COMMIT, with an upsert before COMMIT where they count themselves. First as\n"+
 		"fast as they can: \"until read\" is to when the stream was read as well. Then at half of what was read beside pg_recvlogical: the time of a transaction is from\n"+
-		"when it was due. Rounds in which the marker was not set all the time do not count for the daemon: the last column says for how long it was not. Nor do those in\n" +
+		"when it was due. Rounds in which the marker was not set all the time do not count for the daemon: the last column says for how long it was not. Nor do those in\n"+
 		"which pg_recvlogical was more than %s behind.",
 		besideWriters, besideBatch, 6, keepingUp)
 	s.table("beside", "written, rows/s", "until read, rows/s", "**until read ÷ beside pg_recvlogical**", "median, ms", "95th, ms", "**95th ÷ beside pg_recvlogical**", "rounds that count", "untrusted, ms")

@@ -42,7 +42,7 @@ func (l *lab) run(url string, environ []string, args ...string) (*running, error
 	d := &running{began: time.Now(), more: make(chan struct{})}
 	var err error
 	d.Daemon, err = process.Start(l.daemon, environ, append([]string{"run", "--database-url", url, "--log-format", "json"}, l.profile.arguments(args)...), d.hear)
-	if err == nil && l.profile.dir != "" {
+	if err == nil && l.profile != nil {
 		go l.profile.take(context.Background(), d)
 	}
 	return d, err

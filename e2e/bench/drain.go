@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
@@ -16,7 +17,7 @@ import (
 
 func drainPart() part {
 	return part{
-		name: "drain", title: "Draining a backlog", rounds: 5, show: showDrain, page: "benchmark.md", print: printDrain,
+		name: "drain", title: "Draining a backlog", rounds: 5, about: 10 * time.Minute, show: showDrain, page: "benchmark.md", print: printDrain,
 		begin: func(ctx context.Context, b *bed) (round, error) {
 			return beginDrain(ctx, b, kinds()[:1], fleet.Direct, fleet.Ledger)
 		},
@@ -25,7 +26,7 @@ func drainPart() part {
 
 func rowsPart() part {
 	return part{
-		name: "rows", title: "Draining other rows", rounds: 5, show: showDrain,
+		name: "rows", title: "Draining other rows", rounds: 5, about: 8 * time.Minute, show: showDrain,
 		begin: func(ctx context.Context, b *bed) (round, error) { return beginDrain(ctx, b, kinds()[1:], fleet.Ledger) },
 	}
 }

@@ -14,7 +14,7 @@ import (
 // pg_recvlogical on the same publications just keeps up.
 
 func loadPart() part {
-	return part{name: "load", title: "The highest load", rounds: 3, begin: beginLoad, show: showLoad}
+	return part{name: "load", title: "The highest load", rounds: 3, about: 30 * time.Minute, begin: beginLoad, show: showLoad}
 }
 
 const (

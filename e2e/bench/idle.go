@@ -16,7 +16,7 @@ import (
 // server, WAL, connections; against pg_recvlogical, and against nobody.
 
 func idlePart() part {
-	return part{name: "idle", title: "Idle", rounds: 3, begin: beginIdle, show: showIdle}
+	return part{name: "idle", title: "Idle", rounds: 3, about: 21 * time.Minute, begin: beginIdle, show: showIdle}
 }
 
 // idleFor is how long it is measured: eight tokens of the daemon with the longer bound. Then connections are counted.
@@ -181,8 +181,8 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 func showIdle(s *section, t *taken) {
-	s.say("A minute beside a fleet that does nothing. Processor time is of the process, and of its sessions in the server, walsender included. The WAL of nobody is the\n" +
-		"server's own: a record of running transactions now and then. Connections were counted for %s after that minute, every 100 ms: the median, and the most of all rounds.\n" +
+	s.say("A minute beside a fleet that does nothing. Processor time is of the process, and of its sessions in the server, walsender included. The WAL of nobody is the\n"+
+		"server's own: a record of running transactions now and then. Connections were counted for %s after that minute, every 100 ms: the median, and the most of all rounds.\n"+
 		"A daemon opens a fifth for a checkpoint, where there is something to keep, and two for a scan.", idleCounted)
 	s.table("who", "processor, ms/s", "its sessions, ms/s", "WAL, KiB/min", "connections", "at most", "**processor, both ÷ pg_recvlogical's**", "**WAL ÷ beside pg_recvlogical**")
 	both := func(who string) []float64 {

@@ -21,7 +21,7 @@ import (
 
 func oneshotPart() part {
 	return part{
-		name: "oneshot", title: "The one-shot", rounds: 3, begin: beginOneshot, show: showOneshot,
+		name: "oneshot", title: "The one-shot", rounds: 3, about: 10 * time.Minute, still: true, begin: beginOneshot, show: showOneshot,
 		page: "benchmark-reconcile.md", print: printOneshot,
 	}
 }
@@ -245,7 +245,7 @@ func showOneshot(s *section, t *taken) {
 		picture.add("check ÷ grouped count, "+shape, check, 0)
 		picture.add("correcting run ÷ awa's rebuild, "+shape, repair, 1)
 	}
-	s.say("\n4 counted and 4 uncounted writers on the ledger's table, one row a transaction, 20 ms apart. The slowest transaction tells the worst wait for a lock, or for the\n" +
+	s.say("\n4 counted and 4 uncounted writers on the ledger's table, one row a transaction, 20 ms apart. The slowest transaction tells the worst wait for a lock, or for the\n"+
 		"processor. By the server's own log of waits, the last column is how often a writer waited for more than %s behind a session of the one-shot's.", longPatience)
 	s.table("beside", "transactions", "median, ms", "99th, ms", "slowest of all rounds, ms", "**slowest ÷ beside nothing**", "**slowest ÷ beside the rebuild**", "waits behind it")
 	for _, who := range []string{besideNothing, besideReconcile, besideRebuild} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
@@ -13,7 +14,7 @@ import (
 // of the two ways is faster, from which backlog on, and which one the daemon takes.
 
 func resumePart() part {
-	return part{name: "resume", title: "Coming back", rounds: 3, begin: beginResume, show: showResume}
+	return part{name: "resume", title: "Coming back", rounds: 3, about: 12 * time.Minute, begin: beginResume, show: showResume}
 }
 
 const resumeRows = 5_000_000
@@ -144,7 +145,7 @@ func byFaster(t *taken, backlog string) []float64 {
 func showResume(s *section, t *taken) {
 	s.say("%s rows in 16 slots, and a backlog of narrow rows, 100 a transaction, half of the transactions counted. From the start of the process until the marker is set. The daemon\n"+
 		"decides by the WAL and the planner's number of rows whether to decode or to scan. The peers: the same daemon when its replication slot is gone, so that it has to scan;\n"+
-		"and `pg_recvlogical`, which reads the backlog to nowhere. The faster way is the other one of the two if it took less time; where the daemon scanned, what\n" +
+		"and `pg_recvlogical`, which reads the backlog to nowhere. The faster way is the other one of the two if it took less time; where the daemon scanned, what\n"+
 		"`pg_recvlogical` took is the least that decoding would have taken.", number(resumeRows*t.Origin.Scale))
 	s.table("backlog, row changes", "WAL, MB", "trusted, as the daemon decides, s", "rounds in which it scanned", "by scanning afresh, s", "`pg_recvlogical` alone, s",
 		"**as decided ÷ scanning**", "**as decided ÷ `pg_recvlogical`**", "**as decided ÷ the faster way**")

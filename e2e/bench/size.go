@@ -16,7 +16,7 @@ import (
 
 func sizePart() part {
 	return part{
-		name: "size", title: "Many groups", rounds: 3, show: showSize, page: "benchmark-size.md", print: printSize,
+		name: "size", title: "Many groups", rounds: 3, about: 8 * time.Minute, show: showSize, page: "benchmark-size.md", print: printSize,
 		begin: func(ctx context.Context, b *bed) (round, error) {
 			return beginWorlds(ctx, b, sizeWorlds())
 		},
@@ -31,7 +31,7 @@ func sizeWorlds() []world {
 // Part memory: the same in other worlds.
 func memoryPart() part {
 	return part{
-		name: "memory", title: "Memory", rounds: 3, show: showSize,
+		name: "memory", title: "Memory", rounds: 3, about: 6 * time.Minute, show: showSize,
 		begin: func(ctx context.Context, b *bed) (round, error) {
 			return beginWorlds(ctx, b, memoryWorlds())
 		},

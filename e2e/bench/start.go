@@ -21,7 +21,7 @@ import (
 
 func startPart() part {
 	return part{
-		name: "start", title: "A start beside a huge leaf", rounds: 3, begin: beginStart, show: showStart,
+		name: "start", title: "A start beside a huge leaf", rounds: 3, about: 12 * time.Minute, begin: beginStart, show: showStart,
 		page: "benchmark-start.md", print: printStart,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -101,8 +102,17 @@ func TestEveryPartCanBeShown(t *testing.T) {
 		if p.page != "" {
 			require.NotPanics(t, func() { p.print(tk) }, p.name)
 		}
+		require.Equal(t, len(p.from) == 0, p.about > 0, p.name)
 		for _, from := range p.sources() {
 			require.NotNil(t, named(from).begin, p.name)
 		}
 	}
+}
+
+func TestInMinutes(t *testing.T) {
+	require.Equal(t, "59 min", inMinutes(59*time.Minute+20*time.Second))
+	require.Equal(t, "3 h 5 min", inMinutes(185*time.Minute))
+	measuring, profiling := planned([]part{{rounds: 3, about: 12 * time.Minute}, {rounds: 5, about: 10 * time.Minute, still: true}, {from: []string{"x"}}})
+	require.Equal(t, 22*time.Minute, measuring)
+	require.Equal(t, 4*time.Minute, profiling)
 }
