@@ -106,11 +106,11 @@ func writersAims() []aim {
 	all := []aim{{what: "writers' 95th percentile ÷ beside pg_recvlogical", part: "writers", of: ratioOf("half", receiver, "p95 ms"), sign: atMost, limit: 1.1}}
 	counting := []string{inBand, perStmt, perRow}
 	for _, other := range counting {
-		all = append(all, aim{what: "writers' 95th percentile ÷ with " + other, part: "writers", of: ratioOf("half", other, "p95 ms"), sign: below, limit: 1})
+		all = append(all, aim{what: "writers' 95th percentile ÷ that with " + other, part: "writers", of: ratioOf("half", other, "p95 ms"), sign: below, limit: 1})
 	}
 	all = append(all, aim{what: "writers' throughput ÷ beside pg_recvlogical", part: "writers", of: ratioOf("saturation", receiver, "read rows/s"), sign: atLeast, limit: 1})
 	for _, other := range counting {
-		all = append(all, aim{what: "writers' throughput ÷ with " + other, part: "writers", of: ratioOf("saturation", other, "read rows/s"), sign: above, limit: 1})
+		all = append(all, aim{what: "writers' throughput ÷ that with " + other, part: "writers", of: ratioOf("saturation", other, "read rows/s"), sign: above, limit: 1})
 	}
 	return all
 }

@@ -245,6 +245,11 @@ func showOneshot(s *section, t *taken) {
 		picture.add("check ÷ grouped count, "+shape, check, 0)
 		picture.add("correcting run ÷ awa's rebuild, "+shape, repair, 1)
 	}
+	share := ratios(t.values(fleet.Ledger, theDaemon, "cpu s"), t.values(fleet.Ledger, theDaemon, "s"))
+	for i := range share {
+		share[i] *= 100
+	}
+	s.say("\nWhere the time goes: %s %% of the check's on the ledger is processor time of its own, the rest is the server's scan.", over(share).in(""))
 	s.say("\n4 counted and 4 uncounted writers on the ledger's table, one row a transaction, 20 ms apart. The slowest transaction tells the worst wait for a lock, or for the\n"+
 		"processor. By the server's own log of waits, the last column is how often a writer waited for more than %s behind a session of the one-shot's.", longPatience)
 	s.table("beside", "transactions", "median, ms", "99th, ms", "slowest of all rounds, ms", "**slowest ÷ beside nothing**", "**slowest ÷ beside the rebuild**", "waits behind it")

@@ -38,7 +38,7 @@ func (s *section) picture(name, alt, svg string) {
 
 const manner = `Each figure is the median of the rounds. Bold is a ratio to a peer within the same round, on the same server, with the lowest and the highest behind
 it: those last. Rates and times are this machine's, server and load generator on it too. The shape is awa's ledger (0.6) where nothing else is
-said; 306 is that of change #306.
+said; 306 is that of change #306. What was tried for speed, and what did not pay: [speed.md](speed.md).
 `
 
 // write makes the reports from what is kept.
@@ -156,7 +156,7 @@ func unmeasured(missing []part) string {
 	s.table("part", "what", "takes some", "an older report")
 	for _, p := range missing {
 		older := ""
-		if p.page != "" {
+		if _, err := os.Stat(filepath.Join("docs", "reports", p.page)); p.page != "" && err == nil {
 			older = fmt.Sprintf("[%s](reports/%s)", p.page, p.page)
 		}
 		about := "–" // what it shows is of other parts
