@@ -43,7 +43,7 @@ func (l *lab) run(url string, environ []string, args ...string) (*running, error
 	var err error
 	d.Daemon, err = process.Start(l.daemon, environ, append([]string{"run", "--database-url", url, "--log-format", "json"}, l.profile.arguments(args)...), d.hear)
 	if err == nil && l.profile != nil {
-		go l.profile.take(context.Background(), d)
+		go l.profile.take(context.Background(), d, l.profile.part)
 	}
 	return d, err
 }

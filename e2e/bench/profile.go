@@ -63,8 +63,8 @@ func (p *profiler) arguments(args []string) []string {
 	return append(slices.Clone(args), profiled, "--pprof")
 }
 
-// take writes the profiles of one daemon until it ends; those of its last three seconds are lost.
-func (p *profiler) take(ctx context.Context, d *running) {
+// take writes the profiles of one daemon of a part until it ends; that of its last three seconds is lost.
+func (p *profiler) take(ctx context.Context, d *running, part string) {
 	var url string
 	_, err := d.until(ctx, func(e process.Entry) bool {
 		url, _ = e["url"].(string)
@@ -74,7 +74,7 @@ func (p *profiler) take(ctx context.Context, d *running) {
 		var b []byte
 		if b, err = profile(ctx, url); err == nil {
 			if err = os.MkdirAll(p.dir, 0o755); err == nil {
-				err = os.WriteFile(filepath.Join(p.dir, fmt.Sprintf("%s-%d.pprof", p.part, p.n.Add(1))), b, 0o644)
+				err = os.WriteFile(filepath.Join(p.dir, fmt.Sprintf("%s-%d.pprof", part, p.n.Add(1))), b, 0o644)
 			}
 		}
 	}
