@@ -146,8 +146,8 @@ func showResume(s *section, t *taken) {
 	s.say("%s rows in 16 slots, and a backlog of narrow rows, 100 a transaction, half of the transactions counted. From the start of the process until the marker is set. The daemon\n"+
 		"decides by the WAL and the planner's number of rows whether to decode or to scan. The peers: the same daemon when its replication slot is gone, so that it has to scan;\n"+
 		"and `pg_recvlogical`, which reads the backlog to nowhere. The faster way is the other one of the two if it took less time; where the daemon scanned, what\n"+
-		"`pg_recvlogical` took is the least that decoding would have taken.", number(resumeRows*t.Origin.Scale))
-	s.table("backlog, row changes", "WAL, MB", "trusted, as the daemon decides, s", "rounds in which it scanned", "by scanning afresh, s", "`pg_recvlogical` alone, s",
+		"`pg_recvlogical` took is the least that decoding would have taken. By these the constants of `internal/resume` can be judged.", number(resumeRows*t.Origin.Scale))
+	s.table("backlog, row changes", "WAL, MB", "trusted, as the daemon decides, s", "rounds in which it scanned", "WAL by that time, MB/s", "by scanning afresh, s", "`pg_recvlogical` alone, s",
 		"**as decided ÷ scanning**", "**as decided ÷ `pg_recvlogical`**", "**as decided ÷ the faster way**")
 	lines := []curve{{label: "as the daemon decides", tone: 3}, {label: "scanning afresh"}, {label: "pg_recvlogical, which only reads", tone: 1, dashed: true}}
 	for _, c := range t.cases() {
@@ -158,7 +158,7 @@ func showResume(s *section, t *taken) {
 			}
 		}
 		s.row(t.spread(c, "", "changes").in(""), t.spread(c, "", "WAL MB").in(""), t.spread(c, asItLikes, "s").in(""), fmt.Sprintf("%d of %d", scans, len(t.Rounds)),
-			t.spread(c, afresh, "s").in(""), t.spread(c, receiver, "s").in(""),
+			over(ratios(t.values(c, "", "WAL MB"), t.values(c, asItLikes, "s"))).in(""), t.spread(c, afresh, "s").in(""), t.spread(c, receiver, "s").in(""),
 			bold(over(ratios(t.values(c, asItLikes, "s"), t.values(c, afresh, "s")))), bold(over(ratios(t.values(c, asItLikes, "s"), t.values(c, receiver, "s")))),
 			bold(over(byFaster(t, c))))
 		for i, who := range []string{asItLikes, afresh, receiver} {
