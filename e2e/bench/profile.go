@@ -136,7 +136,9 @@ func commitOf(ctx context.Context, binary string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s version: %w", binary, err)
 	}
-	var v struct{ Commit string }
+	var v struct {
+		Commit string `json:"commit"`
+	}
 	if err := json.Unmarshal(out, &v); err != nil || len(v.Commit) < 7 {
 		return "", fmt.Errorf("%s does not say of which commit it is: %s", binary, out)
 	}

@@ -23,14 +23,14 @@ func TestCommitBut(t *testing.T) {
 	}
 	require.Equal(t, "unknown", CommitBut("docs"))
 	git("init", "-q")
-	write("docs/page.md", "1")
+	write("docs/a.svg", "1")
 	write("code.go", "1")
 	git("add", ".")
 	git("commit", "-q", "-m", "One")
 	clean := CommitBut("docs")
 	require.Regexp(t, "^[0-9a-f]{7,}$", clean)
-	write("docs/page.md", "2")
-	write("docs/picture.svg", "new")
+	write("docs/a.svg", "2")
+	write("docs/b.svg", "new")
 	t.Chdir(filepath.Join(dir, "docs")) // wherever it is asked
 	require.Equal(t, clean, CommitBut("docs"))
 	require.Equal(t, clean+"-dirty", Commit())
