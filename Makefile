@@ -7,7 +7,7 @@ RELEASE ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X main.release=$(RELEASE) -X main.commit=$(COMMIT)
 
-.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak week check fmt fuzz bench bench-profile bench-reconcile bench-start bench-scrape look screenshots image release release-check deploy-check bench-all matrix clean
+.PHONY: all build build-failpoints demo test unit e2e e2e-ledger e2e-awa e2e-awa-catalogs e2e-matrix mutants mutants-worlds chaos soak week check fmt fuzz benched older bench bench-profile bench-reconcile bench-start bench-scrape look screenshots image release release-check deploy-check bench-all matrix clean
 
 all: build
 
@@ -107,34 +107,47 @@ fuzz:
 
 # Speed and cost, part by part (go run ./e2e/bench -help). Rounds are kept in tmp/bench: what was broken off goes on, and what is
 # kept is not measured again, but with ARGS=-again. ARGS="-scale 0.01" shows within minutes that the parts work, and writes no page.
-BENCH := go run ./e2e/bench -daemon bin/awa-counterd -pages docs/reports
+BENCH := go run ./e2e/bench -daemon tmp/benched/awa-counterd -pages docs/reports
+
+# A binary without a name of its own: what the pages that a run writes do to the tree's state makes no other binary of it.
+benched:
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.release=bench' -o tmp/benched/awa-counterd ./cmd/awa-counterd
 
 # Drains a backlog of 1,000,000 row changes, the daemon against pg_recvlogical and a plain Go loop, on the ledger shape and on
 # #306, in one run; then what many groups cost.
-bench: build
+bench: benched
 	$(BENCH) -part drain,size $(ARGS)
 
-# All of it into docs/benchmarks.md: some three hours, on a machine that does nothing else. PART=staleness,idle is some of it;
-# ARGS="-within 1h" begins no round after that, and the next run goes on. Commit before, not between: rounds of another commit are left out.
+# All of it into docs/benchmarks.md, with profiles of this commit and of one before: some five hours, on a machine that does nothing else.
+# PART=staleness,idle is some of it; ARGS="-within 1h" begins no round after that, and the next run goes on. Commit before, not between:
+# rounds of another commit are left out; only the pages that it writes itself may change.
 bench-all: PART ?= all
-bench-all: build
-	$(BENCH) -part $(PART) -report docs/benchmarks.md $(ARGS)
+bench-all: benched older
+	$(BENCH) -part $(PART) -report docs/benchmarks.md -profiles tmp/profiles -older tmp/older/awa-counterd $(ARGS)
 
-# Where the daemon's time goes: a round of each part with processor profiles, kept apart. bench-all then says it, by part, in a sentence.
-bench-profile: PART ?= drain,rows,staleness,load,writers,oneshot,resume,memory,idle
-bench-profile: build
+# The daemon of BEFORE, to compare profiles with: by default the last one that read the stream through Go's network poller.
+BEFORE ?= 21d0b21
+older:
+	rm -rf tmp/older && mkdir -p tmp/older/tree
+	git archive $(BEFORE) | tar -x -C tmp/older/tree
+	cd tmp/older/tree && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X main.release=before -X main.commit=$$(git rev-parse $(BEFORE))" -o ../awa-counterd ./cmd/awa-counterd
+	rm -rf tmp/older/tree
+
+# Where the daemon's time goes, and nothing else of bench-all: a round of each part with processor profiles, kept apart.
+bench-profile: PART ?= drain,rows,staleness,load,writers,bloat,locks,wal,start,resume,size,idle,scrape,memory
+bench-profile: benched
 	$(BENCH) -part $(PART) -rounds 1 -profile tmp/profiles $(ARGS)
 
 # The one-shot on 20,000,000 rows: time against a plain count, memory, and what writers wait for.
-bench-reconcile: build
+bench-reconcile: benched
 	$(BENCH) -part oneshot $(ARGS)
 
 # A start beside a leaf of 20,000,000 rows or more, whose scan lasts longer than 65,536 transactions take at 5,000 a second.
-bench-start: build
+bench-start: benched
 	$(BENCH) -part start $(ARGS)
 
 # What Prometheus costs the daemon at 10,000 groups: a quarter of an hour, on a machine that does nothing else.
-bench-scrape: build
+bench-scrape: benched
 	$(BENCH) -part scrape $(ARGS)
 
 # The image of deploy/Dockerfile as an OCI archive, without a container engine. ARCH=arm64 for another processor.

@@ -8,13 +8,14 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Part allocs: allocations on the hot path, by Go's own benchmarks of the packages that are on it. A row is one that
 // arrives in the stream; what a transaction costs besides is in the benchmarks of transactions.
 
 func allocsPart() part {
-	return part{name: "allocs", title: "Allocations on the hot path", rounds: 3, begin: beginAllocs, show: showAllocs}
+	return part{name: "allocs", title: "Allocations on the hot path", rounds: 3, about: 2 * time.Minute, still: true, begin: beginAllocs, show: showAllocs}
 }
 
 func beginAllocs(_ context.Context, b *bed) (round, error) {

@@ -13,7 +13,7 @@ import (
 // writer's transaction. The daemon writes by the flush, so it depends on how fast the rows come; the upsert does not.
 
 func bloatPart() part {
-	return part{name: "bloat", title: "Counter-row versions", rounds: 3, begin: beginBloat, show: showBloat}
+	return part{name: "bloat", title: "Counter-row versions", rounds: 3, about: 10 * time.Minute, begin: beginBloat, show: showBloat}
 }
 
 const bloatBatch = 10 // rows a transaction

@@ -15,6 +15,7 @@ import (
 // used is what a process took.
 type used struct {
 	wall   time.Duration // what was waited for, from the start of the process
+	read   time.Duration // until the daemon had taken in a backlog, if that is measured
 	cpu    time.Duration // of its whole life
 	sender time.Duration // processor time of the walsender that served it, as far as it was seen; 0 if not
 	peak   int64         // kB
@@ -41,8 +42,8 @@ func (l *lab) run(url string, environ []string, args ...string) (*running, error
 	d := &running{began: time.Now(), more: make(chan struct{})}
 	var err error
 	d.Daemon, err = process.Start(l.daemon, environ, append([]string{"run", "--database-url", url, "--log-format", "json"}, l.profile.arguments(args)...), d.hear)
-	if err == nil && l.profile.dir != "" {
-		go l.profile.take(context.Background(), d)
+	if err == nil && l.profile != nil {
+		go l.profile.take(context.Background(), d, l.profile.part)
 	}
 	return d, err
 }

@@ -14,7 +14,7 @@ import (
 // pg_recvlogical on the same publications just keeps up.
 
 func loadPart() part {
-	return part{name: "load", title: "The highest load", rounds: 3, begin: beginLoad, show: showLoad}
+	return part{name: "load", title: "The highest load", rounds: 3, about: 30 * time.Minute, begin: beginLoad, show: showLoad}
 }
 
 const (
@@ -138,16 +138,20 @@ func (b *bed) probe(ctx context.Context, who string, rate float64, length time.D
 	if _, err := d.write(ctx, l, b.lasting(loadGrace)); err != nil {
 		return t, errors.Join(err, stop())
 	}
-	lost := func() time.Duration { return 0 }
-	if who == theDaemon {
-		lost = d.marker(ctx)
-	}
+	lost := d.marker(ctx) // beside the peer as well: who looks takes something of the server, too
 	lag := d.behind(ctx, slot)
 	did, err := d.write(ctx, l, b.lasting(length))
 	behind, failed := lag.end()
-	t = try{wanted: rate, got: did.perSecond(), behind: behind, unset: lost()}
+	unset, unseen := lost()
+	t = try{wanted: rate, got: did.perSecond(), behind: behind}
+	if who == theDaemon {
+		t.unset = unset
+	}
 	t.kept = t.unset == 0 && (who == theDaemon || t.behind <= keepingUp)
-	return t, errors.Join(err, failed, stop())
+	if err = errors.Join(err, failed, unseen); err == nil && t.kept {
+		err = d.counted(ctx, who)
+	}
+	return t, errors.Join(err, stop())
 }
 
 // reader starts who reads, on a slot of its own, and returns the slot and how to end that. Beside nobody there is no slot.

@@ -28,7 +28,7 @@ import (
 // beside nobody. Beside the daemon, its own histogram is read too: an upper bound that includes the way there and back.
 
 func locksPart() part {
-	return part{name: "locks", title: "Locks on counter rows", rounds: 3, begin: beginLocks, show: showLocks}
+	return part{name: "locks", title: "Locks on counter rows", rounds: 3, about: 6 * time.Minute, begin: beginLocks, show: showLocks}
 }
 
 // awa's pruner gives up at these; 10 ms from 0.6.0 on.

@@ -36,13 +36,12 @@ func main() {
 	flag.BoolVar(&o.again, "again", false, "measure again what is kept already")
 	flag.StringVar(&o.report, "report", "", "file to write the report of all parts to, its pictures beside it; if empty, those parts that have no report of their own are printed")
 	flag.StringVar(&o.pages, "pages", "", "directory to write the reports of single parts into; they are printed besides")
-	flag.StringVar(&l.profile.dir, "profile", "", "write processor profiles of the daemon into this directory; what such a run measures is kept apart")
+	flag.StringVar(&o.profile, "profile", "", "do nothing but take processor profiles of the daemon, into this directory; what such a run measures is kept apart")
+	flag.StringVar(&o.profiles, "profiles", "", "play a round of each part with processor profiles, too, after all the others, into this directory; kept apart as well")
+	flag.StringVar(&o.older, "older", "", "an older binary, of which -profiles takes profiles to compare with")
 	flag.BoolVar(&l.tcp, "tcp", false, "over loopback TCP instead of the Unix socket")
 	flag.StringVar(&l.limit, "gomemlimit", "", "GOMEMLIMIT of the daemon in parts size, memory and resume; that of the unit in deploy/ if empty")
 	flag.Parse()
-	if l.profile.dir != "" {
-		l.results = filepath.Join(l.results, profiledResults)
-	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	exit(o.run(ctx, l))
@@ -63,6 +62,10 @@ type orders struct {
 	again         bool
 	within        time.Duration
 	report, pages string
+
+	profile  string // take profiles into this directory, and do nothing else; "" for not
+	profiles string // take them besides; "" for not
+	older    string // a binary to compare profiles with; "" for none
 }
 
 // chosen are the parts asked for.
@@ -93,8 +96,16 @@ func (o orders) run(ctx context.Context, l *lab) error {
 			return err
 		}
 	}
-	if l.daemon, err = filepath.Abs(l.daemon); err != nil {
-		return err
+	for _, binary := range []*string{&l.daemon, &o.older} {
+		if *binary == "" {
+			continue
+		}
+		if *binary, err = filepath.Abs(*binary); err != nil {
+			return err
+		}
+	}
+	if o.profile != "" {
+		l = l.profiling(l.daemon, o.profile, profiledResults)
 	}
 	if l.bin, err = cluster.Obtain(ctx, os.Stderr); err != nil {
 		return err
@@ -105,7 +116,13 @@ func (o orders) run(ctx context.Context, l *lab) error {
 	if l.server, err = version(ctx, l.bin); err != nil {
 		return err
 	}
+	if o.within > 0 {
+		l.until = time.Now().Add(o.within)
+	}
 	if err := o.playAll(ctx, l, chosen); err != nil {
+		return err
+	}
+	if err := o.profileAll(ctx, l, chosen); err != nil {
 		return err
 	}
 	return o.write(l, chosen)
@@ -113,9 +130,6 @@ func (o orders) run(ctx context.Context, l *lab) error {
 
 // playAll plays the parts one after the other, each once.
 func (o orders) playAll(ctx context.Context, l *lab, chosen []part) error {
-	if o.within > 0 {
-		l.until = time.Now().Add(o.within)
-	}
 	played := make(map[string]bool)
 	for _, p := range chosen {
 		for _, name := range p.sources() {
@@ -123,7 +137,11 @@ func (o orders) playAll(ctx context.Context, l *lab, chosen []part) error {
 				continue
 			}
 			played[name] = true
-			if err := o.play(ctx, l, named(name)); err != nil {
+			source := p
+			if name != p.name {
+				source = named(name)
+			}
+			if err := o.play(ctx, l, source); err != nil {
 				return fmt.Errorf("part %s: %w", name, err)
 			}
 		}
@@ -177,7 +195,14 @@ func (o orders) play(ctx context.Context, l *lab, p part) (err error) {
 		l.tell("%s: %d of %d rounds are kept; the time is up", p.name, len(t.Rounds), rounds)
 		return nil
 	}
-	l.profile.part = p.name
+	if l.profile != nil {
+		if err := l.profile.begin(p.name); err != nil {
+			return err
+		}
+	}
+	if missing := rounds - len(t.Rounds); l.scale == 1 && p.rounds > 0 {
+		l.tell("%s: %d rounds, some %s", p.name, missing, inMinutes(p.about*time.Duration(missing)/time.Duration(p.rounds)))
+	}
 	b := &bed{lab: l}
 	defer func() { err = errors.Join(err, b.close()) }()
 	began := time.Now()
@@ -192,7 +217,7 @@ func (o orders) play(ctx context.Context, l *lab, p part) (err error) {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}
 		r.Took = time.Since(r.At).Seconds()
-		if l.profile.dir != "" {
+		if l.profile != nil {
 			if err := l.profile.shares(ctx, &r); err != nil {
 				return err
 			}

@@ -22,8 +22,10 @@ import (
 type part struct {
 	name   string
 	title  string
-	rounds int      // by default
-	from   []string // the parts whose rounds it shows; none for its own
+	rounds int           // by default
+	about  time.Duration // what these take on two cores, by adding up waits and rows; for planning only
+	from   []string      // the parts whose rounds it shows; none for its own
+	still  bool          // no daemon runs in it: there is nothing to profile
 	// begin makes what all rounds need, and returns what plays one.
 	begin func(ctx context.Context, b *bed) (round, error)
 	show  func(s *section, t *taken)
@@ -42,6 +44,17 @@ func parts() []part {
 	}
 }
 
+// planned is what all rounds of some parts take, and what profiles of them take besides: a round of each in which a daemon runs.
+func planned(all []part) (measuring, profiling time.Duration) {
+	for _, p := range all {
+		measuring += p.about
+		if !p.still && p.rounds > 0 {
+			profiling += p.about / time.Duration(p.rounds)
+		}
+	}
+	return measuring, profiling
+}
+
 // lab is what all parts share.
 type lab struct {
 	daemon  string  // the binary
@@ -52,7 +65,8 @@ type lab struct {
 	limit   string    // GOMEMLIMIT of the daemon, in part size
 	server  string    // its version
 	until   time.Time // no round begins after it; zero for no bound
-	profile profiler
+	profile *profiler // nil for none
+	commit  string    // of the binary, where it is not of this tree; else ""
 }
 
 // scaled is a number at this scale, and no less than least.
@@ -71,8 +85,12 @@ func (l *lab) origin(options string) (origin, error) {
 	if err != nil {
 		return origin{}, fmt.Errorf("the daemon: %w (make build makes it)", err)
 	}
+	commit := l.commit
+	if commit == "" {
+		commit = report.CommitBut("docs") // where this program itself writes
+	}
 	return origin{
-		Binary: binary, Commit: report.Commit(), Server: l.server, Go: runtime.Version(), Machine: report.Machine(), Scale: l.scale, Options: options,
+		Binary: binary, Commit: commit, Server: l.server, Go: runtime.Version(), Machine: report.Machine(), Scale: l.scale, Options: options,
 	}, nil
 }
 

@@ -13,7 +13,7 @@ import (
 // scan that it falls back to; by the size of the table, with and without the index that leads with the queue.
 
 func readerPart() part {
-	return part{name: "reader", title: "The reader", rounds: 3, begin: beginReader, show: showReader}
+	return part{name: "reader", title: "The reader", rounds: 3, about: 12 * time.Minute, still: true, begin: beginReader, show: showReader}
 }
 
 const (

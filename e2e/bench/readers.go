@@ -26,7 +26,6 @@ const (
 	perStmt     = "statement trigger"
 	perRow      = "row trigger"
 	thePoller   = "one-shot every second"
-	ownWAL      = "the change itself"
 	plainCount  = "grouped count"
 	awasRebuild = "awa's rebuild"
 )
@@ -83,7 +82,8 @@ func ended(cmd *exec.Cmd, wall time.Duration) used {
 	return u
 }
 
-// settled runs the daemon until it has taken in everything before a position.
+// settled runs the daemon until it has taken in everything before a position, and ends it, which corrects and persists what is left:
+// all of that is in its time, as the end of the process is in the others'.
 func (d *base) settled(ctx context.Context, end string) (used, error) {
 	target, err := pglogrepl.ParseLSN(end)
 	if err != nil {
@@ -94,7 +94,7 @@ func (d *base) settled(ctx context.Context, end string) (used, error) {
 		return used{}, err
 	}
 	defer r.Kill()
-	wall, err := r.until(ctx, func(e process.Entry) bool {
+	read, err := r.until(ctx, func(e process.Entry) bool {
 		text, _ := e["position"].(string)
 		at, err := pglogrepl.ParseLSN(text)
 		return e["msg"] == "status" && err == nil && at >= target
@@ -102,8 +102,11 @@ func (d *base) settled(ctx context.Context, end string) (used, error) {
 	if err != nil {
 		return used{}, err
 	}
+	if r.times("scanning afresh") > 0 {
+		return used{}, errors.New("the daemon scanned afresh, and decoded no backlog")
+	}
 	u, err := r.stop()
-	u.wall = wall
+	u.wall, u.read = time.Since(r.began), read
 	return u, err
 }
 
@@ -239,11 +242,13 @@ func (d *base) caught(ctx context.Context, slot string) error {
 	}
 }
 
-// marker looks every 20 ms whether the marker is set, and returns how to end that and learn how long it was not.
-func (d *base) marker(ctx context.Context) func() (lost time.Duration) {
+// marker looks every 20 ms whether the marker is set, and returns how to end that and learn how long it was not. A look that fails tells
+// nothing, and is an error.
+func (d *base) marker(ctx context.Context) func() (lost time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var lost time.Duration
+	var failed error
 	wg.Go(func() {
 		const every = 20 * time.Millisecond
 		tick := time.NewTicker(every)
@@ -256,15 +261,21 @@ func (d *base) marker(ctx context.Context) func() (lost time.Duration) {
 			}
 			set, err := one[bool](ctx, d.pool, `select terminal_counter_trusted_at is not null from awa.queue_ring_state where singleton`)
 			now := time.Now()
-			if err == nil && !set {
+			switch {
+			case ctx.Err() != nil: // the measuring is over
+				return
+			case err != nil:
+				failed = fmt.Errorf("look at the marker: %w", err)
+				return
+			case !set:
 				lost += now.Sub(last)
 			}
 			last = now
 		}
 	})
-	return func() time.Duration {
+	return func() (time.Duration, error) {
 		cancel()
 		wg.Wait()
-		return lost
+		return lost, failed
 	}
 }

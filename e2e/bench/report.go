@@ -38,13 +38,13 @@ func (s *section) picture(name, alt, svg string) {
 
 const manner = `Each figure is the median of the rounds. Bold is a ratio to a peer within the same round, on the same server, with the lowest and the highest behind
 it: those last. Rates and times are this machine's, server and load generator on it too. The shape is awa's ledger (0.6) where nothing else is
-said; 306 is that of change #306.
+said; 306 is that of change #306. What was tried for speed, and what did not pay: [speed.md](speed.md).
 `
 
 // write makes the reports from what is kept.
 func (o orders) write(l *lab, chosen []part) error {
 	into := ""
-	if l.profile.dir != "" { // what profiling costs is in its figures
+	if l.profile != nil { // what profiling costs is in its figures
 		o.pages, o.report = "", ""
 	}
 	if l.scale == 1 {
@@ -150,16 +150,31 @@ func small(scale float64) string {
 // unmeasured lists parts without figures; some have older ones in a report of their own.
 func unmeasured(missing []part) string {
 	s := &section{}
-	s.say("\n## Not measured here yet\n\n`make bench-all PART=NAME` measures one.")
-	s.table("part", "what", "an older report")
+	measuring, profiling := planned(missing)
+	s.say("\n## Not measured here yet\n\n`make bench-all PART=NAME` measures one. All of these take some %s, and their profiles %s, and as much again for those of before; the\n"+
+		"times are added up from what a part waits for and writes. `ARGS=\"-within 1h\"` does what can be begun within an hour, and the next run goes on.", inMinutes(measuring), inMinutes(profiling))
+	s.table("part", "what", "takes some", "an older report")
 	for _, p := range missing {
 		older := ""
-		if p.page != "" {
+		if _, err := os.Stat(filepath.Join("docs", "reports", p.page)); p.page != "" && err == nil {
 			older = fmt.Sprintf("[%s](reports/%s)", p.page, p.page)
 		}
-		s.row("`"+p.name+"`", p.title, older)
+		about := "–" // what it shows is of other parts
+		if p.about > 0 {
+			about = inMinutes(p.about)
+		}
+		s.row(inPart(p.name), p.title, about, older)
 	}
 	return s.text.String()
+}
+
+// inMinutes is a time as one plans with it.
+func inMinutes(d time.Duration) string {
+	d = d.Round(time.Minute)
+	if d < time.Hour {
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 }
 
 // kept are the rounds that a part shows. Those of several parts are put side by side if they were measured alike.

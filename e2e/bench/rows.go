@@ -23,7 +23,7 @@ type kind struct {
 func kinds() []kind {
 	return []kind{
 		{"narrow", "narrow rows, 100 a transaction, every other transaction counted", 1_000_000, 100, 0, true},
-		{"wide", "rows of 2 kB, 100 a transaction", 200_000, 100, 1750, false},
+		{"wide", "rows of 2 kB, 100 a transaction", 400_000, 100, 1750, false},
 		{"single", "narrow rows, one a transaction, every other one counted", 400_000, 1, 0, true},
 		{"huge", "one transaction of narrow rows, which the server streams while it decodes it", 800_000, 800_000, 0, false},
 	}

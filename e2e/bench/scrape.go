@@ -18,7 +18,7 @@ import (
 // while somebody does each second, and 50 times a second: a single scrape costs so little that only many of them stand out.
 
 func scrapePart() part {
-	return part{name: "scrape", title: "A scrape each second", rounds: 3, begin: beginScrape, show: showScrape, page: "benchmark-scrape.md", print: printScrape}
+	return part{name: "scrape", title: "A scrape each second", rounds: 3, about: 10 * time.Minute, begin: beginScrape, show: showScrape, page: "benchmark-scrape.md", print: printScrape}
 }
 
 const (

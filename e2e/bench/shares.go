@@ -54,7 +54,7 @@ func useOf(function string) string {
 
 // shares reads the profiles of a part, all together, and notes what share of the daemon's time each use has, in percent.
 func (p *profiler) shares(ctx context.Context, into *played) error {
-	files, err := filepath.Glob(filepath.Join(p.dir, p.part+"-*.pprof"))
+	files, err := filepath.Glob(p.files())
 	if err != nil || len(files) == 0 {
 		return err
 	}
@@ -96,42 +96,55 @@ func takeShares(out string, into *played) error {
 	return lines.Err()
 }
 
-// where says in a sentence where the daemon's time goes in a part; "" where no profiles were taken of this commit.
+// where says in a sentence where the daemon's time goes in a part, and where it went in an older binary; "" where no profiles were taken
+// of this commit.
 func (l *lab) where(p part, t *taken) (string, error) {
-	dir := l.results
-	if l.profile.dir == "" {
-		dir = filepath.Join(l.results, profiledResults)
+	now, before := filepath.Join(l.results, profiledResults), filepath.Join(l.results, olderResults)
+	if l.profile != nil {
+		now = l.results
 	}
 	var all []string
 	for _, name := range p.sources() {
-		seen, err := recall(dir, name)
+		seen, err := recall(now, name)
 		if err != nil {
 			return "", err
 		}
-		if len(seen.Rounds) == 0 || seen.Origin.Commit != t.Origin.Commit || seen.Origin.Scale != t.Origin.Scale {
+		uses := seen.uses()
+		if uses == "" || seen.Origin.Commit != t.Origin.Commit || seen.Origin.Scale != t.Origin.Scale {
 			continue
 		}
-		type use struct {
-			what  string
-			share float64
+		text := fmt.Sprintf("Where the daemon's own processor time goes in part `%s`, by its profiles: %s.", name, uses)
+		older, err := recall(before, name)
+		if err != nil {
+			return "", err
 		}
-		var uses []use
-		for _, u := range append(usesOfTime(), struct {
-			what     string
-			prefixes []string
-		}{what: otherUses}) {
-			if s := seen.spread("", theDaemon, shareOf+u.what); s.n > 0 && s.median >= 1 {
-				uses = append(uses, use{u.what, s.median})
-			}
+		if uses := older.uses(); uses != "" && older.Origin.Scale == t.Origin.Scale {
+			text += fmt.Sprintf("\nBefore, at commit %s: %s.", older.Origin.Commit, uses)
 		}
-		slices.SortStableFunc(uses, func(a, b use) int { return int(1000 * (b.share - a.share)) })
-		var words []string
-		for _, u := range uses {
-			words = append(words, fmt.Sprintf("%s %.0f %%", u.what, u.share))
-		}
-		if len(words) > 0 {
-			all = append(all, fmt.Sprintf("Where the daemon's own processor time goes in part `%s`, by its profiles: %s.", name, strings.Join(words, ", ")))
-		}
+		all = append(all, text)
 	}
 	return strings.Join(all, "\n"), nil
+}
+
+// uses are what the time of the profiles is spent on, the most first, in words; what is below 1 % is left out.
+func (t *taken) uses() string {
+	type use struct {
+		what  string
+		share float64
+	}
+	var uses []use
+	for _, u := range append(usesOfTime(), struct {
+		what     string
+		prefixes []string
+	}{what: otherUses}) {
+		if s := t.spread("", theDaemon, shareOf+u.what); s.n > 0 && s.median >= 1 {
+			uses = append(uses, use{u.what, s.median})
+		}
+	}
+	slices.SortStableFunc(uses, func(a, b use) int { return int(1000 * (b.share - a.share)) })
+	var words []string
+	for _, u := range uses {
+		words = append(words, fmt.Sprintf("%s %.0f %%", u.what, u.share))
+	}
+	return strings.Join(words, ", ")
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,7 +25,7 @@ Showing nodes accounting for 100ms, 100% of 100ms total
          0     0%   100%      100ms   100%  main.main
 `, &p))
 	l := &lab{results: t.TempDir(), scale: 1}
-	l.profile.dir = "somewhere"
+	l.profile = &profiler{dir: "somewhere"}
 	tk := &taken{Part: "drain", Origin: origin{Scale: 1, Commit: "c"}, Rounds: []played{p}}
 	require.NoError(t, tk.keep(l.results))
 	text, err := l.where(part{name: "drain"}, tk)
@@ -32,5 +35,43 @@ Showing nodes accounting for 100ms, 100% of 100ms total
 	text, err = l.where(part{name: "drain"}, &taken{Origin: origin{Scale: 1, Commit: "another"}})
 	require.NoError(t, err)
 	require.Empty(t, text, "another commit's")
+
+	// Beside figures without profiles both are shown, this binary's and the one of before.
+	l = &lab{results: t.TempDir(), scale: 1}
+	tk.Rounds = tk.Rounds[:1]
+	require.NoError(t, tk.keep(filepath.Join(l.results, profiledResults)))
+	older := &taken{Part: "drain", Origin: origin{Scale: 1, Commit: "old"}, Rounds: []played{{Figures: []figure{{"", theDaemon, shareOf + "decoding", 80}}}}}
+	require.NoError(t, older.keep(filepath.Join(l.results, olderResults)))
+	text, err = l.where(part{name: "drain"}, tk)
+	require.NoError(t, err)
+	require.Contains(t, text, "other 4 %.\nBefore, at commit old: decoding 80 %.")
 	require.Error(t, takeShares("flat flat%\nx 1% 1% 1ms 1% f\n", &p))
+}
+
+// With -profiles each part is played once more by this binary, and once by the older one; a part without a daemon is not, and what the
+// older binary cannot do holds nothing up.
+func TestProfilesBesides(t *testing.T) {
+	l, _, _ := fixture(t)
+	old := filepath.Join(t.TempDir(), "old")
+	require.NoError(t, os.WriteFile(old, []byte("#!/bin/sh\necho '{\"commit\":\"0123456789\"}'\n"), 0o700))
+	var at []string
+	p := part{name: "drain", rounds: 3, begin: func(_ context.Context, b *bed) (round, error) {
+		require.NotNil(t, b.profile)
+		require.Equal(t, []string{"--pprof"}, b.profile.arguments(nil)[1:])
+		at = append(at, filepath.Base(b.results)+" "+filepath.Base(b.daemon)+" "+b.commit)
+		if b.commit != "" {
+			return nil, os.ErrInvalid
+		}
+		return func(context.Context, int, *played) error { return nil }, nil
+	}}
+	dir := t.TempDir()
+	left := filepath.Join(dir, "drain-9.pprof") // of an earlier run
+	require.NoError(t, os.WriteFile(left, nil, 0o600))
+	o := orders{rounds: -1, profiles: dir, older: old}
+	require.NoError(t, o.profileAll(t.Context(), l, []part{p, {name: "reader", still: true}}))
+	require.Equal(t, []string{"profiled daemon ", "profiled-before old 0123456"}, at)
+	require.NoFileExists(t, left)
+	require.Nil(t, l.profile)
+	require.NoError(t, orders{rounds: -1}.profileAll(t.Context(), l, []part{p}))
+	require.Len(t, at, 2)
 }

@@ -20,7 +20,7 @@ import (
 // server's own, out of a replication slot that is made before and read after: nobody is disturbed by the measuring.
 
 func stalenessPart() part {
-	return part{name: "staleness", title: "Staleness", rounds: 3, begin: beginStaleness, show: showStaleness}
+	return part{name: "staleness", title: "Staleness", rounds: 3, about: 14 * time.Minute, begin: beginStaleness, show: showStaleness}
 }
 
 const (

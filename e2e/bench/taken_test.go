@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -78,7 +79,7 @@ func TestSmallRunsWriteNoPages(t *testing.T) {
 	require.FileExists(t, o.report)
 }
 
-// The report names what was not measured, and has no figures of it.
+// The report has the aims and the names of what was not measured, and no figures of it.
 func TestReportWithoutFigures(t *testing.T) {
 	l, _, _ := fixture(t)
 	text, pictures, err := whole(l, parts())
@@ -87,7 +88,8 @@ func TestReportWithoutFigures(t *testing.T) {
 	for _, p := range parts() {
 		require.Contains(t, text, "`"+p.name+"`")
 	}
-	require.Equal(t, 1, strings.Count(text, "\n## "), text)
+	require.Equal(t, 2, strings.Count(text, "\n## "), text)
+	require.Equal(t, len(aims()), strings.Count(text, "not measured yet |"), text)
 }
 
 // Every part can be shown with nothing but holes in it.
@@ -100,8 +102,17 @@ func TestEveryPartCanBeShown(t *testing.T) {
 		if p.page != "" {
 			require.NotPanics(t, func() { p.print(tk) }, p.name)
 		}
+		require.Equal(t, len(p.from) == 0, p.about > 0, p.name)
 		for _, from := range p.sources() {
 			require.NotNil(t, named(from).begin, p.name)
 		}
 	}
+}
+
+func TestInMinutes(t *testing.T) {
+	require.Equal(t, "59 min", inMinutes(59*time.Minute+20*time.Second))
+	require.Equal(t, "3 h 5 min", inMinutes(185*time.Minute))
+	measuring, profiling := planned([]part{{rounds: 3, about: 12 * time.Minute}, {rounds: 5, about: 10 * time.Minute, still: true}, {from: []string{"x"}}})
+	require.Equal(t, 22*time.Minute, measuring)
+	require.Equal(t, 4*time.Minute, profiling)
 }

@@ -21,7 +21,7 @@ import (
 // counter rows in 256 buckets a group. pg_waldump tells which relation each record is of.
 
 func walPart() part {
-	return part{name: "wal", title: "WAL", rounds: 3, begin: beginWAL, show: showWAL}
+	return part{name: "wal", title: "WAL", rounds: 3, about: 5 * time.Minute, begin: beginWAL, show: showWAL}
 }
 
 const (

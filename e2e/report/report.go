@@ -33,6 +33,22 @@ func Commit() string {
 	return strings.TrimSpace(string(out))
 }
 
+// CommitBut is Commit where what is not committed below a path does not count: reports that a run writes itself.
+func CommitBut(path string) string {
+	out, err := exec.Command("git", "describe", "--always").Output()
+	if err != nil {
+		return "unknown"
+	}
+	changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)"+path).Output()
+	if err != nil {
+		return "unknown"
+	}
+	if len(changed) > 0 {
+		return strings.TrimSpace(string(out)) + "-dirty"
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // Machine is the processor, the memory and the kernel, as far as /proc tells.
 func Machine() string {
 	text := fmt.Sprintf("%d cores", runtime.NumCPU())
