@@ -25,7 +25,7 @@ func TestTeardownInACopyOfTheDatabase(t *testing.T) {
 			e.disconnected()
 			c := e.copied()
 			if name == "its daemon runs" {
-				d = e.daemon("--slot", slot)
+				e.daemon("--slot", slot)
 				e.marker(true, 20*time.Second)
 			}
 			c.says("teardown")
