@@ -400,6 +400,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestPublicationsOfAnotherName/shared",
 		},
 		{
+			"a lock that is just being let go of taken for a daemon", "cmd/awa-counterd/setup.go", "backoff.WithMaxElapsedTime(2*time.Second)", "backoff.WithMaxTries(1)",
+			"./e2e", "TestTeardownRightAfterAStop",
+		},
+		{
 			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && made.Slot != "" {`, "if false {",
 			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
 		},
