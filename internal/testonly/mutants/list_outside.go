@@ -29,7 +29,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRingGrowsBesideACommand/reconcile",
 		},
 		{
-			"a command goes by tables that have changed", "reconcile/oneshot.go", "case err == nil && now.Equivalent(o.layout):", "case err == nil:",
+			"a command goes by tables that have changed", "reconcile/oneshot.go", "case err == nil && now.Equivalent(o.layout):", "case err == nil && now != nil:",
 			"./e2e", "TestRingGrowsBesideACommand/finish",
 		},
 		{
