@@ -209,6 +209,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStatusIsFresh",
 		},
 		{
+			"a young history taken for seven days", "internal/status/changes.go", "first < checkpoint.ToldFor*24*60*60", "first < 0",
+			"./internal/status", "TestCleared",
+		},
+		{
 			"old figures taken for evidence", "internal/status/next_step.go", "if !s.Fresh {", "if false {",
 			"./internal/status", "TestOldFiguresDecideNothing",
 		},
