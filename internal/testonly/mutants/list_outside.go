@@ -209,6 +209,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStatusIsFresh",
 		},
 		{
+			"a strip that ends with what was", "internal/listener/plot.go", "if i == 2*buckets-1 && len(samples) > 0 {", "if false {",
+			"./internal/listener", "TestStrip",
+		},
+		{
 			"a young history taken for seven days", "internal/status/changes.go", "first < checkpoint.ToldFor*24*60*60", "first < 0",
 			"./internal/status", "TestCleared",
 		},
