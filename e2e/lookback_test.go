@@ -85,7 +85,7 @@ func TestLookingBack(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(e.says("status", "--json")), &st))
 	require.Equal(t, told(past), told(st.Changes))
 	text := e.says("status")
-	require.Contains(t, text, "history   cleared 3 times in the last 7 days, for ")
+	require.Contains(t, text, "history   cleared 3 times since the history began, ")
 	require.Contains(t, text, ": the daemon stops, and old binaries wrote recently\n")
 
 	e.exec(`update awa_counterd.marker_changes set at = at - interval '8 days' where number <= 4`)

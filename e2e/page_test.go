@@ -76,11 +76,14 @@ const atOnce = `[...document.querySelectorAll("#state h1, #state p")].slice(0, 3
 	return e.innerText !== "" && r.top >= 0 && r.bottom <= innerHeight && r.left >= 0 && r.right <= innerWidth && r.height > 0;
 })`
 
+// cutOff is an expression: the headings and sentences that do not fit the screen's width.
+const cutOff = `[...document.querySelectorAll("h1, h2, main p, caption")].filter(e => !e.closest(".sr") && e.getBoundingClientRect().right > innerWidth).map(e => e.innerText)`
+
 // contrast is an expression: the least contrast of the texts to what is behind them, as WCAG counts it.
 const contrast = `(() => {
 	const light = c => { const [r, g, b] = c.match(/[\d.]+/g).map(v => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
 	const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (c !== "rgba(0, 0, 0, 0)") return c; } return "rgb(255, 255, 255)"; };
-	return Math.min(...[...document.querySelectorAll("h1, h2, p, th, td, dt, dd, caption, a, span")].filter(e => e.innerText && e.checkVisibility()).map(e => {
+	return Math.min(...[...document.querySelectorAll("h1, h2, p, th, td, dt, dd, a, span")].filter(e => e.innerText && e.checkVisibility()).map(e => {
 		const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
 		return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 	}));
@@ -96,7 +99,7 @@ func TestPageInChromium(t *testing.T) {
 	w.becomes(true, "leading", 15*time.Second)
 	e.insertAt(1, "email", 5, false)
 	first := visit(t, b, w.base, browser.View{Width: 1280, Height: 800})
-	narrow := visit(t, b, w.base, browser.View{Width: 390, Height: 844, Dark: true})
+	narrow := visit(t, b, w.base, browser.View{Width: 320, Height: 800, Dark: true})
 	plain := visit(t, b, w.base, browser.View{Width: 1280, Height: 800, NoScript: true})
 	all := map[string]*tab{"wide": first, "narrow, dark": narrow, "no JavaScript": plain}
 
@@ -115,6 +118,9 @@ func TestPageInChromium(t *testing.T) {
 			var least float64
 			p.eval(contrast, &least)
 			require.GreaterOrEqual(t, least, 4.5, "%s: contrast", name)
+			var cut []string
+			p.eval(cutOff, &cut)
+			require.Empty(t, cut, "%s: one has to scroll sideways for a heading", name)
 			var wider bool
 			p.eval(`document.documentElement.scrollWidth > innerWidth`, &wider)
 			require.False(t, wider, "%s: the page as a whole has to be scrolled sideways", name)

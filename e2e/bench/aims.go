@@ -153,6 +153,10 @@ func sizeAims() []aim {
 		{what: "idle: connections", part: "idle", of: figureOf("", theDaemon, "connections"), sign: atMost, limit: 4, every: true},
 		{what: "idle: WAL with --max-staleness 1m", part: "idle", of: figureOf("", relaxed, "WAL KiB/min"), sign: atMost, limit: 4, unit: "KiB/min"},
 	}
+	all = append(all, aim{
+		what: "a scrape each second: share of the daemon's processor time at 10,000 groups", part: "scrape",
+		of: func(t *taken) spread { return over(share(t)) }, sign: below, limit: 1, unit: "%",
+	})
 	for i, w := range memoryWorlds() {
 		all = append(all, aim{what: "memory: " + w.String(), part: "memory", of: figureOf(w.String(), theDaemon, "most MB"), sign: atMost, limit: []float64{24, 64, 256, 128}[i], unit: "MB"})
 	}

@@ -19,4 +19,12 @@ func TestShareOfAScrape(t *testing.T) {
 	require.InDelta(t, 0.625, share(tk)[0], 1e-9)
 	require.Equal(t, []string{scraped, besieged, unasked}, askers(4))
 	require.Contains(t, printScrape(tk), "each second takes 0.6")
+	for _, a := range aims() {
+		if a.part == "scrape" {
+			require.True(t, a.kept(a.of(tk)))
+			require.Equal(t, "< 1 %", a.wanted())
+			tk.Rounds[0].note("", unasked, "ms/s", 80) // the last of a name counts
+			require.False(t, a.kept(a.of(tk)))
+		}
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
+	"github.com/awa-counterd/awa-counterd/e2e/report"
 )
 
 type options struct {
@@ -48,7 +48,7 @@ func main() {
 	flag.Parse()
 	o.majors = strings.FieldsFunc(majors, func(r rune) bool { return r == ',' || r == ' ' })
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := o.play(ctx)
+	err := o.play(ctx, o.one)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "majors: FAILED:", err)
@@ -56,8 +56,8 @@ func main() {
 	}
 }
 
-// play goes on with the next major when one fails.
-func (o *options) play(ctx context.Context) error {
+// play goes on with the next major when one fails, or cannot be tried. What was played of one that is broken off is kept.
+func (o *options) play(ctx context.Context, one func(ctx context.Context, major string) (*result, error)) error {
 	for _, major := range o.majors {
 		if !slices.Contains(cluster.Majors(), major) {
 			return fmt.Errorf("PostgreSQL %s is none of those supported: %s", major, strings.Join(cluster.Majors(), ", "))
@@ -72,16 +72,17 @@ func (o *options) play(ctx context.Context) error {
 			fmt.Printf("majors: PostgreSQL %s is kept from %s, commit %s\n", major, kept.At.Format(time.DateOnly), kept.Commit)
 			continue
 		}
-		r, err := o.one(ctx, major)
+		r, err := one(ctx, major)
+		if ctx.Err() != nil {
+			return fmt.Errorf("PostgreSQL %s: %w; what is kept is not played again by the next run", major, errors.Join(err, ctx.Err()))
+		}
 		if err != nil {
-			return fmt.Errorf("PostgreSQL %s: %w", major, err) // it could not be tried, or was broken off
+			bad = append(bad, fmt.Errorf("PostgreSQL %s: %w", major, err))
+			continue
 		}
 		fmt.Println("majors:", r.line())
 		if !r.green() {
 			bad = append(bad, errors.New(r.line()))
-		}
-		if err := o.save(r); err != nil {
-			return err
 		}
 	}
 	return errors.Join(append(bad, o.write())...)
@@ -89,36 +90,47 @@ func (o *options) play(ctx context.Context) error {
 
 // keeps reports a result that need not be played again: green, and of all that is asked for now.
 func (o *options) keeps(r *result) bool {
-	return !o.again && r.green() && (r.Command == o.command() || r.Command == whole)
+	return !o.again && r.green() && (r.Command == o.command() || r.Command == whole) && (r.Chaos != nil || !o.chaos)
 }
 
-// one plays everything on one major.
+// resumes reports a result whose suite need not be run again, though the chaos run is missing: of this very command and commit.
+func (o *options) resumes(kept, now *result) bool {
+	return !o.again && o.chaos && kept.Chaos == nil && kept.green() && kept.Command == now.Command && kept.Commit == now.Commit && kept.Server == now.Server
+}
+
+// one plays everything on one major, and keeps it part by part.
 func (o *options) one(ctx context.Context, major string) (*result, error) {
 	bin, err := cluster.OfMajor(ctx, major, os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	r := &result{Major: major, Command: o.command(), At: time.Now().UTC(), Commit: "unknown"}
+	r := &result{Major: major, Command: o.command(), At: time.Now().UTC(), Commit: report.CommitBut("docs/reports")}
 	if r.Server, err = cluster.Version(ctx, bin); err != nil {
 		return nil, err
 	}
-	if out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output(); err == nil {
-		r.Commit = strings.TrimSpace(string(out))
-	}
-	began := time.Now()
-	if err := o.suite(ctx, r); err != nil {
+	if kept, err := o.load(major); err == nil && o.resumes(kept, r) {
+		fmt.Printf("majors: PostgreSQL %s: the suite is kept, the chaos run is missing\n", major)
+		r = kept
+	} else if err := timed(&r.SuiteTook, func() error { return o.suite(ctx, r) }); err != nil {
+		return nil, err
+	} else if err := o.save(r); err != nil {
 		return nil, err
 	}
-	r.SuiteTook = time.Since(began)
 	if !o.chaos {
 		return r, nil
 	}
-	began = time.Now()
-	if err := o.chaotic(ctx, r); err != nil {
+	if err := timed(&r.ChaosTook, func() error { return o.chaotic(ctx, r) }); err != nil {
 		return nil, err
 	}
-	r.ChaosTook = time.Since(began)
-	return r, nil
+	return r, o.save(r)
+}
+
+// timed does something, and notes how long it took.
+func timed(took *time.Duration, do func() error) error {
+	began := time.Now()
+	err := do()
+	*took = time.Since(began)
+	return err
 }
 
 // whole is the command that leaves nothing out.

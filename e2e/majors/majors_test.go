@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +69,15 @@ func TestReport(t *testing.T) {
 	require.False(t, all.keeps(good), "a part is not all")
 	require.True(t, part.keeps(good))
 	require.False(t, part.keeps(bad), "it failed")
+	chaos := good.Chaos
+	good.Chaos, good.Command = nil, whole
+	now := &result{Command: whole, Commit: "abc", Server: "14.18"}
+	require.False(t, all.keeps(good), "its chaos run was broken off")
+	require.True(t, all.resumes(good, now))
+	require.False(t, all.resumes(bad, now), "it failed")
+	require.False(t, all.resumes(good, &result{Command: whole, Commit: "abd", Server: "14.18"}), "another commit")
+	good.Chaos, good.Command = chaos, part.command()
+	require.False(t, all.resumes(good, now), "nothing is missing")
 	part.again = true
 	require.False(t, part.keeps(good))
 	good.Command = whole
@@ -76,4 +88,31 @@ func TestReport(t *testing.T) {
 	require.Contains(t, text, "**Not played**: 15, 16, 18.")
 	require.Contains(t, text, "- 17: `TestBad`")
 	require.Contains(t, text, "| `TestVersions` | 14, 17 | the suite runs on PostgreSQL … |")
+}
+
+// A major that cannot be tried keeps neither the next from being played nor the report from being written; an interrupt does both.
+func TestOneMajorCannotBeTried(t *testing.T) {
+	dir := t.TempDir()
+	o := &options{majors: []string{"14", "15", "16"}, packages: "./e2e/...", chaos: true, seed: 4, results: dir, report: filepath.Join(dir, "postgres.md")}
+	ctx, cancel := context.WithCancel(t.Context())
+	var tried []string
+	one := func(_ context.Context, major string) (*result, error) {
+		tried = append(tried, major)
+		if major == "14" {
+			return nil, errors.New("it cannot be had")
+		}
+		r := &result{Major: major, Server: major + ".1", Command: whole, Commit: "abc", Tests: tests{Passed: 1}, Chaos: &chaos{Kills: "1"}}
+		return r, o.save(r)
+	}
+	require.EqualError(t, o.play(ctx, one), "PostgreSQL 14: it cannot be had")
+	require.Equal(t, []string{"14", "15", "16"}, tried)
+	text, err := os.ReadFile(o.report)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "**Not played**: 14, 17, 18.")
+
+	cancel()
+	tried, o.report = nil, filepath.Join(dir, "another.md")
+	require.ErrorIs(t, o.play(ctx, one), context.Canceled)
+	require.Equal(t, []string{"14"}, tried)
+	require.NoFileExists(t, o.report)
 }

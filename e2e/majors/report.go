@@ -83,6 +83,10 @@ func (o *options) write() error {
 		}
 		all = append(all, r)
 	}
+	if o.report == "" {
+		fmt.Print(document(all))
+		return nil
+	}
 	if err := os.WriteFile(o.report, []byte(document(all)), 0o644); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}

@@ -222,7 +222,7 @@ func (l *look) shots() map[string]browser.View {
 		return map[string]browser.View{"": {Width: 1000, Height: 720}}
 	}
 	return map[string]browser.View{
-		"-light": {Width: 1280, Height: 1180}, "-dark": {Width: 1280, Height: 1180, Dark: true}, "-narrow": {Width: 500, Height: 1700},
+		"-light": {Width: 1440, Height: 1180}, "-dark": {Width: 1440, Height: 1180, Dark: true}, "-narrow": {Width: 320, Height: 2600},
 	}
 }
 

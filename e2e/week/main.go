@@ -49,6 +49,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	if err := w.live(ctx); err != nil {
+		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_, _ = fmt.Fprint(os.Stderr, w.report(brief)) // of the days that were lived; the page stays as it was
 		return errors.Join(err, w.lastWords())
 	}
 	text := w.report(ctx)

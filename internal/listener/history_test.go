@@ -63,7 +63,7 @@ func TestSeries(t *testing.T) {
 	require.Zero(t, newest([]float64{4, gap, gap}))
 }
 
-// Trust, as the strip has it: the worst of each half minute.
+// Trust, as the strip has it: the worst of each half minute, and at its end how it is now.
 func TestStrip(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	samples := []sample{
@@ -79,10 +79,23 @@ func TestStrip(t *testing.T) {
 		require.Equal(t, width, p.X)
 		width += p.Width
 	}
-	require.Equal(t, buckets, width)
+	require.Equal(t, 2*buckets, width)
 	require.Equal(t, "none", s.Parts[0].Class)
 	require.Equal(t, "good", s.Parts[len(s.Parts)-1].Class)
 	require.Contains(t, s.Label, "trusted for 1.5 min, not trusted at some time in 0.5 min")
+
+	end := func(now time.Time) []stripPart {
+		parts := newStrip(now, samples).Parts
+		return parts[len(parts)-2:]
+	}
+	samples = append(samples, sample{at: now.Add(5 * time.Second), trust: untrusted})
+	require.Equal(t, stripPart{X: 2*buckets - 2, Width: 2, Class: "bad"}, end(now.Add(5 * time.Second))[1])
+	samples = append(samples, sample{at: now.Add(10 * time.Second), trust: trusted})
+	require.Equal(t, []stripPart{{X: 2*buckets - 2, Width: 1, Class: "bad"}, {X: 2*buckets - 1, Width: 1, Class: "good"}}, end(now.Add(10*time.Second)),
+		"the page says that it is trusted, and its strip must not end in red")
+	samples = append(samples, sample{at: now.Add(40 * time.Second), trust: trusted})
+	require.Equal(t, []stripPart{{X: 2*buckets - 4, Width: 2, Class: "bad"}, {X: 2*buckets - 2, Width: 2, Class: "good"}}, end(now.Add(40*time.Second)),
+		"half a minute later it is told as before")
 }
 
 // What a sample takes from a view, and a queue that comes later.

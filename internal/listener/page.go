@@ -215,15 +215,24 @@ func (r *reading) tiles(st *status.Status, samples []sample) []tile {
 	out[3].Value = perSecond(newest(rate))
 	out[0].Value = seconds(r.Lag(r.now).Seconds())
 	out[0].Note, out[0].Bad = fmt.Sprintf("of %s allowed", r.config.Bound), r.Lag(r.now) > r.config.Bound/2
+	endsTrust(&out[0])
 	out[1].Value = bytes(float64(r.Slot.Retained))
 	if most := r.config.MaxRetained; most > 0 {
 		out[1].Note, out[1].Bad = "of "+bytes(float64(most))+" allowed", r.Slot.Retained > most/2
+		endsTrust(&out[1])
 	}
 	out[2].Value, out[2].Bad = count(float64(r.Status.Drift)), r.Status.OldestDrift > r.config.Bound/2
 	if r.Undivided {
 		out[2].Note += ", too many groups to tell queues apart"
 	}
 	return out
+}
+
+// endsTrust says why a figure that is less than what is allowed is too much already.
+func endsTrust(t *tile) {
+	if t.Bad {
+		t.Note += "; trust ends at half"
+	}
 }
 
 // newest is the last point that is known; 0 for none.

@@ -85,21 +85,27 @@ type strip struct {
 }
 
 type stripPart struct {
-	X, Width int // buckets
+	X, Width int // half buckets
 	Class    string
 }
 
+// newStrip draws the worst of each half minute; the end of the last one is how it is now: above it stands a heading that says so. The
+// samples are the oldest first.
 func newStrip(now time.Time, samples []sample) strip {
 	states := make([]trustState, buckets)
-	for i := range samples { // the worst of each bucket
+	for i := range samples {
 		if b := bucket(now, samples[i].at); b >= 0 && (states[b] == unknown || samples[i].trust == untrusted) {
 			states[b] = samples[i].trust
 		}
 	}
 	var s strip
 	count := make(map[trustState]time.Duration)
-	for i, state := range states {
-		count[state] += span / buckets
+	for i := range 2 * buckets {
+		state := states[i/2]
+		count[state] += span / buckets / 2
+		if i == 2*buckets-1 && len(samples) > 0 {
+			state = samples[len(samples)-1].trust
+		}
 		class := state.class()
 		if n := len(s.Parts); n > 0 && s.Parts[n-1].Class == class {
 			s.Parts[n-1].Width++

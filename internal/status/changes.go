@@ -21,8 +21,8 @@ func ChangeText(m MarkerChange) string {
 	return text
 }
 
-// Cleared sums up how often the marker was cleared in the last checkpoint.ToldFor days, and for how long it was not set, as far as
-// that is told.
+// Cleared sums up how often the marker was cleared in the last checkpoint.ToldFor days, or in what is known of them, and for how long
+// it was not set. The changes are all that are told, newest first.
 func Cleared(changes []MarkerChange) string {
 	if len(changes) == 0 { // there may be nobody who remembers any
 		return fmt.Sprintf("no change is known of the last %d days", checkpoint.ToldFor)
@@ -34,14 +34,19 @@ func Cleared(changes []MarkerChange) string {
 			seconds += m.Lasted
 		}
 	}
+	since := fmt.Sprintf("in the last %d days", checkpoint.ToldFor)
 	if len(changes) >= checkpoint.MostTold { // there may have been more
-		return fmt.Sprintf("cleared %d times at least in the last %d days, for %s or more", times, checkpoint.ToldFor, Ago(seconds))
+		return fmt.Sprintf("cleared %d times at least %s, for %s or more", times, since, Ago(seconds))
+	}
+	// What was so when those days began is told as well, where it is known; the oldest that is younger has nothing before it.
+	if first := changes[len(changes)-1].Ago; first < checkpoint.ToldFor*24*60*60 {
+		since = fmt.Sprintf("since the history began, %s ago", Ago(first))
 	}
 	switch times {
 	case 0:
-		return fmt.Sprintf("not cleared in the last %d days", checkpoint.ToldFor)
+		return "not cleared " + since
 	case 1:
-		return fmt.Sprintf("cleared once in the last %d days, for %s", checkpoint.ToldFor, Ago(seconds))
+		return fmt.Sprintf("cleared once %s, for %s", since, Ago(seconds))
 	}
-	return fmt.Sprintf("cleared %d times in the last %d days, for %s in all", times, checkpoint.ToldFor, Ago(seconds))
+	return fmt.Sprintf("cleared %d times %s, for %s in all", times, since, Ago(seconds))
 }

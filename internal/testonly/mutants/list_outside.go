@@ -209,6 +209,14 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStatusIsFresh",
 		},
 		{
+			"a strip that ends with what was", "internal/listener/plot.go", "if i == 2*buckets-1 && len(samples) > 0 {", "if false {",
+			"./internal/listener", "TestStrip",
+		},
+		{
+			"a young history taken for seven days", "internal/status/changes.go", "first < checkpoint.ToldFor*24*60*60", "first < 0",
+			"./internal/status", "TestCleared",
+		},
+		{
 			"old figures taken for evidence", "internal/status/next_step.go", "if !s.Fresh {", "if false {",
 			"./internal/status", "TestOldFiguresDecideNothing",
 		},
