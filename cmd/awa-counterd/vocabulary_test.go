@@ -30,6 +30,7 @@ var retired = map[string]string{
 	`crew`:                  "supervisors",
 	`curtain|intermission`:  "schedule",
 	`slaughter`:             "faults_daemon",
+	`play(s|ed|ing)?`:       "run, a run, a round",
 }
 
 // keeps is where one of them has to stay.

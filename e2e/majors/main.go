@@ -44,11 +44,11 @@ func main() {
 	flag.StringVar(&o.daemon, "daemon", "bin/awa-counterd-failpoints", "the binary of the chaos run, built with -tags failpoints")
 	flag.StringVar(&o.results, "results", "tmp/majors", "where results are kept, and what tests and daemons said")
 	flag.StringVar(&o.report, "report", "", "the document to write, docs/reports/postgres.md for example; standard output if empty")
-	flag.BoolVar(&o.again, "again", false, "play what is kept already")
+	flag.BoolVar(&o.again, "again", false, "run what is kept already as well")
 	flag.Parse()
 	o.majors = strings.FieldsFunc(majors, func(r rune) bool { return r == ',' || r == ' ' })
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := o.play(ctx)
+	err := o.runAll(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "majors: FAILED:", err)
@@ -56,8 +56,8 @@ func main() {
 	}
 }
 
-// play goes on with the next major when one fails.
-func (o *options) play(ctx context.Context) error {
+// runAll goes on with the next major when one fails.
+func (o *options) runAll(ctx context.Context) error {
 	for _, major := range o.majors {
 		if !slices.Contains(cluster.Majors(), major) {
 			return fmt.Errorf("PostgreSQL %s is none of those supported: %s", major, strings.Join(cluster.Majors(), ", "))
@@ -87,12 +87,12 @@ func (o *options) play(ctx context.Context) error {
 	return errors.Join(append(bad, o.write())...)
 }
 
-// keeps reports a result that need not be played again: green, and of all that is asked for now.
+// keeps reports a result that need not be made again: green, and of all that is asked for now.
 func (o *options) keeps(r *result) bool {
 	return !o.again && r.green() && (r.Command == o.command() || r.Command == whole)
 }
 
-// one plays everything on one major.
+// one runs everything on one major.
 func (o *options) one(ctx context.Context, major string) (*result, error) {
 	bin, err := cluster.OfMajor(ctx, major, os.Stderr)
 	if err != nil {

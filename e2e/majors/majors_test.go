@@ -73,7 +73,7 @@ func TestReport(t *testing.T) {
 	require.Contains(t, text, "| 14.18 | 8 | 7 | 1 | **0** | 1m0s | 3 faults, 5 kills, 9 trusted samples of which 0 lied, 0 groups wrong | 1s | 2026-11-26, abc |")
 	require.Contains(t, text, "| 17.5 | 2 | 0 | 1 | **1** | 0s | not run |  | 2026-11-26, abc |")
 	require.Contains(t, text, "**A part only**, on 17: `go run ./e2e/majors -run 'A|B'`.")
-	require.Contains(t, text, "**Not played**: 15, 16, 18.")
+	require.Contains(t, text, "**Not run**: 15, 16, 18.")
 	require.Contains(t, text, "- 17: `TestBad`")
 	require.Contains(t, text, "| `TestVersions` | 14, 17 | the suite runs on PostgreSQL … |")
 }

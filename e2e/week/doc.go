@@ -1,4 +1,4 @@
-// Command week plays a week of life in an hour (make week): days with a fleet at work and bursts of many times its mean, nights in which
+// Command week runs a week of life in an hour (make week): days with a fleet at work and bursts of many times its mean, nights in which
 // nobody writes, and what happens in a week: the server is restarted for a minor upgrade, passwords change, somebody drops the
 // publication, all connections are cut, a leaf is added, a standby is promoted in the server's place, logs are rotated. A leader and a standby live through it, with the flags that they have by
 // default, as far as these can go with the time.
