@@ -22,7 +22,7 @@ type database struct {
 	Schema      string `placeholder:"NAME" help:"awa's schema. Default: the one that awa says is active, then \"awa\"."`
 }
 
-// objectName is what PostgreSQL lets a slot be called; publications are held to the same.
+// objectName is what PostgreSQL lets a replication slot be called; publications are held to the same.
 var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
 // defaultNames fills in what a daemon of this schema is called by default.

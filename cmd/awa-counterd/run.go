@@ -90,7 +90,7 @@ func (r *runCmd) Validate() error {
 	return r.validate()
 }
 
-const leastRetained = 64 << 20 // four segments; less is kept by a slot that is read all the time
+const leastRetained = 64 << 20 // four segments; less is kept by a replication slot that is read all the time
 
 func (r *runCmd) maxRetained() (int64, error) {
 	n, err := humanize.ParseBytes(r.MaxRetainedWAL)
