@@ -22,6 +22,17 @@ type database struct {
 	Schema      string `placeholder:"NAME" help:"awa's schema. Default: the one that awa says is active, then \"awa\"."`
 }
 
+// objects are what a daemon has on the server, by name.
+type objects struct {
+	slotName `embed:""`
+
+	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
+}
+
+type slotName struct {
+	Slot string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+}
+
 // objectName is what PostgreSQL lets a replication slot be called; publications are held to the same.
 var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 

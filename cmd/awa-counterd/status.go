@@ -20,8 +20,8 @@ import (
 
 type statusCmd struct {
 	database `embed:""`
+	slotName `embed:""`
 
-	Slot        string        `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
 	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes after which the old binaries count as gone."`
 	Watch       bool          `env:"-" help:"Refresh in place, every two seconds, until interrupted."`
 	JSON        bool          `env:"-" help:"Print the status as JSON."`
