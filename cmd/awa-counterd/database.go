@@ -92,7 +92,7 @@ func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provisi
 // checkSlotName refuses a --slot that could not be one. An empty one means the default.
 func checkSlotName(name string) error {
 	if name != "" && !objectName.MatchString(name) {
-		return fmt.Errorf("--slot=%q: a slot name has 1 to 63 of a-z, 0-9 and _", name)
+		return fmt.Errorf("--slot=%q: the name of a replication slot has 1 to 63 of a-z, 0-9 and _", name)
 	}
 	return nil
 }
