@@ -88,10 +88,13 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 	line("schema", "%s", st.Schema)
 	leaderLines(line, st)
 	slotLine(line, st.Slot)
-	if st.MarkerSet {
+	switch {
+	case st.MarkerSet:
 		line("trust", "marker set %s: readers use the counters", ago(st.MarkerAge))
-	} else {
-		line("trust", "marker not set, readers scan; %s", orDash(st.Reason))
+	case st.Reason == "":
+		line("trust", "marker not set, readers scan")
+	default:
+		line("trust", "marker not set, readers scan; %s", st.Reason)
 	}
 	history(line, st)
 	if st.Leader == nil || !st.Leader.Another {
