@@ -201,7 +201,7 @@ func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, erro
 	return tag.RowsAffected() > 0, nil
 }
 
-// StampHeartbeat stamps the leader's row outside of tokens: while a slot is being made there are none.
+// StampHeartbeat stamps the leader's row outside of tokens: while a replication slot is being made there are none.
 func StampHeartbeat(ctx context.Context, c Conn, awaSchema, instance, state string) error {
 	tag, err := c.Exec(ctx, `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3 where awa_schema = $1 and instance = $2`,
 		awaSchema, instance, state)

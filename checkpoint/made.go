@@ -25,7 +25,7 @@ func ReadMade(ctx context.Context, c Conn, awaSchema string) (m Made, err error)
 	if err != nil || !there {
 		return m, err
 	}
-	// A copy of a database names the slot of the original. The OID of a publication says nothing in another cluster.
+	// A copy of a database names the replication slot of the original. The OID of a publication says nothing in another cluster.
 	err = c.QueryRow(ctx, `select case when exists (select 1 from pg_replication_slots r where r.slot_name = k.slot_name and r.database <> current_database())
 			then '' else k.slot_name end, coalesce((select p.pubname::text from pg_publication p where p.oid = here.publications[1]), ''), here.publications
 		from awa_counterd.checkpoint k, pg_control_system() s,

@@ -162,7 +162,7 @@ func (s *Store) fenced(ctx context.Context, doing string, f func(pgx.Tx) error) 
 	defer func() { _ = tx.Rollback(ctx) }()
 	var leads bool
 	// The position is acknowledged next, and then the server keeps no WAL before it: were the checkpoint not on
-	// disk, a crash of the server would leave a slot past the checkpoint.
+	// disk, a crash of the server would leave a replication slot past the checkpoint.
 	if err := tx.QueryRow(ctx, `select set_config('synchronous_commit', 'local', true) is not null and `+Guard(1, 2), s.awaSchema, s.instance).Scan(&leads); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}

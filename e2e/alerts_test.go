@@ -119,8 +119,8 @@ func (w *watched) ends(names ...string) {
 }
 
 // Every alert that is shipped fires when what it is for is broken, in a real Prometheus that scrapes a real pair of daemons, and none
-// fires while all is well. Only the waits are shorter than shipped, 5,000 transactions stand for 50 million, and the day on which the upgrade ought to be over is
-// long gone.
+// fires while all is well. Only the waits are shorter than shipped, 5,000 transactions stand for 50 million, and the day on which the
+// upgrade ought to be over is long gone.
 func TestAlerts(t *testing.T) {
 	program := prometheus(t)
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"max_wal_size": "64MB", "min_wal_size": "32MB"}})

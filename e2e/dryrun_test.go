@@ -106,21 +106,29 @@ func (d *daemon) audited() bool {
 	return false
 }
 
-// A dry run vouches for nothing: a marker that is set beside it is cleared by whoever would correct and cannot, be it that the
-// dry run is another role's and stays, or that the daemon is refused.
-func TestDryRunVouchesForNothing(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Slots: 4})
+// besideADryRun has a dry run lead that cannot be deposed, since it is another role's, and then a daemon come that would correct,
+// as the role that is returned. The marker, which was set, is cleared.
+func (e *env) besideADryRun() (role string, dry, d *daemon) {
+	e.t.Helper()
 	role, reader := e.role("replication"), e.role("replication")
 	for _, r := range []string{role, reader} {
 		e.says("setup", "--role", r)
 	}
-	dry := start(t, nil, "run", "--database-url", server.URL(reader, "", e.db), "--no-setup", "--dry-run")
-	dry.logged("leading", 15*time.Second)
+	dry = start(e.t, nil, "run", "--database-url", server.URL(reader, "", e.db), "--no-setup", "--dry-run")
+	dry.logged("leading", 30*time.Second)
 	e.setMarker()
 	e.insertAt(1, "q", 5, false)
-	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
-	d.logged("a dry run leads, and this role may not end its session", 10*time.Second)
-	e.marker(false, 10*time.Second)
+	d = start(e.t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
+	d.logged("a dry run leads, and this role may not end its session", 30*time.Second)
+	e.marker(false, 15*time.Second)
+	return role, dry, d
+}
+
+// A dry run vouches for nothing: a marker that is set beside it is cleared by whoever would correct and cannot, be it that the
+// dry run is another role's and stays, or that the daemon is refused.
+func TestDryRunVouchesForNothing(t *testing.T) {
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	role, dry, d := e.besideADryRun()
 	e.wait(2 * time.Second)
 	require.Equal(t, 1, strings.Count(d.text(), "this role may not end its session"), "said once")
 	require.NotContains(t, d.text(), "the leader is silent")

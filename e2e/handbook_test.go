@@ -150,7 +150,7 @@ func (r *reader) meanwhile(stage string) {
 	case "the migration was run":
 		r.migrate()
 	default:
-		require.FailNow(r.t, "nobody knows how to play: "+stage)
+		require.FailNow(r.t, "no stage of that name: "+stage)
 	}
 }
 
@@ -169,7 +169,7 @@ func (r *reader) environ() []string {
 		"PGDATABASE="+r.db, "DATABASE_URL=", "AWA_COUNTERD_QUIET_PERIOD="+quiet, "AWA_COUNTERD_LOG_FORMAT=console")
 }
 
-// enter runs the lines of a block one after the other. A daemon goes on in the background; awa's migration is played.
+// enter runs the lines of a block one after the other. A daemon goes on in the background; awa's migration is imitated.
 func (r *reader) enter(b handbook.Block) {
 	r.printed = nil
 	for line := range strings.SplitSeq(strings.ReplaceAll(strings.Join(b.Lines, "\n"), "\\\n", " "), "\n") {

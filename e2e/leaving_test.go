@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
@@ -98,6 +99,27 @@ func (e *env) finishing() *exec.Cmd {
 	return cmd
 }
 
+// pairBehind is a leader that has set the marker and a standby, and a transaction that holds a lock against a finish: lock is the
+// statement that takes it. Whoever sets the marker takes advisory lock 42.
+func (e *env) pairBehind(lock string) (daemons []*daemon, holder pgx.Tx) {
+	e.t.Helper()
+	e.exec(`create function awa.hold() returns trigger language plpgsql as $$ begin
+			if new.terminal_counter_trusted_at is not null then perform pg_advisory_xact_lock(42); end if; return new; end $$;
+		create trigger hold before update on awa.queue_ring_state for each row execute function awa.hold()`)
+	leader := e.daemon("--checkpoint-interval", "200ms")
+	leader.logged("marker set", 20*time.Second)
+	e.insertAt(0, "q", 3, false) // so that the daemon clears the marker when it leaves
+	e.balanced(10 * time.Second)
+	standby := e.daemon("--checkpoint-interval", "200ms")
+	standby.logged("standing by", 10*time.Second)
+	holder, err := e.pool.Begin(e.t.Context())
+	require.NoError(e.t, err)
+	e.t.Cleanup(func() { _ = holder.Rollback(context.Background()) })
+	_, err = holder.Exec(e.t.Context(), lock)
+	require.NoError(e.t, err)
+	return []*daemon{leader, standby}, holder
+}
+
 // A finish dies (SIGKILL, or SIGHUP with its terminal) when it has asked the daemons to leave, when it sets the
 // marker, and when it removes what awa-counterd made. What it asked for ends with it: the daemons go on, and nothing stands
 // that nobody vouches for.
@@ -117,21 +139,7 @@ func TestFinishDies(t *testing.T) {
 		for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGHUP} {
 			t.Run(name+" "+sig.String(), func(t *testing.T) {
 				e := newEnv(t, fleet.Layout{Slots: 4})
-				// Whoever sets the marker takes a lock, which a test may hold.
-				e.exec(`create function awa.hold() returns trigger language plpgsql as $$ begin
-						if new.terminal_counter_trusted_at is not null then perform pg_advisory_xact_lock(42); end if; return new; end $$;
-					create trigger hold before update on awa.queue_ring_state for each row execute function awa.hold()`)
-				first := e.daemon("--checkpoint-interval", "200ms")
-				first.logged("marker set", 15*time.Second)
-				e.insertAt(0, "q", 3, false) // so that the daemon clears the marker when it leaves
-				e.balanced(5 * time.Second)
-				second := e.daemon("--checkpoint-interval", "200ms")
-				second.logged("standing by", 5*time.Second)
-				tx, err := e.pool.Begin(t.Context())
-				require.NoError(t, err)
-				defer func() { _ = tx.Rollback(context.Background()) }()
-				_, err = tx.Exec(t.Context(), c.lock)
-				require.NoError(t, err)
+				daemons, tx := e.pairBehind(c.lock)
 				finish := e.finishing()
 				ctx, cancel := contextWithin(40 * time.Second)
 				defer cancel()
@@ -147,15 +155,16 @@ func TestFinishDies(t *testing.T) {
 				e.insertAt(1, "q", 5, false) // an old binary that was overlooked
 				e.balanced(15 * time.Second)
 				e.marker(true, 20*time.Second)
-				for _, d := range []*daemon{first, second} {
+				for _, d := range daemons {
 					select {
 					case <-d.Done():
 						require.Fail(t, "a daemon left, and nothing is removed", d.text())
 					default:
 					}
 				}
-				require.Zero(t, first.stop())
-				require.Zero(t, second.stop())
+				for _, d := range daemons {
+					require.Zero(t, d.stop())
+				}
 			})
 		}
 	}

@@ -58,17 +58,7 @@ func TestMarkerSetWhileSessionsAreRefused(t *testing.T) {
 func TestMarkerSetOnceMoreBesideADryRun(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-	role, reader := e.role("replication"), e.role("replication")
-	for _, r := range []string{role, reader} {
-		e.says("setup", "--role", r)
-	}
-	dry := start(t, nil, "run", "--database-url", server.URL(reader, "", e.db), "--no-setup", "--dry-run")
-	dry.logged("leading", 30*time.Second)
-	e.setMarker()
-	e.insertAt(1, "q", 5, false)
-	d := start(t, nil, "run", "--database-url", server.URL(role, "", e.db), "--no-setup")
-	d.logged("a dry run leads, and this role may not end its session", 30*time.Second)
-	e.marker(false, 15*time.Second)
+	e.besideADryRun()
 	e.setMarker()
 	e.marker(false, 15*time.Second)
 }

@@ -53,7 +53,7 @@ var actions = []action{
 func TestCommandsInEveryState(t *testing.T) {
 	choice := os.Getenv("AWACD_MATRIX")
 	var kills atomic.Int64
-	t.Cleanup(func() { // when all have been played
+	t.Cleanup(func() { // when all have been run
 		t.Logf("killed %d times", kills.Load())
 		require.Greater(t, kills.Load(), int64(len(situations)*len(actions)*2/3), "most commands came to their end: their steps are fewer now")
 	})
@@ -68,7 +68,7 @@ func TestCommandsInEveryState(t *testing.T) {
 				h := fnv.New32a()
 				_, _ = fmt.Fprint(h, s.name, a, choice)
 				word := int(h.Sum32())
-				(&crossing{situation: s, action: a, word: 1 + word/2%a.steps, heard: word%2 == 0, kills: &kills}).play(t)
+				(&crossing{situation: s, action: a, word: 1 + word/2%a.steps, heard: word%2 == 0, kills: &kills}).run(t)
 			})
 		}
 	}
@@ -80,7 +80,7 @@ func everyStatement(t *testing.T, s situation, a action, kills *atomic.Int64) {
 		for _, heard := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d heard %v", n, heard), func(t *testing.T) {
 				c := crossing{situation: s, action: a, word: n, heard: heard, kills: kills}
-				c.play(t)
+				c.run(t)
 				ended = c.ended
 			})
 		}
@@ -99,7 +99,7 @@ type crossing struct {
 	kills *atomic.Int64 // counts those that did not
 }
 
-func (c *crossing) play(t *testing.T) {
+func (c *crossing) run(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4, Shape: fleet.Ledger})
 	before := e.catalogs()
 	e.insertAt(0, "q", 5, true)

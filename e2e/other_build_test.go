@@ -33,7 +33,7 @@ func TestHookOfAnotherBuild(t *testing.T) {
 	}
 }
 
-// leadsAs plays a leader of another build, whose tables have another form: it holds the lock, and stamps its heartbeat until ctx ends;
+// leadsAs imitates a leader of another build, whose tables have another form: it holds the lock, and stamps its heartbeat until ctx ends;
 // then it hangs. Its process is db9 pid 4711.
 func (e *env) leadsAs(ctx context.Context, version string) {
 	e.t.Helper()

@@ -33,15 +33,22 @@ func (d *daemon) statuses(n int) {
 	require.Eventually(d.t, said, time.Duration(n+20)*time.Second, 20*time.Millisecond, d.text())
 }
 
+// hostileRole is a role for a daemon, which setup has given what it needs, and a schema evil, with a function in it that lies to whoever
+// has evil in front of pg_catalog.
+func (e *env) hostileRole() string {
+	e.t.Helper()
+	role := e.role("replication")
+	e.says("setup", "--role", role)
+	e.exec(`create schema evil; grant usage on schema evil to public;
+		create function evil.pg_current_snapshot() returns pg_snapshot language sql as 'select ''10:10:''::pg_snapshot'`)
+	return role
+}
+
 // Whatever is configured for a role, our sessions behave the same: none is ended by the server, and what the
 // daemon reads and writes is right.
 func TestHostileRoleSettings(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
-	role := e.role("replication")
-	code, _, errs := e.command("setup", "--role", role)
-	require.Zero(t, code, errs)
-	e.exec(`create schema evil; grant usage on schema evil to public;
-		create function evil.pg_current_snapshot() returns pg_snapshot language sql as 'select ''10:10:''::pg_snapshot'`)
+	role := e.hostileRole()
 	for i, setting := range []string{
 		"idle_session_timeout = '1s'", "idle_in_transaction_session_timeout = '1ms'", "transaction_timeout = '20ms'",
 		"statement_timeout = '1ms'", "lock_timeout = '1ms'", "client_min_messages = 'debug5'", "client_min_messages = 'error'",

@@ -49,11 +49,7 @@ var notOurs = regexp.MustCompile(`^(log_|trace_|debug_(print|pretty|deadlocks|as
 // by somebody for a while, so that errors of which it makes nothing come as well.
 func TestEverySettingOfARole(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
-	role := e.role("replication")
-	code, _, errs := e.command("setup", "--role", role)
-	require.Zero(t, code, errs)
-	e.exec(`create schema evil; grant usage on schema evil to public;
-		create function evil.pg_current_snapshot() returns pg_snapshot language sql as 'select ''10:10:''::pg_snapshot'`)
+	role := e.hostileRole()
 	for _, up := range []bool{false, true} {
 		t.Run(fmt.Sprintf("up %t", up), func(t *testing.T) {
 			e.t = t

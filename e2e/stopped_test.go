@@ -70,20 +70,7 @@ func TestStoppedFinishAsksForNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnvOn(t, ownServer(t), fleet.Layout{Slots: 4})
-			e.exec(`create function awa.hold() returns trigger language plpgsql as $$ begin
-					if new.terminal_counter_trusted_at is not null then perform pg_advisory_xact_lock(42); end if; return new; end $$;
-				create trigger hold before update on awa.queue_ring_state for each row execute function awa.hold()`)
-			first := e.daemon("--checkpoint-interval", "200ms")
-			first.logged("marker set", 20*time.Second)
-			e.insertAt(0, "q", 3, false) // so that the daemon clears the marker when it leaves
-			e.balanced(10 * time.Second)
-			second := e.daemon("--checkpoint-interval", "200ms")
-			second.logged("standing by", 10*time.Second)
-			tx, err := e.pool.Begin(t.Context())
-			require.NoError(t, err)
-			defer func() { _ = tx.Rollback(context.Background()) }()
-			_, err = tx.Exec(t.Context(), c.lock)
-			require.NoError(t, err)
+			daemons, tx := e.pairBehind(c.lock)
 			finish := e.types("finish", "--quiet-period", "1s", "--timeout", "40s")
 			ctx, cancel := contextWithin(60 * time.Second)
 			defer cancel()
@@ -100,9 +87,9 @@ func TestStoppedFinishAsksForNothing(t *testing.T) {
 			e.insertAt(2, "q", 5, false)
 			e.balanced(20 * time.Second)
 			e.marker(true, 30*time.Second)
-			for _, d := range []*daemon{first, second} {
+			for _, d := range daemons {
 				require.Zero(t, d.stop(), "it has not left for good")
-				require.NotContains(t, d.text(), "leaving for good")
+				require.NotContains(t, d.text(), "ending: everything that awa-counterd created")
 			}
 		})
 	}

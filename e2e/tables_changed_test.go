@@ -204,7 +204,7 @@ func TestSilentDaemonOfAnotherSchemaComesBack(t *testing.T) {
 	})
 	o.balanced(20 * time.Second)
 	o.marker(true, 30*time.Second)
-	require.NotContains(t, silent.text(), "leaving for good")
+	require.NotContains(t, silent.text(), "ending: everything that awa-counterd created")
 	e.marker(true, 20*time.Second)
 	for _, d := range []*daemon{silent, sweeper} {
 		require.Zero(t, d.stop())

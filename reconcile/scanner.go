@@ -48,7 +48,7 @@ func NewScanner(ctx context.Context, src *pg.Source, layout *awa.Layout, most in
 // Close ends the scanner's connections. It waits for scans under way, so cancel them first.
 func (s *Scanner) Close() { s.pool.Close() }
 
-// Scan reads one unit: the leaf of a slot, or applier.NoLeaf.
+// Scan reads one unit: the leaf of a ring slot, or applier.NoLeaf.
 func (s *Scanner) Scan(ctx context.Context, unit int32) (applier.Scan, error) {
 	sql, err := s.statement(unit)
 	if err != nil {

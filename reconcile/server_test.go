@@ -80,7 +80,7 @@ func (t *table) CommandTag() pgconn.CommandTag { return pgconn.CommandTag{} }
 
 var errGone = errors.New("gone")
 
-// layoutOf is a schema of two slots.
+// layoutOf is a schema of two ring slots.
 func layoutOf(shape string) *awa.Layout {
 	leaf := func(n int32) awa.Leaf {
 		return awa.Leaf{

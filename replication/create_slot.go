@@ -13,8 +13,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
-// Blocker is a backend that slot creation waits for. What it runs is nobody's business here: other users' SQL may hold
-// what must not be in a log.
+// Blocker is a backend that the making of a replication slot waits for. What it runs is nobody's business here: other
+// users' SQL may hold what must not be in a log.
 type Blocker struct {
 	PID      int32
 	Database string
@@ -23,7 +23,7 @@ type Blocker struct {
 	Prepared string        // the name of a prepared transaction, which has no process; else ""
 }
 
-// SlotCreation makes a slot. That waits for every writing transaction open in any database, and for those
+// SlotCreation makes a replication slot. That waits for every writing transaction open in any database, and for those
 // that begin meanwhile.
 type SlotCreation struct {
 	Name     string
@@ -31,16 +31,16 @@ type SlotCreation struct {
 	PID      uint32 // of the backend that makes it
 	// Waiting is called every two seconds with whom it waits for; an error gives the creation up.
 	Waiting func([]Blocker) error
-	// Failover has standbys that synchronize slots get it; the server is 17 or later.
+	// Failover has standbys that synchronize replication slots get it; the server is 17 or later.
 	Failover bool
-	// MostRetained bounds the WAL, in bytes, that the half-made slot may keep; 0 for no bound.
+	// MostRetained bounds the WAL, in bytes, that the half-made replication slot may keep; 0 for no bound.
 	MostRetained int64
 }
 
-// ErrTooMuchWAL says that the slot kept more WAL than it may.
+// ErrTooMuchWAL says that the replication slot kept more WAL than it may.
 var ErrTooMuchWAL = errors.New("--max-retained-wal is reached")
 
-// Permanent makes a slot that outlives every session, through a session c of its own.
+// Permanent makes a replication slot that outlives every session, through a session c of its own.
 func (m SlotCreation) Permanent(ctx context.Context, c Conn) (pglogrepl.LSN, error) {
 	return m.retryUntilMade(ctx, func(ctx context.Context) (lsn string, err error) {
 		options := ""
@@ -52,7 +52,7 @@ func (m SlotCreation) Permanent(ctx context.Context, c Conn) (pglogrepl.LSN, err
 	})
 }
 
-// Temporary makes a slot that goes with the session of s, and can be read by that one only.
+// Temporary makes a replication slot that goes with the session of s, and can be read by that one only.
 func (m SlotCreation) Temporary(ctx context.Context, s *Stream) (pglogrepl.LSN, error) {
 	return m.retryUntilMade(ctx, func(ctx context.Context) (string, error) {
 		r, err := pglogrepl.CreateReplicationSlot(ctx, s.conn, m.Name, Plugin, pglogrepl.CreateReplicationSlotOptions{

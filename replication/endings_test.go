@@ -16,7 +16,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/testonly/pgoutputtest"
 )
 
-// costs says what an end of a stream costs: a slot that is of no use any more, or a session.
+// costs says what an end of a stream costs: a replication slot that is of no use any more, or a session.
 func costs(t *testing.T, err error, unreadable, server bool) {
 	t.Helper()
 	require.ErrorContains(t, err, "slot s")
@@ -33,11 +33,11 @@ func costs(t *testing.T, err error, unreadable, server bool) {
 	require.NotErrorIs(t, err, ErrSilent)
 }
 
-// An error in the middle of the stream is the server's word: what it is called decides whether the slot can be read
+// An error in the middle of the stream is the server's word: what it is called decides whether the replication slot can be read
 // again.
 func TestServerFailsInTheMiddle(t *testing.T) {
 	for code, unusable := range map[string]bool{
-		"55000": true,  // the slot was invalidated
+		"55000": true,  // the replication slot was invalidated
 		"42704": true,  // WAL without its publication
 		"XX000": true,  // the server cannot decode it
 		"57P01": false, // the server shuts down, or somebody ended the backend
@@ -154,7 +154,7 @@ func TestPublicationSkippedIsNoNotice(t *testing.T) {
 	})
 }
 
-// A stop says what is stored by then, and gives the slot back in good order: whoever comes next must not find it in use.
+// A stop says what is stored by then, and gives the replication slot back in good order: whoever comes next must not find it in use.
 func TestFarewell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := streaming(t)

@@ -15,17 +15,17 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
-// Plugin is the output plugin that the slot must have.
+// Plugin is the output plugin that the replication slot must have.
 const Plugin = "pgoutput"
 
-// SlotName makes the default name of a slot. Slot names belong to the whole cluster, so it tells
+// SlotName makes the default name of a replication slot. Such names belong to the whole cluster, so it tells
 // databases and schemas apart, within 63 characters of [a-z0-9_].
 func SlotName(database, schema string) string {
 	sum := sha256.Sum256([]byte(database + "\x00" + schema))
 	return fmt.Sprintf("awa_counterd_%s_%s_%s", sanitize(database), sanitize(schema), hex.EncodeToString(sum[:4]))
 }
 
-// sanitize keeps what a slot name may hold, and not much of it: the hash tells names apart.
+// sanitize keeps what the name of a replication slot may hold, and not much of it: the hash tells names apart.
 func sanitize(name string) string {
 	s := strings.Map(func(r rune) rune {
 		if (r >= 'a' && r <= 'z') || (r >= '0' && r <= '9') || r == '_' {
@@ -43,13 +43,13 @@ type Slot struct {
 	Database     string
 	Active       bool
 	ActivePID    int32
-	Confirmed    pglogrepl.LSN // 0 while the slot is being made
+	Confirmed    pglogrepl.LSN // 0 while the replication slot is being made
 	Status       string        // reserved, extended, unreserved or lost
 	Invalidation string        // 17 and later: why it is lost
-	Retained     int64         // bytes of WAL that the slot keeps on disk
-	CatalogAge   int64         // transactions since the slot's catalog_xmin: dead catalog rows younger than that are kept, in every database
+	Retained     int64         // bytes of WAL that the replication slot keeps on disk
+	CatalogAge   int64         // transactions since its catalog_xmin: dead catalog rows younger than that are kept, in every database
 	Temporary    bool          // goes with the session that made it
-	Failover     bool          // 17 and later: standbys that synchronize slots get it
+	Failover     bool          // 17 and later: standbys that synchronize replication slots get it
 	Synced       bool          // 17 and later: it came to this server while that was a standby
 }
 
@@ -64,7 +64,7 @@ const readSlot = `
 		       coalesce(case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn) end, 0)::int8
 		from pg_replication_slots s where s.slot_name = $1`
 
-// ReadSlot reads a slot's row.
+// ReadSlot reads a replication slot's row.
 func ReadSlot(ctx context.Context, c Conn, name string) (Slot, error) {
 	return scanSlot(name, c.QueryRow(ctx, readSlot, name))
 }
@@ -91,7 +91,7 @@ func scanSlot(name string, row pgx.Row) (Slot, error) {
 	return s, err
 }
 
-// CheckUsable refuses a slot that was made for something else.
+// CheckUsable refuses a replication slot that was made for something else.
 func (s Slot) CheckUsable(database string) error {
 	remedy := fmt.Sprintf("give another name with --slot, or drop it if nobody needs it: SELECT pg_drop_replication_slot('%s')", s.Name)
 	switch {
@@ -103,11 +103,11 @@ func (s Slot) CheckUsable(database string) error {
 	return nil
 }
 
-// Lost reports a slot that cannot be read any more, its WAL gone most often; Loss says why. It keeps its
+// Lost reports a replication slot that cannot be read any more, its WAL gone most often; Loss says why. It keeps its
 // row, and its place in max_replication_slots, until it is dropped.
 func (s Slot) Lost() bool { return s.Status == "lost" }
 
-// Loss says in words what became of a slot that is lost, and what keeps it from happening again.
+// Loss says in words what became of a replication slot that is lost, and what keeps it from happening again.
 func (s Slot) Loss() (what, remedy string) {
 	switch s.Invalidation {
 	case "", "wal_removed": // before 17 the server does not say; there it can have been nothing else
@@ -122,18 +122,19 @@ func (s Slot) Loss() (what, remedy string) {
 	return "was invalidated (" + s.Invalidation + ")", "look into the server's log"
 }
 
-// Incomplete reports a slot whose creation never came to its end: its backend still waits for old
+// Incomplete reports a replication slot whose creation never came to its end: its backend still waits for old
 // transactions, though whoever asked for it is gone.
 func (s Slot) Incomplete() bool { return s.Confirmed == 0 && !s.Lost() }
 
-// freeEvery is between two looks whether a slot is free, which who reads it has to notice: dropTries are 2 s, evictTries 5 s.
+// freeEvery is between two looks whether a replication slot is free, which who reads it has to notice: dropTries are 2 s,
+// evictTries 5 s.
 const (
 	freeEvery  = 50 * time.Millisecond
 	dropTries  = 40
 	evictTries = 100
 )
 
-// Drop removes a slot; one that is not there is fine. An active one is waited for briefly: its
+// Drop removes a replication slot; one that is not there is fine. An active one is waited for briefly: its
 // walsender ends when it notices that its client has gone.
 func Drop(ctx context.Context, c Conn, name string) error {
 	for attempt := 0; ; attempt++ {
@@ -163,7 +164,7 @@ func Drop(ctx context.Context, c Conn, name string) error {
 }
 
 // Evict ends the session that still reads the daemon's replication slot on behalf of a daemon that does not lead any
-// more, and waits until the slot is free. Only who holds the leader lock may call it: any other reader
+// more, and waits until the replication slot is free. Only who holds the leader lock may call it: any other reader
 // of awa-counterd is a dead one whose connection the server still believes in. A stranger is left alone.
 func Evict(ctx context.Context, c Conn, name string) error {
 	for range evictTries {

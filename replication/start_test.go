@@ -27,7 +27,7 @@ func TestStartSaysWhatItWants(t *testing.T) {
 	})
 }
 
-// A slot that is asked to begin past the end is deaf for good; the server does not say so.
+// A replication slot that is asked to begin past the end is deaf for good; the server does not say so.
 func TestStartIsNeverPastTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := connected(t)
@@ -63,7 +63,7 @@ func TestFirstMessagesComeWithTheAnswer(t *testing.T) {
 	})
 }
 
-// A lock timeout bounds one wait for the transactions that are open, not the making of the slot.
+// A lock timeout bounds one wait for the transactions that are open, not the making of the replication slot.
 func TestSlotIsMadeInTheEnd(t *testing.T) {
 	busy := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "55P03", Message: "canceling statement due to lock timeout"}
 	synctest.Test(t, func(t *testing.T) {

@@ -35,7 +35,7 @@ type Batch struct {
 	Idle pglogrepl.LSN
 }
 
-// Stream reads one slot. Run owns the connection; only Acknowledge may be called beside it.
+// Stream reads one replication slot. Run owns the connection; only Acknowledge may be called beside it.
 type Stream struct {
 	conn     *pgconn.PgConn
 	wire     *coalesce
@@ -328,7 +328,7 @@ func (s *Stream) send(now time.Time) error {
 }
 
 // endCopy reports the last acknowledgement on the way out and ends the stream in good order, so that
-// the slot is free by the time we are gone. It is bounded; the connection ends either way.
+// the replication slot is free by the time we are gone. It is bounded; the connection ends either way.
 func (s *Stream) endCopy() {
 	_ = s.net.SetDeadline(time.Now().Add(endWithin))
 	if s.send(time.Now()) != nil {

@@ -27,7 +27,7 @@ const (
 	walEnd pglogrepl.LSN = 0x9000
 )
 
-// walsender is the server's end of one replication session, played from a script. What it sends waits for the client
+// walsender is the server's end of one replication session, which follows a script. What it sends waits for the client
 // in order, as it would in the buffers of two sockets; each call of send is one read of the client's. What the client
 // says is kept.
 type walsender struct {
@@ -54,7 +54,7 @@ type status struct {
 	asks                      bool
 }
 
-// newWalsender plays the server at conn until the test ends.
+// newWalsender serves at conn until the test ends.
 func newWalsender(t *testing.T, conn net.Conn) *walsender {
 	t.Helper()
 	w := &walsender{
@@ -64,7 +64,7 @@ func newWalsender(t *testing.T, conn net.Conn) *walsender {
 	w.back = pgproto3.NewBackend(conn, w)
 	var ended sync.WaitGroup
 	ended.Go(w.deliver)
-	ended.Go(w.play)
+	ended.Go(w.serve)
 	t.Cleanup(func() {
 		close(w.gone)
 		_ = conn.Close()
@@ -92,7 +92,7 @@ func (w *walsender) deliver() {
 	}
 }
 
-func (w *walsender) play() {
+func (w *walsender) serve() {
 	for {
 		first, err := w.back.ReceiveStartupMessage()
 		if err != nil {

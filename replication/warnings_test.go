@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Only a publication that is skipped makes a slot useless; and that is understood in any language.
+// Only a publication that is skipped makes a replication slot useless; and that is understood in any language.
 func TestWarningsOfTheStream(t *testing.T) {
 	warning := func(change func(*pgproto3.NoticeResponse)) *pgproto3.NoticeResponse {
 		m := &pgproto3.NoticeResponse{Severity: "WARNUNG", SeverityUnlocalized: "WARNING", Code: "55000", Message: "\"p\" wird ausgelassen", Routine: "LoadPublications"}

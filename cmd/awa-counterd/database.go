@@ -22,7 +22,18 @@ type database struct {
 	Schema      string `placeholder:"NAME" help:"awa's schema. Default: the one that awa says is active, then \"awa\"."`
 }
 
-// objectName is what PostgreSQL lets a slot be called; publications are held to the same.
+// objects are what a daemon has on the server, by name.
+type objects struct {
+	slotName `embed:""`
+
+	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
+}
+
+type slotName struct {
+	Slot string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
+}
+
+// objectName is what PostgreSQL lets a replication slot be called; publications are held to the same.
 var objectName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
 // defaultNames fills in what a daemon of this schema is called by default.
@@ -81,7 +92,7 @@ func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provisi
 // checkSlotName refuses a --slot that could not be one. An empty one means the default.
 func checkSlotName(name string) error {
 	if name != "" && !objectName.MatchString(name) {
-		return fmt.Errorf("--slot=%q: a slot name has 1 to 63 of a-z, 0-9 and _", name)
+		return fmt.Errorf("--slot=%q: the name of a replication slot has 1 to 63 of a-z, 0-9 and _", name)
 	}
 	return nil
 }

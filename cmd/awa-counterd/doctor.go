@@ -12,11 +12,10 @@ import (
 
 type doctorCmd struct {
 	database `embed:""`
+	objects  `embed:""`
 
-	Slot        string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
-	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
-	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon will run as. Default: the role of this connection."`
-	JSON        bool   `env:"-" help:"Print the checks as JSON."`
+	Role string `placeholder:"NAME" env:"-" help:"Role that the daemon will run as. Default: the role of this connection."`
+	JSON bool   `env:"-" help:"Print the checks as JSON."`
 }
 
 // Validate is called by the flag parser.

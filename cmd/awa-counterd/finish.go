@@ -19,9 +19,8 @@ import (
 
 type finishCmd struct {
 	database `embed:""`
+	objects  `embed:""`
 
-	Slot        string        `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
-	Publication string        `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
 	Role        string        `placeholder:"NAME" env:"-" help:"Revoke only what setup granted to this role. Default: what it granted to any role."`
 	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes that finish waits for."`
 	Timeout     time.Duration `default:"1h" env:"-" help:"How long finish waits for that; then it gives up and says why."`

@@ -83,7 +83,7 @@ func TestNamesHaveOneRoom(t *testing.T) {
 	}
 }
 
-// There are replication slots and ring slots: a field of the log that is called slot says neither.
+// There are replication slots and ring slots: a field of the log with the bare word says neither.
 func TestLogFieldsSayWhichSlot(t *testing.T) {
 	said := make(map[string]int)
 	for _, dir := range []string{"applier", "checkpoint", "cmd", "internal", "reconcile", "replication"} {

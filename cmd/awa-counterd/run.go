@@ -22,11 +22,9 @@ import (
 
 type runCmd struct {
 	database `embed:""`
+	objects  `embed:""`
 
-	Slot        string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
-	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
-
-	SlotLifetime   string `enum:"permanent,temporary,failover" default:"permanent" help:"permanent: the replication slot outlives the daemon, and the server keeps WAL for it meanwhile. temporary: the slot ends with the daemon, the server keeps no WAL, and every start scans all rows. failover: permanent, and carried to standbys that synchronize slots (PostgreSQL 17 or later), so that after a promotion nothing is scanned."`
+	SlotLifetime   string `enum:"permanent,temporary,failover" default:"permanent" help:"permanent: the replication slot outlives the daemon, and the server keeps WAL for it meanwhile. temporary: it ends with the daemon, the server keeps no WAL, and every start scans all rows. failover: permanent, and carried to standbys that synchronize replication slots (PostgreSQL 17 or later), so that after a promotion nothing is scanned."`
 	MaxRetainedWAL string `name:"max-retained-wal" default:"16GiB" help:"How much WAL the server may keep for the replication slot. Past half of it the daemon clears the marker; past it, it drops the replication slot and scans all rows. 0: no limit."`
 
 	NoSetup bool `env:"AWA_COUNTERD_NO_SETUP" help:"Create neither publication nor schema; use those that a DBA has created (awa-counterd setup --print-sql)."`
@@ -90,7 +88,7 @@ func (r *runCmd) Validate() error {
 	return r.validate()
 }
 
-const leastRetained = 64 << 20 // four segments; less is kept by a slot that is read all the time
+const leastRetained = 64 << 20 // four segments; less is kept by a replication slot that is read all the time
 
 func (r *runCmd) maxRetained() (int64, error) {
 	n, err := humanize.ParseBytes(r.MaxRetainedWAL)

@@ -18,12 +18,11 @@ import (
 // own is what setup and teardown have in common.
 type own struct {
 	database `embed:""`
+	objects  `embed:""`
 
-	Slot        string `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
-	Publication string `placeholder:"NAME" help:"Name of the publication. Default: awa_counterd_SCHEMA."`
-	Role        string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as. setup grants it what it needs; teardown revokes that, from every role if none is given."`
-	PrintSQL    bool   `name:"print-sql" env:"-" help:"Print the statements, for a DBA to run; change nothing."`
-	JSON        bool   `env:"-" help:"Print the steps as JSON."`
+	Role     string `placeholder:"NAME" env:"-" help:"Role that the daemon runs as. setup grants it what it needs; teardown revokes that, from every role if none is given."`
+	PrintSQL bool   `name:"print-sql" env:"-" help:"Print the statements, for a DBA to run; change nothing."`
+	JSON     bool   `env:"-" help:"Print the steps as JSON."`
 }
 
 // Validate is called by the flag parser.

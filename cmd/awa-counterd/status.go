@@ -20,8 +20,8 @@ import (
 
 type statusCmd struct {
 	database `embed:""`
+	slotName `embed:""`
 
-	Slot        string        `placeholder:"NAME" help:"Name of the replication slot. Default: derived from database and schema."`
 	QuietPeriod time.Duration `default:"10m" help:"Time without uncounted writes after which the old binaries count as gone."`
 	Watch       bool          `env:"-" help:"Refresh in place, every two seconds, until interrupted."`
 	JSON        bool          `env:"-" help:"Print the status as JSON."`
@@ -88,10 +88,13 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 	line("schema", "%s", st.Schema)
 	leaderLines(line, st)
 	slotLine(line, st.Slot)
-	if st.MarkerSet {
+	switch {
+	case st.MarkerSet:
 		line("trust", "marker set %s: readers use the counters", ago(st.MarkerAge))
-	} else {
-		line("trust", "marker not set, readers scan; %s", orDash(st.Reason))
+	case st.Reason == "":
+		line("trust", "marker not set, readers scan")
+	default:
+		line("trust", "marker not set, readers scan; %s", st.Reason)
 	}
 	history(line, st)
 	if st.Leader == nil || !st.Leader.Another {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,6 +32,7 @@ var retired = map[string]string{
 	`crew`:                  "supervisors",
 	`curtain|intermission`:  "schedule",
 	`slaughter`:             "faults_daemon",
+	`play(s|ed|ing)?`:       "run, a run, a round",
 }
 
 // keeps is where one of them has to stay.
@@ -75,4 +78,28 @@ func TestRetiredWords(t *testing.T) {
 		return nil
 	}))
 	require.Greater(t, read, 400)
+}
+
+// There are ring slots and replication slots (docs/glossary.md). Where both are at work, a comment says which.
+func TestCommentsNameTheSlot(t *testing.T) {
+	slot := regexp.MustCompile(`(\S+) slots?\b`)
+	read := 0
+	for _, dir := range []string{
+		"checkpoint", "cmd/awa-counterd", "internal/base/pg", "internal/daemon", "internal/listener", "internal/preflight",
+		"internal/provision", "internal/resume", "internal/status", "replication",
+	} {
+		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(dir), "*.go"))
+		require.NoError(t, err)
+		for _, path := range files {
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+			require.NoError(t, err)
+			for _, comment := range file.Comments {
+				read++
+				for _, found := range slot.FindAllStringSubmatch(strings.Join(strings.Fields(comment.Text()), " "), -1) {
+					require.Contains(t, []string{"replication", "ring", "failover"}, found[1], "%s: %q: which kind of slot?", path, found[0])
+				}
+			}
+		}
+	}
+	require.Greater(t, read, 1000)
 }

@@ -54,7 +54,7 @@ func TestReportJudges(t *testing.T) {
 	l := &lab{results: t.TempDir(), scale: 1}
 	kept := &taken{Part: "idle", Origin: origin{Scale: 1}}
 	for _, connections := range []float64{4, 4, 5} {
-		var p played
+		var p roundResult
 		p.note("", theDaemon, "connections", connections)
 		if connections == 4 {
 			p.note("", theDaemon, "ms/s", 0.9)
@@ -76,22 +76,22 @@ func TestReportJudges(t *testing.T) {
 
 // The faster way is told from both where the daemon decoded, and from the least that decoding takes where it scanned.
 func TestFasterWay(t *testing.T) {
-	round := func(decided, afreshTook, reading, scanned float64) (p played) {
+	round := func(decided, afreshTook, reading, scanned float64) (p roundResult) {
 		p.note("9", receiver, "s", reading)
 		p.note("9", asItLikes, "s", decided)
 		p.note("9", afresh, "s", afreshTook)
 		p.note("9", asItLikes, "scanned", scanned)
 		return p
 	}
-	k := &taken{Rounds: []played{round(3, 6, 2, 0), round(6, 3, 2, 0), round(4, 5, 8, 1), round(8, 7, 2, 1), {}}}
+	k := &taken{Rounds: []roundResult{round(3, 6, 2, 0), round(6, 3, 2, 0), round(4, 5, 8, 1), round(8, 7, 2, 1), {}}}
 	require.Equal(t, []float64{1, 2, 1, 4}, byFaster(k, "9")[:4])
 	require.Equal(t, 4, over(byFaster(k, "9")).n)
 }
 
 // A start is bound by its scans if it takes no longer than two counts of the leaf.
 func TestScanBound(t *testing.T) {
-	var p played
+	var p roundResult
 	p.note("", plainCount, "s", 4)
 	p.note("", theDaemon, "s", 10)
-	require.Equal(t, spread{1.25, 1.25, 1.25, 1}, scanBound(&taken{Rounds: []played{p}}))
+	require.Equal(t, spread{1.25, 1.25, 1.25, 1}, scanBound(&taken{Rounds: []roundResult{p}}))
 }

@@ -19,7 +19,7 @@ func allocsPart() part {
 }
 
 func beginAllocs(_ context.Context, b *bed) (round, error) {
-	return func(ctx context.Context, _ int, p *played) error {
+	return func(ctx context.Context, _ int, p *roundResult) error {
 		length := "1s"
 		if b.scale < 1 {
 			length = "20x"
@@ -34,7 +34,7 @@ func beginAllocs(_ context.Context, b *bed) (round, error) {
 }
 
 // takeBenchmarks reads what `go test -bench` prints: the name, how often, and pairs of value and unit.
-func takeBenchmarks(out string, p *played) error {
+func takeBenchmarks(out string, p *roundResult) error {
 	found := 0
 	lines := bufio.NewScanner(strings.NewReader(out))
 	where := ""

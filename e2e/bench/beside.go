@@ -34,7 +34,7 @@ func beginWriters(ctx context.Context, b *bed) (round, error) {
 	if err := b.start(ctx, map[string]string{"max_wal_size": "16GB", "shared_buffers": "512MB"}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, n int, p *played) error {
+	return func(ctx context.Context, n int, p *roundResult) error {
 		saturation := 0.0 // rows a second, beside pg_recvlogical keeping up
 		order := companies()
 		for range n % len(order) {
@@ -92,7 +92,7 @@ func (b *bed) company(ctx context.Context, who string) (d *base, slot string, st
 }
 
 // saturated has the writers do what they can, and then the reader come to the end. It returns rows a second until then.
-func (b *bed) saturated(ctx context.Context, who string, p *played) (rate float64, err error) {
+func (b *bed) saturated(ctx context.Context, who string, p *roundResult) (rate float64, err error) {
 	d, slot, stop, err := b.company(ctx, who)
 	if err != nil {
 		return 0, err
@@ -125,7 +125,7 @@ func (b *bed) saturated(ctx context.Context, who string, p *played) (rate float6
 }
 
 // halfway has the writers write at a rate, and measures how long each transaction took from when it was due.
-func (b *bed) halfway(ctx context.Context, who string, rows float64, p *played) (err error) {
+func (b *bed) halfway(ctx context.Context, who string, rows float64, p *roundResult) (err error) {
 	d, slot, stop, err := b.company(ctx, who)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func beginBloat(ctx context.Context, b *bed) (round, error) {
 	if err := b.start(ctx, map[string]string{"max_wal_size": "8GB"}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, _ int, p *played) error {
+	return func(ctx context.Context, _ int, p *roundResult) error {
 		for _, rate := range bloatRates() {
 			for _, who := range []string{theDaemon, inBand} {
 				if err := b.bloat(ctx, who, rate, p); err != nil {
@@ -44,7 +44,7 @@ func beginBloat(ctx context.Context, b *bed) (round, error) {
 	}, nil
 }
 
-func (b *bed) bloat(ctx context.Context, who string, rate int, p *played) (err error) {
+func (b *bed) bloat(ctx context.Context, who string, rate int, p *roundResult) (err error) {
 	shape := fleet.Ledger
 	if who == inBand {
 		shape = fleet.Direct

@@ -67,7 +67,7 @@ func beginDrain(ctx context.Context, b *bed, kinds []kind, shapes ...string) (ro
 		}
 		all = append(all, d)
 	}
-	return func(ctx context.Context, n int, p *played) error {
+	return func(ctx context.Context, n int, p *roundResult) error {
 		order := slices.Clone(all)
 		if n%2 == 1 {
 			slices.Reverse(order)
@@ -86,7 +86,7 @@ func beginDrain(ctx context.Context, b *bed, kinds []kind, shapes ...string) (ro
 // backlogOf names a kind on a shape.
 func backlogOf(kind, shape string) string { return kind + ", " + shape }
 
-func (d *drain) round(ctx context.Context, n int, k kind, p *played) error {
+func (d *drain) round(ctx context.Context, n int, k kind, p *roundResult) error {
 	for _, slot := range []string{peerSlot, loopSlot} {
 		if err := d.exec(ctx, fmt.Sprintf(`select pg_copy_logical_replication_slot('%s', '%s')`, d.own, slot)); err != nil {
 			return err

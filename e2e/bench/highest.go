@@ -34,7 +34,7 @@ func beginLoad(ctx context.Context, b *bed) (round, error) {
 	if err := b.start(ctx, map[string]string{"max_wal_size": "16GB", "shared_buffers": "512MB"}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, n int, p *played) error {
+	return func(ctx context.Context, n int, p *roundResult) error {
 		order := []string{receiver, theDaemon}
 		if n%2 == 1 {
 			slices.Reverse(order)
@@ -57,7 +57,7 @@ type try struct {
 }
 
 // highest finds about where the limit is by short tries, and then the rate that is kept up with for a minute.
-func (b *bed) highest(ctx context.Context, who string, p *played) error {
+func (b *bed) highest(ctx context.Context, who string, p *roundResult) error {
 	rate, limited, err := b.climb(ctx, who)
 	if err != nil {
 		return err

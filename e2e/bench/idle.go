@@ -35,7 +35,7 @@ func beginIdle(ctx context.Context, b *bed) (round, error) {
 	if err := b.start(ctx, map[string]string{"checkpoint_timeout": "1h", "autovacuum": "off"}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, _ int, p *played) error {
+	return func(ctx context.Context, _ int, p *roundResult) error {
 		for _, who := range idlers() {
 			if err := b.idle(ctx, who, p); err != nil {
 				return fmt.Errorf("%s: %w", who, err)
@@ -45,7 +45,7 @@ func beginIdle(ctx context.Context, b *bed) (round, error) {
 	}, nil
 }
 
-func (b *bed) idle(ctx context.Context, who string, p *played) (err error) {
+func (b *bed) idle(ctx context.Context, who string, p *roundResult) (err error) {
 	d, err := b.base(ctx, "", fleet.Ledger, 2)
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ func beginLocks(ctx context.Context, b *bed) (round, error) {
 	if err := b.start(ctx, map[string]string{"max_wal_size": "8GB", "log_lock_waits": "on", "deadlock_timeout": shortPatience.String()}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, n int, p *played) error {
+	return func(ctx context.Context, n int, p *roundResult) error {
 		order := []string{nobody, theDaemon, inBand}
 		if n%2 == 1 {
 			slices.Reverse(order)
@@ -56,7 +56,7 @@ func beginLocks(ctx context.Context, b *bed) (round, error) {
 	}, nil
 }
 
-func (b *bed) locks(ctx context.Context, who string, p *played) (err error) {
+func (b *bed) locks(ctx context.Context, who string, p *roundResult) (err error) {
 	shape := fleet.Ledger
 	if who == inBand {
 		shape = fleet.Direct
@@ -159,7 +159,7 @@ func (d *base) pruner(ctx context.Context) (waits []time.Duration, pid uint32, e
 }
 
 // histogram notes the daemon's own measure of its transactions of corrections.
-func (d *base) histogram(ctx context.Context, r *running, p *played) error {
+func (d *base) histogram(ctx context.Context, r *running, p *roundResult) error {
 	var url string
 	if _, err := r.until(ctx, func(e process.Entry) bool {
 		url, _ = e["url"].(string)

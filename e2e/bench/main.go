@@ -32,12 +32,12 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", -1, "rounds of each part, with those that are kept already; each part's own number if below 0; 0 only writes the reports")
 	flag.Float64Var(&l.scale, "scale", 1, "a share of the real size; below 1 nothing is written into docs")
 	flag.StringVar(&l.results, "results", "tmp/bench", "directory where the rounds are kept")
-	flag.DurationVar(&o.within, "within", 0, "begin no round later than that; what is missing then is played by the next run. 0: no bound")
+	flag.DurationVar(&o.within, "within", 0, "begin no round later than that; what is missing then is for the next run. 0: no bound")
 	flag.BoolVar(&o.again, "again", false, "measure again what is kept already")
 	flag.StringVar(&o.report, "report", "", "file to write the report of all parts to, its pictures beside it; if empty, those parts that have no report of their own are printed")
 	flag.StringVar(&o.pages, "pages", "", "directory to write the reports of single parts into; they are printed besides")
 	flag.StringVar(&o.profile, "profile", "", "do nothing but take processor profiles of the daemon, into this directory; what such a run measures is kept apart")
-	flag.StringVar(&o.profiles, "profiles", "", "play a round of each part with processor profiles, too, after all the others, into this directory; kept apart as well")
+	flag.StringVar(&o.profiles, "profiles", "", "run a round of each part with processor profiles, too, after all the others, into this directory; kept apart as well")
 	flag.StringVar(&o.older, "older", "", "an older binary, of which -profiles takes profiles to compare with")
 	flag.BoolVar(&l.tcp, "tcp", false, "over loopback TCP instead of the Unix socket")
 	flag.StringVar(&l.limit, "gomemlimit", "", "GOMEMLIMIT of the daemon in parts size, memory and resume; that of the unit in deploy/ if empty")
@@ -119,7 +119,7 @@ func (o orders) run(ctx context.Context, l *lab) error {
 	if o.within > 0 {
 		l.until = time.Now().Add(o.within)
 	}
-	if err := o.playAll(ctx, l, chosen); err != nil {
+	if err := o.measureAll(ctx, l, chosen); err != nil {
 		return err
 	}
 	if err := o.profileAll(ctx, l, chosen); err != nil {
@@ -128,20 +128,20 @@ func (o orders) run(ctx context.Context, l *lab) error {
 	return o.write(l, chosen)
 }
 
-// playAll plays the parts one after the other, each once.
-func (o orders) playAll(ctx context.Context, l *lab, chosen []part) error {
-	played := make(map[string]bool)
+// measureAll measures the parts one after the other, each once.
+func (o orders) measureAll(ctx context.Context, l *lab, chosen []part) error {
+	measured := make(map[string]bool)
 	for _, p := range chosen {
 		for _, name := range p.sources() {
-			if played[name] {
+			if measured[name] {
 				continue
 			}
-			played[name] = true
+			measured[name] = true
 			source := p
 			if name != p.name {
 				source = named(name)
 			}
-			if err := o.play(ctx, l, source); err != nil {
+			if err := o.measure(ctx, l, source); err != nil {
 				return fmt.Errorf("part %s: %w", name, err)
 			}
 		}
@@ -165,8 +165,8 @@ func version(ctx context.Context, bin string) (string, error) {
 	return strings.Replace(strings.TrimSpace(string(out)), "postgres (PostgreSQL)", "PostgreSQL", 1), nil
 }
 
-// play plays what is missing of a part.
-func (o orders) play(ctx context.Context, l *lab, p part) (err error) {
+// measure runs the rounds that are missing of a part.
+func (o orders) measure(ctx context.Context, l *lab, p part) (err error) {
 	rounds := o.rounds
 	if rounds < 0 {
 		rounds = p.rounds
@@ -212,7 +212,7 @@ func (o orders) play(ctx context.Context, l *lab, p part) (err error) {
 	}
 	l.tell("%s: made ready in %s", p.name, time.Since(began).Round(time.Second))
 	for n := len(t.Rounds); n < rounds && !l.over(); n++ {
-		r := played{At: time.Now().UTC(), Load: loadAverage()}
+		r := roundResult{At: time.Now().UTC(), Load: loadAverage()}
 		if err := one(ctx, n, &r); err != nil {
 			return fmt.Errorf("round %d: %w", n+1, err)
 		}

@@ -59,7 +59,7 @@ func beginOneshot(ctx context.Context, b *bed) (round, error) {
 		}
 		all = append(all, o)
 	}
-	return func(ctx context.Context, n int, p *played) error {
+	return func(ctx context.Context, n int, p *roundResult) error {
 		for _, o := range all {
 			if _, err := o.count(ctx); err != nil { // warms the cache
 				return err
@@ -89,7 +89,7 @@ func (o *oneshot) fill(ctx context.Context) error {
 }
 
 // times measures a count, a check, the run that corrects everything, and awa's rebuild, on one shape.
-func (o *oneshot) times(ctx context.Context, n int, p *played) error {
+func (o *oneshot) times(ctx context.Context, n int, p *roundResult) error {
 	plain, err := o.count(ctx)
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (o *oneshot) count(ctx context.Context) (time.Duration, error) {
 
 // waits measures counted and uncounted writers' transactions, the slowest of which tells the worst
 // wait for a lock: alone, beside reconcile over and over, beside rebuilds over and over.
-func (o *oneshot) waits(ctx context.Context, p *played) error {
+func (o *oneshot) waits(ctx context.Context, p *roundResult) error {
 	quiet := func(ctx context.Context) error { <-ctx.Done(); return nil }
 	beside := []struct {
 		name string

@@ -26,15 +26,15 @@ type part struct {
 	about  time.Duration // what these take on two cores, by adding up waits and rows; for planning only
 	from   []string      // the parts whose rounds it shows; none for its own
 	still  bool          // no daemon runs in it: there is nothing to profile
-	// begin makes what all rounds need, and returns what plays one.
+	// begin makes what all rounds need, and returns what runs one.
 	begin func(ctx context.Context, b *bed) (round, error)
 	show  func(s *section, t *taken)
 	page  string // the report of its own in docs/reports; "" for none
 	print func(t *taken) string
 }
 
-// round plays one; n counts from 0, over broken-off runs too.
-type round func(ctx context.Context, n int, p *played) error
+// round runs one; n counts from 0, over broken-off runs too.
+type round func(ctx context.Context, n int, p *roundResult) error
 
 // parts are all of them, in the order of the report.
 func parts() []part {

@@ -98,7 +98,7 @@ func profile(ctx context.Context, url string) ([]byte, error) {
 	return b, err
 }
 
-// profileAll plays a round of each part in which a daemon runs with profiles of it, and then of an older binary, if one is given. What
+// profileAll runs a round of each part in which a daemon runs with profiles of it, and then of an older binary, if one is given. What
 // the older one cannot do is said, and left out.
 func (o orders) profileAll(ctx context.Context, l *lab, chosen []part) error {
 	if o.profiles == "" {
@@ -109,7 +109,7 @@ func (o orders) profileAll(ctx context.Context, l *lab, chosen []part) error {
 	}
 	still := func(p part) bool { return p.still }
 	chosen = slices.DeleteFunc(slices.Clone(chosen), still)
-	if err := o.playAll(ctx, l.profiling(l.daemon, o.profiles, profiledResults), chosen); err != nil {
+	if err := o.measureAll(ctx, l.profiling(l.daemon, o.profiles, profiledResults), chosen); err != nil {
 		return fmt.Errorf("with profiles: %w", err)
 	}
 	if o.older == "" {
@@ -121,7 +121,7 @@ func (o orders) profileAll(ctx context.Context, l *lab, chosen []part) error {
 		return err
 	}
 	for _, p := range chosen {
-		if err := o.playAll(ctx, older, []part{p}); ctx.Err() != nil {
+		if err := o.measureAll(ctx, older, []part{p}); ctx.Err() != nil {
 			return ctx.Err()
 		} else if err != nil {
 			l.tell("the binary of before, %s: %v", older.commit, err)

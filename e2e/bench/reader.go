@@ -32,7 +32,7 @@ func beginReader(ctx context.Context, b *bed) (round, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, _ int, p *played) (err error) {
+	return func(ctx context.Context, _ int, p *roundResult) (err error) {
 		d, err := b.base(ctx, "", fleet.Ledger, 2)
 		if err != nil {
 			return err
@@ -68,7 +68,7 @@ func (d *base) grow(ctx context.Context, from, to int) error {
 		`vacuum analyze awa.done_entries`, `vacuum analyze awa.queue_terminal_live_counts`)
 }
 
-func (d *base) readings(ctx context.Context, rows int, p *played) error {
+func (d *base) readings(ctx context.Context, rows int, p *roundResult) error {
 	at := fmt.Sprint(rows)
 	p.note(at, "", "rows", float64(rows))
 	ways := []struct {

@@ -42,7 +42,7 @@ func TestBucketOf(t *testing.T) {
 }
 
 func TestTakeBenchmarks(t *testing.T) {
-	var p played
+	var p roundResult
 	require.NoError(t, takeBenchmarks("goos: linux\npkg: a/b/decoder\nBenchmarkInsert-2 \t 100 \t 12.5 ns/op\t 0 B/op \t 0 allocs/op\nPASS\n", &p))
 	require.Equal(t, []figure{{"decoder.Insert", theDaemon, "ns/op", 12.5}, {"decoder.Insert", theDaemon, "B/op", 0}, {"decoder.Insert", theDaemon, "allocs/op", 0}}, p.Figures)
 	require.Error(t, takeBenchmarks("PASS\n", &p))

@@ -193,7 +193,7 @@ func (l *lab) kept(p part) (*taken, error) {
 		}
 		for i, r := range t.Rounds {
 			if i == len(all.Rounds) {
-				all.Rounds = append(all.Rounds, played{At: r.At, Load: r.Load})
+				all.Rounds = append(all.Rounds, roundResult{At: r.At, Load: r.Load})
 			}
 			all.Rounds[i].Figures = append(all.Rounds[i].Figures, r.Figures...)
 			all.Rounds[i].Took += r.Took

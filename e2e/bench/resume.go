@@ -31,7 +31,7 @@ func beginResume(ctx context.Context, b *bed) (round, error) {
 	if err := b.start(ctx, map[string]string{"shared_buffers": "1GB", "max_wal_size": "16GB", "autovacuum": "off"}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, _ int, p *played) (err error) {
+	return func(ctx context.Context, _ int, p *roundResult) (err error) {
 		d, err := b.base(ctx, "", fleet.Ledger, 2)
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func beginResume(ctx context.Context, b *bed) (round, error) {
 	}, nil
 }
 
-func (d *base) comeBack(ctx context.Context, backlog int, p *played) error {
+func (d *base) comeBack(ctx context.Context, backlog int, p *roundResult) error {
 	own, err := d.slot(ctx)
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func beginScrape(ctx context.Context, b *bed) (round, error) {
 	}
 	// More queues than have series of their own, each with uncounted writes: as many series as there can be.
 	l := load{writers: writers, batch: 5, rate: 400, slots: ringSlots, queues: b.scaled(100, 2)}
-	return func(ctx context.Context, n int, p *played) error {
+	return func(ctx context.Context, n int, p *roundResult) error {
 		p.note("", theDaemon, "groups", float64(w.groups()))
 		for _, who := range askers(n) {
 			if err := d.asked(ctx, who, r, url+"metrics", l, p); err != nil {
@@ -77,7 +77,7 @@ func beginScrape(ctx context.Context, b *bed) (round, error) {
 }
 
 // asked measures the daemon's processor time beside writers while somebody asks, or nobody does.
-func (d *base) asked(ctx context.Context, who string, r *running, url string, l load, p *played) error {
+func (d *base) asked(ctx context.Context, who string, r *running, url string, l load, p *roundResult) error {
 	s := &scraper{url: url}
 	if every := map[string]time.Duration{scraped: time.Second, besieged: time.Second / manyAsked}[who]; every > 0 {
 		s.begin(ctx, every)

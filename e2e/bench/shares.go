@@ -53,7 +53,7 @@ func useOf(function string) string {
 }
 
 // shares reads the profiles of a part, all together, and notes what share of the daemon's time each use has, in percent.
-func (p *profiler) shares(ctx context.Context, into *played) error {
+func (p *profiler) shares(ctx context.Context, into *roundResult) error {
 	files, err := filepath.Glob(p.files())
 	if err != nil || len(files) == 0 {
 		return err
@@ -67,7 +67,7 @@ func (p *profiler) shares(ctx context.Context, into *played) error {
 
 // takeShares reads what `go tool pprof -top -unit=ms` prints: after a heading, flat time, its share, the sum of these, cumulative
 // time, its share, and the function.
-func takeShares(out string, into *played) error {
+func takeShares(out string, into *roundResult) error {
 	by := make(map[string]float64)
 	whole, body := 0.0, false
 	lines := bufio.NewScanner(strings.NewReader(out))

@@ -11,7 +11,7 @@ import (
 
 // What pprof prints is summed up by use, each function once.
 func TestShares(t *testing.T) {
-	var p played
+	var p roundResult
 	require.NoError(t, takeShares(`File: awa-counterd
 Type: cpu
 Showing nodes accounting for 100ms, 100% of 100ms total
@@ -26,7 +26,7 @@ Showing nodes accounting for 100ms, 100% of 100ms total
 `, &p))
 	l := &lab{results: t.TempDir(), scale: 1}
 	l.profile = &profiler{dir: "somewhere"}
-	tk := &taken{Part: "drain", Origin: origin{Scale: 1, Commit: "c"}, Rounds: []played{p}}
+	tk := &taken{Part: "drain", Origin: origin{Scale: 1, Commit: "c"}, Rounds: []roundResult{p}}
 	require.NoError(t, tk.keep(l.results))
 	text, err := l.where(part{name: "drain"}, tk)
 	require.NoError(t, err)
@@ -40,7 +40,7 @@ Showing nodes accounting for 100ms, 100% of 100ms total
 	l = &lab{results: t.TempDir(), scale: 1}
 	tk.Rounds = tk.Rounds[:1]
 	require.NoError(t, tk.keep(filepath.Join(l.results, profiledResults)))
-	older := &taken{Part: "drain", Origin: origin{Scale: 1, Commit: "old"}, Rounds: []played{{Figures: []figure{{"", theDaemon, shareOf + "decoding", 80}}}}}
+	older := &taken{Part: "drain", Origin: origin{Scale: 1, Commit: "old"}, Rounds: []roundResult{{Figures: []figure{{"", theDaemon, shareOf + "decoding", 80}}}}}
 	require.NoError(t, older.keep(filepath.Join(l.results, olderResults)))
 	text, err = l.where(part{name: "drain"}, tk)
 	require.NoError(t, err)
@@ -48,7 +48,7 @@ Showing nodes accounting for 100ms, 100% of 100ms total
 	require.Error(t, takeShares("flat flat%\nx 1% 1% 1ms 1% f\n", &p))
 }
 
-// With -profiles each part is played once more by this binary, and once by the older one; a part without a daemon is not, and what the
+// With -profiles each part is measured once more with this binary, and once with the older one; a part without a daemon is not, and what the
 // older binary cannot do holds nothing up.
 func TestProfilesBesides(t *testing.T) {
 	l, _, _ := fixture(t)
@@ -62,7 +62,7 @@ func TestProfilesBesides(t *testing.T) {
 		if b.commit != "" {
 			return nil, os.ErrInvalid
 		}
-		return func(context.Context, int, *played) error { return nil }, nil
+		return func(context.Context, int, *roundResult) error { return nil }, nil
 	}}
 	dir := t.TempDir()
 	left := filepath.Join(dir, "drain-9.pprof") // of an earlier run

@@ -72,7 +72,7 @@ func beginWorlds(ctx context.Context, b *bed, worlds []world) (round, error) {
 	if err := b.start(ctx, map[string]string{"max_wal_size": "8GB"}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, _ int, p *played) error {
+	return func(ctx context.Context, _ int, p *roundResult) error {
 		for _, w := range worlds {
 			w.queues = b.scaled(w.queues, 2)
 			if err := b.inhabit(ctx, w, p); err != nil {
@@ -83,7 +83,7 @@ func beginWorlds(ctx context.Context, b *bed, worlds []world) (round, error) {
 	}, nil
 }
 
-func (b *bed) inhabit(ctx context.Context, w world, p *played) error {
+func (b *bed) inhabit(ctx context.Context, w world, p *roundResult) error {
 	d, err := b.base(ctx, "", fleet.Ledger, 2)
 	if err != nil {
 		return err

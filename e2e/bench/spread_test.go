@@ -20,12 +20,12 @@ func TestSpread(t *testing.T) {
 func TestRatiosAreWithinARound(t *testing.T) {
 	tk := &taken{}
 	for _, v := range [][2]float64{{10, 20}, {100, 200}, {1, 2}} {
-		var p played
+		var p roundResult
 		p.note("c", theDaemon, "x", v[0])
 		p.note("c", receiver, "x", v[1])
 		tk.Rounds = append(tk.Rounds, p)
 	}
-	var lacks played
+	var lacks roundResult
 	lacks.note("c", theDaemon, "x", 7)
 	lacks.note("c", receiver, "x", math.NaN())
 	tk.Rounds = append(tk.Rounds, lacks)

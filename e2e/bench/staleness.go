@@ -61,7 +61,7 @@ func beginStaleness(ctx context.Context, b *bed) (round, error) {
 	if err := b.start(ctx, map[string]string{"max_wal_size": "8GB"}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, n int, p *played) error {
+	return func(ctx context.Context, n int, p *roundResult) error {
 		order := paces()
 		if n%2 == 1 {
 			slices.Reverse(order)
@@ -75,7 +75,7 @@ func beginStaleness(ctx context.Context, b *bed) (round, error) {
 	}, nil
 }
 
-func (b *bed) stale(ctx context.Context, c pace, p *played) (err error) {
+func (b *bed) stale(ctx context.Context, c pace, p *roundResult) (err error) {
 	d, err := b.base(ctx, "", fleet.Ledger, 8)
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func (s *start) count(ctx context.Context) (time.Duration, error) {
 }
 
 // round is one start from nothing.
-func (s *start) round(ctx context.Context, n int, p *played) error {
+func (s *start) round(ctx context.Context, n int, p *roundResult) error {
 	busy, rest := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer func() { rest(); wg.Wait() }()

@@ -24,8 +24,8 @@ type figure struct {
 	Value float64 `json:"value"`
 }
 
-// played is one round.
-type played struct {
+// roundResult is what one round measured.
+type roundResult struct {
 	At      time.Time `json:"at"`
 	Took    float64   `json:"took"` // seconds
 	Load    float64   `json:"load"` // the machine's load average over a minute when it began: what else ran
@@ -33,7 +33,7 @@ type played struct {
 }
 
 // note adds a figure to the round. What is no number was not measured.
-func (p *played) note(circumstance, who, what string, value float64) {
+func (p *roundResult) note(circumstance, who, what string, value float64) {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return
 	}
@@ -53,9 +53,9 @@ type origin struct {
 
 // taken is all that is kept of a part.
 type taken struct {
-	Part   string   `json:"part"`
-	Origin origin   `json:"origin"`
-	Rounds []played `json:"rounds"`
+	Part   string        `json:"part"`
+	Origin origin        `json:"origin"`
+	Rounds []roundResult `json:"rounds"`
 }
 
 // recall reads what is kept of a part; nothing if there is nothing.

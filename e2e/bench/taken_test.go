@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fixture is a lab with a binary that is none, and a part that only counts how often it is played.
+// fixture is a lab with a binary that is none, and a part that only counts how many rounds it ran.
 func fixture(t *testing.T) (*lab, part, *[]int) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "daemon")
@@ -20,7 +20,7 @@ func fixture(t *testing.T) (*lab, part, *[]int) {
 	p := part{
 		name: "drain", rounds: 3,
 		begin: func(context.Context, *bed) (round, error) {
-			return func(_ context.Context, n int, p *played) error {
+			return func(_ context.Context, n int, p *roundResult) error {
 				rounds = append(rounds, n)
 				p.note("", theDaemon, "n", float64(n))
 				return nil
@@ -33,10 +33,10 @@ func fixture(t *testing.T) (*lab, part, *[]int) {
 // A run that was broken off goes on with the round that is missing.
 func TestRoundsGoOn(t *testing.T) {
 	l, p, rounds := fixture(t)
-	require.NoError(t, orders{rounds: 2}.play(t.Context(), l, p))
-	require.NoError(t, orders{rounds: -1}.play(t.Context(), l, p))
+	require.NoError(t, orders{rounds: 2}.measure(t.Context(), l, p))
+	require.NoError(t, orders{rounds: -1}.measure(t.Context(), l, p))
 	require.Equal(t, []int{0, 1, 2}, *rounds)
-	require.NoError(t, orders{rounds: -1}.play(t.Context(), l, p))
+	require.NoError(t, orders{rounds: -1}.measure(t.Context(), l, p))
 	require.Len(t, *rounds, 3, "all of them are kept")
 	kept, err := recall(l.results, p.name)
 	require.NoError(t, err)
@@ -46,12 +46,12 @@ func TestRoundsGoOn(t *testing.T) {
 // Rounds of another binary, or of another size, are not mixed with those of this one.
 func TestRoundsAreNotMixed(t *testing.T) {
 	l, p, rounds := fixture(t)
-	require.NoError(t, orders{rounds: 2}.play(t.Context(), l, p))
+	require.NoError(t, orders{rounds: 2}.measure(t.Context(), l, p))
 	require.NoError(t, os.WriteFile(l.daemon, []byte("another"), 0o600))
-	require.NoError(t, orders{rounds: 2}.play(t.Context(), l, p))
+	require.NoError(t, orders{rounds: 2}.measure(t.Context(), l, p))
 	require.Equal(t, []int{0, 1, 0, 1}, *rounds)
 	l.scale = 0.5
-	require.NoError(t, orders{rounds: 2}.play(t.Context(), l, p))
+	require.NoError(t, orders{rounds: 2}.measure(t.Context(), l, p))
 	require.Equal(t, []int{0, 1, 0, 1, 0, 1}, *rounds)
 	kept, err := recall(l.results, p.name)
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func TestSmallRunsWriteNoPages(t *testing.T) {
 	dir := t.TempDir()
 	o := orders{rounds: 1, report: filepath.Join(dir, "report.md"), pages: dir}
 	l.scale = 0.5
-	require.NoError(t, o.play(t.Context(), l, p))
+	require.NoError(t, o.measure(t.Context(), l, p))
 	require.NoError(t, o.write(l, []part{p}))
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -73,7 +73,7 @@ func TestSmallRunsWriteNoPages(t *testing.T) {
 	l.scale = 1
 	require.NoError(t, o.write(l, []part{p}))
 	require.NoFileExists(t, filepath.Join(dir, p.page), "what is kept is of another size")
-	require.NoError(t, o.play(t.Context(), l, p))
+	require.NoError(t, o.measure(t.Context(), l, p))
 	require.NoError(t, o.write(l, []part{p}))
 	require.FileExists(t, filepath.Join(dir, p.page))
 	require.FileExists(t, o.report)
@@ -96,7 +96,7 @@ func TestReportWithoutFigures(t *testing.T) {
 func TestEveryPartCanBeShown(t *testing.T) {
 	for _, p := range parts() {
 		s := &section{pictures: make(map[string]string)}
-		tk := &taken{Part: p.name, Rounds: []played{{}}, Origin: origin{Scale: 1}}
+		tk := &taken{Part: p.name, Rounds: []roundResult{{}}, Origin: origin{Scale: 1}}
 		require.NotPanics(t, func() { p.show(s, tk) }, p.name)
 		require.NotEmpty(t, p.title)
 		if p.page != "" {

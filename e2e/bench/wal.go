@@ -46,7 +46,7 @@ func beginWAL(ctx context.Context, b *bed) (round, error) {
 	return b.wal, nil
 }
 
-func (b *bed) wal(ctx context.Context, _ int, p *played) (err error) {
+func (b *bed) wal(ctx context.Context, _ int, p *roundResult) (err error) {
 	d, err := b.base(ctx, "", fleet.Ledger, 4)
 	if err != nil {
 		return err

@@ -44,11 +44,11 @@ func main() {
 	flag.StringVar(&o.daemon, "daemon", "bin/awa-counterd-failpoints", "the binary of the chaos run, built with -tags failpoints")
 	flag.StringVar(&o.results, "results", "tmp/majors", "where results are kept, and what tests and daemons said")
 	flag.StringVar(&o.report, "report", "", "the document to write, docs/reports/postgres.md for example; standard output if empty")
-	flag.BoolVar(&o.again, "again", false, "play what is kept already")
+	flag.BoolVar(&o.again, "again", false, "run what is kept already as well")
 	flag.Parse()
 	o.majors = strings.FieldsFunc(majors, func(r rune) bool { return r == ',' || r == ' ' })
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := o.play(ctx, o.one)
+	err := o.runAll(ctx, o.one)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "majors: FAILED:", err)
@@ -56,8 +56,8 @@ func main() {
 	}
 }
 
-// play goes on with the next major when one fails, or cannot be tried. What was played of one that is broken off is kept.
-func (o *options) play(ctx context.Context, one func(ctx context.Context, major string) (*result, error)) error {
+// runAll goes on with the next major when one fails, or cannot be tried. What was run of one that is broken off is kept.
+func (o *options) runAll(ctx context.Context, one func(ctx context.Context, major string) (*result, error)) error {
 	for _, major := range o.majors {
 		if !slices.Contains(cluster.Majors(), major) {
 			return fmt.Errorf("PostgreSQL %s is none of those supported: %s", major, strings.Join(cluster.Majors(), ", "))
@@ -74,7 +74,7 @@ func (o *options) play(ctx context.Context, one func(ctx context.Context, major 
 		}
 		r, err := one(ctx, major)
 		if ctx.Err() != nil {
-			return fmt.Errorf("PostgreSQL %s: %w; what is kept is not played again by the next run", major, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("PostgreSQL %s: %w; what is kept is not run again by the next run", major, errors.Join(err, ctx.Err()))
 		}
 		if err != nil {
 			bad = append(bad, fmt.Errorf("PostgreSQL %s: %w", major, err))
@@ -88,7 +88,7 @@ func (o *options) play(ctx context.Context, one func(ctx context.Context, major 
 	return errors.Join(append(bad, o.write())...)
 }
 
-// keeps reports a result that need not be played again: green, and of all that is asked for now.
+// keeps reports a result that need not be made again: green, and of all that is asked for now.
 func (o *options) keeps(r *result) bool {
 	return !o.again && r.green() && (r.Command == o.command() || r.Command == whole) && (r.Chaos != nil || !o.chaos)
 }
@@ -98,7 +98,7 @@ func (o *options) resumes(kept, now *result) bool {
 	return !o.again && o.chaos && kept.Chaos == nil && kept.green() && kept.Command == now.Command && kept.Commit == now.Commit && kept.Server == now.Server
 }
 
-// one plays everything on one major, and keeps it part by part.
+// one runs everything on one major, and keeps it part by part.
 func (o *options) one(ctx context.Context, major string) (*result, error) {
 	bin, err := cluster.OfMajor(ctx, major, os.Stderr)
 	if err != nil {

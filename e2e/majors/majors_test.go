@@ -85,12 +85,12 @@ func TestReport(t *testing.T) {
 	require.Contains(t, text, "| 14.18 | 8 | 7 | 1 | **0** | 1m0s | 3 faults, 5 kills, 9 trusted samples of which 0 lied, 0 groups wrong | 1s | 2026-11-26, abc |")
 	require.Contains(t, text, "| 17.5 | 2 | 0 | 1 | **1** | 0s | not run |  | 2026-11-26, abc |")
 	require.Contains(t, text, "**A part only**, on 17: `go run ./e2e/majors -run 'A|B'`.")
-	require.Contains(t, text, "**Not played**: 15, 16, 18.")
+	require.Contains(t, text, "**Not run**: 15, 16, 18.")
 	require.Contains(t, text, "- 17: `TestBad`")
 	require.Contains(t, text, "| `TestVersions` | 14, 17 | the suite runs on PostgreSQL … |")
 }
 
-// A major that cannot be tried keeps neither the next from being played nor the report from being written; an interrupt does both.
+// A major that cannot be tried keeps neither the next from being run nor the report from being written; an interrupt does both.
 func TestOneMajorCannotBeTried(t *testing.T) {
 	dir := t.TempDir()
 	o := &options{majors: []string{"14", "15", "16"}, packages: "./e2e/...", chaos: true, seed: 4, results: dir, report: filepath.Join(dir, "postgres.md")}
@@ -104,15 +104,15 @@ func TestOneMajorCannotBeTried(t *testing.T) {
 		r := &result{Major: major, Server: major + ".1", Command: whole, Commit: "abc", Tests: tests{Passed: 1}, Chaos: &chaos{Kills: "1"}}
 		return r, o.save(r)
 	}
-	require.EqualError(t, o.play(ctx, one), "PostgreSQL 14: it cannot be had")
+	require.EqualError(t, o.runAll(ctx, one), "PostgreSQL 14: it cannot be had")
 	require.Equal(t, []string{"14", "15", "16"}, tried)
 	text, err := os.ReadFile(o.report)
 	require.NoError(t, err)
-	require.Contains(t, string(text), "**Not played**: 14, 17, 18.")
+	require.Contains(t, string(text), "**Not run**: 14, 17, 18.")
 
 	cancel()
 	tried, o.report = nil, filepath.Join(dir, "another.md")
-	require.ErrorIs(t, o.play(ctx, one), context.Canceled)
+	require.ErrorIs(t, o.runAll(ctx, one), context.Canceled)
 	require.Equal(t, []string{"14"}, tried)
 	require.NoFileExists(t, o.report)
 }

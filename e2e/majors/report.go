@@ -100,7 +100,7 @@ func document(all []*result) string {
 	p("Made by `make matrix`, %d cores, %s: the e2e suite (`./e2e/...`) and the short chaos run, with the same seed on each, on", runtime.NumCPU(), runtime.Version())
 	p("servers of that major version. What is skipped is named below, with the reason.\n")
 	p("| PostgreSQL | tests | passed | skipped | failed | took | chaos | took | made |\n|---|---|---|---|---|---|---|---|---|")
-	parts := make(map[string][]string) // majors of which a part was played, by the command
+	parts := make(map[string][]string) // majors of which a part was run, by the command
 	for _, r := range all {
 		chaos, took := "not run", ""
 		if r.Chaos != nil {
@@ -113,7 +113,7 @@ func document(all []*result) string {
 		}
 	}
 	if absent := missing(all); len(absent) > 0 {
-		p("\n**Not played**: %s.", strings.Join(absent, ", "))
+		p("\n**Not run**: %s.", strings.Join(absent, ", "))
 	}
 	for _, command := range slices.Sorted(maps.Keys(parts)) {
 		p("\n**A part only**, on %s: `%s`.", strings.Join(parts[command], ", "), command)

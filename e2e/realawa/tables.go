@@ -115,7 +115,7 @@ func kindsTable(p printer, cells []cell) {
 // manyCases is from how many cases on, in both halves of all runs, a kind of errors is compared.
 const manyCases = 20
 
-// medians are those of a figure over the plays without awa-counterd, and over those with it.
+// medians are those of a figure over the runs without awa-counterd, and over those with it.
 func medians(cells []cell, of func(r *result) float64) (without, with float64) {
 	var a, b []float64
 	for _, c := range cells {

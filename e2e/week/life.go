@@ -36,7 +36,7 @@ func week() [7][]event {
 	return [7][]event{{}, {{"password changed", changed}}, {restart, leaf}, {dropped}, {restart, cut}, {dropped, failover}, {}}
 }
 
-// live plays the week: each day two thirds of work with a burst, and a night.
+// live runs the week: each day two thirds of work with a burst, and a night.
 func (w *world) live(ctx context.Context) error {
 	day := w.o.length / 7
 	if err := w.trusted(ctx); err != nil {

@@ -61,7 +61,7 @@ func (d Dir) Obtain(ctx context.Context, release string) error {
 	return nil
 }
 
-// AbsentError says that a release could not be installed, and why: nothing was played.
+// AbsentError says that a release could not be installed, and why: nothing was run.
 type AbsentError struct{ error }
 
 func (e *AbsentError) Unwrap() error { return e.error }

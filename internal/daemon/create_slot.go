@@ -12,7 +12,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// recreateSlot gives the session a new slot. The publication is committed already.
+// recreateSlot gives the session a new replication slot. The publication is committed already.
 func (s positioned) recreateSlot(ctx context.Context, old bool) (pglogrepl.LSN, error) {
 	if err := s.store.Forget(ctx); err != nil {
 		return 0, err
@@ -49,7 +49,7 @@ func (s positioned) makeSlot(ctx context.Context) (pglogrepl.LSN, error) {
 	return m.Permanent(ctx, maker)
 }
 
-// reportBlockers tells once for whom the making of the slot waits, and stays alive in the eyes of a standby.
+// reportBlockers tells once for whom the making of the replication slot waits, and stays alive in the eyes of a standby.
 func (s positioned) reportBlockers(ctx context.Context) func([]replication.Blocker) error {
 	type who struct {
 		pid      int32

@@ -35,7 +35,7 @@ type Daemon struct {
 	views    views
 	super    Supervisor
 	phase    Phase  // as the supervisor was told last
-	broken   string // why the slot of the last session cannot be read any further; "" if it can
+	broken   string // why the replication slot of the last session cannot be read any further; "" if it can
 }
 
 // New makes a Daemon.
@@ -171,7 +171,7 @@ func (d *Daemon) refused(err error) bool {
 	return !d.started && errors.As(err, &r) && !pg.MayPass(err)
 }
 
-// unreadable reports an error that going on with the same slot would only repeat: one that decodes WAL
+// unreadable reports an error that going on with the same replication slot would only repeat: one that decodes WAL
 // without its publication, a message that cannot be understood, tables as the books do not know them, more WAL kept
 // than it may.
 func unreadable(err error) bool {

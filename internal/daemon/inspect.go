@@ -41,7 +41,7 @@ func inspect(ctx context.Context, p prepared) (resume.Found, error) {
 	return f, nil
 }
 
-// usableSlot reads the slot; nil when there is none.
+// usableSlot reads the replication slot; nil when there is none.
 func (p prepared) usableSlot(ctx context.Context) (*replication.Slot, error) {
 	slot, err := replication.ReadSlot(ctx, p.control, p.slot)
 	if errors.Is(err, replication.ErrNoSlot) {

@@ -81,7 +81,7 @@ type glance struct {
 	snapshot   pgsnap.Snapshot
 	migrator   int32 // the process that runs awa's migrations; 0 for none
 	slot       replication.Slot
-	slotFailed error // why the slot could not be read
+	slotFailed error // why the replication slot could not be read
 }
 
 // glance asks for all of it in one round trip. The snapshot comes first: what is looked at later is no older.

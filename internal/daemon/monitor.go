@@ -20,7 +20,7 @@ import (
 var ErrObjectsChanged = errors.New("what the stream depends on has changed")
 
 // monitor looks once a second, or three times within the staleness bound, at what the stream cannot tell
-// by itself: a publication that was altered, a slot that is lost, tables that were created again. It
+// by itself: a publication that was altered, a replication slot that is lost, tables that were created again. It
 // uses the connection that holds the leader lock, so losing that ends the session as well.
 func (s *session) monitor(ctx context.Context, results chan<- func(time.Time)) error {
 	if err := checkpoint.Listen(ctx, s.control); err != nil {
@@ -181,7 +181,7 @@ func (s *session) applyObservation(now, looked time.Time, slot replication.Slot,
 	}
 }
 
-// checkRetainedWAL ends trust while more than half of the WAL is kept that may be: something holds the slot
+// checkRetainedWAL ends trust while more than half of the WAL is kept that may be: something holds the replication slot
 // back, and soon it may have to go.
 func (s *session) checkRetainedWAL() {
 	most := s.d.opts.MaxRetained

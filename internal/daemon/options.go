@@ -16,10 +16,10 @@ type Options struct {
 	Slot        string // empty: made from database and schema
 	Publication string // empty: made from the schema
 	NoSetup     bool   // make neither publication nor schema
-	Temporary   bool   // the slot goes with the session that made it
-	Failover    bool   // the slot is carried to standbys that synchronize slots; PostgreSQL 17 or later
+	Temporary   bool   // the replication slot goes with the session that made it
+	Failover    bool   // the replication slot is carried to standbys that synchronize such; PostgreSQL 17 or later
 	// MaxRetained bounds the WAL, in bytes, that the replication slot may keep: past half of it trust ends, past it
-	// the slot is dropped and everything scanned afresh. 0 for no bound.
+	// the replication slot is dropped and everything scanned afresh. 0 for no bound.
 	MaxRetained int64
 
 	// DryRun follows and reports only: nothing of awa's is written. Trust is as if it were off then.

@@ -12,7 +12,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// prepared is a lead with all that a replication slot needs: the publications are there, and nobody else works with the slot.
+// prepared is a lead with all that a replication slot needs: the publications are there, and nobody else works with it.
 type prepared struct {
 	claimed
 	stream    *replication.Stream
@@ -117,11 +117,11 @@ func (p prepared) takeSlot(ctx context.Context) error {
 	if err != nil || slot == nil {
 		return err
 	}
-	// We have the leader lock and the slot's, so a daemon that still reads it is a dead one.
+	// We have the leader lock and the one of the replication slot, so a daemon that still reads it is a dead one.
 	return replication.Evict(ctx, p.control, p.slot) // a temporary one goes with its session
 }
 
-// chooseNames settles slot and publications.
+// chooseNames settles replication slot and publications.
 func (c claimed) chooseNames(database string) (slot string, pubs []replication.Publication) {
 	schema := string(c.layout.Schema)
 	if slot = c.d.opts.Slot; slot == "" {

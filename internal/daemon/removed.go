@@ -50,7 +50,7 @@ func (d *Daemon) noteLead(ctx context.Context, c *pgx.Conn, schema awa.Schema) e
 }
 
 // leaveForGood drops the replication slot before an end with errRemoved: finish and teardown have dropped it by then, a person may not
-// have. Any other err, and a nil one, is returned as it is. Where the slot is still in use the next session tries again.
+// have. Any other err, and a nil one, is returned as it is. Where the replication slot is still in use the next session tries again.
 func (d *Daemon) leaveForGood(c *pgx.Conn, l *awa.Layout, err error) error {
 	was := d.left
 	if !errors.Is(err, errRemoved) || d.opts.DryRun || was.slot == "" || was.layout == nil || was.layout.Schema != l.Schema {

@@ -31,11 +31,11 @@ type streaming struct{ positioned }
 type beginning struct {
 	position pglogrepl.LSN
 	stored   *checkpoint.Stored // nil: everything has to be scanned
-	pruned   time.Time          // when a leader that does not count emptied a slot last, as a checkpoint said
+	pruned   time.Time          // when a leader that does not count emptied a ring slot last, as a checkpoint said
 }
 
-// resumeOrRecreate goes on with the replication slot and the checkpoint that were found, or makes a new slot for books that begin
-// with a scan.
+// resumeOrRecreate goes on with the replication slot and the checkpoint that were found, or makes a new one
+// for books that begin with a scan.
 func resumeOrRecreate(ctx context.Context, p prepared, f resume.Found) (positioned, beginning, error) {
 	s := positioned{prepared: p, identity: f.Identity, store: checkpoint.NewStore(p.keeper, string(p.layout.Schema), p.instance, f.Identity)}
 	if err := s.dropFormer(ctx); err != nil {
@@ -71,7 +71,7 @@ func (s positioned) recreate(ctx context.Context, f resume.Found, reason string)
 	if from.position, err = s.recreateSlot(ctx, f.Slot != nil); err != nil {
 		return from, err
 	}
-	// The new slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
+	// The new replication slot's beginning may lie past what IDENTIFY_SYSTEM said before it was made.
 	_, err = identify(ctx, s.stream)
 	return from, err
 }
@@ -128,7 +128,7 @@ func readStart(ctx context.Context, s streaming, from beginning) (applier.Start,
 		return start, err
 	}
 	if stored == nil {
-		// What a new slot does not stream was committed before it; but a commit may have been in the
+		// What a new replication slot does not stream was committed before it; but a commit may have been in the
 		// WAL by then and visible to nobody yet (applier.Start).
 		xid, err := strconv.ParseUint(next, 10, 64)
 		if err != nil {

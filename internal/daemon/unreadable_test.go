@@ -11,8 +11,8 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// What the server cannot decode it cannot decode the next time either: only a new slot gets past it. The same
-// code from a statement says nothing about the slot.
+// What the server cannot decode it cannot decode the next time either: only a new replication slot gets past it. The same
+// code from a statement says nothing about the replication slot.
 func TestInternalErrorsOfTheStreamEndTheSlot(t *testing.T) {
 	err := &pgconn.PgError{Code: "XX000", Message: `could not map filenode "base/1/2" to relation OID`}
 	require.True(t, unreadable(fmt.Errorf("%w of replication slot s: %w", replication.ErrStream, err)))

@@ -18,7 +18,7 @@ type Phase string
 
 // The phases.
 const (
-	Starting Phase = "starting" // connecting, taking the lead, making the slot
+	Starting Phase = "starting" // connecting, taking the lead, making the replication slot
 	Waiting  Phase = "waiting"  // for awa's migration, or for its end
 	Standby  Phase = "standby"  // somebody else leads
 	Leading  Phase = "leading"
@@ -85,7 +85,7 @@ type Meter interface {
 	Flushed(d time.Duration)
 	// Corrected takes one transaction of corrections: an upper bound of how long it held counter rows.
 	Corrected(d time.Duration)
-	// Scanned takes a fenced scan of one slot.
+	// Scanned takes a fenced scan of one ring slot.
 	Scanned(d time.Duration)
 	// Stale takes, when a flush was committed, how old the oldest write was that readers might not have seen corrected until then.
 	Stale(d time.Duration)

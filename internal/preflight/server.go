@@ -10,7 +10,7 @@ import (
 // oldestServer is the first version whose pgoutput sends messages and streams transactions.
 const oldestServer = 140000
 
-// oldestFailover is the first version that synchronizes slots to standbys.
+// oldestFailover is the first version that synchronizes replication slots to standbys.
 const oldestFailover = 170000
 
 // server is what a server says of itself.
@@ -90,7 +90,7 @@ func walBounded(ctx context.Context, v *visit) []Finding {
 		"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf()")
 }
 
-// walLevelAfterRestart looks whether the server would start again: with a logical slot it does not below wal_level = logical. What
+// walLevelAfterRestart looks whether the server would start again: with a logical replication slot it does not below wal_level = logical. What
 // the server's files say is for those to read whom a superuser lets; that a reload has found another value there, everybody may see.
 func walLevelAfterRestart(ctx context.Context, v *visit) []Finding {
 	const name = "wal_level after a restart"

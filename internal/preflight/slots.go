@@ -12,7 +12,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// unreadSlotLimit is what another slot may hold back before it is worth a word.
+// unreadSlotLimit is what another replication slot may hold back before it is worth a word.
 const unreadSlotLimit = 1 << 30
 
 func ownSlot(ctx context.Context, v *visit) []Finding {
@@ -46,7 +46,7 @@ func otherSlots(ctx context.Context, v *visit) []Finding {
 	return found("other slots", err, len(idle) == 0, detail, remedy)
 }
 
-// longTransaction is how old a writing transaction may be before it is worth a word: making a slot
+// longTransaction is how old a writing transaction may be before it is worth a word: making a replication slot
 // waits for it.
 const longTransaction = time.Minute
 

@@ -40,7 +40,7 @@ func (n Names) Default(database string, schema awa.Schema) Names {
 	return n
 }
 
-// Run carries a plan out, as one transaction where PostgreSQL allows it: dropping a slot cannot be
+// Run carries a plan out, as one transaction where PostgreSQL allows it: dropping a replication slot cannot be
 // undone, so it comes by itself.
 func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error {
 	for _, s := range steps {

@@ -8,7 +8,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
-// Names that are not given are those of the daemon: a teardown that guessed others would leave a slot unread.
+// Names that are not given are those of the daemon: a teardown that guessed others would leave a replication slot unread.
 func TestNamesAreTheDaemons(t *testing.T) {
 	n := Names{Role: "r", KeepMarker: true}.Default("app", "awa")
 	require.Equal(t, Names{

@@ -15,17 +15,17 @@ import (
 // Found is everything that decides how a session begins (docs/design.md §8).
 type Found struct {
 	Stored    *checkpoint.Stored // nil: no checkpoint
-	Slot      *replication.Slot  // nil: no slot
+	Slot      *replication.Slot  // nil: no replication slot
 	Identity  checkpoint.Identity
 	End       pglogrepl.LSN // the server's end of WAL
 	Broken    string        // the last session could not read on, and why
 	Rows      int64         // the planner's idea of how many rows there are to scan
-	Most      int64         // WAL, in bytes, that the slot may keep; 0 for no bound
-	Temporary bool          // the slot is to be a temporary one
+	Most      int64         // WAL, in bytes, that the replication slot may keep; 0 for no bound
+	Temporary bool          // the replication slot is to be a temporary one
 	Left      pglogrepl.LSN // where the server's history left the checkpoint's timeline; 0 when it never was on it
 }
 
-// RescanReason says why the checkpoint cannot be resumed from; "" when it can. Then the slot is made
+// RescanReason says why the checkpoint cannot be resumed from; "" when it can. Then the replication slot is made
 // again and everything is scanned.
 func RescanReason(f Found) string {
 	s, id := f.Stored, f.Identity
@@ -73,7 +73,7 @@ func RescanReason(f Found) string {
 	return ""
 }
 
-// followed reports a promotion that the slot has come through: it was synchronized to the standby that was promoted, and
+// followed reports a promotion that the replication slot has come through: it was synchronized to the standby that was promoted, and
 // the checkpoint is from before the promotion. It is part of the standby's own WAL then, as is all that it was made of.
 func (f Found) followed() bool { return f.Slot.Synced && f.Stored.Position <= f.Left }
 
@@ -87,7 +87,7 @@ func decodeTime(backlog pglogrepl.LSN) time.Duration {
 	return time.Duration(float64(backlog) / decodeBytesPerSecond * float64(time.Second))
 }
 
-// scanTime includes what a new slot costs besides: it waits for running transactions, and trust has
+// scanTime includes what a new replication slot costs besides: it waits for running transactions, and trust has
 // to be earned again.
 func scanTime(rows int64) time.Duration {
 	return 20*time.Second + time.Duration(float64(rows)/scanRowsPerSecond*float64(time.Second))

@@ -47,7 +47,7 @@ func TestFreshReason(t *testing.T) {
 		change(&f)
 		require.Contains(t, RescanReason(f), want)
 	}
-	// A slot that came through a promotion, and a checkpoint from before it.
+	// A replication slot that came through a promotion, and a checkpoint from before it.
 	for want, change := range map[string]func(*Found){
 		"":           func(*Found) {},
 		"timeline 2": func(f *Found) { f.Slot.Synced = false },

@@ -158,7 +158,7 @@ func (s *Status) active(quiet time.Duration) (out []string, last float64) {
 	return out, last
 }
 
-// oldPrune is how long ago an old leader emptied a slot last, in seconds.
+// oldPrune is how long ago an old leader emptied a ring slot last, in seconds.
 func (s *Status) oldPrune() (ago float64, ok bool) {
 	if s.OldPrune != nil {
 		ago, ok = *s.OldPrune, true

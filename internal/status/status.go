@@ -64,9 +64,9 @@ type Slot struct {
 	Status   string `json:"wal_status"`
 	Retained int64  `json:"retained_bytes"`
 	Lag      int64  `json:"lag_bytes"`
-	// CatalogAge is how many transactions ago the slot's catalog_xmin was given out.
+	// CatalogAge is how many transactions ago the replication slot's catalog_xmin was given out.
 	CatalogAge int64 `json:"catalog_xmin_age"`
-	// Loss says in words why a slot that is lost was invalidated.
+	// Loss says in words why a replication slot that is lost was invalidated.
 	Loss string `json:"lost_because,omitempty"`
 	// Stored says that the checkpoint names it: it is not the one of the default name, and no flag gave it.
 	Stored bool `json:"named_by_checkpoint,omitempty"`

@@ -8,8 +8,8 @@ package failpoint
 // The points, in the order in which a session reaches them.
 const (
 	Claimed     = "claimed"      // the lead is claimed; nothing else is done yet
-	Published   = "published"    // the publication is there, the slot is not
-	SlotMade    = "slot-made"    // the slot is there, nothing was scanned
+	Published   = "published"    // the publication is there, the replication slot is not
+	SlotMade    = "slot-made"    // the replication slot is there, nothing was scanned
 	Scanned     = "scanned"      // a scan was read, the books do not have it
 	Applied     = "applied"      // corrections and their token are written, nothing is persisted
 	Persisted   = "persisted"    // the checkpoint is written, the server was not told

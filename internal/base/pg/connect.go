@@ -19,7 +19,7 @@ type Role string
 
 // The roles by which connections of awa-counterd are recognised.
 const (
-	StreamRole  Role = "stream"  // reads the slot
+	StreamRole  Role = "stream"  // reads the replication slot
 	ControlRole Role = "control" // holds the leader lock
 )
 
@@ -187,7 +187,7 @@ func (s *Source) OnDemand(ctx context.Context, settings Settings, most int32) (*
 
 // ReplicationConfig is the configuration of a walsender connection to the same database.
 func (s *Source) ReplicationConfig() *pgconn.Config {
-	c := s.Config(Settings{Role: StreamRole, LockTimeout: SlotLockWait}) // statement_timeout does not bound the making of a slot
+	c := s.Config(Settings{Role: StreamRole, LockTimeout: SlotLockWait}) // statement_timeout does not bound the making of a replication slot
 	c.RuntimeParams["replication"] = "database"
 	// The server gives up on a stream that does not answer; our answers come every second.
 	c.RuntimeParams["wal_sender_timeout"] = millis(20 * time.Second)

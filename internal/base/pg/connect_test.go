@@ -58,7 +58,7 @@ func TestSettingsAreTheCallersOwn(t *testing.T) {
 }
 
 // A walsender that hangs is ended by the server sooner than a person would, and an own machine that vanished frees its
-// slot within half a minute.
+// replication slot within half a minute.
 func TestReplicationSessions(t *testing.T) {
 	c := source(t, "postgres://u@h/d").ReplicationConfig()
 	require.Equal(t, "database", c.RuntimeParams["replication"])

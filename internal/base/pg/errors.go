@@ -81,7 +81,7 @@ func IsDenied(err error) bool { return code(err) == codeInsufficientPrivilege }
 // IsLockTimeout reports that lock_timeout ran out.
 func IsLockTimeout(err error) bool { return code(err) == codeLockNotAvailable }
 
-// IsInUse reports that a slot is active for another process.
+// IsInUse reports that a replication slot is active for another process.
 func IsInUse(err error) bool { return code(err) == codeObjectInUse }
 
 // IsNoFreeSlot reports that max_replication_slots or max_wal_senders is reached.
@@ -93,7 +93,7 @@ func IsDuplicate(err error) bool { return code(err) == codeDuplicateObject }
 // IsNoTable reports that a table is not there, or not any more.
 func IsNoTable(err error) bool { return code(err) == codeUndefinedTable }
 
-// IsSlotUnusable reports a slot that was lost, that decodes WAL without its publication, or at whose WAL the
+// IsSlotUnusable reports a replication slot that was lost, that decodes WAL without its publication, or at whose WAL the
 // server itself fails ("could not map filenode …", seen when transaction ids wrap around under prunes): to
 // read the same again would only repeat it.
 func IsSlotUnusable(err error) bool {

@@ -19,7 +19,7 @@ func failed(code string) error {
 }
 
 // Each SQLSTATE that a decision hangs on is told by the questions named, and by no other. A wrong answer is a session
-// that ends for a lock, a slot thrown away for a shutdown, or a daemon that waits for what nobody will mend.
+// that ends for a lock, a replication slot thrown away for a shutdown, or a daemon that waits for what nobody will mend.
 func TestErrorsAreToldApart(t *testing.T) {
 	questions := map[string]func(error) bool{
 		"busy": IsBusy, "denied": IsDenied, "lock timeout": IsLockTimeout, "in use": IsInUse, "no free slot": IsNoFreeSlot,

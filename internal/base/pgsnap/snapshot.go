@@ -93,7 +93,7 @@ func (s Snapshot) Unseen(next uint64) []uint64 {
 }
 
 // Widen gives the stream's 32-bit xid its epoch: the 64-bit id nearest to the snapshot's xmax. A
-// slot never lags 2^31 transactions behind, since its catalog_xmin would stop the wrap-around.
+// replication slot never lags 2^31 transactions behind, since its catalog_xmin would stop the wrap-around.
 func (s Snapshot) Widen(xid uint32) uint64 {
 	const half, whole = uint64(1) << 31, uint64(1) << 32
 	wide := s.xmax&^(whole-1) | uint64(xid)

@@ -4,7 +4,7 @@
 // publication's verdict and the decision to resume are the real ones. It crashes them between any two
 // steps, and finds each mutant of the rules of docs/design.md by itself (internal/testonly/mutants).
 //
-// Every scenario is played for every shape of awa's counters that it makes sense for (docs/design.md §12), and
+// Every scenario runs for every shape of awa's counters that it makes sense for (docs/design.md §12), and
 // beside a ledger for what prunes of different releases fold.
 //
 // Beside the seeds there are small worlds (worlds_test.go), of which every interleaving is visited (explore_test.go): the same

@@ -19,7 +19,7 @@ var (
 	simSeeds = flag.Uint64("sim.seeds", 150, "how many seeds each scenario tries, all shapes together")
 )
 
-// eachSeed plays one scenario with many seeds of every shape that it makes sense for, and says how fast.
+// eachSeed runs one scenario with many seeds of every shape that it makes sense for, and says how fast.
 func eachSeed(t *testing.T, f func(s *sim), fits ...func(awa.Shape) bool) {
 	t.Helper()
 	forms := slices.DeleteFunc(shapes(t), func(form awa.Shape) bool {
@@ -28,26 +28,26 @@ func eachSeed(t *testing.T, f func(s *sim), fits ...func(awa.Shape) bool) {
 	for _, form := range forms {
 		t.Run(form.Name(), func(t *testing.T) {
 			seeds := max(1, *simSeeds/uint64(len(forms)))
-			playSeeds(t, form, seeds, f)
+			runSeeds(t, form, seeds, f)
 		})
 	}
 }
 
-func playSeeds(t *testing.T, form awa.Shape, seeds uint64, f func(s *sim)) {
+func runSeeds(t *testing.T, form awa.Shape, seeds uint64, f func(s *sim)) {
 	t.Helper()
-	play := func(t *testing.T, seed uint64) int {
+	run := func(t *testing.T, seed uint64) int {
 		t.Helper()
 		s := newSim(t, seed, shapeFor(form, seed))
 		f(s)
 		return s.steps
 	}
 	if *simSeed != 0 {
-		play(t, *simSeed)
+		run(t, *simSeed)
 		return
 	}
 	began, steps := time.Now(), 0
 	for seed := uint64(1); seed <= seeds; seed++ {
-		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { steps += play(t, seed) })
+		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) { steps += run(t, seed) })
 		if !ok {
 			name, _, _ := strings.Cut(t.Name(), "/")
 			t.Fatalf("replay: go test ./internal/testonly/sim -run '^%s$' -sim.shape='%s' -sim.seed=%d", name, form.Name(), seed)

@@ -11,7 +11,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 )
 
-var simShape = flag.String("sim.shape", "all", "play with counters of this shape only: #306, striped, ledger")
+var simShape = flag.String("sim.shape", "all", "run with counters of this shape only: #306, striped, ledger")
 
 const ownBucket = awa.OwnBucket
 
