@@ -20,6 +20,7 @@ type checkpointing struct {
 	asked    time.Time      // somebody reads the checkpoint, and wants what was committed by then; zero for nobody
 	answers  time.Time      // what the one under way answers of that
 	groups   counter.Packed // handed out with the one under way, to be given back if it fails
+	weight   pglogrepl.LSN  // about how much WAL the last one was
 	sources  map[Source]Uncounted
 }
 
@@ -69,10 +70,33 @@ func (c *Core) wantsPersist(now time.Time) bool {
 	if p.position == 0 { // what a first flush is about to change need not be stored twice
 		return c.books.drifting() < maxFlush || now.Sub(c.totals.Start) > 6*c.cfg.CheckpointInterval
 	}
-	if c.isDirty() && since >= c.cfg.CheckpointInterval {
+	if c.isDirty() && since >= c.checkpointPause() {
 		return true
 	}
 	return since >= max(idlePersist, c.cfg.CheckpointInterval) && c.books.position-p.position > idlePersistMove
+}
+
+// After a large checkpoint the next one waits until there is many times as much WAL as that one was, but not for ever: it is to cost
+// little beside what it is of. After a small one the interval alone decides.
+const (
+	largeCheckpoint       = 64 << 10 // bytes of WAL
+	largeCheckpointMoves  = 32       // times as much WAL
+	largeCheckpointPauses = 4        // intervals, at most
+)
+
+// checkpointPause is the least time from one checkpoint to the next.
+func (c *Core) checkpointPause() time.Duration {
+	p := &c.checkpointing
+	if p.weight < largeCheckpoint || c.books.position-p.position >= largeCheckpointMoves*p.weight {
+		return c.cfg.CheckpointInterval
+	}
+	return largeCheckpointPauses * c.cfg.CheckpointInterval
+}
+
+// weigh estimates the WAL of storing groups: a row each, in which buckets and their counts take half as much again as they do packed.
+func weigh(groups *counter.Packed) pglogrepl.LSN {
+	const row = 160
+	return pglogrepl.LSN(row*groups.Len() + groups.Size()*3/2) //nolint:gosec // positive
 }
 
 // RequestCheckpoint asks for a checkpoint at once that has everything committed before now, for somebody who reads it: a token
@@ -102,7 +126,7 @@ func (c *Core) persistDeadline() time.Time {
 		return p.retryAt
 	}
 	if c.isDirty() {
-		return p.last.Add(c.cfg.CheckpointInterval)
+		return p.last.Add(c.checkpointPause())
 	}
 	return p.last.Add(max(idlePersist, c.cfg.CheckpointInterval))
 }
@@ -121,7 +145,7 @@ func (c *Core) Persisted(now time.Time, err error) {
 		c.warn("writing the checkpoint failed; trying again", "error", err.Error())
 		return
 	}
-	p.position, p.last, p.unsaid = p.pending, now, true
+	p.position, p.last, p.unsaid, p.weight = p.pending, now, true, weigh(&p.groups)
 	p.groups, p.sources = counter.Packed{}, nil
 	if p.answers.Equal(p.asked) {
 		p.asked = time.Time{}

@@ -36,7 +36,7 @@ type runCmd struct {
 	MaxStaleness time.Duration `default:"2s" help:"While the trust marker is set, no uncounted write older than this is missing from the counters."`
 
 	FlushInterval      time.Duration `default:"100ms" help:"Shortest time between two flushes of corrections."`
-	CheckpointInterval time.Duration `default:"5s" help:"Time between two checkpoints while something changes."`
+	CheckpointInterval time.Duration `default:"5s" help:"Least time between two checkpoints while something changes."`
 	AuditInterval      time.Duration `default:"5m" help:"Time between two comparisons of all counters with a scan."`
 	StatusInterval     time.Duration `default:"10s" help:"Time between two status lines. While all is well, six times as long."`
 

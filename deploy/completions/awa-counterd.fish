@@ -22,7 +22,7 @@ complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l trust -x -a 'li
 complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l quiet-period -x -d 'Time without uncounted writes after which the old binaries count as gone'
 complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l max-staleness -x -d 'While the trust marker is set, no uncounted write older than this is missing from the counters'
 complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l flush-interval -x -d 'Shortest time between two flushes of corrections'
-complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l checkpoint-interval -x -d 'Time between two checkpoints while something changes'
+complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l checkpoint-interval -x -d 'Least time between two checkpoints while something changes'
 complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l audit-interval -x -d 'Time between two comparisons of all counters with a scan'
 complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l status-interval -x -d 'Time between two status lines'
 complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l listen -x -d 'Serve metrics, health, status and a page for people over HTTP at this address'

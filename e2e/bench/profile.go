@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/awa-counterd/awa-counterd/e2e/process"
@@ -132,15 +132,14 @@ func (o orders) profileAll(ctx context.Context, l *lab, chosen []part) error {
 
 // commitOf asks a binary which commit it is of.
 func commitOf(ctx context.Context, binary string) (string, error) {
-	out, err := exec.CommandContext(ctx, binary, "version", "--json").Output()
+	out, err := exec.CommandContext(ctx, binary, "version").Output()
 	if err != nil {
 		return "", fmt.Errorf("%s version: %w", binary, err)
 	}
-	var v struct {
-		Commit string `json:"commit"`
+	for line := range strings.Lines(string(out)) {
+		if commit, ok := strings.CutPrefix(strings.TrimSpace(line), "commit "); ok && len(commit) >= 7 {
+			return commit[:7], nil
+		}
 	}
-	if err := json.Unmarshal(out, &v); err != nil || len(v.Commit) < 7 {
-		return "", fmt.Errorf("%s does not say of which commit it is: %s", binary, out)
-	}
-	return v.Commit[:7], nil
+	return "", fmt.Errorf("%s does not say of which commit it is: %s", binary, out)
 }

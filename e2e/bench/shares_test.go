@@ -53,7 +53,7 @@ Showing nodes accounting for 100ms, 100% of 100ms total
 func TestProfilesBesides(t *testing.T) {
 	l, _, _ := fixture(t)
 	old := filepath.Join(t.TempDir(), "old")
-	require.NoError(t, os.WriteFile(old, []byte("#!/bin/sh\necho '{\"commit\":\"0123456789\"}'\n"), 0o700))
+	require.NoError(t, os.WriteFile(old, []byte("#!/bin/sh\necho awa-counterd x; echo commit 0123456789\n"), 0o700))
 	var at []string
 	p := part{name: "drain", rounds: 3, begin: func(_ context.Context, b *bed) (round, error) {
 		require.NotNil(t, b.profile)

@@ -241,7 +241,7 @@ func sortWAL(dump io.Reader, classes map[string]string) (map[string]size, error)
 
 func showWAL(s *section, t *taken) {
 	s.say("%s row changes in %s folds: half of the rows are counted, by jobs of all 256 buckets, and a leader folds the ledger every second; the daemon corrects the other half, and\n"+
-		"checkpoints every 5 s. The checkpoint is what the daemon writes into its own tables, its heartbeats in them too. Whole pages are written after a checkpoint of the server (full_page_writes).",
+		"checkpoints as it does by default. The checkpoint is what the daemon writes into its own tables, its heartbeats in them too. Whole pages are written after a checkpoint of the server (full_page_writes).",
 		t.spread("", "", "changes").in(""), t.spread("", "", "folds").in(""))
 	s.table("WAL of", "kB for 1,000,000 changes", "without images of pages, kB", "**÷ the change's own**", "**the same, without images**")
 	for _, class := range []string{classRows, classCounters, classCheckpoint, classOther} {

@@ -49,6 +49,9 @@ func (p *Packed) Add(h *GroupCell) {
 	p.n++
 }
 
+// Size is how many bytes the groups take here, without their queues' names.
+func (p *Packed) Size() int { return len(p.bytes) }
+
 // Slots are how many groups there are of each slot. It is the list's own.
 func (p *Packed) Slots() map[int32]int { return p.slots }
 
