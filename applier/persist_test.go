@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/decoder"
-	"github.com/awa-counterd/awa-counterd/internal/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 )
 
 // A position is acknowledged once, after it was persisted, and Next is who says so.
