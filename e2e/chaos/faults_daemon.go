@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -141,7 +142,10 @@ func outOfMemory(ctx context.Context, a *env) error {
 	over := a.observer.openWindow("out of memory")
 	defer over()
 	p := m.current()
-	if err := unix.Prlimit(p.PID(), unix.RLIMIT_AS, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}, nil); err != nil {
+	switch err := unix.Prlimit(p.PID(), unix.RLIMIT_AS, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}, nil); {
+	case errors.Is(err, unix.ESRCH): // another fault was faster
+		return errNoLeader
+	case err != nil:
 		return err
 	}
 	select {
