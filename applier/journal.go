@@ -16,7 +16,8 @@ const journalSize = 256 << 20
 
 // journal keeps the recent transactions' effects by xid, in commit order, for as long as a snapshot
 // still to come might not see them: the server streams a commit a moment before it is visible, and
-// much longer before under synchronous replication (docs/design.md §4).
+// much longer before under synchronous replication (docs/design.md §4). It is no LRU: what is read is not kept for longer, and what goes
+// is the oldest commit, by what the entries take of memory and not by how many they are.
 type journal struct {
 	entries []journalEntry // in commit order
 	fresh   int            // those before it are seen by the newest snapshot known, and kept for scans

@@ -182,10 +182,22 @@ func (tr *trial) before(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("the old fleet writes no rows: %w", err)
 	}
-	if tr.binary == "" {
-		return nil
+	began := time.Now()
+	if tr.binary != "" {
+		if err := tr.deploy(ctx); err != nil {
+			return err
+		}
 	}
-	var err error
+	// With the daemon and without it the old fleet is as old when awa migrates: each of its connections fails once afterwards for every
+	// statement that it has prepared by then, and it prepares more and more.
+	return pause(ctx, time.Until(began.Add(deploying)))
+}
+
+// deploying is what the daemon's start and doctor may take.
+const deploying = 5 * time.Second
+
+// deploy starts the daemon beside the old fleet, and waits until it waits for awa's migration.
+func (tr *trial) deploy(ctx context.Context) (err error) {
 	if tr.daemon, err = startDaemon(tr.binary, tr.fleet.url, tr.plan); err != nil {
 		return err
 	}

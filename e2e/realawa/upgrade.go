@@ -143,12 +143,8 @@ func (tr *trial) sideBySide(ctx context.Context) error {
 			break
 		}
 	}
-	// Some seconds without a death, in which the marker has to be worth something.
-	if tr.daemon != nil {
-		if err := pause(ctx, 6*time.Second); err != nil {
-			return err
-		}
-	} else if err := pause(ctx, 3*time.Second); err != nil {
+	// Some seconds without a death, in which the marker has to be worth something; as many without the daemon, so that errors compare.
+	if err := pause(ctx, 6*time.Second); err != nil {
 		return err
 	}
 	over()
