@@ -216,11 +216,7 @@ func (h *handover) takeBack(ctx context.Context) error {
 
 // teardown removes what awa-counterd made, while nobody can begin to work with it.
 func (h *handover) teardown(ctx context.Context) error {
-	plan, err := provision.Teardown(ctx, h.conn, h.layout, h.ours)
-	if err != nil {
-		return err
-	}
-	left, err := provision.Left(ctx, h.conn, h.ours)
+	plan, left, err := provision.Teardown(ctx, h.conn, h.layout, h.ours)
 	if err != nil {
 		return err
 	}

@@ -144,15 +144,11 @@ func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schem
 	if err != nil {
 		return nil, nil, err
 	}
-	steps, err := provision.Teardown(ctx, conn, l, n)
+	steps, left, err := provision.Teardown(ctx, conn, l, n)
 	if err == nil && len(steps) == 0 { // a schema that awa is not in is a slip
 		if _, wrong := c.layout(ctx, conn); wrong != nil && !errors.Is(wrong, awa.ErrNotYet) {
 			return nil, nil, wrong
 		}
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	left, err := provision.Left(ctx, conn, n)
 	return steps, left, err
 }

@@ -1,6 +1,7 @@
 package awa
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,14 +73,12 @@ func (l *Layout) ScanWithoutLeaf() string {
 // withoutLeaf is a condition on counter rows. It holds for none once there are other leaves than those of the layout: the rows of one
 // that has come since are not of no leaf. Whoever sees such a row in a snapshot sees its leaf as well.
 func (l *Layout) withoutLeaf() string {
-	slots, oids := make([]string, 0, len(l.Leaves)), make([]uint32, 0, len(l.Leaves))
-	for _, leaf := range l.Leaves {
-		slots, oids = append(slots, fmt.Sprint(leaf.Slot)), append(oids, leaf.OID)
+	slots, oids := make([]string, 0, len(l.Leaves)), make([]string, 0, len(l.Leaves))
+	for _, leaf := range slices.SortedFunc(slices.Values(l.Leaves), func(a, b Leaf) int { return cmp.Compare(a.OID, b.OID) }) {
+		slots, oids = append(slots, fmt.Sprint(leaf.Slot)), append(oids, fmt.Sprint(leaf.OID))
 	}
-	slices.Sort(oids)
-	known := strings.Join(strings.Fields(strings.Trim(fmt.Sprint(oids), "[]")), ", ")
 	return fmt.Sprintf("%s not in (%s) and (select array_agg(inhrelid order by inhrelid) from pg_inherits where inhparent = %d) = array[%s]::oid[]",
-		slotColumn, strings.Join(slots, ", "), l.Rows, known)
+		slotColumn, strings.Join(slots, ", "), l.Rows, strings.Join(oids, ", "))
 }
 
 // LockLeaf locks a leaf against TRUNCATE, and against nothing else, to the end of the transaction.

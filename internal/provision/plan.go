@@ -94,23 +94,22 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 }
 
 // Teardown plans the removal of everything that Setup and the daemon made for one awa schema, under the names that it had before
-// as well.
-func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, error) {
-	var steps []Step
+// as well. left says of each publication that it does not remove, and that may be awa-counterd's all the same, what does.
+func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps []Step, left []string, err error) {
 	known, err := readPlaces(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var set bool
 	if err := c.QueryRow(ctx, `select `+l.MarkerIsSet()).Scan(&set); err != nil {
-		return nil, fmt.Errorf("read the marker: %w", err)
+		return nil, nil, fmt.Errorf("read the marker: %w", err)
 	}
 	if set && !n.KeepMarker { // first: what comes next may be denied, and then nobody vouches for it all the same
 		steps = append(steps, Step{What: "clear the trust marker", SQL: l.SetMarker(false, "true"), Clears: l.RingTable()})
 	}
 	var database string
 	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
-		return nil, fmt.Errorf("name the database: %w", err)
+		return nil, nil, fmt.Errorf("name the database: %w", err)
 	}
 	all := []Names{n}
 	for _, former := range known.formerly(l.Schema) {
@@ -118,60 +117,69 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step,
 	}
 	var mine []string
 	for _, n := range all {
-		objects, err := planObjects(ctx, c, database, n, l.Schema)
+		objects, others, err := planObjects(ctx, c, database, n, l.Schema)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		revokes, err := planRevokes(ctx, c, known, n) // before what remembers them goes
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		steps = append(append(steps, objects...), revokes...)
+		if n.Schema == l.Schema {
+			left = others
+		}
 		mine = append(mine, string(n.Schema))
 	}
 	swept, err := checkpoint.Swept(ctx, c, mine, known.there())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, schema := range swept {
-		objects, err := planObjects(ctx, c, database, Names{}.Default(database, awa.Schema(schema)), awa.Schema(schema))
+		objects, _, err := planObjects(ctx, c, database, Names{}.Default(database, awa.Schema(schema)), awa.Schema(schema))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		steps = append(steps, objects...)
 	}
 	own, err := checkpoint.PlanRemoval(ctx, c, slices.Concat(mine, swept), known.there())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, r := range own {
 		steps = append(steps, Step{What: r.What, SQL: r.SQL})
 	}
-	return steps, nil
+	return steps, left, nil
 }
 
-// planObjects drops the replication slot and the publications of a schema, which may have another name now.
-func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names, now awa.Schema) (steps []Step, err error) {
+// planObjects drops the replication slot and the publications of a schema, which may have another name now; left is what Teardown says of
+// the others.
+func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names, now awa.Schema) (steps []Step, left []string, err error) {
 	slot, err := replication.ReadSlot(ctx, c, n.Slot)
 	switch {
 	case errors.Is(err, replication.ErrNoSlot):
 	case err != nil:
-		return nil, err
-	case slot.CheckUsable(database) != nil: // of another database, or for something else
-		return nil, slot.CheckUsable(database)
-	case slot.Active:
-		return nil, pg.Refuse("stop awa-counterd first", "replication slot %s is being read by process %d", n.Slot, slot.ActivePID)
+		return nil, nil, err
 	default:
+		if err := slot.CheckUsable(database); err != nil { // of another database, or for something else
+			return nil, nil, err
+		}
+		if slot.Active {
+			return nil, nil, pg.Refuse("stop awa-counterd first", "replication slot %s is being read by process %d", n.Slot, slot.ActivePID)
+		}
 		steps = append(steps, Step{What: "drop replication slot " + n.Slot, SQL: fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
 	}
 	all, err := publications(ctx, c, n, now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, p := range all {
+		if what := p.leave(); what != "" {
+			left = append(left, what)
+		}
 		if p.ours() {
 			steps = append(steps, Step{What: "drop publication " + p.Name, SQL: "DROP PUBLICATION " + quote(p.Name)})
 		}
 	}
-	return steps, nil
+	return steps, left, nil
 }

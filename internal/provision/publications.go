@@ -67,17 +67,3 @@ func publications(ctx context.Context, c *pgx.Conn, n Names, now awa.Schema) ([]
 	}
 	return all, nil
 }
-
-// Left says of each publication that a teardown does not drop, and that may be awa-counterd's all the same, what removes it.
-func Left(ctx context.Context, c *pgx.Conn, n Names) (out []string, err error) {
-	all, err := publications(ctx, c, n, n.Schema)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range all {
-		if what := p.leave(); what != "" {
-			out = append(out, what)
-		}
-	}
-	return out, nil
-}
