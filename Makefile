@@ -27,7 +27,7 @@ unit:
 	go test ./applier/... ./checkpoint/... ./cmd/... ./decoder/... ./internal/... ./reconcile/... ./replication/...
 
 e2e:
-	go test -count=1 -parallel 6 -timeout 25m ./e2e/...
+	go test -count=1 -parallel 6 -timeout 60m ./e2e/...
 
 # Every command in every state, killed at every statement that it sends: half an hour. make e2e kills each pair once.
 e2e-matrix:
@@ -52,11 +52,11 @@ e2e-awa-catalogs:
 
 # Each line of internal/testonly/mutants/list*.go breaks one invariant; a named test has to notice.
 mutants:
-	go test -v -count=1 -timeout 25m -parallel 3 -tags mutants -run TestEveryMutantIsKilled ./internal/testonly/mutants
+	go test -v -count=1 -timeout 60m -parallel 3 -tags mutants -run TestEveryMutantIsKilled ./internal/testonly/mutants
 
 # Those that the small worlds find: each in the world that docs/reports/mutants.md names, every time.
 mutants-worlds:
-	go test -v -count=1 -timeout 25m -parallel 2 -tags mutants -run TestWorldsFindMutants ./internal/testonly/mutants
+	go test -v -count=1 -timeout 60m -parallel 2 -tags mutants -run TestWorldsFindMutants ./internal/testonly/mutants
 
 # The daemon that can be told where to die (internal/base/failpoint).
 build-failpoints:
