@@ -131,20 +131,21 @@ func document(cells []cell, tries *attempts, before former) string {
 	p("Each row is one upgrade, run twice with the same seed and schedule: without awa-counterd, and with it. An old fleet is at work;")
 	p("`doctor` and `run` are started; the new release's `awa migrate` runs; new workers join the old ones, and one of each is killed;")
 	p("the daemon is killed with SIGKILL again and again; the old workers leave, and all is quiet; `status`, then `finish`; the new fleet")
-	p("works alone for two turns of the ring or 15 s. *Wrong* is what a scan finds: rows − counter − pending.\n")
+	p("works alone for two turns of the ring, at most %s, or 15 s where it stands. *Wrong* is what a scan finds: rows − counter − pending.\n", longestLaps)
 	p("| column | meaning |\n|---|---|")
 	p("| awa itself | errors of awa's workers per 1,000 jobs without awa-counterd, failed prunes left out: `runs` below %d, otherwise the most frequent kind |", fewErrors)
 	p("| wrong | how many groups were wrong, of how many, and by how many jobs, when the old workers had left and all was quiet; `then`: two turns of the ring later |")
+	p("| laps | turns of the ring after `finish`: without awa-counterd, with it. Where a ring turns, most of what was wrong is pruned away in them |")
 	p("| lying | seconds for which the marker was set although a group had been wrong for longer than %s, sampled five times a second |", bound+follow)
 	p("| dishonest | samples, while the daemon was not dead or just coming back, in which the marker was set although a drift was older than that |")
 	p("| errors | of awa's workers per 1,000 jobs: without awa-counterd, with it; failed prunes are in the second table |")
 	p("| uncounted | rows of `done_entries` written beside the new schema without a ledger row, as a logical replication slot of the test shows them |")
-	p("\n| old | new | leads | ring | awa itself | without: wrong, then | lying | with: wrong, then | lying | dishonest | errors | kills | uncounted | made |")
-	p("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	p("\n| old | new | leads | ring | awa itself | without: wrong, then | lying | with: wrong, then | lying | dishonest | laps | errors | kills | uncounted | made |")
+	p("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, c := range of("pairs") {
 		p("%s", c.row())
 	}
-	p("| any | 0.7 | either | turns | *imitated*: no wheel of it is published | | | | | | | | | |")
+	p("| any | 0.7 | either | turns | *imitated*: no wheel of it is published | | | | | | | | | | |")
 	p("\n*Imitated*: no binary of 0.7 took part. Its tables, made from its source, are among those on which the tests' own fleet works: `TestRingTurns`,")
 	p("`TestShapeChangesUnderARunningDaemon`, `TestLeastRightsWaitForSetup`, `TestNoTrustOverAStaleLedgerWhereTheRingIsElsewhere`, and the simulation.")
 	readings(p, of("pairs"))
@@ -215,15 +216,15 @@ const fewErrors = 10
 func (c *cell) row() string {
 	a, w := c.Control, c.With
 	if a.Impossible != "" {
-		return fmt.Sprintf("| %s | %s | %s | %s | no: %s | | | | | | | | | %s, %s |", c.Plan.Old, c.Plan.New, c.Plan.Leads, c.Plan.Ring, a.Impossible, a.At.Format(time.DateOnly), a.Commit)
+		return fmt.Sprintf("| %s | %s | %s | %s | no: %s | | | | | | | | | | %s, %s |", c.Plan.Old, c.Plan.New, c.Plan.Leads, c.Plan.Ring, a.Impossible, a.At.Format(time.DateOnly), a.Commit)
 	}
 	itself := "runs"
 	if a.per1000(a.failures()) >= fewErrors {
 		itself = "partly: " + kinds(a.Errors, 1)[0]
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %.0f s | **%s** | %.1f s | **%d** of %d | %.1f, %.1f | %d | %s | %s |",
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %.0f s | **%s** | %.1f s | **%d** of %d | %.1f, %.1f | %.1f, %.1f | %d | %s | %s |",
 		c.Plan.Old, c.Plan.New, c.Plan.Leads, c.Plan.Ring, itself, a.wrong(), a.Watch.Lying, w.wrong(), w.Watch.Lying, w.Watch.Dishonest, w.Watch.Trusted,
-		a.per1000(a.failures()), w.per1000(w.failures()), w.Daemon.Kills, humanize.Comma(w.Stream.RowsUncounted), c.made())
+		a.Laps, w.Laps, a.per1000(a.failures()), w.per1000(w.failures()), w.Daemon.Kills, humanize.Comma(w.Stream.RowsUncounted), c.made())
 }
 
 func (r *result) wrong() string {

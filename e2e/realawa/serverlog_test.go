@@ -85,7 +85,7 @@ func TestWeigh(t *testing.T) {
 	control := result{Stream: books{RowsUncounted: 2500}}
 	control.weigh(&p)
 	require.Equal(t, []string{"the control was never wrong for long: this cell proves nothing"}, control.Problems)
-	good := result{Stream: books{RowsUncounted: 2500}, TwoLaps: comparison{Set: true}, Daemon: &daemonResult{Kills: 10, Named: []string{"email"}}}
+	good := result{Stream: books{RowsUncounted: 2500}, Laps: 2, TwoLaps: comparison{Set: true}, Daemon: &daemonResult{Kills: 10, Named: []string{"email"}}}
 	good.weigh(&p)
 	require.Empty(t, good.Problems)
 	bad := result{
@@ -93,7 +93,10 @@ func TestWeigh(t *testing.T) {
 		Daemon: &daemonResult{Finish: 4, Left: []string{"slot x"}, Prunes: 1},
 	}
 	bad.weigh(&p)
-	require.Len(t, bad.Problems, 9)
+	require.Len(t, bad.Problems, 10)
+	p.Ring = stands
+	bad.weigh(&p)
+	require.Len(t, bad.Problems, 9, "it makes no lap")
 }
 
 // Readers of the table are told which kind of errors rose most, and which are new.
