@@ -94,7 +94,10 @@ func TestWeigh(t *testing.T) {
 	}
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 10)
-	p.Ring = stands
+	bad.Errors = map[string]int{`new: duplicate key value violates unique constraint "done_entries_N_pkey"`: 1}
+	bad.weigh(&p)
+	require.Len(t, bad.Problems, 9, "awa stands in its own way")
+	bad.Errors, p.Ring = nil, stands
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 9, "it makes no lap")
 }
