@@ -13,7 +13,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 )
 
-// longestLaps is how long a ring that turns is waited for: two laps take 13 s where nothing is in the way.
+// longestLaps is how long a ring that turns is waited for, and operators who come late: two laps take 13 s where nothing is in the way.
 const longestLaps = 2 * time.Minute
 
 // upgrade is everything after the migration: side by side, the old ones leave, finish, two laps.
@@ -50,7 +50,7 @@ func (tr *trial) upgrade(ctx context.Context) error {
 	if tr.plan.laps() {
 		long = longestLaps
 	}
-	late := func() bool { return tr.acted() == acted && time.Since(began) < time.Minute }
+	late := func() bool { return tr.acted() == acted && time.Since(began) < longestLaps }
 	for tr.res.Laps < 2 && time.Since(began) < long || late() {
 		if busy && time.Since(began) > 5*time.Second && !late() {
 			busy = false
