@@ -353,7 +353,7 @@ func (tr *trial) sumUp(ctx context.Context) error {
 		var errs map[string]int
 		s.Kills, s.Audits, s.Prunes, tr.watch.windows, errs = tr.daemon.said()
 		s.Errors = kinds(errs, 10)
-		tr.res.Watch = tr.watch.judge(bound, func(g group, d int64, at time.Time) bool { return tr.stream.explains(g, d, at, bound+follow) })
+		tr.res.Watch = tr.watch.judge(bound, func(g group, d int64, at time.Time) bool { return tr.stream.explains(g, d, at, bound) })
 	}
 	led := 0
 	for _, o := range tr.rings {
