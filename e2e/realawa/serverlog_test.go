@@ -88,16 +88,25 @@ func TestWeigh(t *testing.T) {
 	good := result{Stream: books{RowsUncounted: 2500}, Laps: 2, TwoLaps: comparison{Set: true}, Daemon: &daemonResult{Kills: 10, Named: []string{"email"}}}
 	good.weigh(&p)
 	require.Empty(t, good.Problems)
+	good.Watch.Judged = new(int)
+	good.weigh(&p)
+	require.Len(t, good.Problems, 1, "who never sets the marker never lies")
 	bad := result{
 		Stopped: comparison{Apart: 3}, TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2},
 		Daemon: &daemonResult{Finish: 4, Left: []string{"slot x"}, Prunes: 1},
 	}
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 10)
-	bad.Errors = map[string]int{`new: duplicate key value violates unique constraint "done_entries_N_pkey"`: 1}
+	bad.Errors = map[string]int{`old: duplicate key value violates unique constraint "lease_claims_N_pkey"`: 1}
+	bad.weigh(&p)
+	require.Len(t, bad.Problems, 10, "old workers are gone by then")
+	bad.Stuck = 1
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 9, "awa stands in its own way")
-	bad.Errors, p.Ring = nil, stands
+	bad.Stuck, bad.Folds = 0, new(int64)
+	bad.weigh(&p)
+	require.Len(t, bad.Problems, 11, "what a fold would throw away is still there")
+	p.Ring = stands
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 9, "it makes no lap")
 }
