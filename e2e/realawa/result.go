@@ -143,6 +143,7 @@ func (r *result) weigh(p *plan) {
 		return
 	}
 	say(r.Stream.RowsUncounted < p.Rows, "old binaries wrote only %d rows", r.Stream.RowsUncounted)
+	say(!p.led(r.LedByOld), "an old worker led in %.0f %% of the looks, and the cell is of %s", 100*r.LedByOld, p.Leads)
 	if r.Daemon == nil {
 		// Under a new leader whose ring turns, what was wrong is pruned away, in the end all of it.
 		say(r.Stopped.Wrong == 0 && r.Watch.Lying < 1, "the control was never wrong for long: this cell proves nothing")
@@ -150,6 +151,7 @@ func (r *result) weigh(p *plan) {
 	}
 	say(r.Stopped.Wrong > 0, "%d groups wrong when everybody was quiet: %s", r.Stopped.Wrong, r.Stopped.First)
 	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
+	say(!p.turned(r.MixLaps), "the ring turned %.1f times beside old workers, and the cell is of one that %s", r.MixLaps, p.Ring)
 	say(p.laps() && r.Laps < 2 && !r.stuck(), "the ring turned only %.1f times after finish", r.Laps)
 	say(p.laps() && r.Folds != nil && *r.Folds == 0, "awa folded nothing after finish")
 	say(r.Acted != nil && *r.Acted == 0, "operators did nothing after finish")
