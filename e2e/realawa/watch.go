@@ -12,7 +12,7 @@ type watch struct {
 	looks   []look
 	windows []window  // nobody could clear the marker, or nobody was there to
 	failed  int       // looks that the server did not answer
-	over    time.Time // nobody of ours is there any more; zero: to the end
+	over    time.Time // the daemon has ended; zero: it did not
 }
 
 // window is the time from a daemon's death until its successor vouches.
