@@ -82,7 +82,10 @@ func drainAims() (all []aim) {
 			aim{what: "draining, " + k.name + ": processor time ÷ the plain loop's", part: part, of: ratioOf(at, theLoop, "µs/change"), sign: atMost, limit: 1. / 3},
 		)
 	}
-	return all
+	narrow := kinds()[0].name
+	return append(all, aim{what: "draining, " + narrow + ": rate on the ledger ÷ that on #306, by row change", part: "drain", of: func(t *taken) spread {
+		return over(ratios(t.values(backlogOf(narrow, fleet.Ledger), theDaemon, "changes/s"), t.values(backlogOf(narrow, fleet.Direct), theDaemon, "changes/s")))
+	}, sign: atLeast, limit: 1})
 }
 
 func staleAims() (all []aim) {
@@ -159,6 +162,16 @@ func sizeAims() []aim {
 	})
 	for i, w := range memoryWorlds() {
 		all = append(all, aim{what: "memory: " + w.String(), part: "memory", of: figureOf(w.String(), theDaemon, "most MB"), sign: atMost, limit: []float64{24, 64, 256, 128}[i], unit: "MB"})
+	}
+	worlds := sizeWorlds()
+	for _, some := range []struct {
+		world
+		seconds, megabytes float64
+	}{{worlds[0], 10, 128}, {worlds[len(worlds)-1], 20, 400}} {
+		at := some.String()
+		all = append(all,
+			aim{what: "many groups, until trusted: " + at, part: "size", of: figureOf(at, theDaemon, "trusted s"), sign: atMost, limit: some.seconds, unit: "s"},
+			aim{what: "many groups, memory: " + at, part: "size", of: figureOf(at, theDaemon, "most MB"), sign: atMost, limit: some.megabytes, unit: "MB"})
 	}
 	for _, b := range []struct{ name, rows string }{{"HotPath", "100 a transaction"}, {"HotPathOfOne", "alone in its transaction"}} {
 		all = append(all, aim{what: "allocations a row, " + b.rows, part: "allocs", of: figureOf("applier."+b.name, theDaemon, "allocs/row"), sign: atMost, limit: 0.05})

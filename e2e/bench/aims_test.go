@@ -17,7 +17,7 @@ func TestAims(t *testing.T) {
 		require.Contains(t, []string{atMost, atLeast, below, above}, a.sign, a.what)
 		seen[a.what] = true
 	}
-	require.Len(t, aims(), 4*4+5+8+5+8+10)
+	require.Len(t, aims(), 4*4+1+5+8+5+8+10+4)
 }
 
 // Draining, staleness and the like are judged by the median; what may never happen, by the worst round.

@@ -57,6 +57,29 @@ func (p *plan) laps() bool {
 	return p.Part == "pairs" && p.Ring == turns && p.Old != "0.6.0a9" && p.New != "0.6.0b2"
 }
 
+// led reports whether a share of the time with an old leader is what the cell is of.
+func (p *plan) led(byOld float64) bool {
+	const some = 0.1 // the worker that takes the lead over needs a moment
+	switch p.Leads {
+	case "old":
+		return byOld >= 1-some
+	case "new":
+		return byOld <= some
+	}
+	return byOld >= some && byOld <= 1-some
+}
+
+// turned reports whether the ring did beside old workers what the cell is of; beside 0.6.0a9 awa's own errors may hold it.
+func (p *plan) turned(laps float64) bool {
+	switch {
+	case p.Part != "pairs":
+		return true
+	case p.Ring == turns:
+		return laps >= 1 || p.Old == "0.6.0a9"
+	}
+	return laps < 1
+}
+
 // replay is the command that does it again.
 func (p *plan) replay() string {
 	return fmt.Sprintf("go run ./e2e/realawa -part %s -old %s -new %s -leads %s -ring %s -seed %d -again", p.Part, p.Old, p.New, p.Leads, p.Ring, p.Seed)

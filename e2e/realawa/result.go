@@ -35,13 +35,15 @@ type result struct {
 
 	Stopped  comparison `json:"stopped"` // the old ones gone and everybody quiet
 	TwoLaps  comparison `json:"two_laps"`
-	Laps     float64    `json:"laps"`            // after finish, made
-	Acted    *int       `json:"acted,omitempty"` // jobs that operators did something with after finish; nil: it was not tried
-	MixLaps  float64    `json:"mix_laps"`        // of the ring, side by side
-	Turns    []int64    `json:"turns"`           // of the ring, side by side, twice a second
-	LedByOld float64    `json:"led_by_old"`      // share of the looks at the leader side by side
-	Naive    int64      `json:"naive"`           // by how much +1/−1 was wrong when everybody was quiet
-	Doubled  int64      `json:"doubled"`         // the same on top of what awa counts
+	Laps     float64    `json:"laps"`                  // after finish, made
+	Acted    *int       `json:"acted,omitempty"`       // jobs that operators did something with after finish; nil: it was not tried
+	Folds    *int64     `json:"folds_after,omitempty"` // made after finish; nil: it was not looked at
+	Stuck    int        `json:"stuck_after,omitempty"` // completions and claims of new workers that failed with duplicate keys after finish
+	MixLaps  float64    `json:"mix_laps"`              // of the ring, side by side
+	Turns    []int64    `json:"turns"`                 // of the ring, side by side, twice a second
+	LedByOld float64    `json:"led_by_old"`            // share of the looks at the leader side by side
+	Naive    int64      `json:"naive"`                 // by how much +1/−1 was wrong when everybody was quiet
+	Doubled  int64      `json:"doubled"`               // the same on top of what awa counts
 
 	JobsOld  tally          `json:"jobs_old"`
 	JobsNew  tally          `json:"jobs_new"`
@@ -141,6 +143,7 @@ func (r *result) weigh(p *plan) {
 		return
 	}
 	say(r.Stream.RowsUncounted < p.Rows, "old binaries wrote only %d rows", r.Stream.RowsUncounted)
+	say(!p.led(r.LedByOld), "an old worker led in %.0f %% of the looks, and the cell is of %s", 100*r.LedByOld, p.Leads)
 	if r.Daemon == nil {
 		// Under a new leader whose ring turns, what was wrong is pruned away, in the end all of it.
 		say(r.Stopped.Wrong == 0 && r.Watch.Lying < 1, "the control was never wrong for long: this cell proves nothing")
@@ -148,9 +151,12 @@ func (r *result) weigh(p *plan) {
 	}
 	say(r.Stopped.Wrong > 0, "%d groups wrong when everybody was quiet: %s", r.Stopped.Wrong, r.Stopped.First)
 	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
+	say(!p.turned(r.MixLaps), "the ring turned %.1f times beside old workers, and the cell is of one that %s", r.MixLaps, p.Ring)
 	say(p.laps() && r.Laps < 2 && !r.stuck(), "the ring turned only %.1f times after finish", r.Laps)
+	say(p.laps() && r.Folds != nil && *r.Folds == 0, "awa folded nothing after finish")
 	say(r.Acted != nil && *r.Acted == 0, "operators did nothing after finish")
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
+	say(r.Watch.Judged != nil && *r.Watch.Judged < fewJudged, "the marker was set in hardly any look while the daemon lived")
 	say(r.Watch.Dishonest > 0, "%d dishonest looks, the first: %s", r.Watch.Dishonest, r.Watch.First)
 	say(len(r.Daemon.Deadlocks) > 0, "a session of awa-counterd was in %d deadlocks: %s", len(r.Daemon.Deadlocks), strings.Join(r.Daemon.Deadlocks, "; "))
 	say(r.Prunes.WeBlocked > 0, "%d prunes of new leaders failed behind a session of awa-counterd", r.Prunes.WeBlocked)
@@ -166,15 +172,12 @@ func (r *result) weigh(p *plan) {
 	say(len(r.Daemon.Named) == 0, "status named no queue")
 }
 
-// stuck reports that awa's own completions failed with duplicate keys: with such a job in it, a slot cannot be pruned.
-func (r *result) stuck() bool {
-	for kind := range r.Errors {
-		if strings.Contains(kind, "duplicate key value") {
-			return true
-		}
-	}
-	return false
-}
+// fewJudged are too few looks, of some five a second, to say of a daemon that it is honest: one that never sets the marker is.
+const fewJudged = 10
+
+// stuck reports that awa stood in its own way after finish: jobs of new workers failed with duplicate keys again and again, and
+// with such a job in it a slot cannot be pruned. What failed so beside old workers says nothing about that time.
+func (r *result) stuck() bool { return r.Stuck > 0 }
 
 func describe(g group, d int64, age time.Duration) string {
 	return fmt.Sprintf("slot %d, queue %s, priority %d: rows − counter = %d for %s", g.Slot, g.Queue, g.Priority, d, age.Round(10*time.Millisecond))

@@ -82,22 +82,41 @@ func TestPlans(t *testing.T) {
 
 func TestWeigh(t *testing.T) {
 	p := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1)
-	control := result{Stream: books{RowsUncounted: 2500}}
+	control := result{Stream: books{RowsUncounted: 2500}, LedByOld: 1}
 	control.weigh(&p)
 	require.Equal(t, []string{"the control was never wrong for long: this cell proves nothing"}, control.Problems)
-	good := result{Stream: books{RowsUncounted: 2500}, Laps: 2, TwoLaps: comparison{Set: true}, Daemon: &daemonResult{Kills: 10, Named: []string{"email"}}}
+	good := result{Stream: books{RowsUncounted: 2500}, LedByOld: 1, MixLaps: 1.5, Laps: 2, TwoLaps: comparison{Set: true}, Daemon: &daemonResult{Kills: 10, Named: []string{"email"}}}
 	good.weigh(&p)
 	require.Empty(t, good.Problems)
+	for leads, byOld := range map[string]float64{"old": 0.5, "new": 0.5, moves: 0.95} {
+		q := p
+		q.Leads, good.LedByOld = leads, byOld
+		good.weigh(&q)
+		require.Len(t, good.Problems, 1, "the lead was not where the cell says")
+	}
+	good.LedByOld, good.MixLaps = 1, 0.5
+	good.weigh(&p)
+	require.Len(t, good.Problems, 1, "its ring stood")
+	good.MixLaps = 1.5
+	good.Watch.Judged = new(int)
+	good.weigh(&p)
+	require.Len(t, good.Problems, 1, "who never sets the marker never lies")
 	bad := result{
-		Stopped: comparison{Apart: 3}, TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2},
+		LedByOld: 1, MixLaps: 1, Stopped: comparison{Apart: 3}, TwoLaps: comparison{Wrong: 1}, Watch: verdict{Dishonest: 2},
 		Daemon: &daemonResult{Finish: 4, Left: []string{"slot x"}, Prunes: 1},
 	}
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 10)
-	bad.Errors = map[string]int{`new: duplicate key value violates unique constraint "done_entries_N_pkey"`: 1}
+	bad.Errors = map[string]int{`old: duplicate key value violates unique constraint "lease_claims_N_pkey"`: 1}
+	bad.weigh(&p)
+	require.Len(t, bad.Problems, 10, "old workers are gone by then")
+	bad.Stuck = 1
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 9, "awa stands in its own way")
-	bad.Errors, p.Ring = nil, stands
+	bad.Stuck, bad.Folds = 0, new(int64)
+	bad.weigh(&p)
+	require.Len(t, bad.Problems, 11, "what a fold would throw away is still there")
+	p.Ring, bad.MixLaps = stands, 0
 	bad.weigh(&p)
 	require.Len(t, bad.Problems, 9, "it makes no lap")
 }

@@ -36,9 +36,10 @@ func (tr *trial) upgrade(ctx context.Context) error {
 	}
 	// Nobody is left to mend anything now, and what failed long ago, some of it never counted but by us, is retried, discarded,
 	// moved to the DLQ and deleted; also where the ring turns, which an old leader would not have survived.
-	acted := tr.acted()
+	acted, folded := tr.acted(), tr.stream.sums().Folds
 	tr.fleet.tell("operate")
 	began := time.Now()
+	tr.watch.over = began
 	from, err := generation(ctx, tr.conn)
 	if err != nil {
 		return err
@@ -69,8 +70,8 @@ func (tr *trial) upgrade(ctx context.Context) error {
 	if err := tr.quiet(ctx, &tr.res.TwoLaps); err != nil {
 		return err
 	}
-	n := tr.acted() - acted
-	tr.res.Acted = &n
+	n, folds := tr.acted()-acted, tr.stream.sums().Folds-folded
+	tr.res.Acted, tr.res.Folds = &n, &folds
 	return nil
 }
 
@@ -353,7 +354,7 @@ func (tr *trial) sumUp(ctx context.Context) error {
 		var errs map[string]int
 		s.Kills, s.Audits, s.Prunes, tr.watch.windows, errs = tr.daemon.said()
 		s.Errors = kinds(errs, 10)
-		tr.res.Watch = tr.watch.judge(bound, func(g group, d int64, at time.Time) bool { return tr.stream.explains(g, d, at, bound+follow) })
+		tr.res.Watch = tr.watch.judge(bound, func(g group, d int64, at time.Time) bool { return tr.stream.explains(g, d, at, bound) })
 	}
 	led := 0
 	for _, o := range tr.rings {
@@ -378,6 +379,9 @@ func (tr *trial) sumUp(ctx context.Context) error {
 			tr.res.Prunes.FailedNew++
 		default:
 			tr.res.Errors[c.kind()]++
+			if !tr.watch.over.IsZero() && c.at.After(tr.watch.over) && strings.HasPrefix(c.who, "new") && strings.Contains(c.text, "duplicate key value") {
+				tr.res.Stuck++
+			}
 		}
 	}
 	tr.res.Prunes.Waits, tr.res.Prunes.Looks = len(tr.waits.blocked), tr.waits.looks

@@ -10,8 +10,9 @@ import (
 // everything that was written before each of them.
 type watch struct {
 	looks   []look
-	windows []window // nobody could clear the marker, or nobody was there to
-	failed  int      // looks that the server did not answer
+	windows []window  // nobody could clear the marker, or nobody was there to
+	failed  int       // looks that the server did not answer
+	over    time.Time // the daemon has ended; zero: it did not
 }
 
 // window is the time from a daemon's death until its successor vouches.
@@ -24,10 +25,11 @@ type verdict struct {
 	Looks     int     `json:"looks"`
 	Trusted   int     `json:"trusted"`
 	Failed    int     `json:"failed"`
-	Wrong     float64 `json:"wrong_seconds"`  // the marker was set and some group wrong, however lately
-	Lying     float64 `json:"lying_seconds"`  // the same with a group that was wrong for longer than the bound
-	Excused   float64 `json:"window_seconds"` // the marker was set in a crash window
-	Dishonest int     `json:"dishonest"`      // trusted looks outside of windows with a drift older than the bound
+	Wrong     float64 `json:"wrong_seconds"`    // the marker was set and some group wrong, however lately
+	Lying     float64 `json:"lying_seconds"`    // the same with a group that was wrong for longer than the bound
+	Excused   float64 `json:"window_seconds"`   // the marker was set in a crash window
+	Judged    *int    `json:"judged,omitempty"` // trusted looks outside of windows, up to finish; nil: they were not counted
+	Dishonest int     `json:"dishonest"`        // trusted looks outside of windows with a drift older than the bound
 	First     string  `json:"first,omitempty"`
 	Oldest    float64 `json:"oldest_seconds"` // that a drift of trusted looks outside of windows can have stood
 	Most      int64   `json:"most_jobs"`      // the worst sum of what groups were wrong by
@@ -36,7 +38,7 @@ type verdict struct {
 }
 
 const (
-	follow = 500 * time.Millisecond // by how much a drift has to outlive the bound before it is held against anybody
+	follow = 500 * time.Millisecond // by how much a drift has to outlive the bound before it is held against anybody: two looks or three
 	sparse = time.Second            // between looks further apart a drift may have gone and another have come
 )
 
@@ -46,12 +48,17 @@ type standing struct {
 	positive bool
 }
 
-// judge goes through the looks. explains is nil for a control: there a drift is as old as it has been
-// seen standing.
+// judge goes through the looks. explains tells of a drift whether writes no older than the bound explain it. One that they do not
+// is held against the daemon once it stands for follow, unless its group was right within bound and follow: then it is
+// what an event left, a fold that threw something away, say. explains is nil for a control: there a drift is as old
+// as it has been seen standing.
 func (w *watch) judge(bound time.Duration, explains func(g group, d int64, at time.Time) bool) verdict {
 	v := verdict{Looks: len(w.looks), Failed: w.failed}
+	if explains != nil {
+		v.Judged = new(int)
+	}
 	var pending []int64
-	stood, honest := make(map[group]standing), make(map[group]standing)
+	stood, honest, wrong := make(map[group]standing), make(map[group]standing), make(map[group]standing)
 	for i := range w.looks {
 		l := &w.looks[i]
 		pending = append(pending, l.pending)
@@ -78,16 +85,26 @@ func (w *watch) judge(bound time.Duration, explains func(g group, d int64, at ti
 		if l.set && in {
 			v.Excused += lasts.Seconds()
 		}
-		honest = followOn(honest, l, apart || !l.set || in, explains)
+		// A marker that is set over an old drift does not make it younger.
+		honest, wrong = followOn(honest, l, apart || in, explains), followOn(wrong, l, apart || in, nil)
 		if explains == nil || !l.set || in {
 			continue
 		}
-		age := longest(honest, l.at)
-		v.Oldest = max(v.Oldest, age.Seconds())
-		if age > bound+follow {
+		if w.over.IsZero() || l.at.Before(w.over) {
+			*v.Judged++
+		}
+		late := make(map[group]standing)
+		for g, s := range honest {
+			age := min(bound+l.at.Sub(s.since), l.at.Sub(wrong[g].since))
+			v.Oldest = max(v.Oldest, age.Seconds())
+			if age > bound+follow {
+				late[g] = wrong[g]
+			}
+		}
+		if len(late) > 0 {
 			v.Dishonest++
 			if v.First == "" {
-				v.First = first(honest, l)
+				v.First = first(late, l)
 			}
 		}
 	}

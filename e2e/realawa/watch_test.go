@@ -59,6 +59,25 @@ func TestWhatIsNotHeldAgainstAnybody(t *testing.T) {
 	require.Zero(t, w.judge(bound, never).Dishonest)
 }
 
+// A write explains a drift for as long as the bound, and no longer: what is missing for 3 s is too old, also where others have been
+// written meanwhile, and where the marker was set over it.
+func TestOldWriteIsDishonest(t *testing.T) {
+	young := func(_ group, _ int64, at time.Time) bool { return at.Sub(noon) <= bound }
+	w := watch{looks: looks(true, steady(5, 16)...)} // to 3 s
+	v := w.judge(bound, young)
+	require.Equal(t, 2, v.Dishonest)
+	require.InDelta(t, 2.8, v.Oldest, 0.01)
+	require.Equal(t, 16, *v.Judged)
+	for i := range 13 {
+		w.looks[i].set = false
+	}
+	v = w.judge(bound, young)
+	require.Equal(t, 2, v.Dishonest)
+	w.over = noon.Add(2900 * time.Millisecond)
+	require.Equal(t, 2, *w.judge(bound, young).Judged, "that anybody could have had a hand in")
+	require.Zero(t, (&watch{looks: looks(true, append(steady(0, 3), steady(5, 10)...)...)}).judge(bound, never).Dishonest, "what an event left, and is gone within the bound")
+}
+
 // A control has no stream to ask and no windows: a group that stands is a lie.
 func TestControl(t *testing.T) {
 	w := watch{looks: looks(true, steady(5, 30)...)}
