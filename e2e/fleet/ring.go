@@ -32,6 +32,9 @@ func (w Writer) Rotate(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf(`set local lock_timeout = '50ms'; lock table %s.done_entries_%d in share mode`, w.Schema, next)); err != nil {
 			return blocked("rotate", err)
 		}
+		if _, err := tx.Exec(ctx, `set local lock_timeout to default`); err != nil { // what comes now waits in awa, too
+			return fmt.Errorf("rotate: %w", err)
+		}
 	}
 	var busy []string
 	for _, leaf := range w.leaves(next) {

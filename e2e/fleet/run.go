@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,7 +162,8 @@ func (f *Fleet) note(ctx context.Context, err error) {
 	}
 	text := err.Error()
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		text = e.Code + " " + e.Message
+		doing, _, _ := strings.Cut(text, e.Severity+":")
+		text = doing + e.Code + " " + e.Message
 		if e.Code == "40P01" && (f.cfg.Post > 1 || f.cfg.Chaos > 0) {
 			// Two writers of awa's own, in an order of their own; or awa's rebuild, which is meant for a quiesced fleet.
 			return

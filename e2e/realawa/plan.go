@@ -51,11 +51,8 @@ func (p *plan) name() string {
 	return strings.Join([]string{p.Part, p.Old, p.New, p.Leads, p.Ring, fmt.Sprint(p.Seed)}, "-")
 }
 
-// laps reports that the ring is waited for until it has turned twice after finish. With 0.6.0b2 it takes minutes for that by itself, and
-// beside 0.6.0a9 it stands for good: completions of awa's fail there with duplicate keys, again and again.
-func (p *plan) laps() bool {
-	return p.Part == "pairs" && p.Ring == turns && p.Old != "0.6.0a9" && p.New != "0.6.0b2"
-}
+// laps reports that the ring is to turn twice after finish, and is waited for.
+func (p *plan) laps() bool { return p.Part == "pairs" && p.Ring == turns }
 
 // led reports whether a share of the time with an old leader is what the cell is of.
 func (p *plan) led(byOld float64) bool {

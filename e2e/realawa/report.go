@@ -131,7 +131,7 @@ func document(cells []cell, tries *attempts, before former) string {
 	p("Each row is one upgrade, run twice with the same seed and schedule: without awa-counterd, and with it. An old fleet is at work;")
 	p("`doctor` and `run` are started; the new release's `awa migrate` runs; new workers join the old ones, and one of each is killed;")
 	p("the daemon is killed with SIGKILL again and again; the old workers leave, and all is quiet; `status`, then `finish`; the new fleet")
-	p("works alone until the ring has turned twice, for %s at most; where it stands, beside 0.6.0a9 and with 0.6.0b2, some 15 s. *Wrong* is what a scan finds: rows − counter − pending.\n", longestLaps)
+	p("works alone, with operators for some 15 s, and where the ring turns until it has turned twice, for %s at most. *Wrong* is what a scan finds: rows − counter − pending.\n", longestLaps)
 	p("| column | meaning |\n|---|---|")
 	p("| awa itself | errors of awa's workers per 1,000 jobs without awa-counterd, failed prunes left out: `runs` below %d, otherwise the most frequent kind |", fewErrors)
 	p("| wrong | how many groups were wrong, of how many, and by how many jobs, when the old workers had left and all was quiet; `then`: once the new fleet had worked alone |")

@@ -13,8 +13,11 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 )
 
-// longestLaps is how long a ring that turns is waited for, and operators who come late: two laps take 13 s where nothing is in the way.
-const longestLaps = 2 * time.Minute
+const (
+	busyFor     = 5 * time.Second  // of load, after finish
+	operateFor  = 15 * time.Second // at least
+	longestLaps = 2 * time.Minute  // is what two turns of the ring may take, and operators who come late; two turns take 13 s where nothing is in the way
+)
 
 // upgrade is everything after the migration: side by side, the old ones leave, finish, two laps.
 func (tr *trial) upgrade(ctx context.Context) error {
@@ -34,26 +37,57 @@ func (tr *trial) upgrade(ctx context.Context) error {
 	if err := tr.finish(ctx); err != nil {
 		return fmt.Errorf("finish: %w", err)
 	}
-	// Nobody is left to mend anything now, and what failed long ago, some of it never counted but by us, is retried, discarded,
-	// moved to the DLQ and deleted; also where the ring turns, which an old leader would not have survived.
+	// Nobody is left to mend anything now.
 	acted, folded := tr.acted(), tr.stream.sums().Folds
-	tr.fleet.tell("operate")
-	began := time.Now()
-	tr.watch.over = began
+	tr.watch.over = time.Now()
 	from, err := generation(ctx, tr.conn)
 	if err != nil {
 		return err
 	}
-	// A busy ring turns slowly, and a prune that failed waits longer each time; so the load ends on the way.
-	// A ring that stands makes no lap; it is given the time of two and some. On a busy machine operators come late, and what had
-	// failed is gone by then: the load goes on until they have done something.
-	busy, long := true, 15*time.Second
-	if tr.plan.laps() {
-		long = longestLaps
+	alone := []func(context.Context, int64) error{tr.operate, tr.turn}
+	if tr.plan.New == "0.6.0b2" { // what its operators do makes its ring stand
+		slices.Reverse(alone)
 	}
-	late := func() bool { return tr.acted() == acted && time.Since(began) < longestLaps }
-	for tr.res.Laps < 2 && time.Since(began) < long || late() {
-		if busy && time.Since(began) > 5*time.Second && !late() {
+	for _, do := range alone {
+		if err := do(ctx, from); err != nil {
+			return err
+		}
+	}
+	if err := tr.quiet(ctx, &tr.res.TwoLaps); err != nil {
+		return err
+	}
+	n, folds := tr.acted()-acted, tr.stream.sums().Folds-folded
+	tr.res.Acted, tr.res.Folds = &n, &folds
+	return nil
+}
+
+// operate has what failed long ago, some of it never counted but by us, retried, discarded, moved to the DLQ and deleted; also where
+// the ring turns, which an old leader would not have survived. On a busy machine operators come late, and what had failed is gone
+// by then: they are waited for until they have done something.
+func (tr *trial) operate(ctx context.Context, from int64) error {
+	acted := tr.acted()
+	tr.fleet.tell("resume")
+	tr.fleet.tell("operate")
+	defer tr.fleet.tell("rest")
+	return tr.alone(ctx, from, func(lasts time.Duration) bool {
+		return lasts >= operateFor && tr.acted() > acted || lasts >= longestLaps
+	})
+}
+
+// turn waits until the ring has turned twice since it stood at from. A ring that stands is not waited for.
+func (tr *trial) turn(ctx context.Context, from int64) error {
+	if !tr.plan.laps() {
+		return nil
+	}
+	return tr.alone(ctx, from, func(lasts time.Duration) bool { return tr.res.Laps >= 2 || lasts >= longestLaps })
+}
+
+// alone lets the new fleet work until done. A busy ring turns slowly, and a prune that failed waits longer each time; so the load ends
+// on the way.
+func (tr *trial) alone(ctx context.Context, from int64, done func(lasts time.Duration) bool) error {
+	busy, began := true, time.Now()
+	for !done(time.Since(began)) {
+		if busy && time.Since(began) > busyFor {
 			busy = false
 			tr.fleet.tell("pause")
 		}
@@ -66,12 +100,6 @@ func (tr *trial) upgrade(ctx context.Context) error {
 		}
 		tr.res.Laps = float64(now-from) / 16
 	}
-	tr.fleet.tell("rest")
-	if err := tr.quiet(ctx, &tr.res.TwoLaps); err != nil {
-		return err
-	}
-	n, folds := tr.acted()-acted, tr.stream.sums().Folds-folded
-	tr.res.Acted, tr.res.Folds = &n, &folds
 	return nil
 }
 
