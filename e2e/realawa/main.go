@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -94,6 +95,9 @@ func run(ctx context.Context, o options) error {
 				return ctx.Err()
 			}
 		}
+	}
+	if slices.Contains(strings.Split(o.parts, ","), "errors") {
+		bad = append(bad, store(o.results).errorsKept())
 	}
 	if o.report != "" {
 		bad = append(bad, writeReport(store(o.results), o.report))

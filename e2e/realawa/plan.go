@@ -38,7 +38,7 @@ var (
 	newReleases = []string{"0.6.0b2", "0.6.0", "0.6.5", "0.6.9"}
 )
 
-// pairedRuns are enough that an error that comes five times a run does not come half as often again by chance.
+// pairedRuns, of each kind of ring, are enough that an error that comes five times a run does not come half as often again by chance.
 const pairedRuns = 9
 
 const (
@@ -111,11 +111,15 @@ func (s selection) plans() ([]plan, error) {
 		return []plan{basic("short", "0.6.0b1", "0.6.9", "new", turns, s.seed)}, nil
 	case "errors":
 		var all []plan
-		for i := range uint64(pairedRuns) {
-			p := basic("errors", "0.6.0b1", "0.6.9", "old", turns, s.seed+i)
-			p.Kills = 0               // what a daemon costs that works; one that starts every second is in the other parts
-			p.Audit = 5 * time.Second // and that compares with scans meanwhile: by itself it would not in so short a time
-			all = append(all, p)
+		for _, ring := range []string{turns, stands} {
+			for i := range uint64(pairedRuns) {
+				p := basic("errors", "0.6.0b1", "0.6.9", "old", ring, s.seed+i)
+				p.Kills = 0               // what a daemon costs that works; one that starts every second is in the other parts
+				p.Audit = 5 * time.Second // and that compares with scans meanwhile: by itself it would not in so short a time
+				if chosen(s.rings, ring) {
+					all = append(all, p)
+				}
+			}
 		}
 		return all, nil
 	case "pair20000":

@@ -154,7 +154,7 @@ func (r *result) weigh(p *plan) {
 	say(!p.turned(r.MixLaps), "the ring turned %.1f times beside old workers, and the cell is of one that %s", r.MixLaps, p.Ring)
 	say(p.laps() && r.Laps < 2 && !r.stuck(), "the ring turned only %.1f times after finish", r.Laps)
 	say(p.laps() && r.Folds != nil && *r.Folds == 0, "awa folded nothing after finish")
-	say(r.Acted != nil && *r.Acted == 0, "operators did nothing after finish")
+	say(p.Jobs == 0 && r.Acted != nil && *r.Acted == 0, "operators did nothing after finish") // beside the backlog of a long run they get to nothing
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
 	say(r.Watch.Judged != nil && *r.Watch.Judged < fewJudged, "the marker was set in hardly any look while the daemon lived")
 	say(r.Watch.Dishonest > 0, "%d dishonest looks, the first: %s", r.Watch.Dishonest, r.Watch.First)

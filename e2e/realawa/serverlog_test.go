@@ -74,7 +74,7 @@ func TestPlans(t *testing.T) {
 	require.Len(t, some, 8)
 	paired, err := selection{part: "errors", seed: 5}.plans()
 	require.NoError(t, err)
-	require.Len(t, paired, pairedRuns)
+	require.Len(t, paired, 2*pairedRuns)
 	require.NotEqual(t, paired[0].name(), paired[1].name())
 	_, err = selection{part: "nothing"}.plans()
 	require.ErrorContains(t, err, "no part is called nothing")
@@ -131,17 +131,27 @@ func TestRisen(t *testing.T) {
 		r.JobsOld.Made = map[string]int{"handled": 1000}
 		return r
 	}
-	of := func(fresh int) string {
-		cells := []cell{{Control: run(10, 2, 0), With: run(14, 9, fresh)}, {Control: run(10, 2, 0), With: run(30, 0, 0)}, {Control: run(10, 2, 0), With: run(12, 1, 0)}}
-		all := make(map[string]int)
-		for _, c := range cells {
-			sum(all, c.Control.Errors)
-			sum(all, c.With.Errors)
-		}
-		return risen(cells, all)
+	cells := func(fresh int) []cell {
+		return []cell{{Control: run(10, 2, 0), With: run(14, 9, fresh)}, {Control: run(10, 2, 0), With: run(30, 0, 0)}, {Control: run(10, 2, 0), With: run(12, 1, 0)}}
 	}
-	require.Equal(t, "\nOf the kinds with 20 cases or more, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", of(0))
-	require.Contains(t, of(1), "With awa-counterd only came: new kind (1).")
+	kept := cells(0)
+	require.Equal(t, "Of the kinds with 20 cases or more, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", compare(kept).String())
+	require.Empty(t, beyond(kept))
+	require.Contains(t, compare(cells(1)).String(), "With awa-counterd only came: new kind (1).")
+	require.Len(t, beyond(cells(1)), 1)
+	kept[2].With = run(15, 1, 0)
+	require.Len(t, beyond(kept), 1, "up by half")
+	kept[2].With = run(12, 1, 0)
+	for i := range kept {
+		kept[i].Control.Watch.Pending, kept[i].With.Watch.Pending = 100, 120
+		kept[i].Control.Prunes.Looks, kept[i].With.Prunes.Looks = 100, 100
+		kept[i].Control.Prunes.Horizon, kept[i].With.Prunes.Horizon = 10, 12
+	}
+	require.Empty(t, beyond(kept))
+	for i := range kept {
+		kept[i].With.Watch.Pending, kept[i].With.Prunes.Horizon = 121, 13
+	}
+	require.Len(t, beyond(kept), 2)
 }
 
 // What the daemon says against its own books, or against a prune of awa's, is heard, in the words that it has for that.

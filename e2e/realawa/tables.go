@@ -1,10 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"maps"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -110,102 +107,4 @@ func kindsTable(p printer, cells []cell) {
 			p("| %s | %s | %s, %s | %s | %d | %d |", r.old, r.new, humanize.Comma(jobs), humanize.Comma(jobsW), strings.ReplaceAll(kind, "|", `\|`), without[kind], with[kind])
 		}
 	}
-}
-
-// manyCases is from how many cases on, in both halves of all runs, a kind of errors is compared.
-const manyCases = 20
-
-// medians are those of a figure over the runs without awa-counterd, and over those with it.
-func medians(cells []cell, of func(r *result) float64) (without, with float64) {
-	var a, b []float64
-	for _, c := range cells {
-		a, b = append(a, of(c.Control)), append(b, of(c.With))
-	}
-	slices.Sort(a)
-	slices.Sort(b)
-	return a[len(a)/2], b[len(b)/2]
-}
-
-// risen says which of the kinds of errors that are frequent enough to be compared has risen most, by medians, and which are new.
-func risen(cells []cell, all map[string]int) string {
-	most, worst, fresh := 0.0, "", []string(nil)
-	for _, kind := range mostOf(all, len(all)) {
-		without := 0
-		for _, c := range cells {
-			without += c.Control.Errors[kind]
-		}
-		if without == 0 {
-			fresh = append(fresh, fmt.Sprintf("%s (%d)", kind, all[kind]))
-		}
-		if all[kind] < manyCases {
-			continue
-		}
-		before, after := medians(cells, func(r *result) float64 { return r.per1000(r.Errors[kind]) })
-		by := after/before - 1
-		if before == 0 && after > 0 {
-			by = math.Inf(1)
-		}
-		if by > most {
-			most, worst = by, kind
-		}
-	}
-	text := fmt.Sprintf("\nNo kind with %d cases or more rose", manyCases)
-	switch {
-	case math.IsInf(most, 1):
-		text = fmt.Sprintf("\nOf the kinds with %d cases or more, `%s` rose most, from a median of 0", manyCases, worst)
-	case worst != "":
-		text = fmt.Sprintf("\nOf the kinds with %d cases or more, `%s` rose most, by %.0f %%", manyCases, worst, 100*most)
-	}
-	if len(fresh) == 0 {
-		return text + ". No kind came with awa-counterd only."
-	}
-	return text + ". With awa-counterd only came: " + strings.Join(fresh, "; ") + "."
-}
-
-// audited says how often the daemon audited, where that is one answer.
-func audited(cells []cell) string {
-	for _, c := range cells {
-		if c.Plan.Audit != cells[0].Plan.Audit || c.Plan.Audit == 0 {
-			return ""
-		}
-	}
-	return fmt.Sprintf(" The daemon\ncompared all counters with a scan every %s.", cells[0].Plan.Audit)
-}
-
-// errorsTable is -part errors: the medians of paired runs.
-func errorsTable(p printer, cells []cell) {
-	p("\n## Errors, in paired runs\n\nThe same pair %d times with other seeds: medians of errors per 1,000 jobs, and figures of the ledger and its folds.%s\n", len(cells), audited(cells))
-	p("| kind | without | with | times, without | with |\n|---|---|---|---|---|")
-	all := make(map[string]int)
-	for _, c := range cells {
-		sum(all, c.Control.Errors)
-		sum(all, c.With.Errors)
-	}
-	times := func(of func(r *result) int) (without, with int) {
-		for _, c := range cells {
-			without, with = without+of(c.Control), with+of(c.With)
-		}
-		return without, with
-	}
-	figure := func(name, format string, of func(r *result) float64, more ...string) {
-		without, with := medians(cells, of)
-		p("| %s | "+format+" | "+format+" | %s |", name, without, with, strings.Join(append(more, "", "")[:2], " | "))
-	}
-	line := func(kind string, of func(r *result) int) {
-		without, with := times(of)
-		figure(kind, "%.2f", func(r *result) float64 { return r.per1000(of(r)) }, fmt.Sprint(without), fmt.Sprint(with))
-	}
-	line("all", func(r *result) int { return r.failures() })
-	line("failed prunes of old leaders", func(r *result) int { return r.Prunes.FailedOld })
-	line("failed prunes of new leaders", func(r *result) int { return r.Prunes.FailedNew })
-	for _, kind := range mostOf(all, 8) {
-		line(kind, func(r *result) int { return r.Errors[kind] })
-	}
-	figure("jobs handled", "%.0f", func(r *result) float64 { return float64(r.jobs()) })
-	line("folds made", func(r *result) int { return int(r.Stream.Folds) })
-	figure("samples in which a fold would be skipped because of somebody's snapshot", "%.1f %%", func(r *result) float64 {
-		return 100 * float64(r.Prunes.Horizon) / float64(max(1, r.Prunes.Looks))
-	})
-	figure("ledger rows pending, p95", "%.0f", func(r *result) float64 { return float64(r.Watch.Pending) })
-	p("%s", risen(cells, all))
 }

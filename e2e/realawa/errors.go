@@ -1,0 +1,201 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// manyCases is from how many cases on, in both halves of all runs, a kind of errors is compared.
+const manyCases = 20
+
+// medians are those of a figure over the runs without awa-counterd, and over those with it.
+func medians(cells []cell, of func(r *result) float64) (without, with float64) {
+	var a, b []float64
+	for _, c := range cells {
+		a, b = append(a, of(c.Control)), append(b, of(c.With))
+	}
+	slices.Sort(a)
+	slices.Sort(b)
+	return a[len(a)/2], b[len(b)/2]
+}
+
+// rise is what became of errors beside the daemon.
+type rise struct {
+	worst string   // the kind that rose most, of those that are frequent enough to be compared; "": none rose
+	by    float64  // by how much of its median without the daemon; infinite where that is 0
+	fresh []string // kinds that came with the daemon only, and how often
+}
+
+func compare(cells []cell) (r rise) {
+	all := kindsOf(cells)
+	for _, kind := range mostOf(all, len(all)) {
+		without := 0
+		for _, c := range cells {
+			without += c.Control.kinds()[kind]
+		}
+		if without == 0 {
+			r.fresh = append(r.fresh, fmt.Sprintf("%s (%d)", kind, all[kind]))
+		}
+		if all[kind] < manyCases {
+			continue
+		}
+		before, after := medians(cells, func(r *result) float64 { return r.per1000(r.kinds()[kind]) })
+		by := after/before - 1
+		if before == 0 && after > 0 {
+			by = math.Inf(1)
+		}
+		if by > r.by {
+			r.by, r.worst = by, kind
+		}
+	}
+	return r
+}
+
+// kindsOf sums the errors of both halves.
+func kindsOf(cells []cell) map[string]int {
+	all := make(map[string]int)
+	for _, c := range cells {
+		sum(all, c.Control.kinds())
+		sum(all, c.With.kinds())
+	}
+	return all
+}
+
+// kinds are the errors of awa's workers, failed prunes among them.
+func (r *result) kinds() map[string]int {
+	all := make(map[string]int, len(r.Errors)+2)
+	sum(all, r.Errors)
+	for kind, n := range map[string]int{"failed prunes of old leaders": r.Prunes.FailedOld, "failed prunes of new leaders": r.Prunes.FailedNew} {
+		if n > 0 {
+			all[kind] = n
+		}
+	}
+	return all
+}
+
+func (r rise) String() string {
+	text := fmt.Sprintf("No kind with %d cases or more rose", manyCases)
+	switch {
+	case math.IsInf(r.by, 1):
+		text = fmt.Sprintf("Of the kinds with %d cases or more, `%s` rose most, from a median of 0", manyCases, r.worst)
+	case r.worst != "":
+		text = fmt.Sprintf("Of the kinds with %d cases or more, `%s` rose most, by %.0f %%", manyCases, r.worst, 100*r.by)
+	}
+	if len(r.fresh) == 0 {
+		return text + ". No kind came with awa-counterd only."
+	}
+	return text + ". With awa-counterd only came: " + strings.Join(r.fresh, "; ") + "."
+}
+
+// Bounds of what may become of awa's workers beside the daemon.
+const (
+	mostRise  = 0.5 // of a frequent kind of errors
+	mostTimes = 1.2 // the ledger rows that are pending, and the folds that are skipped
+)
+
+func pendingRows(r *result) float64 { return float64(r.Watch.Pending) }
+
+func skipped(r *result) float64 {
+	return 100 * float64(r.Prunes.Horizon) / float64(max(1, r.Prunes.Looks))
+}
+
+// beyond lists what paired runs have against the daemon.
+func beyond(cells []cell) (problems []string) {
+	r := compare(cells)
+	if r.by >= mostRise || len(r.fresh) > 0 {
+		problems = append(problems, r.String())
+	}
+	for name, of := range map[string]func(*result) float64{"ledger rows pending": pendingRows, "samples in which a fold would be skipped": skipped} {
+		if without, with := medians(cells, of); with > mostTimes*without {
+			problems = append(problems, fmt.Sprintf("%s: a median of %.1f without awa-counterd, %.1f with it", name, without, with))
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+// audited says how often the daemon audited, where that is one answer.
+func audited(cells []cell) string {
+	for _, c := range cells {
+		if c.Plan.Audit != cells[0].Plan.Audit || c.Plan.Audit == 0 {
+			return ""
+		}
+	}
+	return fmt.Sprintf(" The daemon\ncompared all counters with a scan every %s.", cells[0].Plan.Audit)
+}
+
+// paired are the runs of -part errors with such a ring.
+func paired(cells []cell, ring string) (some []cell) {
+	for _, c := range cells {
+		if c.Plan.Part == "errors" && c.Plan.Ring == ring {
+			some = append(some, c)
+		}
+	}
+	return some
+}
+
+// errorsTable is -part errors: the medians of paired runs, beside a ring that turns and beside one that stands.
+func errorsTable(p printer, cells []cell) {
+	p("\n## Errors, in paired runs\n\nThe same pair again and again with other seeds: medians of errors per 1,000 jobs, and figures of the ledger and its folds.%s", audited(cells))
+	for _, ring := range []string{turns, stands} {
+		some := paired(cells, ring)
+		if len(some) == 0 {
+			continue
+		}
+		p("\n### A ring that %s, %d runs\n", ring, len(some))
+		errorsRows(p, some)
+		p("\n%s", compare(some))
+		for _, problem := range beyond(some) {
+			p("\n**Not kept**: %s", problem)
+		}
+	}
+}
+
+func errorsRows(p printer, cells []cell) {
+	p("| kind | without | with | times, without | with |\n|---|---|---|---|---|")
+	all := kindsOf(cells)
+	times := func(of func(r *result) int) (without, with int) {
+		for _, c := range cells {
+			without, with = without+of(c.Control), with+of(c.With)
+		}
+		return without, with
+	}
+	figure := func(name, format string, of func(r *result) float64, more ...string) {
+		without, with := medians(cells, of)
+		p("| %s | "+format+" | "+format+" | %s |", name, without, with, strings.Join(append(more, "", "")[:2], " | "))
+	}
+	line := func(kind string, of func(r *result) int) {
+		without, with := times(of)
+		figure(kind, "%.2f", func(r *result) float64 { return r.per1000(of(r)) }, fmt.Sprint(without), fmt.Sprint(with))
+	}
+	line("all, failed prunes left out", func(r *result) int { return r.failures() })
+	for _, kind := range mostOf(all, 10) {
+		line(kind, func(r *result) int { return r.kinds()[kind] })
+	}
+	figure("jobs handled", "%.0f", func(r *result) float64 { return float64(r.jobs()) })
+	line("folds made", func(r *result) int { return int(r.Stream.Folds) })
+	figure("samples in which a fold would be skipped because of somebody's snapshot", "%.1f %%", skipped)
+	figure("ledger rows pending, p95", "%.0f", pendingRows)
+}
+
+// errorsKept is an error where paired runs of one kind of ring are complete, and have something against the daemon.
+func (s store) errorsKept() error {
+	cells, err := s.all()
+	if err != nil {
+		return err
+	}
+	var bad []error
+	for _, ring := range []string{turns, stands} {
+		some := paired(cells, ring)
+		if len(some) < pairedRuns {
+			continue
+		}
+		for _, problem := range beyond(some) {
+			bad = append(bad, fmt.Errorf("errors beside a ring that %s: %s", ring, problem))
+		}
+	}
+	return errors.Join(bad...)
+}
