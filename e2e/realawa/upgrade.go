@@ -111,7 +111,8 @@ func (tr *trial) sideBySide(ctx context.Context) error {
 			}
 		}
 		lasted := time.Since(began)
-		enough := lasted > tr.plan.Mix && tr.stream.sums().RowsUncounted >= tr.plan.Rows && tr.produced()-produced >= tr.plan.Jobs
+		enough := lasted > tr.plan.Mix && tr.stream.sums().RowsUncounted >= tr.plan.Rows && tr.produced()-produced >= tr.plan.Jobs &&
+			(tr.plan.Ring == stands || tr.plan.turned(float64(now-from)/16))
 		select {
 		case <-tormented:
 		default:
