@@ -274,6 +274,22 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},
 		{
+			"a scan locks the counters before the ledger", "internal/awa/scan.go", "%[4]s group by 1, 2, 3)%[5]s,\n\t\tc as (%[6]s)", "%[4]s group by 1, 2, 3),\n\t\tc as (%[6]s)%[5]s",
+			"./e2e", "TestLocksAreTakenInAwasOrder",
+		},
+		{
+			"the one-shot locks the counters before the leaf", "internal/awa/redistribute.go", "with t as (select", "with first as (select from %[10]s), t as (select",
+			"./e2e", "TestLocksAreTakenInAwasOrder",
+		},
+		{
+			"the one-shot locks the ledger before the leaf", "reconcile/redistribute.go", "tx.Exec(ctx, o.layout.LockLeaf(leaf))", "tx.Exec(ctx, `select 1`)",
+			"./e2e", "TestLocksAreTakenInAwasOrder",
+		},
+		{
+			"the one-shot leaves what is too high", "internal/awa/redistribute.go", "from d where rows <> counter order", "from d where rows > counter order",
+			"./e2e", "TestReconcileIsRightEachTime",
+		},
+		{
 			"taken out of the ledger beside a daemon", "reconcile/redistribute.go", "if o.Alone && o.layout", "if o.layout",
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},
