@@ -13,15 +13,14 @@ const (
 
 // operate has what failed long ago, some of it never counted but by us, retried, discarded, moved to the DLQ and deleted; also where
 // the ring turns, which an old leader would not have survived. On a busy machine operators come late, and what had failed is gone
-// by then: they are waited for until they have done something.
+// by then: the load goes on until they have done something.
 func (tr *trial) operate(ctx context.Context, from int64) error {
-	acted := tr.acted()
+	before := tr.acted()
+	acted := func() bool { return tr.acted() > before }
 	tr.fleet.tell("resume")
 	tr.fleet.tell("operate")
 	defer tr.fleet.tell("rest")
-	return tr.alone(ctx, from, func(lasts time.Duration) bool {
-		return lasts >= operateFor && tr.acted() > acted || lasts >= longestLaps
-	})
+	return tr.alone(ctx, from, acted, func(lasts time.Duration) bool { return lasts >= operateFor && acted() })
 }
 
 // turn waits until the ring has turned twice since it stood at from. A ring that stands is not waited for.
@@ -29,15 +28,16 @@ func (tr *trial) turn(ctx context.Context, from int64) error {
 	if !tr.plan.laps() {
 		return nil
 	}
-	return tr.alone(ctx, from, func(lasts time.Duration) bool { return tr.res.Laps >= 2 || lasts >= longestLaps })
+	always := func() bool { return true }
+	return tr.alone(ctx, from, always, func(time.Duration) bool { return tr.res.Laps >= 2 })
 }
 
-// alone lets the new fleet work until done. A busy ring turns slowly, and a prune that failed waits longer each time; so the load ends
-// on the way.
-func (tr *trial) alone(ctx context.Context, from int64, done func(lasts time.Duration) bool) error {
+// alone lets the new fleet work until done, for longestLaps at most. A busy ring turns slowly, and a prune that failed waits longer each
+// time; so the load ends on the way, once it is not needed.
+func (tr *trial) alone(ctx context.Context, from int64, unneeded func() bool, done func(lasts time.Duration) bool) error {
 	busy, began := true, time.Now()
-	for !done(time.Since(began)) {
-		if busy && time.Since(began) > busyFor {
+	for lasts := time.Duration(0); lasts < longestLaps && !done(lasts); lasts = time.Since(began) {
+		if busy && lasts > busyFor && unneeded() {
 			busy = false
 			tr.fleet.tell("pause")
 		}
