@@ -21,10 +21,9 @@ func Unexplained(ctx context.Context, q Querier, schema string, since time.Time)
 	}
 	rows, err := q.Query(ctx, fmt.Sprintf(`
 		with d as materialized (select * from (%[2]s) x where n <> c),
-		log as materialized (
-			select s, q, p, h, sum(delta) over (partition by s, q, p, h order by at desc) as run from (%[1]s) x where at > $1)
+		log as materialized (%[1]s)
 		select s, q, p, h, n, c from d where not exists (select 1 from log where (log.s, log.q, log.p, log.h) = (d.s, d.q, d.p, d.h) and run = n - c)`,
-		uncounted(schema), drifts(schema, c)), since, longest)
+		uncounted(schema, "$1::timestamptz", recordedSince), drifts(schema, c)), since, longest)
 	if err != nil {
 		return nil, fmt.Errorf("explain what is wrong: %w", err)
 	}
@@ -44,7 +43,7 @@ func UnexplainedBuckets(ctx context.Context, q Querier, schema string, since tim
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.Query(ctx, `select distinct s, q, p, h from (`+uncounted(schema)+`) x where at > $1`, since, longest)
+	rows, err := q.Query(ctx, `select distinct s, q, p, h from (`+uncounted(schema, "$1::timestamptz", recordedSince)+`) x`, since, longest)
 	if err != nil {
 		return nil, fmt.Errorf("explain what is wrong by bucket: %w", err)
 	}
@@ -62,8 +61,14 @@ func UnexplainedBuckets(ctx context.Context, q Querier, schema string, since tim
 	return unexplained, nil
 }
 
-// uncounted lists what went uncounted and when that was committed, from $1 less $2 on at least.
-func uncounted(schema string) string {
-	return fmt.Sprintf(`select ready_slot as s, queue as q, priority as p, enqueue_shard as h, delta, pg_xact_commit_timestamp(xmin) as at
-		from fleet_log.uncounted_%s u where u.at > $1::timestamptz - $2::interval`, schema)
+// recordedSince is before every record of what was committed after $1: $2 is how long a transaction may take.
+const recordedSince = "$1::timestamptz - $2::interval"
+
+// uncounted lists what went uncounted and was committed after a moment, when that was, and what it and all later changes of its group
+// come to. What was recorded no later than another moment was committed before the first one.
+func uncounted(schema, committed, recorded string) string {
+	return fmt.Sprintf(`select s, q, p, h, at, sum(delta) over (partition by s, q, p, h order by at desc) as run
+		from (select ready_slot as s, queue as q, priority as p, enqueue_shard as h, delta, pg_xact_commit_timestamp(xmin) as at
+		      from fleet_log.uncounted_%s u where u.at > %s) x
+		where at > %s`, schema, recorded, committed)
 }

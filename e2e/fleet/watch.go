@@ -64,17 +64,13 @@ func (w *Watch) Look(ctx context.Context, q Querier) error {
 	rows, err := q.Query(ctx, fmt.Sprintf(`
 		with d as materialized (select * from (%[2]s) x where n <> c),
 		trust as (select coalesce(bool_or(terminal_counter_trusted_at is not null), false) as t from %[1]s.queue_ring_state),
-		log as materialized (
-			select ready_slot as s, queue as q, priority as p, enqueue_shard as h, at,
-			       sum(delta) over (partition by ready_slot, queue, priority, enqueue_shard order by at desc) as run
-			from (select ready_slot, queue, priority, enqueue_shard, delta, pg_xact_commit_timestamp(xmin) as at
-			      from fleet_log.uncounted_%[1]s where at > statement_timestamp() - $2::interval) x
-			where at > statement_timestamp() - 2 * $1::interval),
+		log as materialized (%[3]s),
 		why as (select s, q, p, h, max(at) as at from log join d using (s, q, p, h) where run = d.n - d.c group by 1, 2, 3, 4),
 		upset as materialized (select ready_slot, max(at) as at from fleet_log.disturbed_%[1]s where at > statement_timestamp() - 2 * $1::interval group by 1)
 		select trust.t, d.s, d.q, d.p, d.h, d.n, d.c, extract(epoch from statement_timestamp() - why.at)::float8,
 		  exists (select 1 from upset x where (x.ready_slot is null or x.ready_slot = d.s) and x.at > why.at)
-		from trust left join d on true left join why using (s, q, p, h)`, w.Schema, drifts(w.Schema, shape)), w.Bound, longest)
+		from trust left join d on true left join why using (s, q, p, h)`, w.Schema, drifts(w.Schema, shape),
+		uncounted(w.Schema, "statement_timestamp() - 2 * $1::interval", "statement_timestamp() - $2::interval")), w.Bound, longest)
 	if err != nil {
 		return fmt.Errorf("sample: %w", err)
 	}
