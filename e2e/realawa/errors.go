@@ -147,8 +147,11 @@ func errorsTable(p printer, cells []cell) {
 		}
 		p("\n### A ring that %s, %d runs\n", ring, len(some))
 		errorsRows(p, some)
-		p("\n%s", compare(some))
-		for _, problem := range beyond(some) {
+		problems, said := beyond(some), compare(some).String()
+		if !slices.Contains(problems, said) {
+			p("\n%s", said)
+		}
+		for _, problem := range problems {
 			p("\n**Not kept**: %s", problem)
 		}
 	}

@@ -112,13 +112,14 @@ func (s selection) plans() ([]plan, error) {
 	case "errors":
 		var all []plan
 		for _, ring := range []string{turns, stands} {
+			if !chosen(s.rings, ring) {
+				continue
+			}
 			for i := range uint64(pairedRuns) {
 				p := basic("errors", "0.6.0b1", "0.6.9", "old", ring, s.seed+i)
 				p.Kills = 0               // what a daemon costs that works; one that starts every second is in the other parts
 				p.Audit = 5 * time.Second // and that compares with scans meanwhile: by itself it would not in so short a time
-				if chosen(s.rings, ring) {
-					all = append(all, p)
-				}
+				all = append(all, p)
 			}
 		}
 		return all, nil
