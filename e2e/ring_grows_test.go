@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
 )
 
 // A command looks at awa's tables at its beginning. While it works, or waits, the ring gets another leaf, which is used and counted at
@@ -27,7 +28,7 @@ func TestRingGrowsBesideACommand(t *testing.T) {
 				e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`)
 			}
 			rebuild := e.connect() // its lock is the one that each leaf waits for
-			_, err := rebuild.Exec(t.Context(), `select pg_advisory_lock(hashtextextended('awa.queue_storage.rebuild_terminal_counters:awa', 0))`)
+			_, err := rebuild.Exec(t.Context(), `select pg_advisory_lock(hashtextextended($1, 0))`, awa.Schema(e.layout.Schema).RebuildLock())
 			require.NoError(t, err)
 			waiting := e.types(args...)
 			ctx, cancel := contextWithin(40 * time.Second)
