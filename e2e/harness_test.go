@@ -185,7 +185,7 @@ func (e *env) do(counted bool, f func(tx pgx.Tx, w fleet.Writer) error) {
 // balanced waits until every group is right, and fails with the wrong ones when time is up.
 func (e *env) balanced(within time.Duration) {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := contextWithin(within)
 	defer cancel()
 	var wrong []fleet.Wrong
 	e.until(ctx, func() bool {
@@ -364,6 +364,10 @@ func (d *daemon) wait(within time.Duration) int {
 // testContext shortens the signatures of operations that a test makes up.
 type testContext = context.Context
 
+// contextWithin bounds a wait for a state. Who allows seconds for it allows a daemon to lead anew meanwhile.
 func contextWithin(d time.Duration) (context.Context, context.CancelFunc) {
+	if d >= 5*time.Second {
+		d = patiently(d)
+	}
 	return context.WithTimeout(context.Background(), d)
 }

@@ -112,7 +112,7 @@ func redistributeOnce(alone bool) func(context.Context, *reconcile.OneShot, *rec
 // moment as the others.
 func (e *env) heldWaitingFor(role pg.Role, next string) (held []string) {
 	e.t.Helper()
-	ctx, cancel := contextWithin(patiently(20 * time.Second))
+	ctx, cancel := contextWithin(20 * time.Second)
 	defer cancel()
 	var before []string
 	var waited, waits bool
