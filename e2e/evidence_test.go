@@ -9,9 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
-	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
 // honest demands that the marker is not set beside a counter that is wrong.
@@ -53,30 +51,18 @@ func TestMarkerByBucketReconcile(t *testing.T) {
 // Tables and function are awa's own.
 func TestMarkerAfterAnOldMigrate(t *testing.T) {
 	t.Parallel()
-	dir, err := wheels.Default()
-	require.NoError(t, err)
 	for _, last := range []string{"finish", "reconcile"} {
 		t.Run(last, func(t *testing.T) {
 			t.Parallel()
-			e := newDatabase(t, server)
-			e.layout = fleet.Layout{Shape: fleet.Ledger, Slots: 16, Schema: "awa"}
+			e, awas := newAwa(t)
 			migrate := func(release string) {
-				if !dir.Has(release) {
-					t.Skipf("SKIPPED: awa %s is not installed in %s (AWA_VENVS)", release, dir)
-				}
-				out, err := exec.CommandContext(t.Context(), dir.CLI(release), "--database-url", server.URL(cluster.Superuser, "", e.db), "migrate").CombinedOutput()
-				require.NoError(t, err, "%s", out)
+				out, err := awas(release, "migrate")
+				require.NoError(t, err, out)
 			}
 			migrate("0.6.9")
 			e.exec(`select awa.storage_auto_finalize_if_fresh('awa')`)
-			insert := func() {
-				e.exec(`with new as (insert into awa.done_entries (ready_slot, ready_generation, job_id, kind, queue, state, priority, lane_seq, args, payload)
-						select 1, 1, n, 'k', 'q', 'failed', 1, n, '{}', '{}' from generate_series(1, 5) n returning job_id)
-					insert into awa.queue_terminal_count_deltas (ready_slot, ready_generation, queue, priority, enqueue_shard, counter_bucket, terminal_delta)
-					select 1, 1, 'q', 1, 0, job_id, 1 from new`)
-			}
 			e.exec(`update awa.queue_ring_slots set generation = 1 where slot = 1`)
-			insert()
+			e.exec(fiveCounted, 1)
 			migrate("0.6.0b1")
 			t.Logf("version %d", e.scalar(`select max(version) from awa.schema_version`))
 			end := func() (int, string) {
