@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/term"
@@ -60,15 +62,19 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err := c.wait(ctx, s.err, conn, l, one, now.Slot); err != nil {
 		return err
 	}
-	if err := agree(ctx, one); err != nil {
-		return err
-	}
 	asks, held, err := newLease(ctx, source)
 	if err != nil {
 		return err
 	}
 	defer asks.close(context.WithoutCancel(ctx))
 	h := handover{source: source, asks: asks, conn: conn, layout: l, names: ours, one: one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
+	h.unfinished = func(ctx context.Context) (string, bool, error) {
+		st, err := status.Read(ctx, conn, l, now.Slot, c.QuietPeriod)
+		if err != nil {
+			return "", false, err
+		}
+		return st.Unfinished(c.QuietPeriod), st.MarkerSet, nil
+	}
 	if err := h.finish(held); err != nil {
 		return asks.explain(held, err)
 	}
@@ -94,15 +100,17 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 		if st.Leader == nil || !st.Leader.Alive {
 			return pg.Refuse("awa-counterd reconcile --trust and awa-counterd teardown end an upgrade without a daemon", "not finished: %s", reason)
 		}
-		if reason == "" {
-			if reason, err = stale(ctx, one); err != nil {
-				return err
+		for _, look := range []func(context.Context, *reconcile.OneShot) (string, error){stale, wrong} {
+			if reason == "" {
+				if reason, err = look(ctx, one); err != nil {
+					return err
+				}
 			}
 		}
 		switch {
 		case live:
 			_, _ = fmt.Fprintf(w, "\r\x1b[K%s", reason)
-		case reason != "" && last == "":
+		case reason != "" && wordsOf(reason) != wordsOf(last):
 			_, _ = fmt.Fprintf(w, "finish: waiting: %s\n", reason)
 		}
 		if reason == "" {
@@ -131,17 +139,31 @@ func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {
 	return fmt.Sprintf("%s; finish can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger), nil
 }
 
-// agree demands that every group is right. A flush may be under way, so it looks more than once.
-func agree(ctx context.Context, one *reconcile.OneShot) error {
-	var last reconcile.Result
-	for range 3 {
-		var err error
-		if last, err = one.Run(ctx, false, nil); err != nil {
-			return err
+// wordsOf is what stays of a reason while its figures change.
+func wordsOf(reason string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
 		}
-		if len(last.Drifts) == 0 {
-			return nil
-		}
+		return r
+	}, reason)
+}
+
+// wrong says which counters are. Where a daemon corrects, that passes: awa's first new leader drops what an old one left in ledgers,
+// one ring slot after the other.
+func wrong(ctx context.Context, one *reconcile.OneShot) (string, error) {
+	r, err := one.Run(ctx, false, nil)
+	if err != nil || len(r.Drifts) == 0 {
+		return "", err
 	}
-	return pg.Refuse("old binaries may still be writing; see awa-counterd status", "not finished: the counters of %d groups are wrong, the first on queue %s", len(last.Drifts), last.Drifts[0].Queue)
+	return fmt.Sprintf("the counters of %d groups are wrong, the first on queue %s", len(r.Drifts), r.Drifts[0].Queue), nil
+}
+
+// agree demands that every group is right.
+func agree(ctx context.Context, one *reconcile.OneShot) error {
+	reason, err := wrong(ctx, one)
+	if err == nil && reason != "" {
+		err = pg.Refuse("old binaries may still be writing; see awa-counterd status", "not finished: %s", reason)
+	}
+	return err
 }

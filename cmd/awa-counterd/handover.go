@@ -29,6 +29,8 @@ type handover struct {
 	ours   provision.Names                                // what they have left: known when all of them have
 	one    *reconcile.OneShot
 	say    func(string)
+
+	unfinished func(context.Context) (reason string, trusted bool, err error) // what the daemon knows against finishing; "" for nothing
 }
 
 // finish does all of it. ctx is the lease's.
@@ -143,12 +145,42 @@ func (h *handover) redistribute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := h.move(ctx)
-	if err != nil {
-		return err
+	moved := 0
+	for tries := 1; ; tries++ {
+		r, err := h.move(ctx)
+		if err != nil {
+			return err
+		}
+		moved += r.Moved
+		reason, err := wrong(ctx, h.one)
+		switch {
+		case err != nil:
+			return err
+		case reason == "":
+			h.say(fmt.Sprintf("moved the corrections to %d of awa's counter rows", moved))
+			return h.quiet(ctx)
+		case tries == moveTries:
+			return pg.Refuse("run it again", "not finished: %s", reason)
+		}
 	}
-	h.say(fmt.Sprintf("moved the corrections to %d of awa's counter rows", r.Moved))
-	return agree(ctx, h.one)
+}
+
+// moveTries is how often what becomes wrong behind the move is moved as well: by awa's folds it does a few times after an old leader
+// has gone, and never after.
+const moveTries = 5
+
+// quiet demands that what became wrong while the daemon held its corrections back, and has been moved, is nothing that it holds against
+// finishing: no old binary wrote.
+func (h *handover) quiet(ctx context.Context) error {
+	reason := ""
+	err := poll(ctx, func() (trusted bool, err error) { // it may have lost trust meanwhile: nothing was corrected
+		reason, trusted, err = h.unfinished(ctx)
+		return trusted || reason == "", err
+	}, "the daemon does not trust the counters for %s")
+	if err == nil && reason != "" {
+		err = pg.Refuse("run it again", "not finished: %s", reason)
+	}
+	return err
 }
 
 // move redistributes every unit.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
 const (
 	busyFor     = 5 * time.Second  // of load, after finish
 	operateFor  = 15 * time.Second // at least
+	standsFor   = 10 * time.Second // then something is in the ring's way
 	longestLaps = 2 * time.Minute  // is what two turns of the ring may take, and operators who come late; two turns take 13 s where nothing is in the way
 )
 
@@ -29,7 +31,43 @@ func (tr *trial) turn(ctx context.Context, from int64) error {
 		return nil
 	}
 	always := func() bool { return true }
-	return tr.alone(ctx, from, always, func(time.Duration) bool { return tr.res.Laps >= 2 })
+	for began := time.Now(); tr.res.Laps < 2 && time.Since(began) < longestLaps; {
+		laps, turned := tr.res.Laps, time.Duration(0)
+		err := tr.alone(ctx, from, always, func(lasts time.Duration) bool {
+			if tr.res.Laps > laps {
+				laps, turned = tr.res.Laps, lasts
+			}
+			return laps >= 2 || lasts-turned > standsFor
+		})
+		if err != nil {
+			return err
+		}
+		if err := tr.layGhosts(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ghosts are ready rows whose job has ended elsewhere, and for which the place of their own end is empty: 0.6.0b1 and 0.6.0b2, side by
+// side, leave some. awa knows no job to cancel there, and the slot is never pruned.
+const ghosts = `delete from awa.ready_entries r where exists (select from awa.done_entries d where d.job_id = r.job_id)
+	and not exists (select from awa.done_entries d where (d.ready_slot, d.ready_generation, d.queue, d.priority, d.enqueue_shard, d.lane_seq)
+		= (r.ready_slot, r.ready_generation, r.queue, r.priority, r.enqueue_shard, r.lane_seq))
+	and not exists (select from awa.ready_tombstones d where (d.ready_slot, d.ready_generation, d.queue, d.priority, d.enqueue_shard, d.lane_seq)
+		= (r.ready_slot, r.ready_generation, r.queue, r.priority, r.enqueue_shard, r.lane_seq))`
+
+// layGhosts takes them out of the way of the ring, which nobody counts.
+func (tr *trial) layGhosts(ctx context.Context) error {
+	if tr.plan.New != "0.6.0b2" { // later ones keep the ends of jobs in other tables as well, and have not been seen to stand so
+		return nil
+	}
+	tag, err := tr.conn.Exec(ctx, ghosts)
+	if err != nil {
+		return fmt.Errorf("ghosts: %w", err)
+	}
+	tr.res.Ghosts += int(tag.RowsAffected())
+	return nil
 }
 
 // alone lets the new fleet work until done, for longestLaps at most. A busy ring turns slowly, and a prune that failed waits longer each

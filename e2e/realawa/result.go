@@ -39,6 +39,7 @@ type result struct {
 	Acted    *int       `json:"acted,omitempty"`       // jobs that operators did something with after finish; nil: it was not tried
 	Folds    *int64     `json:"folds_after,omitempty"` // made after finish; nil: it was not looked at
 	Stuck    int        `json:"stuck_after,omitempty"` // completions and claims of new workers that failed with duplicate keys after finish
+	Ghosts   int        `json:"ghosts,omitempty"`      // ready rows of jobs that had ended elsewhere, taken out of the ring's way after finish
 	MixLaps  float64    `json:"mix_laps"`              // of the ring, side by side
 	Turns    []int64    `json:"turns"`                 // of the ring, side by side, twice a second
 	LedByOld float64    `json:"led_by_old"`            // share of the looks at the leader side by side

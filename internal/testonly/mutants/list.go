@@ -270,6 +270,18 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestFinishLeavesNothingForAFoldToThrowAway",
 		},
 		{
+			"finish takes a correction that is under way for the end", "cmd/awa-counterd/finish.go", "{stale, wrong}", "{stale}",
+			"./e2e", "TestFinishWaitsForCorrections",
+		},
+		{
+			"what becomes wrong behind finish's move left to nobody", "cmd/awa-counterd/handover.go", "moveTries = 5", "moveTries = 1",
+			"./e2e", "TestFinishMovesAgain",
+		},
+		{
+			"an old binary mended by finish on its way", "cmd/awa-counterd/handover.go", "return h.quiet(ctx)", "return nil",
+			"./e2e", "TestFinishMovesAgain",
+		},
+		{
 			"changes of another generation left in the ledger", "reconcile/redistribute.go", "if o.Alone && o.layout", "if false && o.layout",
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},

@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// stale is a change of another generation, as an old leader leaves them; the next fold of awa's drops it, with the same effect on the
+// drift, and of the same kind: neither tells of an old binary.
+func (e *env) stale(slot int32) error {
+	return fleet.Do(context.Background(), e.pool, func(tx pgx.Tx) error {
+		return e.layout.Writer(true).LateDelta(context.Background(), tx, fleet.Key{Slot: slot, Queue: "q", Priority: 1}, 1)
+	})
+}
+
+// holds a lock, until it is let go.
+func (e *env) holds(lock string) (letGo func()) {
+	e.t.Helper()
+	holder, err := e.pool.Begin(e.t.Context())
+	require.NoError(e.t, err)
+	e.t.Cleanup(func() { _ = holder.Rollback(context.Background()) })
+	_, err = holder.Exec(e.t.Context(), lock)
+	require.NoError(e.t, err)
+	return func() { require.NoError(e.t, holder.Rollback(e.t.Context())) }
+}
+
+// finishes runs finish, and says when it says something. Its end is known to how.
+func (e *env) finishes(quiet string) (said func(text string), how func() int) {
+	e.t.Helper()
+	cmd := exec.Command(binary, "finish", "--database-url", e.url(), "--quiet-period", quiet, "--timeout", "40s")
+	out, err := cmd.StderrPipe()
+	require.NoError(e.t, err)
+	require.NoError(e.t, cmd.Start())
+	e.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	said = func(text string) {
+		e.t.Helper()
+		for lines.Scan() {
+			e.t.Log(lines.Text())
+			if strings.Contains(lines.Text(), text) {
+				return
+			}
+		}
+		require.FailNow(e.t, "not said: "+text)
+	}
+	return said, func() int {
+		for lines.Scan() {
+			e.t.Log(lines.Text())
+		}
+		_ = cmd.Wait()
+		return cmd.ProcessState.ExitCode()
+	}
+}
+
+// When awa's first new leader takes over, it drops what the old one left in ledgers, one ring slot after the other, and the daemon corrects that.
+// finish waits for it, and says so; it does not take a correction that is under way for an old binary.
+func TestFinishWaitsForCorrections(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.insertAt(0, "q", 200_000, true) // it takes a moment to look at them
+	d := e.daemon("--checkpoint-interval", "200ms", "--audit-interval", "1h")
+	d.logged("marker set", 20*time.Second)
+	e.insertAt(3, "q", 5, false)
+	e.balanced(5 * time.Second)
+	said, how := e.finishes("1s")
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and query ~ 'done_entries_0' and application_name = 'awa-counterd scan'`) > 0
+	}, func() string { return "finish does not look at the counters" })
+	row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`) // the correction waits
+	require.NoError(t, e.stale(3))
+	said("finish: waiting: the counters of 1 groups are wrong, the first on queue q")
+	row()
+	require.Zero(t, how())
+	require.Zero(t, d.wait(10*time.Second))
+	e.balanced(0)
+	e.byBucket()
+	e.marker(true, 0)
+}
+
+// The same comes while the daemon holds its corrections back, to a slot that finish has been at already: it goes there again. If it was
+// an old binary, finish ends there, whether the counters are right by then or not.
+func TestFinishMovesAgain(t *testing.T) {
+	t.Parallel()
+	for name, old := range map[string]bool{"awa drops": false, "an old binary": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			d := e.daemon("--checkpoint-interval", "200ms")
+			d.logged("marker set", 20*time.Second)
+			e.insertAt(1, "q", 5, true)
+			e.insertAt(3, "q", 5, false)
+			e.balanced(5 * time.Second)
+			row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`)
+			said, how := e.finishes("5s")
+			said("finish: ring slot 3 is locked; waiting for it")
+			if old {
+				e.insertAt(3, "q", 1, false) // finish has yet to come there, and mends it
+				row()
+				said("awa-counterd: not finished: pre-#290 writers still active on queue q")
+				require.Equal(t, refused, how())
+				e.balanced(10 * time.Second)
+				e.marker(true, 20*time.Second)
+				return
+			}
+			require.NoError(t, e.stale(1))
+			row()
+			require.Zero(t, how())
+			require.Zero(t, d.wait(10*time.Second))
+			e.balanced(0)
+			e.byBucket()
+			e.marker(true, 0)
+		})
+	}
+}
