@@ -353,6 +353,7 @@ func (d *daemon) stop() int {
 // wait waits for the end and returns the exit code.
 func (d *daemon) wait(within time.Duration) int {
 	d.t.Helper()
+	within = patiently(within)
 	select {
 	case <-d.Done():
 	case <-time.After(within):
