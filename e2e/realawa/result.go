@@ -40,6 +40,7 @@ type result struct {
 	Folds    *int64     `json:"folds_after,omitempty"` // made after finish; nil: it was not looked at
 	Stuck    int        `json:"stuck_after,omitempty"` // completions and claims of new workers that failed with duplicate keys after finish
 	Ghosts   int        `json:"ghosts,omitempty"`      // ready rows of jobs that had ended elsewhere, taken out of the ring's way after finish
+	Stands   string     `json:"stands,omitempty"`      // where the ring did, when it had not turned twice after finish
 	MixLaps  float64    `json:"mix_laps"`              // of the ring, side by side
 	Turns    []int64    `json:"turns"`                 // of the ring, side by side, twice a second
 	LedByOld float64    `json:"led_by_old"`            // share of the looks at the leader side by side
@@ -153,7 +154,7 @@ func (r *result) weigh(p *plan) {
 	say(r.Stopped.Wrong > 0, "%d groups wrong when everybody was quiet: %s", r.Stopped.Wrong, r.Stopped.First)
 	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
 	say(!p.turned(r.MixLaps), "the ring turned %.1f times beside old workers, and the cell is of one that %s", r.MixLaps, p.Ring)
-	say(p.laps() && r.Laps < 2 && !r.stuck(), "the ring turned only %.1f times after finish", r.Laps)
+	say(p.laps() && r.Laps < 2 && !r.stuck(), "the ring turned only %.1f times after finish: %s", r.Laps, r.Stands)
 	say(p.laps() && r.Folds != nil && *r.Folds == 0, "awa folded nothing after finish")
 	say(p.Jobs == 0 && r.Acted != nil && *r.Acted == 0, "operators did nothing after finish") // beside the backlog of a long run they get to nothing
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
