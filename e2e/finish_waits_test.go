@@ -22,7 +22,7 @@ func (e *env) stale(slot int32) error {
 	})
 }
 
-// holds a lock, until it is let go.
+// holds a lock, until it is let go. On a server of the test's own: the transaction has an id.
 func (e *env) holds(lock string) (letGo func()) {
 	e.t.Helper()
 	holder, err := e.pool.Begin(e.t.Context())
@@ -34,13 +34,14 @@ func (e *env) holds(lock string) (letGo func()) {
 }
 
 // finishes runs finish, and says when it says something. Its end is known to how.
-func (e *env) finishes(quiet string) (said func(text string), how func() int) {
+func (e *env) finishes(quiet, timeout string) (said func(text string), how func() int) {
 	e.t.Helper()
-	cmd := exec.Command(binary, "finish", "--database-url", e.url(), "--quiet-period", quiet, "--timeout", "40s")
+	cmd := exec.Command(binary, "finish", "--database-url", e.url(), "--quiet-period", quiet, "--timeout", timeout)
 	out, err := cmd.StderrPipe()
 	require.NoError(e.t, err)
 	require.NoError(e.t, cmd.Start())
-	e.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	hangs := time.AfterFunc(2*patiently(30*time.Second), func() { _ = cmd.Process.Kill() })
+	e.t.Cleanup(func() { hangs.Stop(); _ = cmd.Process.Kill() })
 	lines := bufio.NewScanner(out)
 	said = func(text string) {
 		e.t.Helper()
@@ -61,24 +62,36 @@ func (e *env) finishes(quiet string) (said func(text string), how func() int) {
 	}
 }
 
+// finishLooks is a finish that has the daemon's figures, by which nothing stands in the way, and has yet to look at the counters, until look
+// lets it go on: within 2 s. An old binary wrote in ring slot 3 once.
+func (e *env) finishLooks(timeout string) (d *daemon, said func(text string), look func(), how func() int) {
+	e.t.Helper()
+	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean)`) // is read last
+	d = e.daemon("--checkpoint-interval", "200ms", "--audit-interval", "1h")
+	d.logged("marker set", 20*time.Second)
+	e.insertAt(3, "q", 5, false)
+	e.balanced(5 * time.Second)
+	e.none(`select 1 - count(*) from awa_counterd.checkpoint c, awa_counterd.uncounted_writes w
+		where greatest(c.observed_since, w.last_at) < now() - interval '1 s'`, 20*time.Second, "the daemon does not say who wrote")
+	look = e.holds(`lock table awa.runtime_instances in access exclusive mode`)
+	said, how = e.finishes("1s", timeout)
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and application_name = 'awa-counterd command'`) > 0
+	}, func() string { return "finish does not ask for the runtimes" })
+	return d, said, look, how
+}
+
 // When awa's first new leader takes over, it drops what the old one left in ledgers, one ring slot after the other, and the daemon corrects that.
 // finish waits for it, and says so; it does not take a correction that is under way for an old binary.
 func TestFinishWaitsForCorrections(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-	e.insertAt(0, "q", 200_000, true) // it takes a moment to look at them
-	d := e.daemon("--checkpoint-interval", "200ms", "--audit-interval", "1h")
-	d.logged("marker set", 20*time.Second)
-	e.insertAt(3, "q", 5, false)
-	e.balanced(5 * time.Second)
-	said, how := e.finishes("1s")
-	ctx, cancel := contextWithin(20 * time.Second)
-	defer cancel()
-	e.until(ctx, func() bool {
-		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and query ~ 'done_entries_0' and application_name = 'awa-counterd scan'`) > 0
-	}, func() string { return "finish does not look at the counters" })
+	e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d, said, look, how := e.finishLooks("1m")
 	row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`) // the correction waits
 	require.NoError(t, e.stale(3))
+	look()
 	said("finish: waiting: the counters of 1 groups are wrong, the first on queue q")
 	row()
 	require.Zero(t, how())
@@ -95,14 +108,14 @@ func TestFinishMovesAgain(t *testing.T) {
 	for name, old := range map[string]bool{"awa drops": false, "an old binary": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 			d := e.daemon("--checkpoint-interval", "200ms")
 			d.logged("marker set", 20*time.Second)
 			e.insertAt(1, "q", 5, true)
 			e.insertAt(3, "q", 5, false)
 			e.balanced(5 * time.Second)
 			row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`)
-			said, how := e.finishes("5s")
+			said, how := e.finishes("10s", "1m")
 			said("finish: ring slot 3 is locked; waiting for it")
 			if old {
 				e.insertAt(3, "q", 1, false) // finish has yet to come there, and mends it

@@ -365,7 +365,8 @@ func (d *daemon) wait(within time.Duration) int {
 // testContext shortens the signatures of operations that a test makes up.
 type testContext = context.Context
 
-// contextWithin bounds a wait for a state. Who allows seconds for it allows a daemon to lead again meanwhile.
+// contextWithin bounds a wait for a state. Who allows seconds for it allows a daemon to lead again meanwhile; who looks for all of the
+// time, or goes by how long something takes, needs context.WithTimeout.
 func contextWithin(d time.Duration) (context.Context, context.CancelFunc) {
 	if d >= 5*time.Second {
 		d = patiently(d)

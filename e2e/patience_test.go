@@ -144,7 +144,7 @@ func TestScansAreBounded(t *testing.T) {
 	require.True(t, pg.IsBusy(err), "%v", err)
 	require.NoError(t, tx.Rollback(t.Context()))
 	p.HalfOpen()
-	ctx, cancel := contextWithin(5 * time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // the scan's own bound is 0.6 s
 	defer cancel()
 	_, err = scanner.Scan(ctx, 0)
 	require.Error(t, err)
@@ -206,7 +206,7 @@ func TestHeartbeatDoesNotWait(t *testing.T) {
 	p.Slow()
 	e.exec(`insert into awa.queue_terminal_live_counts select 1, 'q' || i, 1, 0, 1 from generate_series(1, 8000) i`)
 	oldest := 0.0
-	ctx, cancel := contextWithin(8 * time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // all of it is looked at
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

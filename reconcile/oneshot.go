@@ -28,6 +28,8 @@ type OneShot struct {
 	seq     uint64
 	// Waiting is told once of a unit that is locked for long; nil for nobody.
 	Waiting func(unit string)
+	// Until is when a look gives up on a unit that is locked; zero for never.
+	Until time.Time
 	// Alone says that nobody follows the stream, and that nobody will go on from where somebody did: then what
 	// is of another generation leaves the ledger, which no stream would tell of.
 	Alone bool
@@ -99,7 +101,7 @@ type Result struct {
 	Drifts    []Drift // as found, worst first
 	Corrected int     // groups
 	Moved     int     // counter rows that were right as a sum only, and are now right by themselves
-	Dropped   int     // changes of another generation that left the ledger; the counters made up for them
+	Dropped   int     // changes of another generation that left the ledger; the counters made up for them, and that is no drift
 	Locked    []counter.Group
 }
 
@@ -241,10 +243,16 @@ func (o *OneShot) compare(ctx context.Context, leaf awa.Leaf) (r Result, due []a
 
 // scan tries again while a rebuild or a migration holds the counters.
 func (o *OneShot) scan(ctx context.Context, unit int32) (applier.Scan, error) {
-	for {
+	for tries := 1; ; tries++ {
 		s, err := o.scanner.Scan(ctx, unit)
 		if err == nil || !pg.IsBusy(err) || ctx.Err() != nil {
 			return s, err
+		}
+		if !o.Until.IsZero() && time.Now().After(o.Until) {
+			return s, err
+		}
+		if tries == reportAfterWaits && o.Waiting != nil {
+			o.Waiting(fmt.Sprintf("ring slot %d is locked; waiting for it (%s)", unit, err))
 		}
 	}
 }

@@ -65,21 +65,22 @@ func TestStaleChangesAreDroppedAlone(t *testing.T) {
 	l := layoutOf("ledger")
 	leaf := l.Leaves[1]
 	on := func(n int64, may bool) *script {
-		return &script{deleted: 3, answers: map[string][]any{l.StaleLedger(leaf): {n}, l.MayDropStale(leaf): {may}}}
+		return &script{tables: map[string][]row{l.DropStale(leaf): {{"email", int16(1), int16(0), int64(-1), int64(2)}, {"sms", int16(1), int16(0), int64(4), int64(1)}}}, answers: map[string][]any{l.StaleLedger(leaf): {n}, l.MayDropStale(leaf): {may}}}
 	}
 
 	tx := on(3, true)
 	asked := -1
 	o := &OneShot{layout: l, Alone: true, StillAlone: func(context.Context, pgx.Tx) error { asked = len(tx.sent); return nil }}
-	dropped, err := o.dropStale(t.Context(), tx, leaf)
+	dropped, by, err := o.dropStale(t.Context(), tx, leaf)
 	require.NoError(t, err)
 	require.Equal(t, 3, dropped)
+	require.Equal(t, map[counter.Group]int64{{Slot: 7, Queue: "email", Priority: 1}: -1, {Slot: 7, Queue: "sms", Priority: 1}: 4}, by)
 	require.Zero(t, asked, "before the first statement")
 	require.Equal(t, []string{l.LockLeaf(leaf), l.StaleLedger(leaf), l.MayDropStale(leaf), l.DropStale(leaf)}, tx.sent)
 
 	for name, tx := range map[string]*script{"none are there": on(0, true), "the role may not": on(3, false)} {
 		o.StillAlone = nil
-		dropped, err = o.dropStale(t.Context(), tx, leaf)
+		dropped, _, err = o.dropStale(t.Context(), tx, leaf)
 		require.NoError(t, err, name)
 		require.Zero(t, dropped, name)
 		require.NotContains(t, tx.sent, l.DropStale(leaf), name)
@@ -87,7 +88,7 @@ func TestStaleChangesAreDroppedAlone(t *testing.T) {
 
 	tx = on(3, true)
 	o.StillAlone = func(context.Context, pgx.Tx) error { return errGone }
-	_, err = o.dropStale(t.Context(), tx, leaf)
+	_, _, err = o.dropStale(t.Context(), tx, leaf)
 	require.ErrorIs(t, err, errGone)
 	require.Empty(t, tx.sent, "somebody may follow")
 

@@ -49,12 +49,13 @@ func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, er
 	if err := o.lockRebuild(ctx, tx); err != nil {
 		return r, err
 	}
+	var dropped map[counter.Group]int64
 	if o.Alone && o.layout.Shape.HasLedger() && leaf.Slot != applier.NoLeaf {
-		if r.Dropped, err = o.dropStale(ctx, tx, leaf); err != nil {
+		if r.Dropped, dropped, err = o.dropStale(ctx, tx, leaf); err != nil {
 			return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 		}
 	}
-	if err := o.rewrite(ctx, tx, leaf, &r); err != nil {
+	if err := o.rewrite(ctx, tx, leaf, dropped, &r); err != nil {
 		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
 	if len(r.Drifts) == 0 && r.Moved == 0 && r.Dropped == 0 {
@@ -76,7 +77,8 @@ func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, er
 	return r, nil
 }
 
-func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Result) error {
+// rewrite is told what has left the ledger in this transaction: a group that was right with it was no drift.
+func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, dropped map[counter.Group]int64, r *Result) error {
 	sql := o.layout.RemoveWithoutLeaf()
 	if leaf.Slot != applier.NoLeaf {
 		sql = o.layout.Redistribute(leaf)
@@ -96,7 +98,7 @@ func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Resu
 		if n != 0 || counter != 0 || wrong != 0 {
 			r.Groups++
 		}
-		if n != counter {
+		if counter += dropped[g]; n != counter {
 			r.Drifts = append(r.Drifts, Drift{Group: g, Rows: n, Counter: counter})
 		} else {
 			r.Moved += int(wrong)
@@ -109,25 +111,36 @@ func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, r *Resu
 // dropStale takes the changes of another generation out of a unit's ledger; rewrite then makes up for them in
 // awa's own counter rows. awa's next fold would drop them and make up for nothing, and where its ring stands
 // because of them there is no next fold.
-func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (int, error) {
+func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (all int, dropped map[counter.Group]int64, err error) {
 	if o.StillAlone != nil {
 		if err := o.StillAlone(ctx, tx); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 	if _, err := tx.Exec(ctx, o.layout.LockLeaf(leaf)); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	n, err := stale(ctx, tx, o.layout, leaf)
 	if err != nil || n == 0 {
-		return 0, err
+		return 0, nil, err
 	}
 	var may bool
 	if err := tx.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&may); err != nil || !may {
-		return 0, err // Stale says that they are there
+		return 0, nil, err // Stale says that they are there
 	}
-	tag, err := tx.Exec(ctx, o.layout.DropStale(leaf))
-	return int(tag.RowsAffected()), err
+	rows, err := tx.Query(ctx, o.layout.DropStale(leaf), pgx.QueryExecModeExec)
+	if err != nil {
+		return 0, nil, err
+	}
+	dropped = make(map[counter.Group]int64)
+	g := counter.Group{Slot: leaf.Slot}
+	var sum, count int64
+	_, err = pgx.ForEachRow(rows, []any{&g.Queue, &g.Priority, &g.Shard, &sum, &count}, func() error {
+		dropped[g] = sum
+		all += int(count)
+		return nil
+	})
+	return all, dropped, err
 }
 
 type querier interface {

@@ -18,13 +18,18 @@ type script struct {
 	pgx.Tx
 	sent    []string
 	answers map[string][]any // to a QueryRow, by its text; an error is one
-	deleted int              // rows that an Exec answers with
+	tables  map[string][]row // to a Query, by its text
 	broken  error            // of every Exec
 }
 
 func (s *script) Exec(_ context.Context, sql string, _ ...any) (pgconn.CommandTag, error) {
 	s.sent = append(s.sent, sql)
-	return pgconn.NewCommandTag(fmt.Sprintf("DELETE %d", s.deleted)), s.broken
+	return pgconn.NewCommandTag("SELECT 1"), s.broken
+}
+
+func (s *script) Query(_ context.Context, sql string, _ ...any) (pgx.Rows, error) {
+	s.sent = append(s.sent, sql)
+	return &table{rows: s.tables[sql]}, nil
 }
 
 func (s *script) QueryRow(_ context.Context, sql string, _ ...any) pgx.Row {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -73,7 +74,7 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return "", false, err
 		}
-		return st.Unfinished(c.QuietPeriod), st.MarkerSet, nil
+		return st.Unfinished(c.QuietPeriod), st.Passes(c.QuietPeriod), nil
 	}
 	if err := h.finish(held); err != nil {
 		return asks.explain(held, err)
@@ -86,6 +87,8 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, slot string) error {
 	late := time.NewTimer(c.Timeout)
 	defer late.Stop()
+	one.Until = time.Now().Add(c.Timeout)
+	defer func() { one.Until = time.Time{} }()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	f, ok := w.(*os.File)
@@ -102,7 +105,9 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 		}
 		for _, look := range []func(context.Context, *reconcile.OneShot) (string, error){stale, wrong} {
 			if reason == "" {
-				if reason, err = look(ctx, one); err != nil {
+				if reason, err = look(ctx, one); pg.IsBusy(err) && time.Now().After(one.Until) {
+					return c.late(err.Error())
+				} else if err != nil {
 					return err
 				}
 			}
@@ -124,10 +129,14 @@ func (c *finishCmd) wait(ctx context.Context, w io.Writer, conn *pgx.Conn, l *aw
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-late.C:
-			return pg.Refuse("run it again later, or with a longer --timeout", "not finished within %s: %s", c.Timeout, reason)
+			return c.late(reason)
 		case <-tick.C:
 		}
 	}
+}
+
+func (c *finishCmd) late(reason string) error {
+	return pg.Refuse("run it again later, or with a longer --timeout", "not finished within %s: %s", c.Timeout, reason)
 }
 
 // stale says what awa has yet to drop from a ledger, where this role may not take it out.
@@ -139,14 +148,11 @@ func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {
 	return fmt.Sprintf("%s; finish can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger), nil
 }
 
-// wordsOf is what stays of a reason while its figures change.
+// wordsOf is what stays of a reason while its figures change, and which queue was written last.
 func wordsOf(reason string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsDigit(r) {
-			return -1
-		}
-		return r
-	}, reason)
+	words := strings.FieldsFunc(reason, func(r rune) bool { return unicode.IsDigit(r) || strings.ContainsRune(" ,;.", r) })
+	slices.Sort(words)
+	return strings.Join(words, " ")
 }
 
 // wrong says which counters are. Where a daemon corrects, that passes: awa's first new leader drops what an old one left in ledgers,

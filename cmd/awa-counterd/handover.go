@@ -30,7 +30,8 @@ type handover struct {
 	one    *reconcile.OneShot
 	say    func(string)
 
-	unfinished func(context.Context) (reason string, trusted bool, err error) // what the daemon knows against finishing; "" for nothing
+	// What the daemon knows against finishing, "" for nothing, and whether that passes by itself.
+	unfinished func(context.Context) (reason string, passes bool, err error)
 }
 
 // finish does all of it. ctx is the lease's.
@@ -114,6 +115,10 @@ func (h *handover) drop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(r.Drifts) > 0 { // nobody has seen who it was
+		return pg.Refuse("old binaries may still be writing; see awa-counterd status",
+			"not finished: the counters of %d groups became wrong when the daemons had left, the first on queue %s", len(r.Drifts), r.Drifts[0].Queue)
+	}
 	if r.Dropped > 0 {
 		h.say(fmt.Sprintf("moved %d changes of other generations from the ledger to the counters; awa would have dropped them", r.Dropped))
 	}
@@ -132,11 +137,13 @@ func (h *handover) fresh(ctx context.Context) error {
 // answerWithin is how long a daemon may take to do as it is asked: it looks once a second, and stops within 10.
 const answerWithin = 20 * time.Second
 
+const pollEvery = 200 * time.Millisecond
+
 // redistribute moves what corrections left in counter rows of the daemon's own to awa's. Meanwhile the daemon holds its
 // corrections back, and sees each of finish's: what goes wrong ends trust as ever.
 func (h *handover) redistribute(ctx context.Context) error {
 	if !h.layout.Shape.HasBuckets() {
-		return nil // corrections went to awa's own rows
+		return h.quiet(ctx) // corrections went to awa's own rows, and go on meanwhile
 	}
 	err := poll(ctx, func() (bool, error) {
 		leader, _, err := checkpoint.ReadLeader(ctx, h.conn, string(h.layout.Schema))
@@ -173,14 +180,22 @@ const moveTries = 5
 // finishing: no old binary wrote.
 func (h *handover) quiet(ctx context.Context) error {
 	reason := ""
-	err := poll(ctx, func() (trusted bool, err error) { // it may have lost trust meanwhile: nothing was corrected
-		reason, trusted, err = h.unfinished(ctx)
-		return trusted || reason == "", err
-	}, "the daemon does not trust the counters for %s")
-	if err == nil && reason != "" {
-		err = pg.Refuse("run it again", "not finished: %s", reason)
+	late := time.Now().Add(answerWithin)
+	for {
+		var passes bool
+		var err error
+		if reason, passes, err = h.unfinished(ctx); err != nil || reason == "" {
+			return err
+		}
+		if !passes || !time.Now().Before(late) {
+			return pg.Refuse("run it again", "not finished: %s", reason)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pollEvery):
+		}
 	}
-	return err
 }
 
 // move redistributes every unit.
@@ -207,7 +222,7 @@ func (h *handover) gone(ctx context.Context) error {
 func poll(ctx context.Context, done func() (bool, error), problem string) error {
 	late := time.NewTimer(answerWithin)
 	defer late.Stop()
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
 		switch ok, err := done(); {

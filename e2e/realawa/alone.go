@@ -52,8 +52,10 @@ func (tr *trial) turn(ctx context.Context, from int64) error {
 	return nil
 }
 
-// ghosts are ready rows whose job has ended elsewhere, and for which the place of their own end is empty: old and new workers, side by
-// side, leave some. awa knows no job to cancel there, and the slot is never pruned.
+// ghosts are ready rows whose job has ended elsewhere, and for which the place of their own end is empty. An attempt that is tried again
+// (rescue_stale_heartbeats, rescue_expired_deadlines, fail_retryable) gets another ready row when promote_due brings it back, and its first one
+// neither an end nor a tombstone; prune_oldest of 0.6.0b1 and of 0.6.0b2 takes that one for pending for ever, and rings of 0.6.9 stood so too. Each does so without the other,
+// and without us: here it is what the workers were at that crashes kills, and what a busy machine keeps past its deadline.
 const ghosts = `delete from awa.ready_entries r where exists (select from awa.done_entries d where d.job_id = r.job_id)
 	and not exists (select from awa.done_entries d where (d.ready_slot, d.ready_generation, d.queue, d.priority, d.enqueue_shard, d.lane_seq)
 		= (r.ready_slot, r.ready_generation, r.queue, r.priority, r.enqueue_shard, r.lane_seq))

@@ -91,6 +91,8 @@ type daemonResult struct {
 	Named      []string `json:"named"`  // queues on which status saw uncounted writes
 	Finish     int      `json:"finish_exit"`
 	Said       string   `json:"finish_said"`
+	Tries      int      `json:"finish_tries"`             // 0 in results from before it was run again
+	Refused    []string `json:"finish_refused,omitempty"` // what those said that were
 	DaemonExit int      `json:"daemon_exit"`
 	Left       []string `json:"left,omitempty"`
 	Errors     []string `json:"errors,omitempty"` // what the daemon logged as errors, by kind

@@ -55,11 +55,13 @@ func (l *Layout) StaleLedger(leaf Leaf) string {
 	return fmt.Sprintf(`select count(*) from %s d, %s`, l.LedgerOf(leaf), l.stale(leaf))
 }
 
-// DropStale deletes those rows. No stream tells of a DELETE on the ledger (it has no primary key, so its
+// DropStale deletes those rows, and yields for each group (queue, priority, shard) what they summed up to, and how many they were. No stream tells of a DELETE on the ledger (it has no primary key, so its
 // publication leaves deletes out): only for when nobody follows, and before a Redistribute in the same
 // transaction, so that readers see no difference. Hold the leaf first: that is awa's order.
 func (l *Layout) DropStale(leaf Leaf) string {
-	return fmt.Sprintf(`delete from %s d using %s`, l.LedgerOf(leaf), l.stale(leaf))
+	return fmt.Sprintf(`with gone as (delete from %s d using %s returning d.%s as queue, d.%s as priority, d.%s as shard, d.%s as delta)
+		select queue, priority, shard, sum(delta)::int8, count(*) from gone group by 1, 2, 3`,
+		l.LedgerOf(leaf), l.stale(leaf), queueColumn, priorityColumn, shardColumn, deltaColumn)
 }
 
 // stale joins rows d of the ledger's leaf to their slot, and leaves those of another generation. awa 0.7 writes -1 for

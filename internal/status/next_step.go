@@ -140,6 +140,17 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 	return ""
 }
 
+// Passes reports that what stands in the way of finishing passes by itself, even while corrections are held back: the daemon has yet to
+// answer, or to prove that it may be trusted. That an old binary wrote stays true for quiet, and a drift stays while nobody corrects it.
+func (s *Status) Passes(quiet time.Duration) bool {
+	later := *s
+	if !later.Fresh { // nobody knows what the figures will say
+		later.Queues, later.Observed = nil, quiet.Seconds()
+	}
+	later.Fresh, later.MarkerSet = true, true
+	return later.Unfinished(quiet) == ""
+}
+
 // active lists the queues that old binaries wrote within quiet, newest first, and how long ago the last was.
 // Prunes by an old leader drive queues wrong that no old binary writes, and what drove counters wrong without a row
 // is no sign of one: a fleet that counts may do it for ever.

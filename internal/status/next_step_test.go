@@ -87,3 +87,27 @@ func TestOldVersionsAreAllNamed(t *testing.T) {
 	require.Equal(t, "2 pre-#290 runtimes of version 0.6.0-alpha.9, 1 of version 0.6.0-beta.1, 2 of version 0.6.0-alpha.0, "+
 		"2 of version 0.6.0-alpha.1 and 10 of 5 more versions are live: replace them", s.Unfinished(time.Minute))
 }
+
+// What passes by itself, and what does not, while nothing is corrected.
+func TestWhatPasses(t *testing.T) {
+	const quiet = time.Minute
+	require.True(t, ready().Passes(quiet))
+	for name, c := range map[string]struct {
+		passes bool
+		change func(*Status)
+	}{
+		"not answered": {true, func(s *Status) { s.Fresh, s.Observed, s.Queues = false, 0, []Queue{{Queue: "a", Drift: 3}} }},
+		"not trusted":  {true, func(s *Status) { s.MarkerSet = false }},
+		"a drift":      {false, func(s *Status) { s.MarkerSet, s.Queues = false, []Queue{{Queue: "a", Drift: 3}} }},
+		"an old binary": {false, func(s *Status) {
+			s.MarkerSet, s.Uncounted = false, []Uncounted{{Queue: "a", Kind: string(applier.KindRows), Last: 3}}
+		}},
+		"an old leader":  {false, func(s *Status) { s.Fresh, s.OldPrune = false, new(3.0) }},
+		"watched again":  {false, func(s *Status) { s.Observed = 3 }},
+		"nobody is left": {false, func(s *Status) { s.Leader.Alive = false }},
+	} {
+		s := ready()
+		c.change(s)
+		require.Equal(t, c.passes, s.Passes(quiet), name)
+	}
+}

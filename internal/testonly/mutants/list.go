@@ -278,8 +278,24 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestFinishMovesAgain",
 		},
 		{
-			"an old binary mended by finish on its way", "cmd/awa-counterd/handover.go", "return h.quiet(ctx)", "return nil",
+			"an old binary mended by finish on its way", "cmd/awa-counterd/handover.go", "moved))\n\t\t\treturn h.quiet(ctx)", "moved))\n\t\t\treturn nil",
 			"./e2e", "TestFinishMovesAgain",
+		},
+		{
+			"an old binary mended by finish when the daemons have left", "cmd/awa-counterd/handover.go", "if len(r.Drifts) > 0 {", "if false {",
+			"./e2e", "TestFinishSeesWhoWritesWhenDaemonsHaveLeft",
+		},
+		{
+			"finish does not ask again where corrections went to awa's own rows", "cmd/awa-counterd/handover.go", "return h.quiet(ctx) // corrections", "return nil // corrections",
+			"./e2e", "TestFinishOfSharedRowsAsksAgain",
+		},
+		{
+			"what leaves the ledger taken for a drift", "reconcile/redistribute.go", "counter += dropped[g]; ", "counter += 0; ",
+			"./e2e", "TestNoTrustOverAStaleLedger",
+		},
+		{
+			"finish refuses what passes", "cmd/awa-counterd/handover.go", "if !passes ||", "if !passes || passes ||",
+			"./cmd/awa-counterd", "TestQuietWaitsForWhatPasses",
 		},
 		{
 			"changes of another generation left in the ledger", "reconcile/redistribute.go", "if o.Alone && o.layout", "if false && o.layout",
