@@ -22,6 +22,10 @@ func medians(cells []cell, of func(r *result) float64) (without, with float64) {
 	return a[len(a)/2], b[len(b)/2]
 }
 
+// killedWorker ends what the server logs of a session whose worker the test has killed, when it next writes to it: whether it does is
+// a matter of the moment, and no error of awa's. The table has it, and nothing is concluded from it.
+const killedWorker = "connection to client lost"
+
 // rise is what became of errors beside the daemon.
 type rise struct {
 	worst string   // the kind that rose most, of those that are frequent enough to be compared; "": none rose
@@ -35,6 +39,9 @@ func compare(cells []cell) (r rise) {
 		without := 0
 		for _, c := range cells {
 			without += c.Control.kinds()[kind]
+		}
+		if strings.HasSuffix(kind, killedWorker) {
+			continue
 		}
 		if without == 0 {
 			r.fresh = append(r.fresh, fmt.Sprintf("%s (%d)", kind, all[kind]))
@@ -147,6 +154,9 @@ func errorsTable(p printer, cells []cell) {
 		}
 		p("\n### A ring that %s, %d runs\n", ring, len(some))
 		errorsRows(p, some)
+		if slices.ContainsFunc(mostOf(kindsOf(some), len(kindsOf(some))), func(kind string) bool { return strings.HasSuffix(kind, killedWorker) }) {
+			p("\n`%s` is what the server says of some sessions of workers that the test kills, in either half.", killedWorker)
+		}
 		problems, said := beyond(some), compare(some).String()
 		if !slices.Contains(problems, said) {
 			p("\n%s", said)

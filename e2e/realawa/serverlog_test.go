@@ -139,6 +139,8 @@ func TestRisen(t *testing.T) {
 	require.Empty(t, beyond(kept))
 	require.Contains(t, compare(cells(1)).String(), "With awa-counterd only came: new kind (1).")
 	require.Len(t, beyond(cells(1)), 1)
+	kept[2].With.Errors["old: "+killedWorker] = 30
+	require.Empty(t, beyond(kept), "the test's own doing")
 	kept[2].With = run(15, 1, 0)
 	require.Len(t, beyond(kept), 1, "up by half")
 	kept[2].With = run(12, 1, 0)
