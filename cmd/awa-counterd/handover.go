@@ -179,12 +179,10 @@ const moveTries = 5
 // quiet demands that what became wrong while the daemon held its corrections back, and has been moved, is nothing that it holds against
 // finishing: no old binary wrote.
 func (h *handover) quiet(ctx context.Context) error {
-	reason := ""
 	late := time.Now().Add(answerWithin)
 	for {
-		var passes bool
-		var err error
-		if reason, passes, err = h.unfinished(ctx); err != nil || reason == "" {
+		reason, passes, err := h.unfinished(ctx)
+		if err != nil || reason == "" {
 			return err
 		}
 		if !passes || !time.Now().Before(late) {
