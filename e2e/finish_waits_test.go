@@ -83,6 +83,16 @@ func (e *env) finishLooks(timeout string) (d *daemon, said func(text string), lo
 	return d, said, look, how
 }
 
+// finished waits for the end of both, and demands that the upgrade is over: the marker stands, over counters as awa itself would hold them.
+func (e *env) finished(d *daemon, how func() int) {
+	e.t.Helper()
+	require.Zero(e.t, how())
+	require.Zero(e.t, d.wait(10*time.Second))
+	e.balanced(0)
+	e.byBucket()
+	e.marker(true, 0)
+}
+
 // When awa's first new leader takes over, it drops what the old one left in ledgers, one ring slot after the other, and the daemon corrects that.
 // finish waits for it, and says so; it does not take a correction that is under way for an old binary.
 func TestFinishWaitsForCorrections(t *testing.T) {
@@ -94,11 +104,7 @@ func TestFinishWaitsForCorrections(t *testing.T) {
 	look()
 	said("finish: waiting: the counters of 1 groups are wrong, the first on queue q")
 	row()
-	require.Zero(t, how())
-	require.Zero(t, d.wait(10*time.Second))
-	e.balanced(0)
-	e.byBucket()
-	e.marker(true, 0)
+	e.finished(d, how)
 }
 
 // The same comes while the daemon holds its corrections back, to a slot that finish has been at already: it goes there again. If it was
@@ -128,11 +134,7 @@ func TestFinishMovesAgain(t *testing.T) {
 			}
 			require.NoError(t, e.stale(1))
 			row()
-			require.Zero(t, how())
-			require.Zero(t, d.wait(10*time.Second))
-			e.balanced(0)
-			e.byBucket()
-			e.marker(true, 0)
+			e.finished(d, how)
 		})
 	}
 }

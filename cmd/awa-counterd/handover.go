@@ -137,8 +137,6 @@ func (h *handover) fresh(ctx context.Context) error {
 // answerWithin is how long a daemon may take to do as it is asked: it looks once a second, and stops within 10.
 const answerWithin = 20 * time.Second
 
-const pollEvery = 200 * time.Millisecond
-
 // redistribute moves what corrections left in counter rows of the daemon's own to awa's. Meanwhile the daemon holds its
 // corrections back, and sees each of finish's: what goes wrong ends trust as ever.
 func (h *handover) redistribute(ctx context.Context) error {
@@ -148,7 +146,7 @@ func (h *handover) redistribute(ctx context.Context) error {
 	err := poll(ctx, func() (bool, error) {
 		leader, _, err := checkpoint.ReadLeader(ctx, h.conn, string(h.layout.Schema))
 		return leader.Holds, err
-	}, "finish asked the daemon to pause its corrections, and it did not within %s")
+	}, hangs("finish asked the daemon to pause its corrections, and it did not within %s"))
 	if err != nil {
 		return err
 	}
@@ -179,21 +177,16 @@ const moveTries = 5
 // quiet demands that what became wrong while the daemon held its corrections back, and has been moved, is nothing that it holds against
 // finishing: no old binary wrote.
 func (h *handover) quiet(ctx context.Context) error {
-	late := time.Now().Add(answerWithin)
-	for {
-		reason, passes, err := h.unfinished(ctx)
-		if err != nil || reason == "" {
-			return err
+	var reason string
+	refuse := func() error { return pg.Refuse("run it again", "not finished: %s", reason) }
+	return poll(ctx, func() (bool, error) {
+		var passes bool
+		var err error
+		if reason, passes, err = h.unfinished(ctx); err == nil && reason != "" && !passes {
+			err = refuse()
 		}
-		if !passes || !time.Now().Before(late) {
-			return pg.Refuse("run it again", "not finished: %s", reason)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pollEvery):
-		}
-	}
+		return reason == "", err
+	}, refuse)
 }
 
 // move redistributes every unit.
@@ -212,15 +205,20 @@ func (h *handover) gone(ctx context.Context) error {
 			return err
 		})
 		return got, err
-	}, "finish asked the daemons to give up the lead, and one still has it after %s")
+	}, hangs("finish asked the daemons to give up the lead, and one still has it after %s"))
 }
 
-// poll waits for a state. No context's deadline bounds it: one that ran out in the middle of a query would take
-// the connection along.
-func poll(ctx context.Context, done func() (bool, error), problem string) error {
+// hangs is what is said of a daemon that does not do what it was asked.
+func hangs(problem string) func() error {
+	return func() error { return pg.Refuse("stop it and run this again", "not finished: "+problem, answerWithin) }
+}
+
+// poll waits for a state, answerWithin at most; then tooLate says why it gave up. No context's deadline bounds it: one that ran out in
+// the middle of a query would take the connection along.
+func poll(ctx context.Context, done func() (bool, error), tooLate func() error) error {
 	late := time.NewTimer(answerWithin)
 	defer late.Stop()
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		switch ok, err := done(); {
@@ -233,7 +231,7 @@ func poll(ctx context.Context, done func() (bool, error), problem string) error 
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-late.C:
-			return pg.Refuse("stop it and run this again", "not finished: "+problem, answerWithin)
+			return tooLate()
 		case <-tick.C:
 		}
 	}

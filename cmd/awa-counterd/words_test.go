@@ -157,19 +157,19 @@ func TestPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var refusal *pg.Refusal
-		require.ErrorAs(t, poll(t.Context(), never, "one still has it after %s"), &refusal)
+		require.ErrorAs(t, poll(t.Context(), never, hangs("one still has it after %s")), &refusal)
 		require.Equal(t, "not finished: one still has it after 20s", refusal.Problem)
 		require.Equal(t, answerWithin, time.Since(began))
 
 		began, n := time.Now(), 0
-		require.NoError(t, poll(t.Context(), func() (bool, error) { n++; return n == 4, nil }, "%s"))
+		require.NoError(t, poll(t.Context(), func() (bool, error) { n++; return n == 4, nil }, hangs("%s")))
 		require.Equal(t, 600*time.Millisecond, time.Since(began))
 
 		broken := fmt.Errorf("no more")
-		require.Same(t, broken, poll(t.Context(), func() (bool, error) { return true, broken }, "%s"))
+		require.Same(t, broken, poll(t.Context(), func() (bool, error) { return true, broken }, hangs("%s")))
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, poll(ctx, never, "%s"), context.DeadlineExceeded)
+		require.ErrorIs(t, poll(ctx, never, hangs("%s")), context.DeadlineExceeded)
 	})
 }

@@ -42,8 +42,10 @@ func (tr *trial) turn(ctx context.Context, from int64) error {
 		if err != nil {
 			return err
 		}
-		if err := tr.layGhosts(ctx); err != nil {
-			return err
+		if tr.res.Laps < 2 {
+			if err := tr.layGhosts(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if tr.res.Laps < 2 {
@@ -52,15 +54,17 @@ func (tr *trial) turn(ctx context.Context, from int64) error {
 	return nil
 }
 
-// ghosts are ready rows whose job has ended elsewhere, and for which the place of their own end is empty. An attempt that is tried again
-// (rescue_stale_heartbeats, rescue_expired_deadlines, fail_retryable) gets another ready row when promote_due brings it back, and its first one
-// neither an end nor a tombstone; prune_oldest of 0.6.0b1 and of 0.6.0b2 takes that one for pending for ever, and rings of 0.6.9 stood so too. Each does so without the other,
-// and without us: here it is what the workers were at that crashes kills, and what a busy machine keeps past its deadline.
-const ghosts = `delete from awa.ready_entries r where exists (select from awa.done_entries d where d.job_id = r.job_id)
-	and not exists (select from awa.done_entries d where (d.ready_slot, d.ready_generation, d.queue, d.priority, d.enqueue_shard, d.lane_seq)
-		= (r.ready_slot, r.ready_generation, r.queue, r.priority, r.enqueue_shard, r.lane_seq))
-	and not exists (select from awa.ready_tombstones d where (d.ready_slot, d.ready_generation, d.queue, d.priority, d.enqueue_shard, d.lane_seq)
-		= (r.ready_slot, r.ready_generation, r.queue, r.priority, r.enqueue_shard, r.lane_seq))`
+// withoutEnd is the condition that the place where the end of ready row e would be is empty.
+const withoutEnd = `not exists (select from awa.done_entries x where (x.ready_slot, x.ready_generation, x.queue, x.priority, x.enqueue_shard, x.lane_seq)
+		= (e.ready_slot, e.ready_generation, e.queue, e.priority, e.enqueue_shard, e.lane_seq))
+	and not exists (select from awa.ready_tombstones x where (x.ready_slot, x.ready_generation, x.queue, x.priority, x.enqueue_shard, x.lane_seq)
+		= (e.ready_slot, e.ready_generation, e.queue, e.priority, e.enqueue_shard, e.lane_seq))`
+
+// ghosts are such rows whose job has ended elsewhere. An attempt that is tried again (rescue_stale_heartbeats, rescue_expired_deadlines,
+// fail_retryable) gets another ready row when promote_due brings it back, and its first one neither an end nor a tombstone; prune_oldest
+// of 0.6.0b1 and of 0.6.0b2 takes that one for pending for ever. Each does so without the other, and without us: here it is what the
+// workers were at that crashes kills, and what a busy machine keeps past its deadline.
+const ghosts = `delete from awa.ready_entries e where exists (select from awa.done_entries d where d.job_id = e.job_id) and ` + withoutEnd
 
 // layGhosts takes them out of the way of the ring, which nobody counts.
 func (tr *trial) layGhosts(ctx context.Context) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -26,6 +27,8 @@ func medians(cells []cell, of func(r *result) float64) (without, with float64) {
 // a matter of the moment, and no error of awa's. The table has it, and nothing is concluded from it.
 const killedWorker = "connection to client lost"
 
+func ofKilledWorker(kind string) bool { return strings.HasSuffix(kind, killedWorker) }
+
 // rise is what became of errors beside the daemon.
 type rise struct {
 	worst string   // the kind that rose most, of those that are frequent enough to be compared; "": none rose
@@ -36,12 +39,12 @@ type rise struct {
 func compare(cells []cell) (r rise) {
 	all := kindsOf(cells)
 	for _, kind := range mostOf(all, len(all)) {
+		if ofKilledWorker(kind) {
+			continue
+		}
 		without := 0
 		for _, c := range cells {
 			without += c.Control.kinds()[kind]
-		}
-		if strings.HasSuffix(kind, killedWorker) {
-			continue
 		}
 		if without == 0 {
 			r.fresh = append(r.fresh, fmt.Sprintf("%s (%d)", kind, all[kind]))
@@ -154,7 +157,7 @@ func errorsTable(p printer, cells []cell) {
 		}
 		p("\n### A ring that %s, %d runs\n", ring, len(some))
 		errorsRows(p, some)
-		if slices.ContainsFunc(mostOf(kindsOf(some), len(kindsOf(some))), func(kind string) bool { return strings.HasSuffix(kind, killedWorker) }) {
+		if slices.ContainsFunc(slices.Collect(maps.Keys(kindsOf(some))), ofKilledWorker) {
 			p("\n`%s` is what the server says of some sessions of workers that the test kills, in either half.", killedWorker)
 		}
 		problems, said := beyond(some), compare(some).String()

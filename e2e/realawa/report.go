@@ -153,7 +153,7 @@ func document(cells []cell, tries *attempts, before former) string {
 		p("\nAfter `finish`, operators of the new fleet retried, discarded, moved to the DLQ and back, and deleted by SQL %s jobs that had failed, in %d of these cells, before the last look.", humanize.Comma(int64(jobs)), n)
 	}
 	if n, without, with := ghostsIn(of("pairs")); n > 0 {
-		p("\nIn %d of these cells awa's ring stood after `finish` before ready rows of jobs that were tried again, as those of a worker that was killed are, and ended in another slot. 0.6.0b2 never takes such a row out, alone or not: the test deleted %d of them without awa-counterd and %d with it. They are counted nowhere.", n, without, with)
+		p("\nA job that is tried again, as those of a worker that was killed are, leaves a ready row in the slot that it was in first. 0.6.0b2 never takes such a row out, alone or not, and its ring can stand for it. In %d of these cells the test deleted such rows after `finish`: %d without awa-counterd and %d with it. They are counted nowhere.", n, without, with)
 	}
 	again(p, of("pairs"))
 	openTable(p, cells)

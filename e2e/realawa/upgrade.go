@@ -284,9 +284,7 @@ func (tr *trial) ring(ctx context.Context) (text string) {
 		c as (select c.ready_slot, c.ready_generation, count(*) as n from awa.lease_claims c
 		      where not exists (select from awa.lease_claim_closures x where (x.claim_slot, x.job_id, x.run_lease) = (c.claim_slot, c.job_id, c.run_lease)) group by 1, 2)
 		select format('%s ready rows without an end in the oldest slot; ring at slot %s, generation %s; ledger rows of other generations: %s; leases: %s; claims without a closure row: %s',
-			(select count(*) from awa.ready_entries e where ready_slot = (select slot from awa.queue_ring_slots where slot <> r.current_slot and queue_ring_slots.generation >= 0 order by queue_ring_slots.generation limit 1)
-				and not exists (select from awa.done_entries x where (x.ready_slot, x.ready_generation, x.queue, x.priority, x.enqueue_shard, x.lane_seq) = (e.ready_slot, e.ready_generation, e.queue, e.priority, e.enqueue_shard, e.lane_seq))
-				and not exists (select from awa.ready_tombstones x where (x.ready_slot, x.ready_generation, x.queue, x.priority, x.enqueue_shard, x.lane_seq) = (e.ready_slot, e.ready_generation, e.queue, e.priority, e.enqueue_shard, e.lane_seq))),
+			(select count(*) from awa.ready_entries e where ready_slot = (select slot from awa.queue_ring_slots where slot <> r.current_slot and queue_ring_slots.generation >= 0 order by queue_ring_slots.generation limit 1) and `+withoutEnd+`),
 			current_slot, generation,
 			(select string_agg(format('slot %s generation %s (the slot is at %s): %s rows, sum %s', ready_slot, ready_generation, d.generation, n, sum), ', ') from d where ready_generation <> d.generation),
 			(select string_agg(format('slot %s generation %s: %s', ready_slot, ready_generation, n), ', ') from b),

@@ -55,9 +55,10 @@ func (l *Layout) StaleLedger(leaf Leaf) string {
 	return fmt.Sprintf(`select count(*) from %s d, %s`, l.LedgerOf(leaf), l.stale(leaf))
 }
 
-// DropStale deletes those rows, and yields for each group (queue, priority, shard) what they summed up to, and how many they were. No stream tells of a DELETE on the ledger (it has no primary key, so its
-// publication leaves deletes out): only for when nobody follows, and before a Redistribute in the same
-// transaction, so that readers see no difference. Hold the leaf first: that is awa's order.
+// DropStale deletes those rows, and yields for each group (queue, priority, shard) what they summed up to, and
+// how many they were. No stream tells of a DELETE on the ledger (it has no primary key, so its publication leaves
+// deletes out): only for when nobody follows, and before a Redistribute in the same transaction, so that readers
+// see no difference. Hold the leaf first: that is awa's order.
 func (l *Layout) DropStale(leaf Leaf) string {
 	return fmt.Sprintf(`with gone as (delete from %s d using %s returning d.%s as queue, d.%s as priority, d.%s as shard, d.%s as delta)
 		select queue, priority, shard, sum(delta)::int8, count(*) from gone group by 1, 2, 3`,

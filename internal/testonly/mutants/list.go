@@ -294,7 +294,7 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},
 		{
-			"finish refuses what passes", "cmd/awa-counterd/handover.go", "if !passes ||", "if !passes || passes ||",
+			"finish refuses what passes", "cmd/awa-counterd/handover.go", "&& !passes {", "&& (!passes || passes) {",
 			"./cmd/awa-counterd", "TestQuietWaitsForWhatPasses",
 		},
 		{
