@@ -13,14 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// direct is a socket that is read past Go's network poller. The poller's thread is woken by every message that
-// arrives, whether somebody waits for it or not, which costs both sides more than the messages do: a walsender
-// sends each by itself. Here nobody is woken during a rest.
+// direct is a socket that is read past Go's network poller while messages come in quick succession. The poller's
+// thread is woken by every message that arrives, whether somebody waits for it or not, which costs both sides more
+// than the messages do: a walsender sends each by itself. Here nobody is woken during a rest. Once messages are
+// rare it is the other way round: Go's scheduler watches a thread that waits in the kernel, and wakes up for that some
+// 50 times; so those are waited for in the poller.
 //
 // One goroutine reads and writes; SetDeadline and Close may be called beside it.
 type direct struct {
 	net.Conn     // for its addresses; closed
 	fd, wake int // wake is an eventfd that ends a wait
+	quick    int // reads in a row that waited for less than fill, up to brisk
+	parked   *parking
 
 	mu      sync.Mutex
 	readBy  time.Time
@@ -48,14 +52,24 @@ func newDirect(c net.Conn) net.Conn {
 		_ = unix.Close(fd)
 		return c
 	}
+	d := &direct{Conn: c, fd: fd, wake: wake}
+	if d.parked, err = newParking(fd, wake); err != nil {
+		_, _ = unix.Close(fd), unix.Close(wake)
+		return c
+	}
 	_ = c.Close() // its file descriptor; the socket lives on in ours
-	return &direct{Conn: c, fd: fd, wake: wake}
+	return d
 }
+
+// brisk is how many reads in a row have to be quick before the next is taken for another such: more than the messages of a
+// small transaction.
+const brisk = 8
 
 // Read is net.Conn's.
 func (d *direct) Read(p []byte) (int, error) {
 	d.users.RLock()
 	defer d.users.RUnlock()
+	var began time.Time // of waiting
 	for {
 		by, err := d.deadline(&d.readBy)
 		if err != nil {
@@ -64,12 +78,29 @@ func (d *direct) Read(p []byte) (int, error) {
 		n, err := unix.Read(d.fd, p)
 		switch {
 		case n > 0:
+			if began.IsZero() || time.Since(began) < fill {
+				d.quick = min(d.quick+1, brisk)
+			} else {
+				d.quick = 0
+			}
 			return n, nil
 		case err == nil && len(p) > 0:
 			return 0, io.EOF
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
-			if err := d.wait(by, unix.PollFd{Fd: int32(d.fd), Events: unix.POLLIN}, unix.PollFd{Fd: int32(d.wake), Events: unix.POLLIN}); err != nil { //nolint:gosec // a file descriptor
+			now := time.Now()
+			if began.IsZero() {
+				began = now
+			}
+			if soon := began.Add(fill); d.quick == brisk && now.Before(soon) {
+				if by.IsZero() || soon.Before(by) {
+					by = soon
+				}
+				err = d.wait(by, unix.PollFd{Fd: int32(d.fd), Events: unix.POLLIN}, unix.PollFd{Fd: int32(d.wake), Events: unix.POLLIN}) //nolint:gosec // a file descriptor
+			} else {
+				err = d.parked.park(by)
+			}
+			if err != nil {
 				return 0, err
 			}
 		default:
@@ -105,8 +136,11 @@ func (d *direct) Write(p []byte) (done int, err error) {
 	return done, nil
 }
 
-// rest lets the socket fill, unless a deadline is set meanwhile.
+// rest lets the socket fill, unless messages are rare, or a deadline is set meanwhile.
 func (d *direct) rest(long time.Duration) {
+	if d.quick < brisk {
+		return
+	}
 	d.users.RLock()
 	defer d.users.RUnlock()
 	if _, err := d.deadline(&d.readBy); err != nil {
@@ -125,9 +159,8 @@ func (d *direct) wait(by time.Time, fds ...unix.PollFd) error {
 	if _, err := unix.Ppoll(fds, timeout, nil); err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("wait for the socket: %w", err)
 	}
-	var buf [8]byte
 	if last := fds[len(fds)-1]; int(last.Fd) == d.wake && last.Revents != 0 {
-		_, _ = unix.Read(d.wake, buf[:])
+		quiet(d.wake)
 	}
 	return nil
 }
@@ -176,6 +209,7 @@ func (d *direct) Close() error {
 	}
 	d.users.Lock()
 	defer d.users.Unlock()
+	d.parked.close()
 	_ = unix.Close(d.wake)
 	if err := unix.Close(d.fd); err != nil {
 		return fmt.Errorf("close the socket: %w", err)

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,6 +113,52 @@ func TestDirectReadEnds(t *testing.T) {
 		require.NoError(t, ours.Close())
 		require.ErrorIs(t, within(t, ended), net.ErrClosed)
 	})
+}
+
+// Who waits for rare messages waits in Go's network poller, also when they have been frequent before: a thread that waits in the
+// kernel keeps Go's scheduler busy.
+func TestDirectParksWhenMessagesAreRare(t *testing.T) {
+	pairs(t, func(t *testing.T, ours *direct, theirs net.Conn) {
+		buf := make([]byte, 1)
+		ended := make(chan error)
+		read := func() {
+			began := time.Now()
+			go func() { _, err := ours.Read(buf); ended <- err }()
+			require.Eventually(t, func() bool { return time.Since(began) > fill && parked() }, 10*time.Second, time.Millisecond)
+		}
+		for _, frequent := range []int{0, 2 * brisk} {
+			for range frequent {
+				_, err := theirs.Write([]byte{1})
+				require.NoError(t, err)
+				_, err = ours.Read(buf)
+				require.NoError(t, err)
+			}
+			read()
+			_, err := theirs.Write([]byte{1})
+			require.NoError(t, err)
+			require.NoError(t, within(t, ended))
+		}
+		require.Zero(t, ours.quick, "it was long in coming")
+		began := time.Now()
+		ours.rest(time.Hour)
+		require.Less(t, time.Since(began), time.Minute, "there is nothing to gather")
+		read()
+		require.NoError(t, ours.SetReadDeadline(time.Now().Add(time.Millisecond)))
+		require.ErrorIs(t, within(t, ended), os.ErrDeadlineExceeded, "one that is set meanwhile ends it")
+	})
+}
+
+// parked reports that a goroutine waits for a socket in the poller.
+func parked() bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for g := range strings.SplitSeq(string(stacks), "\n\n") {
+		first, _, _ := strings.Cut(g, "\n")
+		if strings.Contains(first, "[IO wait") && strings.Contains(g, "(*parking).park") {
+			return true
+		}
+	}
+	return false
 }
 
 // A Write against somebody who does not read ends at its deadline, be it set before or meanwhile.

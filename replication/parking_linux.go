@@ -1,0 +1,93 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// parking is where a goroutine waits for a socket in Go's network poller. The poller knows neither it nor its eventfd,
+// but an epoll instance of our own, which has the socket for one event at a time: while nobody is parked, nobody is woken.
+type parking struct {
+	instance int
+	file     *os.File // the same, as the poller has it
+	raw      syscall.RawConn
+	fd, wake int
+	by       time.Time // the file's deadline
+
+	look  func(uintptr) bool
+	event [1]unix.EpollEvent // what the last look saw
+}
+
+func newParking(fd, wake int) (*parking, error) {
+	own, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create an epoll instance: %w", err)
+	}
+	p := &parking{instance: own, fd: fd, wake: wake}
+	err = errors.Join(
+		unix.SetNonblock(own, true), // as os.NewFile wants what is to be polled
+		p.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLONESHOT),
+		p.control(unix.EPOLL_CTL_ADD, wake, unix.EPOLLIN),
+	)
+	p.file = os.NewFile(uintptr(own), "epoll")
+	p.look = p.ready
+	if err == nil {
+		err = p.file.SetDeadline(time.Time{}) // refused where the poller has not taken it
+	}
+	if err == nil {
+		p.raw, err = p.file.SyscallConn()
+	}
+	if err != nil {
+		_ = p.file.Close()
+		return nil, fmt.Errorf("poll an epoll instance: %w", err)
+	}
+	return p, nil
+}
+
+// park returns when the socket can be read, at by, or when somebody wakes it.
+func (p *parking) park(by time.Time) error {
+	if !by.Equal(p.by) {
+		if err := p.file.SetReadDeadline(by); err != nil {
+			return fmt.Errorf("wait for the socket: %w", err)
+		}
+		p.by = by
+	}
+	err := p.control(unix.EPOLL_CTL_MOD, p.fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLONESHOT)
+	if err == nil {
+		err = p.raw.Read(p.look)
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("wait for the socket: %w", err)
+	}
+	return nil
+}
+
+// ready is asked before the goroutine is parked, too: what was there already is no event.
+func (p *parking) ready(uintptr) bool {
+	n, err := unix.EpollWait(p.instance, p.event[:], 0)
+	if n == 1 && int(p.event[0].Fd) == p.wake {
+		quiet(p.wake)
+	}
+	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
+}
+
+func (p *parking) control(op, fd int, events uint32) error {
+	if err := unix.EpollCtl(p.instance, op, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}); err != nil { //nolint:gosec // a file descriptor
+		return fmt.Errorf("have the socket polled: %w", err)
+	}
+	return nil
+}
+
+// close leaves the socket and the eventfd alone. Nobody may be parked any more.
+func (p *parking) close() { _ = p.file.Close() }
+
+// quiet takes a wake back.
+func quiet(wake int) {
+	var buf [8]byte
+	_, _ = unix.Read(wake, buf[:])
+}
