@@ -105,9 +105,11 @@ fuzz:
 	go test ./decoder -run xxx -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 	go test ./decoder -run xxx -fuzz FuzzStream -fuzztime $(FUZZTIME)
 
-# Speed and cost, part by part (go run ./e2e/bench -help). Rounds are kept in tmp/bench: what was broken off goes on, and what is
-# kept is not measured again, but with ARGS=-again. ARGS="-scale 0.01" shows within minutes that the parts work, and writes no page.
-BENCH := go run ./e2e/bench -daemon tmp/benched/awa-counterd -pages docs/reports
+# Speed and cost, part by part (go run ./e2e/bench -help). Rounds are kept beside the pages that are made of them: what was broken off
+# goes on, and what is kept is not measured again, but with ARGS=-again. ARGS="-scale 0.01" shows within minutes that the parts work, and
+# writes no page.
+ROUNDS = $(if $(findstring -scale,$(ARGS)),tmp/bench,docs/reports/rounds)
+BENCH = go run ./e2e/bench -daemon tmp/benched/awa-counterd -pages docs/reports -results $(ROUNDS)
 
 # A binary without a name of its own: what the pages that a run writes do to the tree's state makes no other binary of it.
 benched:
@@ -120,7 +122,7 @@ bench: benched
 
 # All of it into docs/benchmarks.md, with profiles of this commit and of one before: some five hours, on a machine that does nothing else.
 # PART=staleness,idle is some of it; ARGS="-within 1h" begins no round after that, and the next run goes on. Commit before, not between:
-# rounds of another commit are left out; only the pages that it writes itself may change.
+# rounds of another daemon are left out, and unfinished parts of another commit; only the pages that it writes itself may change.
 bench-all: PART ?= all
 bench-all: benched older
 	$(BENCH) -part $(PART) -report docs/benchmarks.md -profiles tmp/profiles -older tmp/older/awa-counterd $(ARGS)

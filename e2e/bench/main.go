@@ -182,15 +182,15 @@ func (o orders) measure(ctx context.Context, l *lab, p part) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(t.Rounds) >= rounds && !o.again && t.Origin.measures(now) {
+		l.tell("%s: all of %d rounds are kept already (-again measures again)", p.name, rounds)
+		return nil
+	}
 	if len(t.Rounds) > 0 && (o.again || t.Origin != now) {
 		l.tell("%s: %d rounds of before are left out: %s", p.name, len(t.Rounds), differing(t.Origin, now))
 		t.Rounds = nil
 	}
 	t.Part, t.Origin = p.name, now
-	if len(t.Rounds) >= rounds {
-		l.tell("%s: all of %d rounds are kept already (-again measures again)", p.name, rounds)
-		return nil
-	}
 	if l.over() {
 		l.tell("%s: %d of %d rounds are kept; the time is up", p.name, len(t.Rounds), rounds)
 		return nil

@@ -97,7 +97,7 @@ func takeShares(out string, into *roundResult) error {
 }
 
 // where says in a sentence where the daemon's time goes in a part, and where it went in an older binary; "" where no profiles were taken
-// of this commit.
+// of this binary.
 func (l *lab) where(p part, t *taken) (string, error) {
 	now, before := filepath.Join(l.results, profiledResults), filepath.Join(l.results, olderResults)
 	if l.profile != nil {
@@ -110,7 +110,7 @@ func (l *lab) where(p part, t *taken) (string, error) {
 			return "", err
 		}
 		uses := seen.uses()
-		if uses == "" || seen.Origin.Commit != t.Origin.Commit || seen.Origin.Scale != t.Origin.Scale {
+		if uses == "" || seen.Origin.Binary != t.Origin.Binary || seen.Origin.Scale != t.Origin.Scale {
 			continue
 		}
 		text := fmt.Sprintf("Where the daemon's own processor time goes in part `%s`, by its profiles: %s.", name, uses)

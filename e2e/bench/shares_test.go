@@ -26,13 +26,13 @@ Showing nodes accounting for 100ms, 100% of 100ms total
 `, &p))
 	l := &lab{results: t.TempDir(), scale: 1}
 	l.profile = &profiler{dir: "somewhere"}
-	tk := &taken{Part: "drain", Origin: origin{Scale: 1, Commit: "c"}, Rounds: []roundResult{p}}
+	tk := &taken{Part: "drain", Origin: origin{Scale: 1, Binary: "c"}, Rounds: []roundResult{p}}
 	require.NoError(t, tk.keep(l.results))
 	text, err := l.where(part{name: "drain"}, tk)
 	require.NoError(t, err)
 	require.Equal(t, "Where the daemon's own processor time goes in part `drain`, by its profiles: system calls 40 %, decoding 30 %, memory and its collector 10 %, "+
 		"the stream's frames 10 %, statements 6 %, other 4 %.", text)
-	text, err = l.where(part{name: "drain"}, &taken{Origin: origin{Scale: 1, Commit: "another"}})
+	text, err = l.where(part{name: "drain"}, &taken{Origin: origin{Scale: 1, Binary: "another"}})
 	require.NoError(t, err)
 	require.Empty(t, text, "another commit's")
 

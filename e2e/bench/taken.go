@@ -40,7 +40,7 @@ func (p *roundResult) note(circumstance, who, what string, value float64) {
 	p.Figures = append(p.Figures, figure{circumstance, who, what, value})
 }
 
-// origin is what rounds must have in common to be compared.
+// origin is what rounds of a part must have in common. Parts may be of several machines: what counts is a ratio within a round.
 type origin struct {
 	Binary  string  `json:"binary"` // a hash of the daemon's
 	Commit  string  `json:"commit"`
@@ -49,6 +49,11 @@ type origin struct {
 	Machine string  `json:"machine"`
 	Scale   float64 `json:"scale"` // 1 is the real size
 	Options string  `json:"options,omitempty"`
+}
+
+// measures reports that it is of what is to be measured now, be it on another machine, or by the program of another commit.
+func (o origin) measures(now origin) bool {
+	return o.Binary == now.Binary && o.Scale == now.Scale && o.Options == now.Options
 }
 
 // taken is all that is kept of a part.

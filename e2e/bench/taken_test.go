@@ -58,6 +58,20 @@ func TestRoundsAreNotMixed(t *testing.T) {
 	require.Len(t, kept.Rounds, 2)
 }
 
+// A part that is complete need not be measured on every machine; one that is not is begun again on another.
+func TestPartsMayBeOfSeveralMachines(t *testing.T) {
+	l, p, rounds := fixture(t)
+	require.NoError(t, orders{rounds: -1}.measure(t.Context(), l, p))
+	l.server = "16"
+	require.NoError(t, orders{rounds: -1}.measure(t.Context(), l, p))
+	require.Equal(t, []int{0, 1, 2}, *rounds)
+	kept, err := recall(l.results, p.name)
+	require.NoError(t, err)
+	require.Equal(t, "15", kept.Origin.Server, "it says where it was measured")
+	require.NoError(t, orders{rounds: 4}.measure(t.Context(), l, p))
+	require.Equal(t, []int{0, 1, 2, 0, 1, 2, 3}, *rounds, "they are not mixed")
+}
+
 // A small run writes no file of docs, whatever it was told.
 func TestSmallRunsWriteNoPages(t *testing.T) {
 	l, p, _ := fixture(t)
