@@ -76,26 +76,21 @@ func TestWaitsSeesWhoIsBlockedByUs(t *testing.T) {
 	require.NoError(t, err)
 	text := c.Log()
 	require.Equal(t, 20, behind(nil, statements(text, ourSessions), readLog(text), 10*time.Millisecond), "all but the one of before, of which looks know")
-	for _, sql := range []string{`begin`, `select * from done_entries_0`} {
-		_, err = observer.Exec(t.Context(), sql)
+	look := connect(testers + " look")
+	again := connect(testers + " waits") // the end of its looks may have closed the other one
+	defer func() { _, _ = look.Close(context.Background()), again.Close(context.Background()) }()
+	for _, sql := range []string{`begin isolation level repeatable read`, `select * from done_entries_0`} {
+		_, err = look.Exec(t.Context(), sql)
 		require.NoError(t, err)
 	}
 	prunes()
-	_, err = observer.Exec(t.Context(), `commit`)
-	require.NoError(t, err)
 	text = c.Log()
 	require.InDelta(t, 20, behind(nil, statements(text, ourSessions), readLog(text), 10*time.Millisecond), 1, "behind somebody else, the first of them right after us")
 
 	// A session of the test's own with a snapshot keeps nobody from anything that is judged.
-	_, err = ours.Exec(t.Context(), `rollback`)
-	require.NoError(t, err)
-	look := connect(testers + " look")
-	defer func() { _ = look.Close(context.Background()) }()
-	_, err = look.Exec(t.Context(), `begin isolation level repeatable read; select * from done_entries_0`)
-	require.NoError(t, err)
-	ctx, stop = context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, stop = context.WithTimeout(t.Context(), time.Second)
 	defer stop()
-	s = waits(ctx, observer)
+	s = waits(ctx, again)
 	require.Positive(t, s.looks)
 	require.Equal(t, s.looks, s.horizon)
 	require.Zero(t, s.others)
