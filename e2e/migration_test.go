@@ -251,29 +251,3 @@ func TestTeardownWhateverBecameOfAwa(t *testing.T) {
 		})
 	}
 }
-
-// Rings of 4 and 16 slots, a custom schema beside awa's own, a daemon each, in one database.
-func TestSubstratesOfTheLedger(t *testing.T) {
-	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 16})
-	conn := e.connect()
-	second := &env{t: t, server: e.server, db: e.db, layout: fleet.Layout{Schema: "qs_two", Shape: fleet.Ledger, Slots: 4}, pool: e.pool}
-	require.NoError(t, fleet.Install(t.Context(), conn, second.layout))
-	one, two := e.daemon("--schema", "awa"), e.daemon("--schema", "qs_two")
-	one.logged("marker set", 15*time.Second)
-	two.logged("marker set", 15*time.Second)
-	a := e.fleet(fleet.Config{Pre: 1, Post: 1, Pause: 12 * time.Millisecond, Prune: 300 * time.Millisecond, Fold: 400 * time.Millisecond, Seed: 311})
-	b := second.fleet(fleet.Config{Pre: 1, Post: 1, Pause: 12 * time.Millisecond, Prune: 300 * time.Millisecond, Fold: 400 * time.Millisecond, Seed: 312})
-	e.wait(3 * time.Second)
-	a.Stop()
-	b.Stop()
-	e.balanced(2 * time.Second)
-	second.balanced(2 * time.Second)
-	e.noMismatch(one)
-	e.noMismatch(two)
-	require.Zero(t, two.stop())
-	code, out, errs := e.command("teardown", "--schema", "qs_two")
-	require.Zero(t, code, errs)
-	require.Contains(t, out, "awa_counterd_qs_two_ledger")
-	require.NotContains(t, out, "awa_counterd_awa")
-	require.Zero(t, one.stop())
-}

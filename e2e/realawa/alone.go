@@ -22,7 +22,7 @@ func (tr *trial) operate(ctx context.Context, from int64) error {
 	tr.fleet.tell("resume")
 	tr.fleet.tell("operate")
 	defer tr.fleet.tell("rest")
-	return tr.alone(ctx, from, acted, func(lasts time.Duration) bool { return lasts >= operateFor && acted() })
+	return tr.newFleet(ctx, from, acted, func(lasts time.Duration) bool { return lasts >= operateFor && acted() })
 }
 
 // turn waits until the ring has turned twice since it stood at from. A ring that stands is not waited for.
@@ -33,7 +33,7 @@ func (tr *trial) turn(ctx context.Context, from int64) error {
 	always := func() bool { return true }
 	for began := time.Now(); tr.res.Laps < 2 && time.Since(began) < longestLaps; {
 		laps, turned := tr.res.Laps, time.Duration(0)
-		err := tr.alone(ctx, from, always, func(lasts time.Duration) bool {
+		err := tr.newFleet(ctx, from, always, func(lasts time.Duration) bool {
 			if tr.res.Laps > laps {
 				laps, turned = tr.res.Laps, lasts
 			}
@@ -48,6 +48,7 @@ func (tr *trial) turn(ctx context.Context, from int64) error {
 			}
 		}
 	}
+	tr.alone.ended = time.Now()
 	if tr.res.Laps < 2 {
 		tr.res.Stands = tr.ring(ctx)
 	}
@@ -76,9 +77,9 @@ func (tr *trial) layGhosts(ctx context.Context) error {
 	return nil
 }
 
-// alone lets the new fleet work until done, for longestLaps at most. A busy ring turns slowly, and a prune that failed waits longer each
+// newFleet lets the new fleet work until done, for longestLaps at most. A busy ring turns slowly, and a prune that failed waits longer each
 // time; so the load ends on the way, once it is not needed.
-func (tr *trial) alone(ctx context.Context, from int64, unneeded func() bool, done func(lasts time.Duration) bool) error {
+func (tr *trial) newFleet(ctx context.Context, from int64, unneeded func() bool, done func(lasts time.Duration) bool) error {
 	busy, began := true, time.Now()
 	for lasts := time.Duration(0); lasts < longestLaps && !done(lasts); lasts = time.Since(began) {
 		if busy && lasts > busyFor && unneeded() {

@@ -113,6 +113,18 @@ func (b *book) sums() books {
 	return b.books
 }
 
+// wrote reports whether anything uncounted was written to a queue.
+func (b *book) wrote(queue string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for g, log := range b.log {
+		if g.Queue == queue && len(log) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // explains reports whether a group may be wrong by d at a time with nothing missing that is older than
 // young: d is a sum of its latest uncounted writes, all of them that young, or its leaf was truncated so
 // lately. Commit times come a moment before the commit can be seen, so the very last ones may be missing.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"math/rand/v2"
@@ -35,6 +34,10 @@ type daemon struct {
 }
 
 func startDaemon(binary, url string, p *plan) (*daemon, error) {
+	url, err := logStatements(url)
+	if err != nil {
+		return nil, err
+	}
 	args := []string{"run", "--database-url", url, "--status-interval", "1s"}
 	if p.Audit > 0 {
 		args = append(args, "--audit-interval", p.Audit.String())
@@ -156,25 +159,6 @@ func (d *daemon) command(ctx context.Context, args ...string) (code int, out, er
 func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.TrimSpace(lines[len(lines)-1])
-}
-
-// status is what an operator reads: the next step, and the queues that old binaries still write.
-func (d *daemon) status(ctx context.Context, quiet time.Duration) (next string, queues []string) {
-	code, out, errs := d.command(ctx, "status", "--json", "--quiet-period", quiet.String())
-	var s struct {
-		Next      string `json:"next_step"`
-		Uncounted []struct {
-			Queue string `json:"queue"`
-		} `json:"uncounted_writes"`
-	}
-	if code != 0 || json.Unmarshal([]byte(out), &s) != nil {
-		return lastLine(errs), nil
-	}
-	for _, u := range s.Uncounted {
-		queues = append(queues, u.Queue)
-	}
-	slices.Sort(queues)
-	return s.Next, queues
 }
 
 // pause waits, or until the trial is over.

@@ -13,6 +13,11 @@
 //     came back sets the marker.
 //   - Both trials carry the same load of looks, and the errors of awa's workers are taken from the server's
 //     log of both, so that neither awa is blamed for us nor we for awa.
+//   - What doctor and status say on the way is judged: awa's tables alone are missing before the migration, queues that old workers write
+//     are named as long as one is there, and then finish is said to be safe. finish may be run again only for what awa's new leader did.
+//   - Whether a failed prune waited for the daemon, the server's log tells, which has the time of each statement of the daemon's: looks are
+//     too rare for 10 ms.
+//   - A ring that is to turn may stand only where the same error of awa's goes on to the end, and comes without us as well.
 //   - A trial that is finished is a file and is not repeated; one that was broken off leaves none.
 //
 // It spells awa's names by itself: a wrong name in the product must not hide here.

@@ -135,13 +135,14 @@ func (o *options) tryCell(ctx context.Context, v wheels.Dir, p *plan) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w\nreplay: %s", h.name, err, p.replay())
 			}
+			r.weigh(p, c.Control)
 			*h.into = r
 			if err := s.save(p.name(), &c); err != nil {
 				return err
 			}
 			fmt.Printf("%s %s: %s\n", p.name(), h.name, r.line(time.Since(began)))
 		}
-		(*h.into).weigh(p)
+		(*h.into).weigh(p, c.Control)
 		for _, problem := range (*h.into).Problems {
 			bad = append(bad, fmt.Errorf("%s %s: %s\nreplay: %s", p.name(), h.name, problem, p.replay()))
 		}

@@ -66,15 +66,23 @@ func (p *plan) led(byOld float64) bool {
 	return byOld >= some && byOld <= 1-some
 }
 
-// turned reports whether the ring did beside old workers what the cell is of; beside 0.6.0a9 awa's own errors may hold it.
+// turned reports whether the ring did beside old workers what the cell is of.
 func (p *plan) turned(laps float64) bool {
-	switch {
-	case p.Part != "pairs":
-		return true
-	case p.Ring == turns:
-		return laps >= 1 || p.Old == "0.6.0a9"
+	return p.Part != "pairs" || (laps >= 1) == (p.Ring == turns)
+}
+
+// awaited reports that the ring need not be waited for beside old workers: it has turned, is to stand, or is of 0.6.0a9, whose errors may
+// hold it for good.
+func (p *plan) awaited(laps float64) bool {
+	return p.Ring == stands || p.turned(laps) || p.Old == "0.6.0a9"
+}
+
+// prunePatience is for how long a prune of the new release waits for a lock.
+func (p *plan) prunePatience() time.Duration {
+	if p.New == "0.6.0b2" {
+		return 50 * time.Millisecond
 	}
-	return laps < 1
+	return 10 * time.Millisecond
 }
 
 // replay is the command that does it again.

@@ -89,9 +89,9 @@ func (s store) all() (cells []cell, err error) {
 			continue
 		}
 		if c.Control.Impossible != "" || c.With != nil && c.With.Daemon != nil {
-			c.Control.weigh(&c.Plan)
+			c.Control.weigh(&c.Plan, nil)
 			if c.With != nil {
-				c.With.weigh(&c.Plan)
+				c.With.weigh(&c.Plan, c.Control)
 			}
 			cells = append(cells, c)
 		}
@@ -132,10 +132,13 @@ func document(cells []cell, tries *attempts, before former) string {
 	p("`doctor` and `run` are started; the new release's `awa migrate` runs; new workers join the old ones, and one of each is killed;")
 	p("the daemon is killed with SIGKILL again and again; the old workers leave, and all is quiet; `status`, then `finish`; the new fleet")
 	p("works alone, with operators for some 15 s, and where the ring turns until it has turned twice, for %s at most. *Wrong* is what a scan finds: rows − counter − pending.\n", longestLaps)
+	p("Before the migration `doctor` has to name awa's tables, and nothing else; side by side it must have nothing to name. `status` has to name queues that old")
+	p("workers write, or a prune of theirs, while both are at work and when one old worker is left, and then that it is safe to finish. awa keeps the rows that its")
+	p("workers have in `awa.runtime_instances` when they have gone: so that nobody has to wait until these look dead, the test makes them a minute older, unless `-patient`.\n")
 	p("| column | meaning |\n|---|---|")
 	p("| awa itself | errors of awa's workers per 1,000 jobs without awa-counterd, failed prunes left out: `runs` below %d, otherwise the most frequent kind |", fewErrors)
 	p("| wrong | how many groups were wrong, of how many, and by how many jobs, when the old workers had left and all was quiet; `then`: once the new fleet had worked alone |")
-	p("| laps | turns of the ring after `finish`: without awa-counterd, with it. A new leader prunes away in them most of what was wrong; a ring stands for good where completions of awa's fail with duplicate keys |")
+	p("| laps | turns of the ring after `finish`: without awa-counterd, with it. A new leader prunes away in them most of what was wrong. Where the ring is one that stands, nobody waits for them: the new fleet works some 15 s. One that is to turn may stand only where the same error of awa's workers (a duplicate key, a column or a constraint that is not there) comes without awa-counterd as well, and with it again and again, to within %s of the end of the wait. Side by side the same goes for a ring that is to turn, and has not turned once |", lately)
 	p("| lying | seconds for which the marker was set although a group had been wrong for longer than %s, sampled five times a second |", bound+follow)
 	p("| dishonest | samples, while the daemon was not dead or just coming back, in which the marker was set although a drift was older than that; of all samples with the marker set, those of crash windows and after `finish` among them |")
 	p("| errors | of awa's workers per 1,000 jobs: without awa-counterd, with it; failed prunes are in the second table |")
@@ -155,7 +158,7 @@ func document(cells []cell, tries *attempts, before former) string {
 	if n, without, with := ghostsIn(of("pairs")); n > 0 {
 		p("\nA job that is tried again, as those of a worker that was killed are, leaves a ready row in the slot that it was in first. 0.6.0b2 never takes such a row out, alone or not, and its ring can stand for it. In %d of these cells the test deleted such rows after `finish`: %d without awa-counterd and %d with it. They are counted nowhere.", n, without, with)
 	}
-	again(p, of("pairs"))
+	again(p, of("pairs", "pair20000", "long"))
 	openTable(p, cells)
 	prunesTable(p, of("pairs"))
 	naiveTable(p, of("pairs"))

@@ -38,7 +38,8 @@ type result struct {
 	Laps     float64    `json:"laps"`                  // after finish, made
 	Acted    *int       `json:"acted,omitempty"`       // jobs that operators did something with after finish; nil: it was not tried
 	Folds    *int64     `json:"folds_after,omitempty"` // made after finish; nil: it was not looked at
-	Stuck    int        `json:"stuck_after,omitempty"` // completions and claims of new workers that failed with duplicate keys after finish
+	Holds    []hold     `json:"holds"`                 // of new workers, after finish; nil: it was not looked at
+	MixHolds []hold     `json:"mix_holds"`             // of all workers, side by side; nil: the same
 	Ghosts   int        `json:"ghosts,omitempty"`      // ready rows of jobs that had ended elsewhere, taken out of the ring's way after finish
 	Stands   string     `json:"stands,omitempty"`      // where the ring did, when it had not turned twice after finish
 	MixLaps  float64    `json:"mix_laps"`              // of the ring, side by side
@@ -75,20 +76,21 @@ type comparison struct {
 }
 
 type prunes struct {
-	FailedOld int `json:"failed_old"`
-	FailedNew int `json:"failed_new"`
-	WeBlocked int `json:"we_blocked"` // failed prunes of new leaders with a session of awa-counterd in the way
-	Waits     int `json:"waits"`      // looks at which anybody of awa's waited for us
-	Looks     int `json:"looks"`
-	Pinned    int `json:"pinned"`  // looks at which a session of awa-counterd held a snapshot
-	Horizon   int `json:"horizon"` // looks at which anybody did
+	FailedOld int  `json:"failed_old"`
+	FailedNew int  `json:"failed_new"`
+	WeBlocked int  `json:"we_blocked"`       // failed prunes of new leaders with a session of awa-counterd in the way
+	Logged    bool `json:"logged,omitempty"` // the server's log was asked for them as well, which has the time of each statement of the daemon's
+	Waits     int  `json:"waits"`            // looks at which anybody of awa's waited for us
+	Looks     int  `json:"looks"`
+	Pinned    int  `json:"pinned"`                      // looks at which a session of awa-counterd held a snapshot
+	Horizon   int  `json:"horizon"`                     // looks at which anybody did, the test's own sessions among them
+	Others    *int `json:"horizon_of_others,omitempty"` // looks at which anybody but these did; nil: it was not looked at
 }
 
 type daemonResult struct {
 	Kills      int      `json:"kills"`
-	Doctor     int      `json:"doctor_exit"`
-	Status     []string `json:"status"` // its last line: side by side, and when the old ones had gone
-	Named      []string `json:"named"`  // queues on which status saw uncounted writes
+	Asked      []answer `json:"asked,omitempty"` // what doctor and status said on the way; nil in results from before that was judged
+	Named      []string `json:"named,omitempty"` // queues on which status saw uncounted writes of any kind, in those results
 	Finish     int      `json:"finish_exit"`
 	Said       string   `json:"finish_said"`
 	Tries      int      `json:"finish_tries"`             // 0 in results from before it was run again
@@ -104,11 +106,14 @@ type daemonResult struct {
 // jobs is how many jobs were handled.
 func (r *result) jobs() int { return r.JobsOld.Made["handled"] + r.JobsNew.Made["handled"] }
 
-func (r *result) acted() int {
-	if r.Acted == nil {
+func (r *result) acted() int { return known(r.Acted) }
+
+// known is a figure that older results do not have.
+func known(n *int) int {
+	if n == nil {
 		return 0
 	}
-	return *r.Acted
+	return *n
 }
 
 // failures are the workers' errors without failed prunes, which are counted apart.
@@ -135,8 +140,8 @@ func kinds(errs map[string]int, most int) (out []string) {
 	return out
 }
 
-// weigh lists what a trial has against it.
-func (r *result) weigh(p *plan) {
+// weigh lists what a trial has against it. control is the cell's; nil where it is not there.
+func (r *result) weigh(p *plan, control *result) {
 	r.Problems = nil // of a trial that was kept, by the rules of its day
 	say := func(bad bool, format string, args ...any) {
 		if bad {
@@ -155,8 +160,8 @@ func (r *result) weigh(p *plan) {
 	}
 	say(r.Stopped.Wrong > 0, "%d groups wrong when everybody was quiet: %s", r.Stopped.Wrong, r.Stopped.First)
 	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
-	say(!p.turned(r.MixLaps), "the ring turned %.1f times beside old workers, and the cell is of one that %s", r.MixLaps, p.Ring)
-	say(p.laps() && r.Laps < 2 && !r.stuck(), "the ring turned only %.1f times after finish: %s", r.Laps, r.Stands)
+	say(!p.turned(r.MixLaps) && !(p.Ring == turns && r.heldBeside(control)), "the ring turned %.1f times beside old workers, and the cell is of one that %s", r.MixLaps, p.Ring)
+	say(p.laps() && r.Laps < 2 && !awaHolds(r.Holds, control), "the ring turned only %.1f times after finish, and no error of awa's that comes without awa-counterd as well held it to the end: %s", r.Laps, r.Stands)
 	say(p.laps() && r.Folds != nil && *r.Folds == 0, "awa folded nothing after finish")
 	say(p.Jobs == 0 && r.Acted != nil && *r.Acted == 0, "operators did nothing after finish") // beside the backlog of a long run they get to nothing
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
@@ -166,22 +171,36 @@ func (r *result) weigh(p *plan) {
 	say(r.Prunes.WeBlocked > 0, "%d prunes of new leaders failed behind a session of awa-counterd", r.Prunes.WeBlocked)
 	// A finish that refuses changes nothing, and everything is still there.
 	refused := r.Daemon.Finish != 0
-	say(refused, "finish exited %d: %s", r.Daemon.Finish, r.Daemon.Said)
+	r.Problems = append(r.Problems, r.Daemon.finished()...)
 	say(!refused && r.Daemon.DaemonExit != 0, "the daemon exited %d", r.Daemon.DaemonExit)
 	say(!refused && len(r.Daemon.Left) > 0, "left behind: %s", strings.Join(r.Daemon.Left, ", "))
 	say(r.Daemon.Kills < p.Kills, "the daemon was killed %d times only", r.Daemon.Kills)
 	say(r.Daemon.Audits > 0, "%d audits disagreed with the books", r.Daemon.Audits)
 	say(r.Daemon.Prunes > 0, "%d healthy prunes of awa's were called wrong", r.Daemon.Prunes)
 	say(r.Stopped.Apart+r.TwoLaps.Apart > 0, "awa's own two readings differed by %d jobs when everybody was quiet, and by %d two laps after finish", r.Stopped.Apart, r.TwoLaps.Apart)
-	say(len(r.Daemon.Named) == 0, "status named no queue")
+	if r.Daemon.Asked == nil {
+		say(len(r.Daemon.Named) == 0, "status named no queue")
+	} else {
+		r.Problems = append(r.Problems, advised(r.Daemon.Asked)...)
+	}
 }
 
 // fewJudged are too few looks, of some five a second, to say of a daemon that it is honest: one that never sets the marker is.
 const fewJudged = 10
 
-// stuck reports that awa stood in its own way after finish: jobs of new workers failed with duplicate keys again and again, and
-// with such a job in it a slot cannot be pruned. What failed so beside old workers says nothing about that time.
-func (r *result) stuck() bool { return r.Stuck > 0 }
+// heldBeside reports that awa's errors kept the ring from turning side by side. Results from before that was looked at have only how
+// many there were in all of the trial: that many times, in both halves, they came to the end.
+func (r *result) heldBeside(control *result) bool {
+	if r.MixHolds != nil || control == nil {
+		return awaHolds(r.MixHolds, control)
+	}
+	for kind, n := range r.Errors {
+		if (&complaint{who: kind, text: kind}).holds() && n >= manyCases && control.Errors[kind] >= manyCases {
+			return true
+		}
+	}
+	return false
+}
 
 func describe(g group, d int64, age time.Duration) string {
 	return fmt.Sprintf("slot %d, queue %s, priority %d: rows − counter = %d for %s", g.Slot, g.Queue, g.Priority, d, age.Round(10*time.Millisecond))

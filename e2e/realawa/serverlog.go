@@ -9,6 +9,9 @@ import (
 // linePrefix makes the server's log say when, which process and which member of the fleet.
 const linePrefix = "%m [%p] %a|"
 
+// logTime is %m.
+const logTime = "2006-01-02 15:04:05.000 MST"
+
 // complaint is an error that the server gave to somebody.
 type complaint struct {
 	at        time.Time
@@ -39,7 +42,7 @@ func readLog(text string) (all []complaint) {
 		open = nil
 		switch m[4] {
 		case "ERROR", "FATAL":
-			at, err := time.Parse("2006-01-02 15:04:05.000 MST", m[1])
+			at, err := time.Parse(logTime, m[1])
 			if err != nil {
 				at = time.Time{}
 			}

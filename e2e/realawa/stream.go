@@ -40,7 +40,7 @@ func openStream(ctx context.Context, url, database string, q *pgx.Conn) (*stream
 			return nil, fmt.Errorf("publish for the naive consumer: %w", err)
 		}
 	}
-	conn, err := pgconn.Connect(ctx, url+" replication=database application_name=realawa dbname="+database)
+	conn, err := pgconn.Connect(ctx, url+" replication=database application_name="+testers+" dbname="+database)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -52,8 +53,9 @@ func openTable(p printer, cells []cell) {
 }
 
 func prunesTable(p printer, cells []cell) {
-	p("\n## Prunes, folds and the ledger, without awa-counterd and with it\n\nSums over the rows of a pair above. *In the way*: failed prunes by a new leader while a session of the daemon's was seen to block it, and samples (one in %s)", waitsEvery)
-	p("in which any session of awa's waited for one of the daemon's. *Snapshot*: samples in which a session of the daemon's held one; up to 0.6.9, a fold that finds one gives way.\n")
+	p("\n## Prunes, folds and the ledger, without awa-counterd and with it\n\nSums over the rows of a pair above. *In the way*: failed prunes by a new leader behind a session of the daemon's, and samples (one in %s)", waitsEvery)
+	p("in which any session of awa's waited for one of the daemon's. A prune counts when a sample saw that, or when, by the server's log, which has the time of each")
+	p("statement of the daemon's, one was at work on the leaf or on counter rows while the prune waited. *Snapshot*: samples in which a session of the daemon's held one; up to 0.6.9, a fold that finds one gives way.\n")
 	p("| old | new | prunes that failed: old leaders | new leaders | prunes made | in the way | folds made | turns of the ring with old and new workers | pending ledger rows (p95, worst cell) | snapshot |\n|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range pairs(cells) {
 		fo, fow := r.add(func(x *result) int64 { return int64(x.Prunes.FailedOld) })
@@ -70,9 +72,17 @@ func prunesTable(p printer, cells []cell) {
 			laps, lapsW = laps+c.Control.MixLaps, lapsW+c.With.MixLaps
 			pending, pendingW = max(pending, c.Control.Watch.Pending), max(pendingW, c.With.Watch.Pending)
 		}
-		p("| %s | %s | %d, %d | %d, %d | %d, %d | **%d**; %d of %s | %d, %d | %.1f, %.1f | %s, %s | %.1f %% |", r.old, r.new, fo, fow, fn, fnw, made, madeW, way, waited,
+		p("| %s | %s | %d, %d | %d, %d | %d, %d | **%d**%s; %d of %s | %d, %d | %.1f, %.1f | %s, %s | %.1f %% |", r.old, r.new, fo, fow, fn, fnw, made, madeW, way, r.logged(), waited,
 			humanize.Comma(looks), folds, foldsW, laps, lapsW, humanize.Comma(pending), humanize.Comma(pendingW), 100*float64(pinned)/float64(max(1, looks)))
 	}
+}
+
+// logged says where the server's log was not asked who was in the way of a prune.
+func (p *pair) logged() string {
+	if slices.ContainsFunc(p.cells, func(c cell) bool { return !c.With.Prunes.Logged }) {
+		return " by samples alone"
+	}
+	return ""
 }
 
 func naiveTable(p printer, cells []cell) {

@@ -39,6 +39,8 @@ type trial struct {
 	watch   watch
 	waits   stakeout
 	rings   []bool // looks at the leader side by side: an old one
+	mixed   window // side by side
+	alone   window // the new fleet, after finish, as long as the ring is waited for
 	res     result
 }
 
@@ -61,7 +63,6 @@ func try(ctx context.Context, p *plan, v wheels.Dir, binary string, o *options) 
 		return nil, fmt.Errorf("%s: %w", p.name(), err)
 	}
 	tr.res.Took = time.Since(tr.res.At)
-	tr.res.weigh(p)
 	return &tr.res, nil
 }
 
@@ -69,6 +70,7 @@ func newTrial(ctx context.Context, bin string, p *plan, v wheels.Dir, binary str
 	// Compiling the plans of awa's migration takes six times as long as running it on tables this small.
 	c, err := cluster.Start(ctx, cluster.Options{Bin: bin, Settings: map[string]string{
 		"log_line_prefix": linePrefix, "log_timezone": "UTC", "max_connections": "200", "jit": "off",
+		"max_slot_wal_keep_size": "20GB", // as doctor wants it
 	}})
 	if err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func newTrial(ctx context.Context, bin string, p *plan, v wheels.Dir, binary str
 	tr := &trial{plan: p, binary: binary, o: o, cluster: c}
 	tr.fleet = &fleet{venvs: v, plan: p, url: c.URL(cluster.Superuser, "", database), running: make(map[string]*worker)}
 	tr.res.At = time.Now().UTC()
-	if tr.conn, err = c.Connect(ctx, database); err == nil {
+	if tr.conn, err = connect(ctx, c, "trial"); err == nil {
 		tr.res.Commit, tr.res.Server, err = report.Origin(ctx, tr.conn)
 	}
 	if err == nil && binary != "" { // what is tried is the binary, whatever the tree has become meanwhile
@@ -86,6 +88,15 @@ func newTrial(ctx context.Context, bin string, p *plan, v wheels.Dir, binary str
 		return nil, errors.Join(err, tr.close())
 	}
 	return tr, nil
+}
+
+// connect opens a session of the test's own, which is told from all others by its application's name.
+func connect(ctx context.Context, c *cluster.Cluster, what string) (*pgx.Conn, error) {
+	conn, err := pgx.Connect(ctx, c.Socket(database)+" application_name='"+testers+" "+what+"'")
+	if err != nil {
+		return nil, fmt.Errorf("connect to the test cluster: %w", err)
+	}
+	return conn, nil
 }
 
 // released is the commit that a binary was made from, as it says itself.
@@ -202,7 +213,7 @@ func (tr *trial) deploy(ctx context.Context) (err error) {
 		return err
 	}
 	tr.res.Daemon = &daemonResult{}
-	tr.res.Daemon.Doctor, _, _ = tr.daemon.command(ctx, "doctor")
+	tr.examine(ctx, deployed)
 	return tr.until(ctx, 10*time.Second, func() (bool, error) {
 		tr.daemon.mu.Lock()
 		defer tr.daemon.mu.Unlock()
@@ -229,11 +240,11 @@ func (tr *trial) until(ctx context.Context, within time.Duration, ok func() (boo
 
 // observe begins to look at the groups, at who waits for whom, and at who leads.
 func (tr *trial) observe(ctx context.Context, all *sync.WaitGroup) error {
-	look, err := tr.cluster.Connect(ctx, database)
+	look, err := connect(ctx, tr.cluster, "look")
 	if err != nil {
 		return err
 	}
-	wait, err := tr.cluster.Connect(ctx, database)
+	wait, err := connect(ctx, tr.cluster, "waits")
 	if err != nil {
 		return errors.Join(err, look.Close(ctx))
 	}

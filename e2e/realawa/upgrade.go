@@ -34,6 +34,7 @@ func (tr *trial) upgrade(ctx context.Context) error {
 	// Nobody is left to mend anything now.
 	acted, folded := tr.acted(), tr.stream.sums().Folds
 	tr.watch.over = time.Now()
+	tr.alone.began = tr.watch.over
 	from, err := generation(ctx, tr.conn)
 	if err != nil {
 		return err
@@ -88,6 +89,7 @@ func (tr *trial) sideBySide(ctx context.Context) error {
 		return tr.daemon.torment(during, tr.plan.Kills, tr.plan.Every, tr.plan.Seed)
 	})
 	began, moved := time.Now(), time.Now()
+	tr.mixed.began = began
 	for {
 		if err := pause(during, 500*time.Millisecond); err != nil {
 			return errors.Join(err, g.Wait())
@@ -111,8 +113,7 @@ func (tr *trial) sideBySide(ctx context.Context) error {
 			}
 		}
 		lasted := time.Since(began)
-		enough := lasted > tr.plan.Mix && tr.stream.sums().RowsUncounted >= tr.plan.Rows && tr.produced()-produced >= tr.plan.Jobs &&
-			(tr.plan.Ring == stands || tr.plan.turned(float64(now-from)/16))
+		enough := lasted > tr.plan.Mix && tr.stream.sums().RowsUncounted >= tr.plan.Rows && tr.produced()-produced >= tr.plan.Jobs && tr.plan.awaited(float64(now-from)/16)
 		select {
 		case <-tormented:
 		default:
@@ -131,7 +132,7 @@ func (tr *trial) sideBySide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tr.res.MixLaps = float64(now-from) / 16
+	tr.res.MixLaps, tr.mixed.ended = float64(now-from)/16, time.Now()
 	return g.Wait()
 }
 
@@ -142,27 +143,15 @@ func (tr *trial) produced() int {
 
 // leave replaces the old workers, one after the other; a new one takes the lead and the last queue.
 func (tr *trial) leave(ctx context.Context) error {
-	tr.report(ctx)
+	tr.examine(ctx, together)
+	tr.ask(ctx, together, namesWithin, (*answer).names)
 	if err := tr.fleet.start(ctx, "new-last"); err != nil {
 		return err
 	}
 	tr.fleet.stop("old-first")
+	tr.ask(ctx, lastOld, namesWithin, (*answer).names)
 	tr.fleet.stop("old-second")
 	return nil
-}
-
-// report asks status who still writes uncounted.
-func (tr *trial) report(ctx context.Context) {
-	if tr.daemon == nil {
-		return
-	}
-	next, queues := tr.daemon.status(ctx, quiet)
-	tr.res.Daemon.Status = append(tr.res.Daemon.Status, next)
-	for _, q := range queues {
-		if !slices.Contains(tr.res.Daemon.Named, q) {
-			tr.res.Daemon.Named = append(tr.res.Daemon.Named, q)
-		}
-	}
 }
 
 // quiet stops what comes in, waits until nothing is worked on, and compares.
@@ -248,14 +237,18 @@ func (tr *trial) finish(ctx context.Context) error {
 		return nil
 	}
 	s := tr.res.Daemon
-	tr.report(ctx)
-	if !tr.o.patient {
+	tr.ask(ctx, departed, 0, (*answer).names)
+	within := safeWithin
+	if tr.o.patient {
+		within += time.Minute
+	} else {
 		// awa leaves the rows of workers that are gone; it takes half a minute until they look dead.
 		if _, err := tr.conn.Exec(ctx, `update awa.runtime_instances set last_seen_at = last_seen_at - interval '1 min'
 			where version in ('0.6.0-alpha.9', '0.6.0-beta.1')`); err != nil {
 			return err
 		}
 	}
+	tr.ask(ctx, finishing, within, func(a *answer) bool { return strings.HasPrefix(a.Next, safe) })
 	// awa's new leader may fold, and drop what the old one left, when daemons have left already: then it has to be run again.
 	for s.Finish = -1; s.Finish != 0 && s.Tries < mostFinishes; s.Tries++ {
 		code, out, errs := tr.daemon.command(ctx, "finish", "--quiet-period", quiet.String(), "--timeout", "60s")
@@ -360,13 +353,11 @@ func (tr *trial) sumUp(ctx context.Context) error {
 			tr.res.Prunes.FailedNew++
 		default:
 			tr.res.Errors[c.kind()]++
-			if !tr.watch.over.IsZero() && c.at.After(tr.watch.over) && strings.HasPrefix(c.who, "new") && strings.Contains(c.text, "duplicate key value") {
-				tr.res.Stuck++
-			}
 		}
 	}
 	tr.res.Prunes.Waits, tr.res.Prunes.Looks = len(tr.waits.blocked), tr.waits.looks
-	tr.res.Prunes.Pinned, tr.res.Prunes.Horizon = tr.waits.pinned, tr.waits.horizon
-	tr.res.Prunes.WeBlocked = prunesWeBlocked(tr.waits.blocked, log)
+	tr.res.Prunes.Pinned, tr.res.Prunes.Horizon, tr.res.Prunes.Others = tr.waits.pinned, tr.waits.horizon, &tr.waits.others
+	tr.res.Prunes.WeBlocked, tr.res.Prunes.Logged = behind(tr.waits.blocked, statements(text, ourSessions), log, tr.plan.prunePatience()), true
+	tr.res.MixHolds, tr.res.Holds = holds(log, tr.mixed, ""), holds(log, tr.alone, "new")
 	return ctx.Err()
 }

@@ -15,7 +15,7 @@ type Mutant struct {
 
 // All are the mutants of the rules of docs/design.md, and those that bugs of this project have taught.
 func All() []Mutant {
-	return slices.Concat(ofProtocol(), ofOutside(), ofRooms())
+	return slices.Concat(ofProtocol(), ofOutside(), ofCommands(), ofRooms())
 }
 
 // ofProtocol are those of the rules that the whole daemon keeps.

@@ -1,7 +1,7 @@
 package mutants
 
-// ofOutside are the mutants of what the catalog, the role, other sessions and people do to a daemon (docs/inputs.md), and of its
-// supervisor and its reports. Most take a test with a real server.
+// ofOutside are the mutants of what the catalog, the role, the server and other sessions do to a daemon (docs/inputs.md). Most take a
+// test with a real server.
 func ofOutside() []Mutant {
 	return []Mutant{
 		{
@@ -27,14 +27,6 @@ func ofOutside() []Mutant {
 		{
 			"counters of a leaf that has come since taken away", "internal/awa/scan.go", "inhparent = %d) = array[%s]::oid[]", "inhparent = %d) is not null or array[%s]::oid[] is null",
 			"./e2e", "TestRingGrowsBesideACommand/reconcile",
-		},
-		{
-			"a command goes by tables that have changed", "reconcile/oneshot.go", "case err == nil && now.Equivalent(o.layout):", "case err == nil && now != nil:",
-			"./e2e", "TestRingGrowsBesideACommand/finish",
-		},
-		{
-			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = made.Slot\n", "_ = made.Slot\n",
-			"./e2e", "TestSlotIsRenamedWhileFinishWaits",
 		},
 		{
 			"somebody else's tables taken out of a publication", "replication/publication.go", "if !seen.Shared || len(seen.Lacks) == 0 {", "if true {",
@@ -125,26 +117,6 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRoleLosesReplicationWhileRunning",
 		},
 		{
-			"a post-stop hook undoes a finish", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished && !r.Vouched {", "if l.HasMarker && !r.Vouched {",
-			"./e2e", "TestPostStopHookKnowsAFinish",
-		},
-		{
-			"a daemon ends when finish asks, not when it has finished", "internal/daemon/loop.go", "return errLeadRequested", "return errRemoved",
-			"./e2e", "TestFinishDies",
-		},
-		{
-			"a request to leave outlives the finish that asked", "checkpoint/leader.go", "leaving and held.finishing", "leaving",
-			"./e2e", "TestFinishDies",
-		},
-		{
-			"SIGHUP ends it without a stop", "cmd/awa-counterd/main.go", "if !signal.Ignored(syscall.SIGHUP) {", "if false {",
-			"./e2e", "TestHangUpIsAStop",
-		},
-		{
-			"a daemon that wakes after a teardown creates all again", "internal/daemon/removed.go", "return err == nil && d.seen.since(now), err", "return err == nil && now.at == 0, err",
-			"./e2e", "TestTeardownWhileADaemonWaits",
-		},
-		{
 			"marker left when our schema is dropped", "internal/daemon/session.go", "if err != nil && (!errors.Is(err, corrections.ErrNotLeading) || s.unclaimed()) {", "if errors.Is(err, corrections.ErrNotLeading) && false {",
 			"./e2e", "TestSchemaIsDroppedByHand",
 		},
@@ -189,36 +161,12 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStandbyLooksAtTheTablesAnew",
 		},
 		{
-			"what the role had before is granted again, and revoked", "internal/preflight/grants.go", "if len(out) == len(need.Parts) {", "if true {",
-			"./e2e", "TestTeardownRevokesWhatWasGranted",
-		},
-		{
-			"grants of no role in particular kept", "checkpoint/grants.go", "$2 in ('', g.role_name)", "$2 = g.role_name",
-			"./e2e", "TestTeardownRevokesWhatWasGranted",
-		},
-		{
 			"old uncounted writes kept for ever", "checkpoint/store.go", "s.noted > maxUncountedKept {", "false && s.noted > maxUncountedKept {",
 			"./e2e", "TestUncountedWritesAreForgotten",
 		},
 		{
 			"Amazon's role for replication not known", "internal/base/pg/role.go", "g.rolname = 'rds_replication'", "g.rolname = 'rds_replication' and false",
 			"./e2e", "TestStreamRightOnRDS",
-		},
-		{
-			"a question for fresh figures not answered", "applier/persist.go", "\tif c.canAnswerRequest() {\n\t\treturn true\n\t}\n", "",
-			"./e2e", "TestStatusIsFresh",
-		},
-		{
-			"a strip that ends with what was", "internal/listener/plot.go", "if i == 2*buckets-1 && len(samples) > 0 {", "if false {",
-			"./internal/listener", "TestStrip",
-		},
-		{
-			"a young history taken for seven days", "internal/status/changes.go", "first < checkpoint.ToldFor*24*60*60", "first < 0",
-			"./internal/status", "TestCleared",
-		},
-		{
-			"old figures taken for evidence", "internal/status/next_step.go", "if !s.Fresh {", "if false {",
-			"./internal/status", "TestOldFiguresDecideNothing",
 		},
 		{
 			"another version's tables dropped under its daemon", "checkpoint/schema.go", "err := refuseIfInUse(ctx, c, awaSchema); err != nil {", "err := refuseIfInUse(ctx, c, awaSchema); false {",
@@ -265,56 +213,16 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSlotCreationWaits",
 		},
 		{
-			"a lowered wal_level overlooked", "internal/preflight/server.go", `*next != "logical"`, `*next == "nothing"`,
-			"./e2e", "TestLoweredLevelIsSaid",
-		},
-		{
-			"a publication that is too wide overlooked", "internal/preflight/publications.go", "found(\"other publications\", err, len(wide) == 0,", "found(\"other publications\", err, true,",
-			"./e2e", "TestWidePublicationsAreNamed",
-		},
-		{
-			"triggers overlooked by doctor", "internal/preflight/tables.go", "found(\"triggers and rules\", err, len(there) == 0,", "found(\"triggers and rules\", err, true,",
-			"./e2e", "TestCorrectionsWithoutEffect",
-		},
-		{
-			"rights on schema awa_counterd overlooked by doctor", "internal/preflight/grants.go", "if err != nil || !r.Needed {", "if true {",
-			"./e2e", "TestRequirementsAreTheRoles",
-		},
-		{
-			"row level security overlooked by doctor", "internal/preflight/tables.go", "out := found(\"row level security\", err, false,", "out := found(\"row level security\", err, true,",
-			"./e2e", "TestRowLevelSecurity",
-		},
-		{
-			"the same thing said over and over", "internal/daemon/throttle.go", "s.times++; s.times > sayMost", "s.times++; false",
-			"./internal/daemon", "TestNoticesAreCounted",
-		},
-		{
 			"a publication is made with locks in hand, however long it takes", "replication/publication.go", "range publishTries", "range 0",
 			"./e2e", "TestPublishingIsInNoDeadlock",
-		},
-		{
-			"a function of an old release that counts no deletes overlooked", "internal/status/next_step.go", "	if s.Deletes {\n", "	if false {\n",
-			"./internal/status", "TestDeletesThatDoNotCount",
 		},
 		{
 			"a marker set while the slot is made left alone", "internal/daemon/create_slot.go", "if err := s.clearMarker(ctx); err != nil {", "if err := error(nil); err != nil {",
 			"./e2e", "TestMarkerSetWhileTheSlotIsMade",
 		},
 		{
-			"a refusal leaves the marker of somebody else", "cmd/awa-counterd/reconcile.go", "if err := c.distrust(ctx, conn, l, r); err != nil {", "if err := error(nil); err != nil {",
-			"./e2e", "TestMarkerSetOnceMoreReconcileRefuses",
-		},
-		{
-			"trust in sums of counter rows", "cmd/awa-counterd/reconcile.go", "	if moved > 0 {\n", "	if moved > 1<<30 {\n",
-			"./e2e", "TestMarkerByBucketReconcile",
-		},
-		{
 			"long pauses between sessions that fail", "internal/daemon/daemon.go", "return min(longestRetryPause, max(firstRetryPause, bound/2))", "return longestRetryPause + 0*bound",
 			"./e2e", "TestMarkerSetWhileSessionsAreRefused",
-		},
-		{
-			"the watchdog fed by whatever lives", "internal/daemon/daemon.go", "	defer context.AfterFunc(ctx, d.super.Stopping)()\n",
-			"	go func() {\n		for ctx.Err() == nil {\n			d.super.Alive()\n			<-time.After(time.Second)\n		}\n	}()\n", "./e2e", "TestWatchdogOfAHungLoop",
 		},
 		{
 			"no marker without its history", "internal/corrections/writer.go", "		w.apart = true\n		if !pg.IsBusy(err) {", "		if false {",
@@ -337,22 +245,6 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSilentDaemonOfAnotherSchemaComesBack",
 		},
 		{
-			"a stopped finish asks for ever", "cmd/awa-counterd/lease.go", "leaseFor.Milliseconds()", "0*leaseFor.Milliseconds()",
-			"./e2e", "TestStoppedFinishAsksForNothing",
-		},
-		{
-			"a second finish takes back the first one's request", "checkpoint/finish.go", "k.key = hashtextextended($2, 0) and k.pid <> $3)", "k.key = hashtextextended($2, 0) and k.pid <> $3 and false)",
-			"./e2e", "TestSecondFinishTakesNothingBack",
-		},
-		{
-			"a stopped reconcile keeps a leaf", "reconcile/held.go", "timeout = %d`, idleWithLocks.", "timeout = %d`, 0*idleWithLocks.",
-			"./e2e", "TestStoppedReconcileLetsGo/306",
-		},
-		{
-			"a stopped reconcile keeps counter rows", "reconcile/redistribute.go", "fmt.Sprint(idleWithLocks.", "fmt.Sprint(0*idleWithLocks.",
-			"./e2e", "TestStoppedReconcileLetsGo/ledger",
-		},
-		{
 			"a hole in the network waited for", "internal/base/pg/connect.go", ", Control: giveUp}", "}; _ = giveUp",
 			"./internal/base/pg", "TestUnacknowledgedIsGivenUp",
 		},
@@ -361,59 +253,8 @@ func ofOutside() []Mutant {
 			"./e2e", "TestOneSlotForTwo",
 		},
 		{
-			"a standby's hook clears the leader's marker", "cmd/awa-counterd/distrust.go", "if l.HasMarker && !r.Finished && !r.Vouched {", "if l.HasMarker && !r.Finished {",
-			"./e2e", "TestPostStopHookOfAStandby",
-		},
-		{
-			"an old sign of life taken for a new one", "cmd/awa-counterd/distrust.go", "case leader.Heartbeat+lateToken < waited:", "case leader.Vouches():",
-			"./e2e", "TestPostStopHookOfAStandby",
-		},
-		{
 			"a dry run called silent", "internal/daemon/standby.go", "		if leader.DryRun {\n			reason", "		if false {\n			reason",
 			"./e2e", "TestDryRunVouchesForNothing",
-		},
-		{
-			"no status without the history of the marker", "internal/status/status.go", "case pg.IsBusy(err):", "case false:",
-			"./e2e", "TestLockedHistoryDelaysNothing",
-		},
-		{
-			"clearings outside of the Core not counted", "internal/daemon/remember.go", "d.views.cleared.Add(1)", "d.views.cleared.Add(0)",
-			"./e2e", "TestEveryClearingIsCounted",
-		},
-		{
-			"a lowered wal_level not told to a role without rights", "internal/preflight/server.go", "case !may && logical && pending:", "case false:",
-			"./e2e", "TestLoweredLevelIsSaid",
-		},
-		{
-			"a dry run lets corrections go", "applier/core.go", "c.holding = on || c.cfg.DryRun", "c.holding = on", "./applier", "TestDryRunAsksForNothing",
-		},
-		{
-			"a dry run touches the marker", "applier/trust.go", "c.cfg.Trust != TrustOff && !c.cfg.DryRun", "c.cfg.Trust != TrustOff",
-			"./applier", "TestDryRunAsksForNothing",
-		},
-		{
-			"old versions but the first not named", "internal/status/next_step.go", "range old[1:] {", "range old[:0] {",
-			"./internal/status", "TestOldVersionsAreAllNamed",
-		},
-		{
-			"a set marker not told by reconcile", "cmd/awa-counterd/reconcile_report.go", "case r.marked:", "case false:",
-			"./cmd/awa-counterd", "TestReconcileSaysWhatIsNext",
-		},
-		{
-			"publications that the checkpoint names left behind", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named",
-			"./e2e", "TestPublicationsOfAnotherName/teardown",
-		},
-		{
-			"a publication that others need dropped", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named || p.Used",
-			"./e2e", "TestPublicationsOfAnotherName/shared",
-		},
-		{
-			"a lock that is just being let go of taken for a daemon", "cmd/awa-counterd/setup.go", "backoff.WithMaxElapsedTime(2*time.Second)", "backoff.WithMaxTries(1)",
-			"./e2e", "TestTeardownRightAfterAStop",
-		},
-		{
-			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && made.Slot != "" {`, "if false {",
-			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
 		},
 		{
 			"two schemas share a publication", "replication/publication.go", " || strings.HasSuffix(name, ledgerSuffix) {", " {",
