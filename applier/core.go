@@ -142,13 +142,19 @@ func (c *Core) rescan(ch change) {
 	c.totals.Rescans++
 }
 
-// readTokens reads the messages of an awa-counterd in tx and reports whether there were any: then
+// readTokens reads the messages of an awa-counterd in tx and reports whether it is one's: then
 // the transaction was a correction, ours or another instance's, and no awa binary wrote it. mine is one of this
 // very instance.
+//
+// Anybody may write such a message. So one that we have not sent says nothing, and none hides what an awa-counterd never does.
 func (c *Core) readTokens(now time.Time, tx *decoder.Tx) (own, mine bool) {
 	for _, t := range tx.Tokens {
 		instance, seq, ok := ParseToken(t.Content)
-		if !ok || instance != c.cfg.Instance {
+		if !ok || (instance == c.cfg.Instance && seq > c.tokens.seq) {
+			continue
+		}
+		own = true
+		if instance != c.cfg.Instance {
 			continue
 		}
 		mine = true
@@ -156,7 +162,7 @@ func (c *Core) readTokens(now time.Time, tx *decoder.Tx) (own, mine bool) {
 		c.endWrite(now)
 		c.marker.returned(seq)
 	}
-	return len(tx.Tokens) > 0, mine
+	return own && tx.Effect.OnlyCorrects(), mine
 }
 
 // MessagePrefix is the prefix of our messages in the WAL.

@@ -86,6 +86,35 @@ func TestOwnWritesAreNotUncounted(t *testing.T) {
 	require.EqualValues(t, 4, driftOf(b.core.books, g0))
 }
 
+// Anybody may write a message under our prefix. It hides nothing of what a daemon never does, nor is a token ours that we have not sent.
+func TestATokenHidesNoOldBinary(t *testing.T) {
+	rows := decoder.Effect{Rows: []decoder.Change{{Group: g0, N: 9}}}
+	for name, token := range map[string]string{
+		"no token of anybody's": "hello", "of another instance": Token("another instance", 8), "of reconcile": Token("reconcile", 0),
+		"of a chunk of this instance": Token("me", 0), "that this instance has not sent": Token("me", 99),
+	} {
+		b := newBench(t)
+		b.core.books = filled(t, 0)
+		b.core.Transactions(b.now, []decoder.Tx{b.tx(101, rows, token)})
+		require.EqualValues(t, 9, b.core.uncounted.total, "%s: rows", name)
+		require.Equal(t, b.now, b.core.uncounted.lastOldBinary(), name)
+
+		b = newBench(t)
+		b.core.books = filled(t, 0)
+		b.core.cfg.Shape.Ledger = true
+		b.now = b.now.Add(time.Second)
+		b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{Truncated: []int32{0}}, token)})
+		require.Equal(t, b.now, b.core.uncounted.lastOldBinary(), "%s: a prune", name)
+	}
+	half := decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Value: 4}}}
+	for _, token := range []string{"hello", Token("me", 99)} {
+		b := newBench(t)
+		b.core.books = filled(t, 0)
+		b.core.Transactions(b.now, []decoder.Tx{b.tx(101, half, token)})
+		require.EqualValues(t, 1, b.core.uncounted.sources[Source{Queue: "q", Kind: KindCounter}].Transactions, token)
+	}
+}
+
 // The server does send acknowledged transactions again after a restart.
 func TestTransactionsAreCountedOnce(t *testing.T) {
 	b := newBench(t)

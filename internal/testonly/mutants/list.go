@@ -70,6 +70,14 @@ func ofProtocol() []Mutant {
 			"./internal/testonly/sim", "TestOwnWritesAreNobodysFault",
 		},
 		{
+			"a token hides whatever its transaction did", "applier/core.go", "return own && tx.Effect.OnlyCorrects(), mine", "return own, mine",
+			"./applier", "TestATokenHidesNoOldBinary",
+		},
+		{
+			"a token that was never sent makes a transaction ours", "applier/core.go", "if !ok || (instance == c.cfg.Instance && seq > c.tokens.seq) {", "if !ok {",
+			"./applier", "TestATokenHidesNoOldBinary",
+		},
+		{
 			"in-band writes counted again", "applier/books.go", "l.setCounter(c)", "_ = c",
 			"./internal/testonly/sim", "TestCountedFleet",
 		},
