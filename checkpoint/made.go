@@ -41,7 +41,7 @@ func ReadMade(ctx context.Context, c Conn, awaSchema string) (m Made, err error)
 func (s *Store) announce(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `
 		insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, system_identifier,
-			timeline, relations, last_token, unseen_xids, trusted, reason, publication_state, shape)
+			timeline, relations, last_token, unseen_xids, trusted, reason, publication_state, awa_shape)
 		values ($1, '`+notYet+`', $2, $3, $4, $5, $6, $7, 0, '{}', false, '', $8, $9)`,
 		s.awaSchema, s.instance, s.identity.Slot, s.identity.Publications, s.identity.SystemIdentifier,
 		s.identity.Timeline, s.identity.Relations, s.identity.PublicationState, s.identity.Shape)

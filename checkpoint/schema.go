@@ -49,20 +49,20 @@ create table if not exists awa_counterd.checkpoint (
 	system_identifier text not null,
 	timeline          integer not null,
 	relations         oid[] not null,
-	shape             text not null,
+	awa_shape         text not null,
 	last_token        bigint not null,
 	unseen_xids       bigint[] not null,
 	trusted           boolean not null,
 	reason            text not null,
 	last_audit_at     timestamptz,
 	last_old_prune_at timestamptz,
-	observed_since    timestamptz not null default now()
+	quiet_for         interval not null default '0'
 );
 comment on table awa_counterd.checkpoint is 'where the books stand: everything up to position is in awa_counterd.books';
 comment on column awa_counterd.checkpoint.publication_state is 'changes with every ALTER of the publications, and with those of awa''s tables that may have changed rows; then everything is scanned afresh';
 
 comment on column awa_counterd.checkpoint.last_old_prune_at is 'when a pre-#290 leader emptied a ring slot last';
-comment on column awa_counterd.checkpoint.observed_since is 'every change since then was seen, through restarts';
+comment on column awa_counterd.checkpoint.quiet_for is 'for so long a daemon has watched every change, by its own clock, and seen no pre-#290 binary at work';
 
 create table if not exists awa_counterd.books (
 	awa_schema    text not null,
@@ -219,7 +219,7 @@ func ExistsInOtherForm(ctx context.Context, c Conn) (bool, error) {
 // existsInAnyForm also reports that there are tables of awa-counterd in another form.
 func existsInAnyForm(ctx context.Context, c Conn) (there, others bool, err error) {
 	err = c.QueryRow(ctx, `select
-		(select count(*) = 5 from (values ('leader', 'max_staleness'), ('checkpoint', 'shape'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)
+		(select count(*) = 5 from (values ('leader', 'max_staleness'), ('checkpoint', 'quiet_for'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)
 		 where exists (select 1 from pg_attribute where attrelid = to_regclass('awa_counterd.' || w.t) and attname = w.a)),
 		exists (select 1 from pg_class where relnamespace = to_regnamespace('awa_counterd') and relname in ('leader', 'checkpoint', 'books', 'uncounted_writes'))`).
 		Scan(&there, &others)

@@ -116,7 +116,7 @@ func readStart(ctx context.Context, s streaming, from beginning) (applier.Start,
 	var err error
 	if stored != nil {
 		start.Resumes, start.Groups, start.Unseen = true, stored.Groups, stored.Unseen
-		start.Uncounted = stored.Uncounted
+		start.Uncounted, start.Quiet = stored.Uncounted, stored.Quiet
 	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return start, err
 	}

@@ -23,7 +23,7 @@ type Status struct {
 	Persisted *float64    `json:"persisted_ago,omitempty"`
 	Fresh     bool        `json:"fresh"` // the checkpoint has everything that was committed before the question
 	Audit     *float64    `json:"last_audit_ago,omitempty"`
-	Observed  float64     `json:"observed_for"` // every change of the last so many seconds was seen
+	Observed  float64     `json:"observed_for"` // for so long a daemon has watched, by its own clock, and seen no old binary at work
 	Slot      *Slot       `json:"slot"`         // null: there is none
 	MarkerSet bool        `json:"marker_set"`
 	MarkerAge *float64    `json:"marker_set_ago,omitempty"`
