@@ -21,8 +21,18 @@ const DDL = `
 create schema if not exists awa_counterd;
 comment on schema awa_counterd is 'awa-counterd: made by the daemon, removed with it';
 
+create table if not exists awa_counterd.lead (
+	awa_schema text primary key,
+	instance   text not null,
+	holds      boolean not null default false,
+	leaving    boolean not null default false
+);
+comment on table awa_counterd.lead is 'which instance leads; each correction looks here, so it is written only when something changes';
+comment on column awa_counterd.lead.holds is 'corrections are held back while awa-counterd finish moves them to awa''s own rows';
+
 create table if not exists awa_counterd.leader (
-	awa_schema    text primary key,
+	awa_schema    text not null,
+	beat          bigint not null default 0,
 	instance      text not null,
 	host          text not null,
 	pid           integer not null,
@@ -30,13 +40,11 @@ create table if not exists awa_counterd.leader (
 	leads_since   timestamptz not null default now(),
 	heartbeat_at  timestamptz not null default now(),
 	state         text not null default 'starting',
-	holds         boolean not null default false,
-	leaving       boolean not null default false,
-	max_staleness interval not null default '2s'
+	max_staleness interval not null default '2s',
+	primary key (awa_schema, beat)
 );
-comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; heartbeat_at moves with every token';
+comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; every token brings a new row, with the next beat, in the place of the last';
 comment on column awa_counterd.leader.max_staleness is 'the leader''s own bound, by which a standby judges its heartbeat';
-comment on column awa_counterd.leader.holds is 'corrections are held back while awa-counterd finish moves them to awa''s own rows';
 
 create table if not exists awa_counterd.checkpoint (
 	awa_schema        text primary key,
@@ -190,10 +198,10 @@ func CheckOwner(ctx context.Context, c Conn, role string, rows uint32) error {
 		"%s belongs to role %s, which owns neither awa's tables nor this database; its triggers would run with the daemon's rights", what, owner)
 }
 
-// Tables are those that a daemon works with, each by awa schema; who leads is in the first. What setup granted is in another,
+// Tables are those that a daemon works with, each by awa schema; who leads is in the first two. What setup granted is in another,
 // grants, which a daemon only reads.
 func Tables() []string {
-	return []string{"leader", "checkpoint", "books", "uncounted_writes", changesTable}
+	return []string{"leader", "lead", "checkpoint", "books", "uncounted_writes", changesTable}
 }
 
 // Tables that a daemon works without.
@@ -219,7 +227,7 @@ func ExistsInOtherForm(ctx context.Context, c Conn) (bool, error) {
 // existsInAnyForm also reports that there are tables of awa-counterd in another form.
 func existsInAnyForm(ctx context.Context, c Conn) (there, others bool, err error) {
 	err = c.QueryRow(ctx, `select
-		(select count(*) = 5 from (values ('leader', 'max_staleness'), ('checkpoint', 'quiet_for'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)
+		(select count(*) = 6 from (values ('leader', 'max_staleness'), ('lead', 'instance'), ('checkpoint', 'quiet_for'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)
 		 where exists (select 1 from pg_attribute where attrelid = to_regclass('awa_counterd.' || w.t) and attname = w.a)),
 		exists (select 1 from pg_class where relnamespace = to_regnamespace('awa_counterd') and relname in ('leader', 'checkpoint', 'books', 'uncounted_writes'))`).
 		Scan(&there, &others)

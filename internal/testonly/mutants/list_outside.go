@@ -133,7 +133,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestFinishDies",
 		},
 		{
-			"a request to leave outlives the finish that asked", "checkpoint/leader.go", "leaving and held.finishing", "leaving",
+			"a request to leave outlives the finish that asked", "checkpoint/leader.go", "coalesce(leaving, false) and held.finishing", "coalesce(leaving, false)",
 			"./e2e", "TestFinishDies",
 		},
 		{
@@ -414,6 +414,18 @@ func ofOutside() []Mutant {
 		{
 			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && made.Slot != "" {`, "if false {",
 			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
+		},
+		{
+			"corrections look at the heartbeats", "checkpoint/leader.go", "select 1 from awa_counterd.lead g", "select 1 from awa_counterd.leader g",
+			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
+		},
+		{
+			"each heartbeat is a version of one row", "checkpoint/leader.go", "n.beat + 1, n.instance", "n.beat, n.instance",
+			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
+		},
+		{
+			"a plan of an empty table reads a full one", "internal/base/pg/connect.go", `c.RuntimeParams["enable_seqscan"], c.RuntimeParams["enable_indexscan"] = off, "on"`, "_ = off",
+			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
 		},
 		{
 			"two schemas share a publication", "replication/publication.go", " || strings.HasSuffix(name, ledgerSuffix) {", " {",
