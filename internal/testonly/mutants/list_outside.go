@@ -416,6 +416,14 @@ func ofOutside() []Mutant {
 			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
 		},
 		{
+			"functions that the role may not call overlooked", "internal/preflight/functions.go", "err != nil || len(lacks) == 0", "true",
+			"./e2e", "TestFunctionsOfTheServer/tokens",
+		},
+		{
+			"a VACUUM taken for a forgotten transaction", "internal/base/pg/forgotten.go", "where v.pid = a.pid)", "where false)",
+			"./e2e", "TestForgottenTransactionIsNamed",
+		},
+		{
 			"corrections look at the heartbeats", "checkpoint/leader.go", "select 1 from awa_counterd.lead g", "select 1 from awa_counterd.leader g",
 			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
 		},
