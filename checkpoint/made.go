@@ -53,3 +53,13 @@ func (s *Store) withdraw(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `delete from awa_counterd.checkpoint where awa_schema = $1 and position = '`+notYet+`'`, s.awaSchema)
 	return err
 }
+
+// UsedByOthers lists those of the publications, by OID, that a daemon of another awa schema works with.
+func UsedByOthers(ctx context.Context, c Conn, awaSchema string, publications []uint32) (used []uint32, err error) {
+	err = c.QueryRow(ctx, `select array(select p from unnest($2::oid[]) p where exists (select 1 from awa_counterd.checkpoint k
+		where k.awa_schema <> $1 and p = any(k.publications)))`, awaSchema, publications).Scan(&used)
+	if err != nil {
+		return nil, fmt.Errorf("look who uses a publication: %w", err)
+	}
+	return used, nil
+}
