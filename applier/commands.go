@@ -40,6 +40,7 @@ type Checkpoint struct {
 	Unseen    []uint64
 	Uncounted map[Source]Uncounted // what changed since
 	Pruned    time.Time            // when a leaf was emptied last by a binary that does not count; zero for never
+	Quiet     time.Duration        // for so long, at least, old binaries have been quiet while a daemon watched
 	Token     uint64               // the last token seen
 	Trusted   bool
 	Reason    string

@@ -59,6 +59,7 @@ type Start struct {
 	Unseen    []uint64
 	Uncounted map[Source]Uncounted
 	Pruned    time.Time       // when a leaf was emptied last by a binary that does not count; zero for never
+	Quiet     time.Duration   // for so long old binaries had been quiet under these books
 	Snapshot  pgsnap.Snapshot // any recent one: gives the stream's ids their epoch
 	MarkerSet bool
 }

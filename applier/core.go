@@ -58,6 +58,7 @@ func New(cfg Config, start Start, now time.Time) (*Core, error) {
 	}
 	c.books.position = start.Position
 	c.totals.Start = now
+	c.uncounted.watch.quiet = start.Quiet
 	if start.Resumes {
 		c.books.load(&start.Groups)
 		c.checkpointing.position, c.checkpointing.last, c.allSettled = start.Position, now, true
@@ -107,7 +108,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx, room *driftRoom) {
 	c.journal.add(journalEntry{xid: xid, effect: tx.Effect, at: at, drifts: room.drifts(changes), partial: !c.allSettled})
 	for _, ch := range changes {
 		if ch.broken {
-			c.rescan(ch)
+			c.rescan(now, ch)
 			continue
 		}
 		if ch.after != 0 {
@@ -118,7 +119,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx, room *driftRoom) {
 		c.effects.observe(changes)
 	}
 	if !own {
-		c.uncounted.note(tx, changes, c.cfg.Shape)
+		c.uncounted.note(now, tx, changes, c.cfg.Shape)
 	}
 	if c.books.drifting() == 0 {
 		c.staleness.noteNoDrift(now)
@@ -127,7 +128,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx, room *driftRoom) {
 }
 
 // rescan throws away the books of a unit that have been proven wrong.
-func (c *Core) rescan(ch change) {
+func (c *Core) rescan(now time.Time, ch change) {
 	slot := ch.Slot
 	if c.books.unit(slot) == c.books.units[NoLeaf] {
 		slot = NoLeaf
@@ -138,25 +139,33 @@ func (c *Core) rescan(ch change) {
 	c.warn("the books of this ring slot are wrong (rows below 0); scanning it again", "group", ch.String())
 	c.books.empty(slot)
 	c.allSettled = false
+	c.uncounted.watch.look(now, false)
 	c.scans.distrust(slot)
 	c.totals.Rescans++
 }
 
-// readTokens reads the messages of an awa-counterd in tx and reports whether there were any: then
+// readTokens reads the messages of an awa-counterd in tx and reports whether it is one's: then
 // the transaction was a correction, ours or another instance's, and no awa binary wrote it. mine is one of this
 // very instance.
+//
+// Anybody may write such a message. So one that we have not sent says nothing, and none hides what an awa-counterd never does.
 func (c *Core) readTokens(now time.Time, tx *decoder.Tx) (own, mine bool) {
 	for _, t := range tx.Tokens {
 		instance, seq, ok := ParseToken(t.Content)
-		if !ok || instance != c.cfg.Instance {
+		if !ok || (instance == c.cfg.Instance && seq > c.tokens.seq) {
+			continue
+		}
+		own = true
+		if instance != c.cfg.Instance {
 			continue
 		}
 		mine = true
 		c.tokens.returned(now, seq)
 		c.endWrite(now)
 		c.marker.returned(seq)
+		c.uncounted.watch.proven(c.tokens.provenAt)
 	}
-	return len(tx.Tokens) > 0, mine
+	return own && tx.Effect.OnlyCorrects(), mine
 }
 
 // MessagePrefix is the prefix of our messages in the WAL.
@@ -207,6 +216,7 @@ func (c *Core) advance(now time.Time, position pglogrepl.LSN) {
 		}
 	}
 	c.allSettled = c.books.settled() == len(c.books.order)
+	c.uncounted.watch.look(now, c.allSettled)
 	c.endAudit(now)
 }
 

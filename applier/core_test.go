@@ -86,6 +86,35 @@ func TestOwnWritesAreNotUncounted(t *testing.T) {
 	require.EqualValues(t, 4, driftOf(b.core.books, g0))
 }
 
+// Anybody may write a message under our prefix. It hides nothing of what a daemon never does, nor is a token ours that we have not sent.
+func TestATokenHidesNoOldBinary(t *testing.T) {
+	rows := decoder.Effect{Rows: []decoder.Change{{Group: g0, N: 9}}}
+	for name, token := range map[string]string{
+		"no token of anybody's": "hello", "of another instance": Token("another instance", 8), "of reconcile": Token("reconcile", 0),
+		"of a chunk of this instance": Token("me", 0), "that this instance has not sent": Token("me", 99),
+	} {
+		b := newBench(t)
+		b.core.books = filled(t, 0)
+		b.core.Transactions(b.now, []decoder.Tx{b.tx(101, rows, token)})
+		require.EqualValues(t, 9, b.core.uncounted.total, "%s: rows", name)
+		require.Equal(t, b.now, b.core.uncounted.lastOldBinary(), name)
+
+		b = newBench(t)
+		b.core.books = filled(t, 0)
+		b.core.cfg.Shape.Ledger = true
+		b.now = b.now.Add(time.Second)
+		b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{Truncated: []int32{0}}, token)})
+		require.Equal(t, b.now, b.core.uncounted.lastOldBinary(), "%s: a prune", name)
+	}
+	half := decoder.Effect{Counters: []decoder.CounterChange{{Group: g0, Value: 4}}}
+	for _, token := range []string{"hello", Token("me", 99)} {
+		b := newBench(t)
+		b.core.books = filled(t, 0)
+		b.core.Transactions(b.now, []decoder.Tx{b.tx(101, half, token)})
+		require.EqualValues(t, 1, b.core.uncounted.sources[Source{Queue: "q", Kind: KindCounter}].Transactions, token)
+	}
+}
+
 // The server does send acknowledged transactions again after a restart.
 func TestTransactionsAreCountedOnce(t *testing.T) {
 	b := newBench(t)
@@ -233,10 +262,53 @@ func TestOldPrunesAreAnOldBinary(t *testing.T) {
 	b.core.books = filled(t, 0)
 	b.core.cfg.Shape.Ledger = true
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(101, decoder.Effect{Truncated: []int32{0}, LedgerEmptied: []int32{0}, CountingPrunes: []int32{0}})})
-	require.False(t, b.core.uncountedSince(b.now, time.Minute), "a leader that counts")
+	require.False(t, b.core.uncountedWithin(time.Minute), "a leader that counts")
 	b.core.Transactions(b.now, []decoder.Tx{b.tx(102, decoder.Effect{Truncated: []int32{0}})})
-	require.True(t, b.core.uncountedSince(b.now, time.Minute))
+	require.True(t, b.core.uncountedWithin(time.Minute))
 	require.Zero(t, b.core.uncounted.total)
+}
+
+// Quiet is time that a daemon watched: not what the server's clock says, which may be set, nor time in which nothing was streamed.
+func TestQuietIsWatched(t *testing.T) {
+	b := newBench(t)
+	b.core.cfg.Trust = TrustQuiet
+	b.core.books = filled(t, 0)
+	rows := func(at time.Time) decoder.Tx {
+		tx := b.tx(101, decoder.Effect{Rows: []decoder.Change{{Group: g0, N: 9}}})
+		tx.CommitTime = at
+		return tx
+	}
+	pass := func(d time.Duration) { // with a token at its end
+		b.now = b.now.Add(d)
+		b.core.tokens.seq++
+		b.core.tokens.awaited, b.core.tokens.sent = b.core.tokens.seq, b.now
+		b.core.Transactions(b.now, []decoder.Tx{b.tx(102, decoder.Effect{}, Token("me", b.core.tokens.seq))})
+	}
+	pass(0)
+	b.core.Transactions(b.now, []decoder.Tx{rows(b.now)})
+	pass(3 * time.Second)
+	require.Equal(t, 3*time.Second, b.core.Status(b.now).Quiet)
+
+	b.core.serverAt = clocks{server: b.now.Add(time.Hour), local: b.now} // it was set forward
+	require.True(t, b.core.uncountedWithin(time.Minute), "an hour that nobody has watched")
+
+	b.core.Transactions(b.now, []decoder.Tx{rows(b.now.Add(time.Hour))})
+	require.Zero(t, b.core.Status(b.now).Quiet)
+	b.core.serverAt = clocks{server: b.now.Add(-time.Hour), local: b.now} // and back
+	b.now = b.now.Add(time.Minute)
+	require.True(t, b.core.uncountedWithin(time.Minute), "nothing proves that something was streamed since")
+	pass(time.Second)
+	require.False(t, b.core.uncountedWithin(time.Minute), "it would be so for two hours")
+
+	b.core.checkpointing.asked = b.now
+	require.Equal(t, 61*time.Second, b.core.nextPersist(b.now, nil)[0].(Persist).Checkpoint.Quiet)
+	next, err := New(b.core.cfg, Start{Position: 1000, Resumes: true, Quiet: 61 * time.Second, Snapshot: b.core.snapshot}, b.now.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, 61*time.Second, next.Status(b.now).Quiet, "in the hour between, nothing was streamed")
+
+	b.core.rescan(b.now, change{Group: g0})
+	pass(time.Hour)
+	require.Equal(t, 61*time.Second, b.core.Status(b.now).Quiet, "of a ring slot whose books are not known, nobody sees who writes")
 }
 
 // Each counter is in the sum over several Cores; a field that is added must be added there as well.

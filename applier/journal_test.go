@@ -88,7 +88,7 @@ func TestMapsShrink(t *testing.T) {
 		g := g0
 		g.Queue = fmt.Sprint(i)
 		tx := decoder.Tx{CommitTime: at.Add(time.Duration(i)), Effect: decoder.Effect{Rows: []decoder.Change{{Group: g, N: 1}}}}
-		u.note(&tx, []change{{Group: g, after: 1}}, Shape{})
+		u.note(time.Time{}, &tx, []change{{Group: g, after: 1}}, Shape{})
 		u.takeChanged(at)
 		b.folded(&decoder.Effect{Rollups: []decoder.RollupChange{{Queue: g.Queue, Fresh: true}}})
 	}

@@ -40,6 +40,7 @@ func (c *Core) nextPersist(now time.Time, out []Command) []Command {
 		Unseen:    c.journal.unseenIDs(),
 		Uncounted: c.uncounted.takeChanged(now),
 		Pruned:    c.uncounted.pruned,
+		Quiet:     c.uncounted.watch.quiet,
 		Token:     c.tokens.seen,
 		Trusted:   c.marker.set && c.doubt(now) == "",
 		Reason:    c.doubt(now),

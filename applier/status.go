@@ -83,7 +83,8 @@ type Status struct {
 	UncountedLast  time.Time
 	UncountedQueue string // the queue written last
 	Uncounted      map[Source]Uncounted
-	OldPrune       time.Time // when a leaf was emptied last by a binary that does not count
+	OldPrune       time.Time     // when a leaf was emptied last by a binary that does not count
+	Quiet          time.Duration // for so long, at least, old binaries have been quiet while a daemon watched
 	Stopping       bool
 	ServerNow      time.Time // an upper bound of the server's clock at that time
 }
@@ -138,7 +139,7 @@ func (c *Core) Status(now time.Time) Status {
 		MarkerSet: c.marker.set, MarkerSince: c.marker.since, Reason: doubt.Text, Doubt: doubt.Kind,
 		LastAudit: c.scans.lastAudit, Auditing: c.scans.auditing,
 		UncountedRows: c.uncounted.total, UncountedLast: c.uncounted.last, UncountedQueue: c.uncounted.lastQ,
-		Uncounted: maps.Clone(c.uncounted.sources), OldPrune: c.uncounted.pruned, Stopping: c.stopping, ServerNow: c.serverNow(now),
+		Uncounted: maps.Clone(c.uncounted.sources), OldPrune: c.uncounted.pruned, Quiet: c.uncounted.watch.quiet, Stopping: c.stopping, ServerNow: c.serverNow(now),
 	}
 	if c.insert > c.books.position {
 		s.LagBytes = uint64(c.insert - c.books.position)

@@ -35,7 +35,7 @@ func (m *marker) returned(seq uint64) {
 func (c *Core) leaving() Doubt {
 	switch {
 	case !c.touchesMarker() || !c.stopping:
-	case c.uncountedSince(c.stopSince, c.cfg.QuietPeriod):
+	case c.uncountedWithin(c.cfg.QuietPeriod):
 		return Doubt{DoubtStopping, "the daemon stops, and old binaries wrote recently"}
 	case c.cfg.Shape.OwnBucket != 0:
 		return Doubt{DoubtStopping, "the daemon stops, and without it awa's folds may make the counters wrong"}
@@ -47,10 +47,9 @@ func (c *Core) touchesMarker() bool {
 	return c.cfg.HasMarker && c.cfg.Trust != TrustOff && !c.cfg.DryRun
 }
 
-// uncountedSince reports whether an uncounted write was seen within d before now.
-func (c *Core) uncountedSince(now time.Time, d time.Duration) bool {
-	last := c.uncounted.lastOldBinary()
-	return !last.IsZero() && c.serverNow(now).Sub(last) < d
+// uncountedWithin reports whether an uncounted write was seen, and less than d has been watched since.
+func (c *Core) uncountedWithin(d time.Duration) bool {
+	return !c.uncounted.lastOldBinary().IsZero() && c.uncounted.watch.quiet < d
 }
 
 // serverNow is an upper bound of the server's clock: the last reading was taken after it was asked for.
@@ -109,7 +108,7 @@ func (c *Core) why(now time.Time) Doubt {
 		}
 		return doubt(DoubtTokens, "proving that the stream is prompt: %d of %d tokens came back in time", c.tokens.prompt, promptTokens)
 	}
-	if c.cfg.Trust == TrustQuiet && c.uncountedSince(now, c.cfg.QuietPeriod) {
+	if c.cfg.Trust == TrustQuiet && c.uncountedWithin(c.cfg.QuietPeriod) {
 		return doubt(DoubtUncounted, "%s, less than %s ago", c.uncounted.describe(), c.cfg.QuietPeriod)
 	}
 	return c.leaving()

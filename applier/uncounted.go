@@ -45,6 +45,7 @@ type uncounted struct {
 	lastQ   string
 	pruned  time.Time // when a leaf was emptied last by a binary that does not count, drift or not
 
+	watch    watch
 	before   map[Source]int64 // rows at the last checkpoint
 	beforeAt time.Time
 	by       map[Source]int64 // of one transaction; here for its memory
@@ -140,10 +141,14 @@ func (u *uncounted) describe() string {
 
 // note counts a transaction that is not ours. A group that it left right is not counted: a prune or a
 // rebuild that repairs a drift on its way is no sign of an old binary.
-func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
+func (u *uncounted) note(now time.Time, tx *decoder.Tx, changes []change, shape Shape) {
 	if shape.Ledger {
 		for _, slot := range tx.Effect.Truncated {
-			if !slices.Contains(tx.Effect.CountingPrunes, slot) && tx.CommitTime.After(u.pruned) {
+			if slices.Contains(tx.Effect.CountingPrunes, slot) {
+				continue
+			}
+			u.watch.heard(now)
+			if tx.CommitTime.After(u.pruned) {
 				u.pruned = tx.CommitTime
 			}
 		}
@@ -167,6 +172,9 @@ func (u *uncounted) note(tx *decoder.Tx, changes []change, shape Shape) {
 		u.dirty[s] = struct{}{}
 		u.forgetOldest()
 		u.noteOldBinary(s, rows, tx.CommitTime)
+		if s.Kind != KindCounter {
+			u.watch.heard(now)
+		}
 	}
 	if len(u.by) > mostKept { // clearing costs what the largest of them had
 		u.by = nil

@@ -34,7 +34,7 @@ func TestGuardTakesItsParameters(t *testing.T) {
 // make every start drop them all.
 func TestTablesHaveTheColumnsThatTellThem(t *testing.T) {
 	for table, column := range map[string]string{
-		"leader": "max_staleness", "checkpoint": "shape", "books": "counts", "uncounted_writes": "kind", "grants": "granted",
+		"leader": "max_staleness", "lead": "instance", "checkpoint": "quiet_for", "books": "counts", "uncounted_writes": "kind", "grants": "granted",
 	} {
 		_, after, found := strings.Cut(DDL, "create table if not exists "+SchemaName+"."+table+" (")
 		require.True(t, found, table)

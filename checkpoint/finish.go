@@ -47,7 +47,7 @@ func TryFinish(ctx context.Context, c Conn, awaSchema string) (bool, error) {
 
 // AskToLeave tells every daemon of the schema to leave for good. It asks in the name of the session that has the lock of finish.
 func AskToLeave(ctx context.Context, c Conn, awaSchema string) error {
-	if _, err := c.Exec(ctx, `update awa_counterd.leader set leaving = true where awa_schema = $1
+	if _, err := c.Exec(ctx, `update awa_counterd.lead set leaving = true where awa_schema = $1
 		and exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($2, 0) and k.pid = pg_backend_pid())`, awaSchema, FinishKey(awaSchema)); err != nil {
 		return fmt.Errorf("ask the daemon to leave: %w", err)
 	}
@@ -77,7 +77,7 @@ func TakeBack(ctx context.Context, c Conn, awaSchema string, pid uint32) error {
 	return err
 }
 
-// takeBack is false when another process than pid has the lock of finish, or nobody is known to lead. The leader's row is locked
+// takeBack is false when another process than pid has the lock of finish, or nobody is known to lead. The row of the lead is locked
 // meanwhile, and who asks updates it: the order in which that happens decides.
 func takeBack(ctx context.Context, c Conn, awaSchema string, pid uint32) (bool, error) {
 	tx, err := c.Begin(ctx)
@@ -86,14 +86,14 @@ func takeBack(ctx context.Context, c Conn, awaSchema string, pid uint32) (bool, 
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
 	var known int
-	err = tx.QueryRow(ctx, `select 1 from awa_counterd.leader where awa_schema = $1 for update`, awaSchema).Scan(&known)
+	err = tx.QueryRow(ctx, `select 1 from awa_counterd.lead where awa_schema = $1 for update`, awaSchema).Scan(&known)
 	if err != nil {
 		if errors.Is(err, pgx.ErrNoRows) {
 			return false, nil
 		}
 		return false, fmt.Errorf("take back what was asked of daemons: %w", err)
 	}
-	tag, err := tx.Exec(ctx, `update awa_counterd.leader set leaving = false, holds = false where awa_schema = $1
+	tag, err := tx.Exec(ctx, `update awa_counterd.lead set leaving = false, holds = false where awa_schema = $1
 		and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($2, 0) and k.pid <> $3)`, awaSchema, FinishKey(awaSchema), int32(pid)) //nolint:gosec // a pid
 	if err == nil {
 		err = tx.Commit(ctx)

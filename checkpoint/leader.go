@@ -124,13 +124,17 @@ func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
 	if _, err := tx.Exec(ctx, `select pg_try_advisory_lock(hashtextextended($1, 0))`, instanceKey(l.Instance)); err != nil {
 		return fmt.Errorf("claim the lead: %w", err)
 	}
-	if _, err := tx.Exec(ctx, `select 1 from awa_counterd.leader where awa_schema = $1 for update`, awaSchema); err != nil {
+	if _, err := tx.Exec(ctx, `select 1 from awa_counterd.lead where awa_schema = $1 for update`, awaSchema); err != nil {
+		return fmt.Errorf("claim the lead: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `insert into awa_counterd.lead (awa_schema, instance) values ($1, $2)
+		on conflict (awa_schema) do update set instance = excluded.instance, holds = false`, awaSchema, l.Instance); err != nil {
 		return fmt.Errorf("claim the lead: %w", err)
 	}
 	_, err = tx.Exec(ctx, `
-		insert into awa_counterd.leader (awa_schema, instance, host, pid, version, max_staleness) values ($1, $2, $3, $4, $5, $6)
-		on conflict (awa_schema) do update set instance = excluded.instance, host = excluded.host, pid = excluded.pid,
-			version = excluded.version, max_staleness = excluded.max_staleness, leads_since = now(), heartbeat_at = now(), state = 'starting', holds = false`,
+		with before as (delete from awa_counterd.leader where awa_schema = $1 returning beat)
+		insert into awa_counterd.leader (awa_schema, beat, instance, host, pid, version, max_staleness)
+		select $1, coalesce(max(beat), 0) + 1, $2, $3, $4, $5, $6 from before`,
 		awaSchema, l.Instance, l.Host, l.PID, l.Version, l.Bound)
 	if err != nil {
 		return fmt.Errorf("claim the lead: %w", err)
@@ -145,10 +149,9 @@ func Claim(ctx context.Context, c Conn, awaSchema string, l Leader) error {
 func ReadLeader(ctx context.Context, c Conn, awaSchema string) (Leader, bool, error) {
 	var l Leader
 	err := c.QueryRow(ctx, `
-		select instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, extract(epoch from max_staleness)::float8 * 1e9, state, held.leads, holds, held.finishing, leaving and held.finishing
-		from awa_counterd.leader, (select coalesce(bool_or(key = hashtextextended($2, 0)), false) as finishing, coalesce(bool_or(key = hashtextextended($3, 0) and pid <> pg_backend_pid()), false) as leads
-			from `+advisoryLocks+` k) held
-		where awa_schema = $1`, awaSchema, FinishKey(awaSchema), LockKey(awaSchema)).
+		select l.instance, host, pid, version, extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1e9, extract(epoch from max_staleness)::float8 * 1e9, state, held.leads, coalesce(holds, false), held.finishing, coalesce(leaving, false) and held.finishing
+		from `+newestOf("$1")+` l left join awa_counterd.lead using (awa_schema), (select coalesce(bool_or(key = hashtextextended($2, 0)), false) as finishing, coalesce(bool_or(key = hashtextextended($3, 0) and pid <> pg_backend_pid()), false) as leads
+			from `+advisoryLocks+` k) held`, plannedNow, awaSchema, FinishKey(awaSchema), LockKey(awaSchema)).
 		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, (*nanoseconds)(&l.Heartbeat), (*nanoseconds)(&l.Bound), &l.State, &l.Leads, &l.Holds, &l.Finishing, &l.Leaving)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -203,8 +206,7 @@ func Depose(ctx context.Context, c Conn, awaSchema, instance string) (bool, erro
 
 // StampHeartbeat stamps the leader's row outside of tokens: while a replication slot is being made there are none.
 func StampHeartbeat(ctx context.Context, c Conn, awaSchema, instance, state string) error {
-	tag, err := c.Exec(ctx, `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3 where awa_schema = $1 and instance = $2`,
-		awaSchema, instance, state)
+	tag, err := c.Exec(ctx, `with `+beat+` select 1 from beat`, plannedNow, awaSchema, instance, state)
 	if err != nil {
 		return fmt.Errorf("stamp the leader's row: %w", err)
 	}
@@ -229,7 +231,7 @@ func (n *nanoseconds) Scan(v any) error {
 // Guard is a condition that holds only while the instance leads, and keeps it leading to the end
 // of the transaction. The arguments are the numbers of the parameters that carry schema and instance.
 func Guard(schemaParam, instanceParam int) string {
-	return fmt.Sprintf(`exists (select 1 from awa_counterd.leader g
+	return fmt.Sprintf(`exists (select 1 from awa_counterd.lead g
 		where g.awa_schema = $%d and g.instance = $%d for key share of g)`, schemaParam, instanceParam)
 }
 
@@ -245,9 +247,31 @@ func HoldsLock(schemaParam, instanceParam int) string {
 // instance leads. $1 is the awa schema, $2 the instance, $3 the state in words, $4 whether
 // corrections are held back; columns yields further columns.
 func Heartbeat(columns string) string {
-	return `update awa_counterd.leader set heartbeat_at = clock_timestamp(), state = $3, holds = $4
-		where awa_schema = $1 and instance = $2 returning ` + columns
+	return `with ` + beat + `,
+		held as (update awa_counterd.lead set holds = $4 where awa_schema = $1 and instance = $2 and holds <> $4)
+		select ` + columns + ` from beat`
 }
+
+// plannedNow has a statement on the leaders' rows planned for the table as it is: a plan from when it was small would read all of it.
+const plannedNow = pgx.QueryExecModeExec
+
+// newestOf is a relation that has the newest row of the leader of a schema, or none.
+func newestOf(schema string) string {
+	return `(select * from awa_counterd.leader where awa_schema = ` + schema + ` order by beat desc limit 1)`
+}
+
+// beat are WITH queries that stamp the leader's row: the newest one, with a number of its own, takes the place of the one before. While
+// somebody has an old snapshot, for days perhaps, no version of a row can go; the newest of one row would be found behind all others,
+// those of a number are found at the end of the index. Of two at once, the later one stamps the row of the earlier one; what a row too
+// many was left by is at most a few beats old.
+var beat = `beat as (
+		insert into awa_counterd.leader as x (awa_schema, beat, instance, host, pid, version, leads_since, heartbeat_at, state, max_staleness)
+		select n.awa_schema, n.beat + 1, n.instance, n.host, n.pid, n.version, n.leads_since, clock_timestamp(), $3, n.max_staleness
+		from ` + newestOf("$1") + ` n where n.instance = $2 and ` + Guard(1, 2) + `
+		on conflict (awa_schema, beat) do update set heartbeat_at = excluded.heartbeat_at, state = excluded.state where x.instance = excluded.instance
+		returning x.beat),
+	gone as (delete from awa_counterd.leader where awa_schema = $1
+		and beat between (select b.beat - 4 from beat b) and (select b.beat - 1 from beat b))`
 
 // slotKey is the key text of the session advisory lock of who works with a replication slot.
 func slotKey(slot string) string { return "awa_counterd.slot:" + slot }

@@ -41,7 +41,7 @@ func ReadMade(ctx context.Context, c Conn, awaSchema string) (m Made, err error)
 func (s *Store) announce(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `
 		insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, system_identifier,
-			timeline, relations, last_token, unseen_xids, trusted, reason, publication_state, shape)
+			timeline, relations, last_token, unseen_xids, trusted, reason, publication_state, awa_shape)
 		values ($1, '`+notYet+`', $2, $3, $4, $5, $6, $7, 0, '{}', false, '', $8, $9)`,
 		s.awaSchema, s.instance, s.identity.Slot, s.identity.Publications, s.identity.SystemIdentifier,
 		s.identity.Timeline, s.identity.Relations, s.identity.PublicationState, s.identity.Shape)
@@ -52,4 +52,14 @@ func (s *Store) announce(ctx context.Context, tx pgx.Tx) error {
 func (s *Store) withdraw(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, `delete from awa_counterd.checkpoint where awa_schema = $1 and position = '`+notYet+`'`, s.awaSchema)
 	return err
+}
+
+// UsedByOthers lists those of the publications, by OID, that a daemon of another awa schema works with.
+func UsedByOthers(ctx context.Context, c Conn, awaSchema string, publications []uint32) (used []uint32, err error) {
+	err = c.QueryRow(ctx, `select array(select p from unnest($2::oid[]) p where exists (select 1 from awa_counterd.checkpoint k
+		where k.awa_schema <> $1 and p = any(k.publications)))`, awaSchema, publications).Scan(&used)
+	if err != nil {
+		return nil, fmt.Errorf("look who uses a publication: %w", err)
+	}
+	return used, nil
 }

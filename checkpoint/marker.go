@@ -80,7 +80,7 @@ func NoteState(isSet, since, reason, who string) string {
 }
 
 // leaderName is an expression for the process that leads.
-const leaderName = `coalesce((select l.host || ' pid ' || l.pid from awa_counterd.leader l where l.awa_schema = $1), '')`
+var leaderName = `coalesce((select l.host || ' pid ' || l.pid from ` + newestOf("$1") + ` l), '')`
 
 // NoteOwnState is NoteState after a change by the daemon that leads; the reason is $3.
 func NoteOwnState(isSet string) string {

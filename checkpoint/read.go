@@ -20,7 +20,7 @@ type Standing struct {
 	Persisted *float64 // how long ago; nil where there is no checkpoint
 	Audit     *float64 // nil: never
 	Reason    string   // why the marker was not set then
-	Observed  float64  // for so long every change was seen
+	Observed  float64  // for so long a daemon has watched, and seen no old binary at work
 	OldPrune  *float64 // a pre-#290 leader emptied a ring slot; nil: never
 }
 
@@ -28,7 +28,7 @@ type Standing struct {
 func ReadStanding(ctx context.Context, c Conn, awaSchema string) (s Standing, err error) {
 	err = c.QueryRow(ctx, `select position::text, extract(epoch from clock_timestamp() - persisted_at)::float8,
 		extract(epoch from clock_timestamp() - last_audit_at)::float8, reason,
-		extract(epoch from clock_timestamp() - observed_since)::float8, extract(epoch from clock_timestamp() - last_old_prune_at)::float8
+		extract(epoch from quiet_for)::float8, case when last_old_prune_at is not null then greatest(0, extract(epoch from clock_timestamp() - last_old_prune_at)) end::float8
 		from awa_counterd.checkpoint where awa_schema = $1 and position <> '`+notYet+`'`, awaSchema).
 		Scan(&s.Position, &s.Persisted, &s.Audit, &s.Reason, &s.Observed, &s.OldPrune)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -79,7 +79,7 @@ type UncountedWrites struct {
 // AllUncounted lists them, newest first.
 func AllUncounted(ctx context.Context, c Conn, awaSchema string) ([]UncountedWrites, error) {
 	return list[UncountedWrites](ctx, c, "the uncounted writes", `select queue, kind, rows_off, transactions, per_second,
-		extract(epoch from clock_timestamp() - last_at)::float8, last_lsn::text
+		greatest(0, extract(epoch from clock_timestamp() - last_at))::float8, last_lsn::text
 		from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc`, awaSchema)
 }
 

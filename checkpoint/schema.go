@@ -21,8 +21,18 @@ const DDL = `
 create schema if not exists awa_counterd;
 comment on schema awa_counterd is 'awa-counterd: made by the daemon, removed with it';
 
+create table if not exists awa_counterd.lead (
+	awa_schema text primary key,
+	instance   text not null,
+	holds      boolean not null default false,
+	leaving    boolean not null default false
+);
+comment on table awa_counterd.lead is 'which instance leads; each correction looks here, so it is written only when something changes';
+comment on column awa_counterd.lead.holds is 'corrections are held back while awa-counterd finish moves them to awa''s own rows';
+
 create table if not exists awa_counterd.leader (
-	awa_schema    text primary key,
+	awa_schema    text not null,
+	beat          bigint not null default 0,
 	instance      text not null,
 	host          text not null,
 	pid           integer not null,
@@ -30,13 +40,11 @@ create table if not exists awa_counterd.leader (
 	leads_since   timestamptz not null default now(),
 	heartbeat_at  timestamptz not null default now(),
 	state         text not null default 'starting',
-	holds         boolean not null default false,
-	leaving       boolean not null default false,
-	max_staleness interval not null default '2s'
+	max_staleness interval not null default '2s',
+	primary key (awa_schema, beat)
 );
-comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; heartbeat_at moves with every token';
+comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; every token brings a new row, with the next beat, in the place of the last';
 comment on column awa_counterd.leader.max_staleness is 'the leader''s own bound, by which a standby judges its heartbeat';
-comment on column awa_counterd.leader.holds is 'corrections are held back while awa-counterd finish moves them to awa''s own rows';
 
 create table if not exists awa_counterd.checkpoint (
 	awa_schema        text primary key,
@@ -49,20 +57,20 @@ create table if not exists awa_counterd.checkpoint (
 	system_identifier text not null,
 	timeline          integer not null,
 	relations         oid[] not null,
-	shape             text not null,
+	awa_shape         text not null,
 	last_token        bigint not null,
 	unseen_xids       bigint[] not null,
 	trusted           boolean not null,
 	reason            text not null,
 	last_audit_at     timestamptz,
 	last_old_prune_at timestamptz,
-	observed_since    timestamptz not null default now()
+	quiet_for         interval not null default '0'
 );
 comment on table awa_counterd.checkpoint is 'where the books stand: everything up to position is in awa_counterd.books';
 comment on column awa_counterd.checkpoint.publication_state is 'changes with every ALTER of the publications, and with those of awa''s tables that may have changed rows; then everything is scanned afresh';
 
 comment on column awa_counterd.checkpoint.last_old_prune_at is 'when a pre-#290 leader emptied a ring slot last';
-comment on column awa_counterd.checkpoint.observed_since is 'every change since then was seen, through restarts';
+comment on column awa_counterd.checkpoint.quiet_for is 'for so long a daemon has watched every change, by its own clock, and seen no pre-#290 binary at work';
 
 create table if not exists awa_counterd.books (
 	awa_schema    text not null,
@@ -190,10 +198,10 @@ func CheckOwner(ctx context.Context, c Conn, role string, rows uint32) error {
 		"%s belongs to role %s, which owns neither awa's tables nor this database; its triggers would run with the daemon's rights", what, owner)
 }
 
-// Tables are those that a daemon works with, each by awa schema; who leads is in the first. What setup granted is in another,
+// Tables are those that a daemon works with, each by awa schema; who leads is in the first two. What setup granted is in another,
 // grants, which a daemon only reads.
 func Tables() []string {
-	return []string{"leader", "checkpoint", "books", "uncounted_writes", changesTable}
+	return []string{"leader", "lead", "checkpoint", "books", "uncounted_writes", changesTable}
 }
 
 // Tables that a daemon works without.
@@ -219,7 +227,7 @@ func ExistsInOtherForm(ctx context.Context, c Conn) (bool, error) {
 // existsInAnyForm also reports that there are tables of awa-counterd in another form.
 func existsInAnyForm(ctx context.Context, c Conn) (there, others bool, err error) {
 	err = c.QueryRow(ctx, `select
-		(select count(*) = 5 from (values ('leader', 'max_staleness'), ('checkpoint', 'shape'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)
+		(select count(*) = 6 from (values ('leader', 'max_staleness'), ('lead', 'instance'), ('checkpoint', 'quiet_for'), ('books', 'counts'), ('uncounted_writes', 'kind'), ('grants', 'granted')) w (t, a)
 		 where exists (select 1 from pg_attribute where attrelid = to_regclass('awa_counterd.' || w.t) and attname = w.a)),
 		exists (select 1 from pg_class where relnamespace = to_regnamespace('awa_counterd') and relname in ('leader', 'checkpoint', 'books', 'uncounted_writes'))`).
 		Scan(&there, &others)

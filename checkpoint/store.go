@@ -34,7 +34,8 @@ type Stored struct {
 	Groups    counter.Packed
 	Unseen    []uint64
 	Uncounted map[applier.Source]applier.Uncounted
-	Pruned    time.Time // when a pre-#290 leader emptied a ring slot last; zero for never
+	Pruned    time.Time     // when a pre-#290 leader emptied a ring slot last; zero for never
+	Quiet     time.Duration // for so long, at least, old binaries had been quiet while a daemon watched
 	Age       time.Duration
 }
 
@@ -63,10 +64,10 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	var unseen []int64
 	var pruned *time.Time
 	err := c.QueryRow(ctx, `
-		select position::text, slot_name, publications, publication_state, system_identifier, timeline, relations, shape, unseen_xids, last_old_prune_at,
-		       extract(epoch from clock_timestamp() - persisted_at)::float8 * 1e9
+		select position::text, slot_name, publications, publication_state, system_identifier, timeline, relations, awa_shape, unseen_xids, last_old_prune_at,
+		       extract(epoch from quiet_for)::float8 * 1e9, extract(epoch from clock_timestamp() - persisted_at)::float8 * 1e9
 		from awa_counterd.checkpoint where awa_schema = $1 and position <> '`+notYet+`'`, awaSchema).
-		Scan(&position, &s.Slot, &s.Publications, &s.PublicationState, &s.SystemIdentifier, &s.Timeline, &s.Relations, &s.Shape, &unseen, &pruned, (*nanoseconds)(&s.Age))
+		Scan(&position, &s.Slot, &s.Publications, &s.PublicationState, &s.SystemIdentifier, &s.Timeline, &s.Relations, &s.Shape, &unseen, &pruned, (*nanoseconds)(&s.Quiet), (*nanoseconds)(&s.Age))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no checkpoint is a state of its own, not an error
 	}
@@ -190,7 +191,7 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 	args := []any{
 		s.awaSchema, cp.Position.String(), s.instance, s.identity.Slot, s.identity.Publications, s.identity.SystemIdentifier,
 		s.identity.Timeline, s.identity.Relations, int64(cp.Token), unseen, cp.Trusted, cp.Reason, pg.OrNull(cp.LastAudit), s.identity.PublicationState, //nolint:gosec // tokens count from 1
-		pg.OrNull(cp.Pruned), s.identity.Shape,
+		pg.OrNull(cp.Pruned), s.identity.Shape, cp.Quiet,
 	}
 	if cp.Before == 0 {
 		if err := s.withdraw(ctx, tx); err != nil {
@@ -198,16 +199,16 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 		}
 		_, err := tx.Exec(ctx, `
 			insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, system_identifier,
-				timeline, relations, last_token, unseen_xids, trusted, reason, last_audit_at, publication_state, last_old_prune_at, shape)
-			values ($1, $2::text::pg_lsn, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`, args...)
+				timeline, relations, last_token, unseen_xids, trusted, reason, last_audit_at, publication_state, last_old_prune_at, awa_shape, quiet_for)
+			values ($1, $2::text::pg_lsn, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`, args...)
 		return err
 	}
 	tag, err := tx.Exec(ctx, `
 		update awa_counterd.checkpoint set position = $2::text::pg_lsn, persisted_at = now(), persisted_by = $3, slot_name = $4,
 			publications = $5, system_identifier = $6, timeline = $7, relations = $8, last_token = $9,
 			unseen_xids = $10, trusted = $11, reason = $12, last_audit_at = coalesce($13, last_audit_at),
-			publication_state = $14, last_old_prune_at = coalesce($15, last_old_prune_at), shape = $16
-		where awa_schema = $1 and position = $17::text::pg_lsn`, append(args, cp.Before.String())...)
+			publication_state = $14, last_old_prune_at = coalesce($15, last_old_prune_at), awa_shape = $16, quiet_for = $17
+		where awa_schema = $1 and position = $18::text::pg_lsn`, append(args, cp.Before.String())...)
 	if err != nil {
 		return err
 	}

@@ -81,3 +81,10 @@ func (e *Effect) Empty() bool {
 		len(e.LedgerEmptied) == 0 && len(e.Pending) == 0 &&
 		len(e.Rollups) == 0 && len(e.Folded) == 0 && !e.RollupsReset && !e.Marker.Seen
 }
+
+// OnlyCorrects reports that nothing was changed but counter rows and the marker: an awa-counterd writes nothing else that is streamed.
+func (e *Effect) OnlyCorrects() bool {
+	rest := *e
+	rest.Counters, rest.Marker = nil, MarkerChange{}
+	return rest.Empty() && len(e.Pruned) == 0
+}

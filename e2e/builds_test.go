@@ -19,9 +19,9 @@ import (
 
 // Older builds of awa-counterd. Where a version was tagged, the last one stands for the first of these.
 const (
-	sameTables     = "4e36575" // its checkpoint can be resumed from
-	withoutHistory = "b701487" // same tables, but for the history of the marker; knew awa's tables by less, so that all is scanned
-	withoutBounds  = "74138a1" // tables of another form: its leaders had no bound of their own
+	sameTables    = ""        // its checkpoint can be resumed from; "" where there is none before this one
+	oneRow        = "4e36575" // tables of another form: who leads and the heartbeat were one row
+	withoutBounds = "74138a1" // of one more: its leaders had no bound of their own
 )
 
 // olderBuilds builds commits side by side, and are the paths of their binaries. Where the history is not there, the test is skipped.
@@ -109,33 +109,41 @@ const resumes = "resuming from the checkpoint"
 const afresh = "scanning afresh"
 
 // The daemon is upgraded, rolled back and upgraded again: each build goes on from the other's checkpoint, with uncounted writes in
-// between; as leader and standby of two versions; where the checkpoint cannot be resumed from, everything is scanned. The same with the
-// least rights. Tables of another form are created again.
+// between; as leader and standby of two versions; where the checkpoint cannot be resumed from, everything is scanned. Tables of another
+// form are created again, also with the least rights.
 func TestUpgradeOurselves(t *testing.T) {
 	t.Parallel()
 	commit := lastRelease(t)
 	if commit == "" {
 		commit = sameTables
 	}
-	builds := olderBuilds(t, commit, withoutHistory, withoutBounds)
+	commits := []string{oneRow, withoutBounds}
+	if commit != "" {
+		commits = append(commits, commit)
+	}
+	builds := olderBuilds(t, commits...)
 	for name, c := range map[string]struct {
-		older string
-		test  func(*env, string)
+		older int
+		test  func(*env, string, string)
 	}{
-		"up, down, up":               {builds[0], upDownUp},
-		"leader and standby":         {builds[0], besideEachOther},
-		"least rights":               {builds[1], withLeastRights},
-		"another form":               {builds[2], anotherForm},
-		"another form, least rights": {builds[2], anotherFormWithLeastRights},
+		"up, down, up":                       {2, upDownUp},
+		"leader and standby":                 {2, besideEachOther},
+		"the form before":                    {0, anotherForm},
+		"the form before, least rights":      {0, anotherFormWithLeastRights},
+		"the form before that":               {1, anotherForm},
+		"the form before that, least rights": {1, anotherFormWithLeastRights},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c.test(newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4}), c.older)
+			if c.older == len(builds) {
+				t.Skip("no older build has tables of this form")
+			}
+			c.test(newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4}), builds[c.older], commits[c.older])
 		})
 	}
 }
 
-func upDownUp(e *env, older string) {
+func upDownUp(e *env, older, _ string) {
 	e.insertAt(0, "email", 20, false)
 	began := afresh
 	for _, build := range []string{older, binary, older, binary} {
@@ -148,33 +156,7 @@ func upDownUp(e *env, older string) {
 	e.saysOf(binary, e.url(), "teardown")
 }
 
-func withLeastRights(e *env, older string) {
-	role := e.role("replication")
-	asRole := server.URL(role, "", e.db)
-	serve := func(build, began string) {
-		e.insertAt(1, "email", 5, false)
-		d := e.runs(build, asRole, "--no-setup")
-		e.serves(d, began)
-		e.saysOf(build, asRole, "status")
-		require.Zero(e.t, d.stop(), d.text())
-	}
-	e.saysOf(older, e.url(), "setup", "--role", role)
-	serve(older, afresh)
-	serve(binary, afresh) // before anybody has set up again: without a history of the marker
-	serve(binary, resumes)
-	require.Empty(e.t, e.past())
-	serve(older, afresh)
-	e.saysOf(binary, e.url(), "setup", "--role", role)
-	serve(binary, afresh)
-	require.NotEmpty(e.t, e.past())
-	e.saysOf(older, e.url(), "setup", "--role", role) // rolled back for good
-	serve(older, afresh)
-	serve(older, resumes)
-	serve(binary, afresh)
-	e.saysOf(binary, e.url(), "teardown", "--role", role)
-}
-
-func besideEachOther(e *env, older string) {
+func besideEachOther(e *env, older, _ string) {
 	leader := e.runs(older, e.url())
 	e.serves(leader, "leading")
 	for _, build := range []string{binary, older} { // the one that stands by, and then leads
@@ -196,16 +178,16 @@ func besideEachOther(e *env, older string) {
 }
 
 // anotherForm is not created again under the daemon that works with it; that one and this can stand by for each other.
-func anotherForm(e *env, older string) {
+func anotherForm(e *env, older, commit string) {
 	old := e.runs(older, e.url())
 	e.serves(old, "leading")
 	code, _, errs := e.command("setup")
 	require.Equal(e.t, refused, code, errs)
-	require.Contains(e.t, errs, "the tables in schema awa_counterd are those of version "+withoutBounds+", and its daemon corrects awa's schema awa")
+	require.Contains(e.t, errs, "the tables in schema awa_counterd are those of version "+commit+", and its daemon corrects awa's schema awa")
 	require.Contains(e.t, errs, fmt.Sprintf("pid %d", old.PID()))
 	require.Contains(e.t, errs, "start it again as this version")
 
-	require.Contains(e.t, e.saysOf(binary, e.url(), "status"), fmt.Sprintf("pid %d leads, of version %s, which has its tables in another form", old.PID(), withoutBounds))
+	require.Contains(e.t, e.saysOf(binary, e.url(), "status"), fmt.Sprintf("pid %d leads, of version %s, which has its tables in another form", old.PID(), commit))
 	next := e.runs(binary, e.url())
 	require.Contains(e.t, next.logged("standing by", 10*time.Second)["leader"], fmt.Sprintf("pid %d", old.PID()))
 	e.wait(time.Second)
@@ -217,6 +199,15 @@ func anotherForm(e *env, older string) {
 	old.kill()
 	e.insertAt(1, "email", 5, false)
 	e.serves(next, afresh)
+	if commit == oneRow { // the other one did not know that there may be another form
+		late := e.runs(older, e.url())
+		late.logged("standing by", 10*time.Second)
+		began := e.scalar(`select extract(epoch from leads_since)::int8 from awa_counterd.leader`)
+		e.wait(17 * time.Second) // longer than it has patience with a leader that hangs
+		e.marker(true, 0)
+		require.Equal(e.t, began, e.scalar(`select extract(epoch from leads_since)::int8 from awa_counterd.leader`))
+		require.Zero(e.t, late.stop())
+	}
 	require.Zero(e.t, next.stop())
 	e.insertAt(1, "email", 5, false)
 	old = e.runs(older, e.url()) // rolled back: it finds all that it knows, but takes awa's tables for others
@@ -226,7 +217,7 @@ func anotherForm(e *env, older string) {
 }
 
 // anotherFormWithLeastRights is for somebody else to create again, and refused until then.
-func anotherFormWithLeastRights(e *env, older string) {
+func anotherFormWithLeastRights(e *env, older, _ string) {
 	role := e.role("replication")
 	asRole := server.URL(role, "", e.db)
 	e.saysOf(older, e.url(), "setup", "--role", role)

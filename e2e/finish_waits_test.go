@@ -71,8 +71,10 @@ func (e *env) finishLooks(timeout string) (d *daemon, said func(text string), lo
 	d.logged("marker set", 20*time.Second)
 	e.insertAt(3, "q", 5, false)
 	e.balanced(5 * time.Second)
-	e.none(`select 1 - count(*) from awa_counterd.checkpoint c, awa_counterd.uncounted_writes w
-		where greatest(c.observed_since, w.last_at) < now() - interval '1 s'`, 20*time.Second, "the daemon does not say who wrote")
+	e.none(`select 1 - count(*) from awa_counterd.uncounted_writes`, 20*time.Second, "the daemon does not say who wrote")
+	quiet, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(quiet, func() bool { return e.status().Observed > 1 }, func() string { return "the daemon does not watch" })
 	look = e.holds(`lock table awa.runtime_instances in access exclusive mode`)
 	said, how = e.finishes("1s", timeout)
 	ctx, cancel := contextWithin(20 * time.Second)

@@ -13,8 +13,10 @@ import (
 // writes.
 func TestLeadersRowIsLocked(t *testing.T) {
 	for name, lock := range map[string]string{
-		"row":   `select 1 from awa_counterd.leader for update`,
-		"table": `lock table awa_counterd.leader in access exclusive mode`,
+		"row":               `select 1 from awa_counterd.leader for update`,
+		"table":             `lock table awa_counterd.leader in access exclusive mode`,
+		"row of the lead":   `select 1 from awa_counterd.lead for update`,
+		"table of the lead": `lock table awa_counterd.lead in access exclusive mode`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})

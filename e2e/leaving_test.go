@@ -132,7 +132,7 @@ func TestFinishDies(t *testing.T) {
 		lock string // what a foreign transaction holds
 		at   string // counts a state
 	}{
-		"asked":    {`select 1 from awa.queue_ring_state for update`, `select count(*) from awa_counterd.leader where leaving`},
+		"asked":    {`select 1 from awa.queue_ring_state for update`, `select count(*) from awa_counterd.lead where leaving`},
 		"marker":   {`select pg_advisory_xact_lock(42)`, waits("terminal_counter_trusted_at")},
 		"removing": {`lock table awa_counterd.books in access share mode`, waits("drop schema")},
 	} {

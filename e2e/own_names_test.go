@@ -72,6 +72,39 @@ func TestSlotIsRenamedWhileFinishWaits(t *testing.T) {
 	e.nothingOfOurs()
 }
 
+// A daemon is started with another --publication, and once more. What it used before goes, and is said; what others use, or what publishes
+// more, stays.
+func TestPublicationIsRenamed(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	publications := func() string {
+		var names string
+		require.NoError(t, e.pool.QueryRow(t.Context(), `select string_agg(pubname, ' ' order by pubname) from pg_publication`).Scan(&names))
+		return names
+	}
+	runs := func(name string) *daemon {
+		d := e.daemon("--publication", name)
+		e.marker(true, 20*time.Second)
+		e.insert(3)
+		e.balanced(3 * time.Second)
+		require.Zero(t, d.stop())
+		return d
+	}
+	runs("one")
+	d := runs("two")
+	require.Contains(t, fmt.Sprint(d.logged("dropped publications of awa-counterd's that nobody uses any more", 0)), "one_ledger")
+	require.Equal(t, "two two_ledger", publications())
+	e.exec(`create table public.theirs (id int primary key); alter publication two add table public.theirs`)
+	runs("three")
+	require.Equal(t, "three three_ledger two", publications(), "it publishes somebody else's table")
+	e.exec(`insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, publication_state, system_identifier, timeline,
+			relations, awa_shape, last_token, unseen_xids, trusted, reason)
+		select 'other', position, persisted_by, 'other', publications, publication_state, system_identifier, timeline, relations, awa_shape, 0, '{}', false, ''
+		from awa_counterd.checkpoint where awa_schema = 'awa'`)
+	runs("four")
+	require.Equal(t, "four four_ledger three three_ledger two", publications(), "the daemon of another schema uses them")
+}
+
 // A publication of the given name is there, and publishes what is somebody else's, or another daemon's: that stays in it.
 func TestSharedPublicationKeepsItsTables(t *testing.T) {
 	t.Parallel()

@@ -83,7 +83,7 @@ var situations = []situation{
 		finish := e.finishing()
 		ctx, cancel := contextWithin(20 * time.Second)
 		defer cancel()
-		e.until(ctx, func() bool { return e.scalar(`select count(*) from awa_counterd.leader where leaving`) > 0 }, func() string { return "finish did not ask" })
+		e.until(ctx, func() bool { return e.scalar(`select count(*) from awa_counterd.lead where leaving`) > 0 }, func() string { return "finish did not ask" })
 		return []*daemon{d}, func() {
 			require.NoError(e.t, tx.Rollback(context.Background()))
 			_ = finish.Wait()

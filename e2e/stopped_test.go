@@ -63,7 +63,7 @@ const ownLocks = `select count(*) from pg_locks l join pg_stat_activity a using 
 func TestStoppedFinishAsksForNothing(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ lock, at string }{
-		"asked": {`select 1 from awa.queue_ring_state for update`, `select count(*) from awa_counterd.leader where leaving`},
+		"asked": {`select 1 from awa.queue_ring_state for update`, `select count(*) from awa_counterd.lead where leaving`},
 		"marker": {`select pg_advisory_xact_lock(42)`, `select count(*) from pg_stat_activity where datname = current_database()
 			and application_name ~ 'awa-counterd reconcile' and wait_event_type = 'Lock' and query ilike '%terminal_counter_trusted_at%'`},
 	} {
@@ -108,7 +108,7 @@ func TestSecondFinishTakesNothingBack(t *testing.T) {
 		require.NoError(t, err)
 		return got
 	}
-	leaving := func() bool { return e.scalar(`select count(*) from awa_counterd.leader where leaving`) == 1 }
+	leaving := func() bool { return e.scalar(`select count(*) from awa_counterd.lead where leaving`) == 1 }
 	require.False(t, try(one), "nobody leads")
 	require.NoError(t, checkpoint.Claim(ctx, one, "awa", checkpoint.Leader{Instance: "leads"}))
 	require.NoError(t, checkpoint.AskToLeave(ctx, one, "awa"))

@@ -265,3 +265,18 @@ func Publish(ctx context.Context, c Conn, sql string) error {
 	_, err := c.Exec(ctx, sql)
 	return err
 }
+
+// NoMoreThan lists those of the publications, by OID, that publish no table but what the named ones do as well.
+func NoMoreThan(ctx context.Context, c Conn, publications []uint32, named []string) ([]string, error) {
+	rows, err := c.Query(ctx, `select p.pubname::text from pg_publication p where p.oid = any($1) and p.pubname <> all($2) and not p.puballtables
+		and not exists (select 1 from pg_publication_tables t where t.pubname = p.pubname and not exists (select 1 from pg_publication_tables o
+			where o.pubname = any($2) and o.schemaname = t.schemaname and o.tablename = t.tablename)) order by 1`, publications, named)
+	if err != nil {
+		return nil, fmt.Errorf("look at publications: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look at publications: %w", err)
+	}
+	return names, nil
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"
@@ -72,7 +73,8 @@ func someStatus() *status.Status {
 			{Set: true, Ago: 90_000, Lasted: 80_940, Who: "db2 pid 99"},
 			{Ago: 90_100, Lasted: 100, Reason: "cleared by somebody else"},
 		},
-		Known: true, Next: "pre-#290 writers still active on queue email; last 3.2 s ago",
+		Forgotten: &pg.Forgotten{PID: 815, Application: "psql", Age: 50_400},
+		Known:     true, Next: "pre-#290 writers still active on queue email; last 3.2 s ago",
 	}
 }
 

@@ -117,6 +117,9 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 	if !st.Known {
 		line("runtimes", "unknown: awa.runtime_instances does not exist, or this role may not read it")
 	}
+	if f := st.Forgotten; f != nil {
+		line("snapshot", "process %d (application %q) has had a transaction open for %s: no vacuum takes away what was updated or deleted since", f.PID, f.Application, status.Ago(f.Age))
+	}
 	line("next", "%s", st.Next)
 }
 

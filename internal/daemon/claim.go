@@ -99,7 +99,7 @@ func (l leading) openWriters(ctx context.Context, instance string) (w writers, e
 			w.close()
 		}
 	}()
-	short := pg.Settings{Role: "corrections", LockTimeout: rowLockWait, StatementTimeout: statementTimeout, Async: true}
+	short := pg.Settings{Role: "corrections", LockTimeout: rowLockWait, StatementTimeout: statementTimeout, Async: true, Indexed: true}
 	if w.writes, err = l.d.open(ctx, short); err != nil {
 		return w, err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
@@ -156,5 +158,37 @@ func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema 
 		return err
 	}
 	log.Warn("dropped a replication slot of awa-counterd's that nobody reads any more", zap.String("replication_slot", name), zap.String("schema", schema))
+	return nil
+}
+
+// dropUnused drops publications that we had under other names, unless others use them, or they publish what is not ours.
+func (s positioned) dropUnused(ctx context.Context, had []uint32) error {
+	had = slices.DeleteFunc(slices.Clone(had), func(oid uint32) bool { return slices.Contains(s.published.OIDs, oid) })
+	if len(had) == 0 {
+		return nil
+	}
+	used, err := checkpoint.UsedByOthers(ctx, s.control, string(s.layout.Schema), had)
+	if err != nil {
+		return err
+	}
+	had = slices.DeleteFunc(had, func(oid uint32) bool { return slices.Contains(used, oid) })
+	unused, err := replication.NoMoreThan(ctx, s.control, had, names(s.pubs))
+	if err != nil || len(unused) == 0 {
+		return err
+	}
+	quoted := make([]string, 0, len(unused))
+	for _, name := range unused {
+		quoted = append(quoted, pgx.Identifier{name}.Sanitize())
+	}
+	drop := `drop publication if exists ` + strings.Join(quoted, ", ")
+	_, err = s.control.Exec(ctx, drop)
+	switch {
+	case pg.IsDenied(err):
+		s.log.Warn("the daemon may not drop the publications that it used before; let their owner do it", zap.String("run", drop), zap.Error(err))
+		return nil
+	case err != nil:
+		return fmt.Errorf("drop publications that nobody uses any more: %w", err)
+	}
+	s.log.Warn("dropped publications of awa-counterd's that nobody uses any more", zap.Strings("publications", unused))
 	return nil
 }

@@ -49,10 +49,13 @@ func resumeOrRecreate(ctx context.Context, p prepared, f resume.Found) (position
 	return s, from, err
 }
 
-// dropFormer drops the replication slot that a daemon before this one had under another name.
+// dropFormer drops the replication slot and the publications that a daemon before this one had under other names.
 func (s positioned) dropFormer(ctx context.Context) error {
 	made, err := checkpoint.ReadMade(ctx, s.control, string(s.layout.Schema))
-	if err != nil || made.Slot == "" || made.Slot == s.slot || s.d.opts.DryRun {
+	if err != nil || s.d.opts.DryRun {
+		return err
+	}
+	if err := s.dropUnused(ctx, made.Publications); err != nil || made.Slot == "" || made.Slot == s.slot {
 		return err
 	}
 	if err := dropUnread(ctx, s.control, s.log, made.Slot, string(s.layout.Schema)); err != nil {
@@ -116,7 +119,7 @@ func readStart(ctx context.Context, s streaming, from beginning) (applier.Start,
 	var err error
 	if stored != nil {
 		start.Resumes, start.Groups, start.Unseen = true, stored.Groups, stored.Unseen
-		start.Uncounted = stored.Uncounted
+		start.Uncounted, start.Quiet = stored.Uncounted, stored.Quiet
 	} else if start.Uncounted, err = checkpoint.LoadUncounted(ctx, s.control, string(s.layout.Schema)); err != nil {
 		return start, err
 	}

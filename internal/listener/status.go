@@ -195,6 +195,7 @@ func (r *reading) overlay(out *status.Status) {
 		age := max(0, server.Sub(st.OldPrune).Seconds())
 		out.OldPrune = &age
 	}
+	out.Observed = st.Quiet.Seconds()
 	out.Uncounted = uncounted(server, st.Uncounted)
 }
 

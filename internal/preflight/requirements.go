@@ -40,6 +40,7 @@ func Requirements() []Requirement {
 		{Name: "walsender free", Means: "the daemon needs one: else the server refuses the stream", look: walsenderFree},
 		{Name: "WAL bounded", Means: "without `max_slot_wal_keep_size` a replication slot that nobody reads fills the disk", look: walBounded},
 		{Name: "REPLICATION right", Also: []string{"role"}, Means: "the server refuses the stream", Refuses: true, look: streamRight, turn: 3, plan: planStreamRight},
+		{Name: "functions", Means: "somebody took EXECUTE on a function of the server's from PUBLIC, and the daemon calls it", Refuses: true, look: functions},
 		{Name: "awa's tables", Also: []string{"awa's migrations", "replica identities", "trust marker"}, Means: "the daemon waits for awa's migrations, and refuses a shape that it does not know and a leaf whose changes are not all streamed; without the marker's column readers never use the counters", look: findTables},
 		{Name: "right: ", Means: "a statement of the daemon's would fail; `awa-counterd setup --role NAME --print-sql` prints all of them", tables: true, Refuses: true, look: rights, turn: 4, plan: planRights},
 		{Name: "schema " + checkpoint.SchemaName, Means: "the books are stored in it; somebody else's may have triggers that would run with the daemon's rights", tables: true, Refuses: true, look: ownSchema, turn: 1, plan: planOwnSchema},
@@ -55,6 +56,7 @@ func Requirements() []Requirement {
 		{Name: "other slots", Means: "the server keeps more than 1 GiB of WAL for a replication slot that nobody reads", look: otherSlots},
 		{Name: "wal_level after a restart", Means: "if a configuration file lowers it, the server does not start as long as a logical replication slot exists; a role that may not read `pg_file_settings` sees that only after a reload", look: walLevelAfterRestart},
 		{Name: "long transactions", Means: "creating the replication slot waits for them", look: longTransactions},
+		{Name: "forgotten transactions", Means: "while one is open no vacuum takes away what was updated or deleted since, and reads and writes of it become slow", look: forgottenTransactions},
 		{Name: "prepared transactions", Means: "creating the replication slot waits for them", look: preparedTransactions},
 	}
 }

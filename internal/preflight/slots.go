@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
 
@@ -70,6 +71,18 @@ func longTransactions(ctx context.Context, v *visit) []Finding {
 		remedy = fmt.Sprintf("end it: SELECT pg_terminate_backend(%d)", *pid)
 	}
 	return found("long transactions", err, n == 0, detail, remedy)
+}
+
+// forgottenTransactions are in nobody's way, until what they keep from being vacuumed is more than everybody can walk.
+func forgottenTransactions(ctx context.Context, v *visit) []Finding {
+	f, err := pg.FindForgotten(ctx, v.Conn, pg.ForgottenAfter)
+	detail, remedy := "none older than 2 hours, as far as this role may see", ""
+	if f != nil {
+		detail = fmt.Sprintf("process %d (application %q) has had a transaction open for %.1f hours: whatever was updated or deleted since stays, awa's rows and those of awa-counterd included",
+			f.PID, f.Application, f.Age/time.Hour.Seconds())
+		remedy = fmt.Sprintf("end it: SELECT pg_terminate_backend(%d)", f.PID)
+	}
+	return found("forgotten transactions", err, f == nil, detail, remedy)
 }
 
 func preparedTransactions(ctx context.Context, v *visit) []Finding {

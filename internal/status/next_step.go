@@ -25,14 +25,15 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	if s.Leader.DryRun {
 		return s.afterDryRun()
 	}
-	if active, last := s.active(quiet); len(active) > 0 {
+	recent := s.Observed < quiet.Seconds() // by a clock that nobody sets; the ages of single writes are by the server's
+	if active, last := s.active(quiet); recent && len(active) > 0 {
 		text := fmt.Sprintf("pre-#290 writers still active on queue %s; last %s ago", strings.Join(active, ", "), Ago(last))
 		if s.Deletes { // what it takes away looks like their work, whoever asks for it
 			text += "; or they are gone, and " + DeletesUncounted
 		}
 		return text
 	}
-	if ago, ok := s.oldPrune(); ok && ago < quiet.Seconds() {
+	if ago, ok := s.oldPrune(); recent && ok && ago < quiet.Seconds() {
 		return fmt.Sprintf("a pre-#290 worker did awa's maintenance %s ago, and emptied a ring slot: replace it", Ago(ago))
 	}
 	if live, versions := oldVersions(s.Runtimes); live > 0 {
@@ -47,7 +48,7 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	if !s.Fresh {
 		return fmt.Sprintf("the figures are %s old, and the daemon did not answer: see its log", s.age())
 	}
-	if s.Observed < quiet.Seconds() {
+	if recent {
 		return fmt.Sprintf("no uncounted write in the %s for which the daemon has watched; wait until that is %s", Ago(s.Observed), quiet)
 	}
 	return fmt.Sprintf("safe to finish: no uncounted write for %s; producers, command lines and psql do not register with awa, so make sure that no old one is left", quiet)
@@ -145,7 +146,11 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 func (s *Status) Passes(quiet time.Duration) bool {
 	later := *s
 	if !later.Fresh { // nobody knows what the figures will say
-		later.Queues, later.Observed = nil, quiet.Seconds()
+		later.Queues = nil
+		ago, pruned := s.oldPrune()
+		if active, _ := s.active(quiet); len(active) == 0 && !(pruned && ago < quiet.Seconds()) {
+			later.Observed = quiet.Seconds()
+		}
 	}
 	later.Fresh, later.MarkerSet = true, true
 	return later.Unfinished(quiet) == ""

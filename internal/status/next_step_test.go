@@ -15,7 +15,7 @@ import (
 func TestClampsAreNoOldBinary(t *testing.T) {
 	of := func(kind applier.Kind, ago float64) *Status {
 		return &Status{
-			Leader: &Leader{Alive: true}, MarkerSet: true, Fresh: true, Observed: 3600,
+			Leader: &Leader{Alive: true}, MarkerSet: true, Fresh: true, Observed: map[bool]float64{true: ago, false: 3600}[kind != applier.KindCounter],
 			Uncounted: []Uncounted{{Queue: "q", Kind: string(kind), Rows: 1, Last: ago}},
 		}
 	}
@@ -27,7 +27,7 @@ func TestClampsAreNoOldBinary(t *testing.T) {
 		require.Empty(t, of(kind, 61).Unfinished(quiet))
 	}
 	led, ago := of(applier.KindCounter, 1), 1.0
-	led.OldPrune = &ago
+	led.OldPrune, led.Observed = &ago, ago
 	require.Contains(t, led.Unfinished(quiet), "a pre-#290 worker did awa's maintenance")
 }
 
@@ -36,7 +36,7 @@ func TestPrunesNameNoQueue(t *testing.T) {
 	const quiet = time.Minute
 	ago := 2.0
 	s := &Status{
-		Leader: &Leader{Alive: true}, MarkerSet: true, Fresh: true, Observed: 3600, OldPrune: &ago,
+		Leader: &Leader{Alive: true}, MarkerSet: true, Fresh: true, Observed: ago, OldPrune: &ago,
 		Uncounted: []Uncounted{{Queue: "pruned", Kind: string(applier.KindPrune), Rows: 5, Last: 2}},
 	}
 	require.Equal(t, "a pre-#290 worker did awa's maintenance 2.0 s ago, and emptied a ring slot: replace it", s.NextStep(quiet))
@@ -69,7 +69,7 @@ func TestDeletesThatDoNotCount(t *testing.T) {
 	require.Equal(t, DeletesUncounted, s.Unfinished(time.Minute))
 
 	// As long as anybody deletes, that looks like the work of an old binary: people have to hear of the function then, too.
-	s.Uncounted = []Uncounted{{Queue: "q", Kind: string(applier.KindRows), Rows: 1, Last: 3}}
+	s.Uncounted, s.Observed = []Uncounted{{Queue: "q", Kind: string(applier.KindRows), Rows: 1, Last: 3}}, 3
 	require.Contains(t, s.Unfinished(time.Minute), "pre-#290 writers still active on queue q; last 3.0 s ago")
 	require.Contains(t, s.Unfinished(time.Minute), DeletesUncounted)
 }
@@ -88,6 +88,19 @@ func TestOldVersionsAreAllNamed(t *testing.T) {
 		"2 of version 0.6.0-alpha.1 and 10 of 5 more versions are live: replace them", s.Unfinished(time.Minute))
 }
 
+// The server's clock was set while nobody wrote: forward, which makes a write look old that is not, or back, which makes one look new for
+// as long as it was set back.
+func TestClocksThatAreSetDecideNothing(t *testing.T) {
+	const quiet = time.Minute
+	for _, kind := range []applier.Kind{applier.KindRows, applier.KindPrune} {
+		s := ready()
+		s.Observed, s.Uncounted = 3, []Uncounted{{Queue: "q", Kind: string(kind), Rows: 1, Last: 3600}}
+		require.Equal(t, "no uncounted write in the 3.0 s for which the daemon has watched; wait until that is 1m0s", s.Unfinished(quiet))
+		s.Observed, s.Uncounted[0].Last = 60, 0
+		require.Empty(t, s.Unfinished(quiet))
+	}
+}
+
 // What passes by itself, and what does not, while nothing is corrected.
 func TestWhatPasses(t *testing.T) {
 	const quiet = time.Minute
@@ -100,9 +113,9 @@ func TestWhatPasses(t *testing.T) {
 		"not trusted":  {true, func(s *Status) { s.MarkerSet = false }},
 		"a drift":      {false, func(s *Status) { s.MarkerSet, s.Queues = false, []Queue{{Queue: "a", Drift: 3}} }},
 		"an old binary": {false, func(s *Status) {
-			s.MarkerSet, s.Uncounted = false, []Uncounted{{Queue: "a", Kind: string(applier.KindRows), Last: 3}}
+			s.MarkerSet, s.Observed, s.Uncounted = false, 3, []Uncounted{{Queue: "a", Kind: string(applier.KindRows), Last: 3}}
 		}},
-		"an old leader":  {false, func(s *Status) { s.Fresh, s.OldPrune = false, new(3.0) }},
+		"an old leader":  {false, func(s *Status) { s.Fresh, s.Observed, s.OldPrune = false, 3, new(3.0) }},
 		"watched again":  {false, func(s *Status) { s.Observed = 3 }},
 		"nobody is left": {false, func(s *Status) { s.Leader.Alive = false }},
 	} {

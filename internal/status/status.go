@@ -23,7 +23,7 @@ type Status struct {
 	Persisted *float64    `json:"persisted_ago,omitempty"`
 	Fresh     bool        `json:"fresh"` // the checkpoint has everything that was committed before the question
 	Audit     *float64    `json:"last_audit_ago,omitempty"`
-	Observed  float64     `json:"observed_for"` // every change of the last so many seconds was seen
+	Observed  float64     `json:"observed_for"` // for so long a daemon has watched, by its own clock, and seen no old binary at work
 	Slot      *Slot       `json:"slot"`         // null: there is none
 	MarkerSet bool        `json:"marker_set"`
 	MarkerAge *float64    `json:"marker_set_ago,omitempty"`
@@ -40,7 +40,9 @@ type Status struct {
 	Changes []MarkerChange `json:"marker_changes"`
 	// Forgot is why there are none of them; "" where they are known.
 	Forgot string `json:"marker_changes_unknown,omitempty"`
-	Next   string `json:"next_step"`
+	// Forgotten is somebody's transaction that is hours old, and keeps what a vacuum would take away.
+	Forgotten *pg.Forgotten `json:"forgotten_transaction,omitempty"`
+	Next      string        `json:"next_step"`
 }
 
 // Leader is the daemon that keeps the counters, or kept them last.
@@ -136,6 +138,9 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 		return nil, err
 	}
 	if s.Deletes, err = l.DeletesUncounted(ctx, c); err != nil {
+		return nil, err
+	}
+	if s.Forgotten, err = pg.FindForgotten(ctx, c, pg.ForgottenAfter); err != nil {
 		return nil, err
 	}
 	s.Next = s.NextStep(quiet)

@@ -26,9 +26,9 @@ func TestNextStep(t *testing.T) {
 		"the marker is set, but no daemon is alive":       func(s *Status) { s.Leader.Alive = false },
 		"or remove everything with awa-counterd teardown": func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
 		"pre-#290 writers still active on queue a, b; last 5": func(s *Status) {
-			s.Uncounted = []Uncounted{{Queue: "a", Kind: "rows", Last: 5}, {Queue: "b", Kind: "rows", Last: 6}, {Queue: "a", Kind: "prune", Last: 7}, {Queue: "c", Kind: "rows", Last: 60}}
+			s.Observed, s.Uncounted = 5, []Uncounted{{Queue: "a", Kind: "rows", Last: 5}, {Queue: "b", Kind: "rows", Last: 6}, {Queue: "a", Kind: "prune", Last: 7}, {Queue: "c", Kind: "rows", Last: 60}}
 		},
-		"a pre-#290 worker did awa's maintenance 59 s ago":      func(s *Status) { s.OldPrune = new(59.0) },
+		"a pre-#290 worker did awa's maintenance 59 s ago":      func(s *Status) { s.Observed, s.OldPrune = 59, new(59.0) },
 		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live":  func(s *Status) { s.Runtimes = append(s.Runtimes, Runtime{"0.6.0-beta.1", 2, true}) },
 		"wait until the counters can be trusted: slot 3 is not": func(s *Status) { s.MarkerSet, s.Reason = false, "slot 3 is not audited" },
 		"the figures are infinitely old":                        func(s *Status) { s.Fresh = false },

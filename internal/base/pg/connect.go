@@ -34,6 +34,7 @@ type Settings struct {
 	StatementTimeout time.Duration
 	Holds            bool // keeps a transaction open while it waits for another session's work
 	Async            bool // commits do not wait for the disk: row locks are held for less than a ms
+	Indexed          bool // looks up single rows: no plan that was made when a table was small may read it as a whole when it is not
 }
 
 const off = "off"
@@ -105,6 +106,9 @@ func (s *Source) Config(settings Settings) *pgx.ConnConfig {
 	c.RuntimeParams["synchronous_commit"] = "local"
 	if settings.Async {
 		c.RuntimeParams["synchronous_commit"] = off
+	}
+	if settings.Indexed {
+		c.RuntimeParams["enable_seqscan"], c.RuntimeParams["enable_indexscan"] = off, "on"
 	}
 	if settings.StatementTimeout > 0 {
 		c.Tracer = deadlines{settings.StatementTimeout + AnswerWithin}

@@ -70,6 +70,30 @@ func ofProtocol() []Mutant {
 			"./internal/testonly/sim", "TestOwnWritesAreNobodysFault",
 		},
 		{
+			"a token hides whatever its transaction did", "applier/core.go", "return own && tx.Effect.OnlyCorrects(), mine", "return own, mine",
+			"./applier", "TestATokenHidesNoOldBinary",
+		},
+		{
+			"a token that was never sent makes a transaction ours", "applier/core.go", "if !ok || (instance == c.cfg.Instance && seq > c.tokens.seq) {", "if !ok {",
+			"./applier", "TestATokenHidesNoOldBinary",
+		},
+		{
+			"time that nobody watched counts as quiet", "applier/watch.go", "if !w.since.IsZero() && at.After(w.since) {", "if at.After(w.since) {",
+			"./applier", "TestQuietIsWatched",
+		},
+		{
+			"an old binary does not end the quiet", "applier/watch.go", "	w.quiet = 0\n", "",
+			"./applier", "TestQuietIsWatched",
+		},
+		{
+			"quiet by the server's clock", "applier/trust.go", "c.uncounted.watch.quiet < d", "c.serverNow(c.tokens.provenAt).Sub(c.uncounted.lastOldBinary()) < d",
+			"./applier", "TestQuietIsWatched",
+		},
+		{
+			"a write that the clock calls new makes finish wait", "internal/status/next_step.go", "recent && len(active) > 0", "len(active) > 0",
+			"./internal/status", "TestClocksThatAreSetDecideNothing",
+		},
+		{
 			"in-band writes counted again", "applier/books.go", "l.setCounter(c)", "_ = c",
 			"./internal/testonly/sim", "TestCountedFleet",
 		},
@@ -186,7 +210,7 @@ func ofProtocol() []Mutant {
 			"./internal/testonly/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{
-			"a new leader's prune kept as an old one's", "applier/uncounted.go", "if !slices.Contains(tx.Effect.CountingPrunes, slot) && ", "if slot >= 0 && ",
+			"a new leader's prune kept as an old one's", "applier/uncounted.go", "if slices.Contains(tx.Effect.CountingPrunes, slot) {", "if slot < 0 {",
 			"./internal/testonly/sim", "TestNewLeadersAreNotBlamed",
 		},
 		{

@@ -21,7 +21,7 @@ func ofCommands() []Mutant {
 			"./e2e", "TestFinishDies",
 		},
 		{
-			"a request to leave outlives the finish that asked", "checkpoint/leader.go", "leaving and held.finishing", "leaving",
+			"a request to leave outlives the finish that asked", "checkpoint/leader.go", "coalesce(leaving, false) and held.finishing", "coalesce(leaving, false)",
 			"./e2e", "TestFinishDies",
 		},
 		{

@@ -81,7 +81,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{
-			"a slot under another name kept", "internal/daemon/resume.go", "if err != nil || made.Slot == \"\" || made.Slot == s.slot || s.d.opts.DryRun {", "if err != nil || made.Slot != \"\" {",
+			"a slot under another name kept", "internal/daemon/resume.go", "err != nil || made.Slot == \"\" || made.Slot == s.slot {", "err != nil || made.Slot != \"\" {",
 			"./e2e", "TestSlotIsRenamed",
 		},
 		{
@@ -259,6 +259,38 @@ func ofOutside() []Mutant {
 		{
 			"two schemas share a publication", "replication/publication.go", " || strings.HasSuffix(name, ledgerSuffix) {", " {",
 			"./replication", "TestLedgersPublicationIsNobodyElses",
+		},
+		{
+			"functions that the role may not call overlooked", "internal/preflight/functions.go", "err != nil || len(lacks) == 0", "true",
+			"./e2e", "TestFunctionsOfTheServer/tokens",
+		},
+		{
+			"a VACUUM taken for a forgotten transaction", "internal/base/pg/forgotten.go", "where v.pid = a.pid)", "where false)",
+			"./e2e", "TestForgottenTransactionIsNamed",
+		},
+		{
+			"publications under another name kept", "internal/daemon/resume.go", "s.dropUnused(ctx, made.Publications)", "s.dropUnused(ctx, nil)",
+			"./e2e", "TestPublicationIsRenamed",
+		},
+		{
+			"a publication that another schema's daemon uses dropped", "internal/daemon/orphans.go", "return slices.Contains(used, oid)", "return false && slices.Contains(used, oid)",
+			"./e2e", "TestPublicationIsRenamed",
+		},
+		{
+			"a publication of somebody else's tables dropped", "replication/publication.go", "o.schemaname = t.schemaname and o.tablename = t.tablename)) order", "true)) order",
+			"./e2e", "TestPublicationIsRenamed",
+		},
+		{
+			"corrections look at the heartbeats", "checkpoint/leader.go", "select 1 from awa_counterd.lead g", "select 1 from awa_counterd.leader g",
+			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
+		},
+		{
+			"each heartbeat is a version of one row", "checkpoint/leader.go", "n.beat + 1, n.instance", "n.beat, n.instance",
+			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
+		},
+		{
+			"a plan of an empty table reads a full one", "internal/base/pg/connect.go", `c.RuntimeParams["enable_seqscan"], c.RuntimeParams["enable_indexscan"] = off, "on"`, "_ = off",
+			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
 		},
 	}
 }

@@ -86,6 +86,7 @@ func rules() map[string]rule {
 		"applier.uncounted.total":        skip,
 		"applier.uncounted.last":         past, // was there one; it counts for a minute
 		"applier.uncounted.lastQ":        skip,
+		"applier.uncounted.watch":        skip, // less than a minute, all in all
 		"applier.uncounted.before":       skip,
 		"applier.uncounted.beforeAt":     skip,
 		"applier.uncounted.by":           skip, // empty between transactions
@@ -104,6 +105,7 @@ func rules() map[string]rule {
 		"applier.SetMarker.Until":      past,
 		"applier.Checkpoint.Unseen":    ids,
 		"applier.Checkpoint.Token":     skip, // the rest is for operators
+		"applier.Checkpoint.Quiet":     skip,
 		"applier.Checkpoint.Trusted":   skip,
 		"applier.Checkpoint.Reason":    skip,
 		"applier.Checkpoint.LastAudit": skip,

@@ -67,7 +67,7 @@ func (s *sim) claim() bool {
 func (s *sim) openStream() {
 	st := applier.Start{Uncounted: maps.Clone(s.history)}
 	if s.resumed {
-		st.Resumes, st.Position, st.Unseen, st.Pruned = true, s.stored.Position, s.stored.Unseen, s.stored.Pruned
+		st.Resumes, st.Position, st.Unseen, st.Pruned, st.Quiet = true, s.stored.Position, s.stored.Unseen, s.stored.Pruned, s.stored.Quiet
 		for _, g := range slices.SortedFunc(maps.Keys(s.books), counter.Group.Compare) {
 			c := s.books[g]
 			st.Groups.Add(&counter.GroupCell{Group: g, Cell: c})

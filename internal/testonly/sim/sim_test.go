@@ -207,7 +207,7 @@ func (s *sim) store(cp applier.Checkpoint) {
 		}
 	}
 	maps.Copy(s.history, cp.Uncounted)
-	s.stored = &checkpoint.Stored{Identity: s.identity, Position: cp.Position, Unseen: cp.Unseen, Pruned: cp.Pruned}
+	s.stored = &checkpoint.Stored{Identity: s.identity, Position: cp.Position, Unseen: cp.Unseen, Pruned: cp.Pruned, Quiet: cp.Quiet}
 }
 
 func (s *sim) setMarker(core *applier.Core, c applier.SetMarker, alive func() bool) func() {
