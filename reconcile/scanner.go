@@ -110,7 +110,6 @@ func collect(rows result, out *applier.Scan) error {
 }
 
 func read(rows result, out *applier.Scan) (err error) {
-	names := make(counter.Interner)
 	out.Groups = counter.NewTable(counter.NewNames(), 0)
 	for rows.NextRow() {
 		v := rows.Values()
@@ -120,7 +119,7 @@ func read(rows result, out *applier.Scan) (err error) {
 		case v[8] != nil:
 			out.Snapshot, err = pgsnap.Parse(string(v[8]))
 		default:
-			err = take(v, names, out.Groups)
+			err = take(v, out.Groups)
 		}
 		if err != nil {
 			return err
@@ -137,7 +136,7 @@ func read(rows result, out *applier.Scan) (err error) {
 const scannedColumns = 9
 
 // take adds a row of a scan to its group.
-func take(v [][]byte, names counter.Interner, groups *counter.Table) error {
+func take(v [][]byte, groups *counter.Table) error {
 	var n [scannedColumns]int64
 	for i := range n[:8] {
 		if i == 1 || v[i] == nil {
@@ -151,7 +150,7 @@ func take(v [][]byte, names counter.Interner, groups *counter.Table) error {
 	if v[0] == nil || v[1] == nil || v[2] == nil || v[3] == nil || (v[6] == nil) != (v[7] == nil) {
 		return errors.New("a row of no group, or of half a counter row")
 	}
-	id := groups.Put(counter.Group{Queue: names.InternBytes(v[1]), Slot: int32(n[0]), Priority: int16(n[2]), Shard: int16(n[3])}) //nolint:gosec // of these types
+	id := groups.PutRead(v[1], int32(n[0]), int16(n[2]), int16(n[3])) //nolint:gosec // of these types
 	e := groups.At(id)
 	e.Rows += n[4]
 	e.Pending += n[5]

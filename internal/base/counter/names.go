@@ -44,6 +44,18 @@ func (n *Names) number(name string) uint32 {
 	return number
 }
 
+// numberOf is number of a name that is somebody else's memory.
+func (n *Names) numberOf(name []byte) uint32 {
+	if string(name) == n.last && int(n.lastN) < len(n.names) {
+		return n.lastN
+	}
+	if number, ok := n.at[string(name)]; ok {
+		n.last, n.lastN = n.names[number], number
+		return number
+	}
+	return n.number(string(name))
+}
+
 // Len is how many names have a number.
 func (n *Names) Len() int { return len(n.at) }
 

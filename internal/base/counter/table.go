@@ -145,6 +145,11 @@ func (t *Table) Put(g Group) ID {
 	return t.put(key{t.names.number(g.Queue), g.Slot, g.Priority, g.Shard})
 }
 
+// PutRead is Put of a group whose queue's name is somebody else's memory.
+func (t *Table) PutRead(queue []byte, slot int32, priority, shard int16) ID {
+	return t.put(key{t.names.numberOf(queue), slot, priority, shard})
+}
+
 func (t *Table) put(k key) ID {
 	id, at, ok := t.find(k)
 	if ok {

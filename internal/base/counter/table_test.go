@@ -31,7 +31,9 @@ func TestATableIsAMapOfCells(t *testing.T) {
 			if c == nil && op < 8 {
 				c = &Cell{}
 				model[g] = c
-				id = table.Put(g)
+				if id = table.PutRead([]byte(g.Queue), g.Slot, g.Priority, g.Shard); n < 0 {
+					require.Equal(rt, id, table.Put(g))
+				}
 			}
 			switch op {
 			case 0:
