@@ -13,7 +13,8 @@ import (
 // Books holds rows and counter of every group at one position.
 type Books struct {
 	units    map[int32]*unit
-	order    []int32 // units in the order of their scans
+	order    []int32        // units in the order of their scans
+	names    *counter.Names // of the queues in all units
 	position pglogrepl.LSN
 	touched  []touched // by the transaction being applied
 	affected []int32   // units, by the same; here for its memory
@@ -22,47 +23,98 @@ type Books struct {
 }
 
 type unit struct {
-	main     *unitView            // nil until filled
-	shadow   *unitView            // while an audit is under way
-	drifting map[*viewEntry]int64 // by how much each is wrong
-	off      int64                // the sum of that
-	dirty    []*viewEntry         // changed since the last checkpoint; each once
+	main   *unitView      // nil until filled
+	gone   *counter.Table // while main is nil: what a checkpoint has, or may have, of the unit
+	shadow *unitView      // while an audit is under way
+	listed []counter.ID   // in main: those that are wrong, and some that no longer are
+	from   int            // where in that the next flush begins
+	wrong  int            // how many are wrong
+	off    int64          // by how much, all of them
+	dirty  []counter.ID   // changed since the last checkpoint; each once
 }
 
 // settled reports whether the unit is filled and its fence passed: what it says can be acted on.
 func (u *unit) settled() bool { return u.main != nil && !u.main.open }
 
-// updateDrift notes that an entry has changed, and files it under what it is now.
-func (u *unit) updateDrift(e *viewEntry) {
-	if !e.dirty {
-		e.dirty = true
-		u.dirty = append(u.dirty, e)
+// groups are what the unit knows of.
+func (u *unit) groups() *counter.Table {
+	if u.main == nil {
+		return u.gone
 	}
-	u.indexDrift(e)
+	return u.main.groups
 }
 
-// indexDrift puts an entry to those that are wrong, or takes it away. The sum is kept beside them, since whoever looks on must not
-// have a million of them walked.
-func (u *unit) indexDrift(e *viewEntry) {
-	was, wrong := u.drifting[e]
-	by := abs(e.Drift())
-	u.off += by - was
-	switch {
-	case by != 0:
-		u.drifting[e] = by
-	case wrong:
-		delete(u.drifting, e)
+// updateDrift notes that an entry has changed, and files it under what it is now. before is the drift that it was filed under.
+func (u *unit) updateDrift(id counter.ID, before int64) {
+	e := u.groups().At(id)
+	if !e.Dirty {
+		e.Dirty = true
+		u.dirty = append(u.dirty, id)
+	}
+	u.indexDrift(id, e, before)
+}
+
+// indexDrift puts an entry to those that are wrong, or takes it away. Count and sum are kept beside them, since whoever looks on must
+// not have a million of them walked.
+func (u *unit) indexDrift(id counter.ID, e *counter.Entry, before int64) {
+	now := e.Drift()
+	u.off += abs(now) - abs(before)
+	if before != 0 {
+		u.wrong--
+	}
+	if now != 0 {
+		u.wrong++
+		if !e.Listed {
+			e.Listed = true
+			u.listed = append(u.listed, id)
+		}
+	}
+	if len(u.listed) > 2*u.wrong+fewListed {
+		u.unlist()
+	}
+}
+
+// fewListed is up to how many groups stay listed that are right by now.
+const fewListed = 64
+
+// unlist forgets those that are right by now.
+func (u *unit) unlist() {
+	kept := make([]counter.ID, 0, u.wrong)
+	for _, id := range u.listed {
+		if e := u.main.groups.At(id); e.Drift() != 0 {
+			kept = append(kept, id)
+		} else {
+			e.Listed = false
+		}
+	}
+	u.listed, u.from = kept, 0
+}
+
+// drifting yields the groups that are wrong, beginning where the last flush has come to.
+func (u *unit) drifting() iter.Seq[counter.ID] {
+	return func(yield func(counter.ID) bool) {
+		begin := u.from
+		for i := range u.listed {
+			at := (begin + i) % len(u.listed)
+			if id := u.listed[at]; u.main.groups.At(id).Drift() != 0 {
+				if u.from = at; !yield(id) {
+					return
+				}
+			}
+		}
 	}
 }
 
 func newBooks(leaves []int32) *Books {
-	b := &Books{units: make(map[int32]*unit), rollups: make(rollups)}
+	b := &Books{units: make(map[int32]*unit), names: counter.NewNames(), rollups: make(rollups)}
 	for _, slot := range append(slices.Clone(leaves), NoLeaf) {
-		b.units[slot] = &unit{drifting: make(map[*viewEntry]int64)}
+		b.units[slot] = &unit{gone: b.table(0)}
 		b.order = append(b.order, slot)
 	}
 	return b
 }
+
+func (b *Books) table(groups int) *counter.Table { return counter.NewTable(b.names, groups) }
 
 func (b *Books) unit(slot int32) *unit { return b.units[b.unitOf(slot)] }
 
@@ -76,16 +128,18 @@ func (b *Books) unitOf(slot int32) int32 {
 
 // touched is an entry that the transaction being applied has changed.
 type touched struct {
-	*viewEntry
-
+	unit   int32
+	id     counter.ID
 	before int64 // its drift before that
 }
 
-// touch remembers how an entry was before the transaction that now changes it.
-func (b *Books) touch(e *viewEntry) {
-	if !e.touched {
-		e.touched = true
-		b.touched = append(b.touched, touched{e, e.Drift()})
+// toucher remembers how an entry of a unit's books was before the transaction that now changes it.
+func (b *Books) toucher(slot int32) func(counter.ID) {
+	return func(id counter.ID) {
+		if e := b.units[slot].main.groups.At(id); !e.Touched {
+			e.Touched = true
+			b.touched = append(b.touched, touched{slot, id, e.Drift()})
+		}
 	}
 }
 
@@ -207,14 +261,15 @@ func (b *Books) fold(l *unitView, slot int32, e *decoder.Effect) {
 // settle closes the accounts of what was touched since the last call.
 func (b *Books) settle() []change {
 	out := b.changes[:0]
-	for _, e := range b.touched {
-		e.touched = false
-		u := b.unit(e.Slot)
-		u.updateDrift(e.viewEntry)
+	for _, t := range b.touched {
+		u := b.units[t.unit]
+		e := u.main.groups.At(t.id)
+		e.Touched = false
+		u.updateDrift(t.id, t.before)
 		after := e.Drift()
 		broken := e.Rows < 0 && !u.main.open
-		if after != e.before || broken {
-			out = append(out, change{Group: e.Group, before: e.before, after: after, broken: broken})
+		if after != t.before || broken {
+			out = append(out, change{Group: u.main.groups.Group(e), before: t.before, after: after, broken: broken})
 		}
 	}
 	if b.touched, b.changes = b.touched[:0], out[:0]; cap(b.touched) > mostTouched {
@@ -226,14 +281,24 @@ func (b *Books) settle() []change {
 // mostTouched is for how many groups of one transaction memory is kept until the next.
 const mostTouched = 4096
 
-// cell is what the books hold for g. It is the books' own.
+// cell is what the books hold for g.
 func (b *Books) cell(g counter.Group) counter.Cell {
 	if u := b.unit(g.Slot); u.main != nil {
-		if e, ok := u.main.cells[g]; ok {
-			return e.Cell
+		if id, ok := u.main.groups.Find(g); ok {
+			return u.main.groups.Cell(id)
 		}
 	}
 	return counter.Cell{}
+}
+
+// balanced reports that rows and counter of g are the same.
+func (b *Books) balanced(g counter.Group) bool {
+	u := b.unit(g.Slot)
+	if u.main == nil {
+		return true
+	}
+	id, ok := u.main.groups.Find(g)
+	return !ok || u.main.groups.At(id).Drift() == 0
 }
 
 // load fills all units without a scan: from a checkpoint at the books' position.
@@ -242,59 +307,52 @@ func (b *Books) load(groups *counter.Packed) {
 	for slot, n := range groups.Slots() {
 		sizes[b.unitOf(slot)] += n
 	}
-	add := make(map[int32]func(counter.GroupCell) *viewEntry)
 	for slot, u := range b.units {
-		u.main, add[slot] = sizedView(sizes[slot])
-		u.main.touch = b.touch
+		u.main, u.gone = &unitView{groups: b.table(sizes[slot]), touch: b.toucher(slot)}, nil
 	}
-	for h := range groups.All() {
-		slot := b.unitOf(h.Slot)
-		b.units[slot].indexDrift(add[slot](h))
+	groups.Unpack(b.names, func(slot int32) *counter.Table { return b.unit(slot).main.groups })
+	for _, u := range b.units {
+		for id := range u.main.groups.All() {
+			u.indexDrift(id, u.main.groups.At(id), 0)
+		}
 	}
 }
 
 // replace puts a new view in the place of a unit's books. The checkpoint must not keep what is gone.
 func (b *Books) replace(slot int32, l *unitView) {
 	u := b.units[slot]
-	u.stored(l)
-	l.touch = b.touch
-	u.main, u.drifting, u.off, u.dirty = l, make(map[*viewEntry]int64), 0, nil
-	for _, e := range l.cells {
-		u.updateDrift(e)
+	u.storedIn(l.groups)
+	l.touch = b.toucher(slot)
+	*u = unit{main: l, shadow: u.shadow}
+	for id := range l.groups.All() {
+		u.updateDrift(id, 0)
 	}
 }
 
 // empty makes a unit unknown again. What is left of it is what the next checkpoint has to take away.
 func (b *Books) empty(slot int32) {
 	u := b.units[slot]
-	gone := newUnitView(nil)
-	u.stored(gone)
-	u.main, u.shadow, u.drifting, u.off, u.dirty = nil, nil, make(map[*viewEntry]int64), 0, nil
-	for _, e := range gone.cells {
-		u.updateDrift(e)
+	gone := b.table(0)
+	u.storedIn(gone)
+	*u = unit{gone: gone}
+	for id := range gone.All() {
+		u.updateDrift(id, 0)
 	}
 }
 
-// stored gives l an entry, be it an empty one, for each group that a checkpoint may have.
-func (u *unit) stored(l *unitView) {
-	if u.main != nil {
-		for g := range u.main.cells {
-			l.entry(g)
-		}
-	}
-	for _, e := range u.dirty {
-		l.entry(e.Group)
+// storedIn gives a table an entry, be it an empty one, for each group that a checkpoint may have.
+func (u *unit) storedIn(t *counter.Table) {
+	old := u.groups()
+	for id := range old.All() {
+		t.PutLike(old, id)
 	}
 }
 
 // markDirty hands a group to the next checkpoint once more.
 func (b *Books) markDirty(g counter.Group) {
 	u := b.unit(g.Slot)
-	if u.main == nil {
-		u.updateDrift(&viewEntry{GroupCell: counter.GroupCell{Group: g}})
-		return
-	}
-	u.updateDrift(u.main.entry(g))
+	id := u.groups().Put(g)
+	u.updateDrift(id, u.groups().At(id).Drift())
 }
 
 // takeDirty returns what a checkpoint has to store, a copy each, and forgets that it was to be stored.
@@ -306,28 +364,50 @@ func (b *Books) takeDirty() counter.Packed {
 	out := counter.Pack(n)
 	for _, slot := range b.order {
 		u := b.units[slot]
-		for _, e := range u.dirty {
-			out.Add(&e.GroupCell)
-			e.dirty = false
-			if e.Empty() && u.main != nil && u.main.cells[e.Group] == e {
-				delete(u.main.cells, e.Group)
+		groups := u.groups()
+		for _, id := range u.dirty {
+			groups.PackInto(&out, id)
+			e := groups.At(id)
+			e.Dirty = false
+			if e.Empty() {
+				groups.Remove(id)
 			}
 		}
 		u.dirty = nil
+		if u.main != nil && groups.Len() == 0 { // pruned: what it took is given back
+			*u = unit{main: u.main, shadow: u.shadow}
+			u.main.groups = b.table(0)
+		}
 	}
+	b.forgetNames()
 	return out
 }
 
+// forgetNames forgets the names of queues that are gone, when they are many.
+func (b *Books) forgetNames() {
+	if !b.names.Crowded() {
+		return
+	}
+	var all []*counter.Table
+	for _, u := range b.units {
+		all = append(all, u.groups())
+		if u.shadow != nil {
+			all = append(all, u.shadow.groups)
+		}
+	}
+	b.names.Sweep(all...)
+}
+
 // due yields what is to be corrected and can be, from one unit on and then round.
-func (b *Books) due(turn int) iter.Seq[*viewEntry] {
-	return func(yield func(*viewEntry) bool) {
+func (b *Books) due(turn int) iter.Seq2[*counter.Table, counter.ID] {
+	return func(yield func(*counter.Table, counter.ID) bool) {
 		for i := range b.order {
 			u := b.units[b.order[(turn+i)%len(b.order)]]
 			if !u.settled() {
 				continue
 			}
-			for e := range u.drifting {
-				if !yield(e) {
+			for id := range u.drifting() {
+				if !yield(u.main.groups, id) {
 					return
 				}
 			}
@@ -347,7 +427,7 @@ func (b *Books) isDirty() bool {
 // drifting counts the groups whose counter is wrong.
 func (b *Books) drifting() (n int) {
 	for _, u := range b.units {
-		n += len(u.drifting)
+		n += u.wrong
 	}
 	return n
 }
@@ -374,7 +454,7 @@ func (b *Books) settled() (n int) {
 func (b *Books) groups() (n int) {
 	for _, u := range b.units {
 		if u.main != nil {
-			n += len(u.main.cells)
+			n += u.main.groups.Len()
 		}
 	}
 	return n

@@ -18,6 +18,13 @@ func filled(t *testing.T, leaves ...int32) *Books {
 	return b
 }
 
+// tableOf is what a scan finds of one group.
+func tableOf(g counter.Group, c counter.Cell) *counter.Table {
+	t := counter.NewTable(counter.NewNames(), 1)
+	t.Set(g, &c)
+	return t
+}
+
 func driftOf(b *Books, g counter.Group) int64 {
 	c := b.cell(g)
 	return c.Drift()
@@ -85,7 +92,7 @@ func TestFence(t *testing.T) {
 	early := add(1) // streamed before the scan's result, not yet visible to it
 	b.apply(11, &early, 10)
 	j.add(journalEntry{xid: 11, effect: early})
-	require.True(t, b.completeScan(Scan{Unit: 0, Groups: []counter.GroupCell{{Group: g0, Cell: counter.NewCell(100, 0)}}, Snapshot: snap(t, "11:20:11,15"), Bound: 50}, j))
+	require.True(t, b.completeScan(Scan{Unit: 0, Groups: tableOf(g0, counter.NewCell(100, 0)), Snapshot: snap(t, "11:20:11,15"), Bound: 50}, j))
 	require.EqualValues(t, 101, b.cell(g0).Rows)
 	seen, unseen := add(10), add(1000)
 	b.apply(12, &seen, 20)
@@ -210,7 +217,7 @@ func TestWashAndSoil(t *testing.T) {
 	require.EqualValues(t, 4, v)
 	b.empty(0)
 	b.markDirty(g0)
-	b.replace(0, newUnitView(nil))
+	b.replace(0, &unitView{groups: b.table(0)})
 	held = washed(b)
 	require.Len(t, held, 1)
 	require.True(t, held[0].Empty(), "the checkpoint has it; the scan did not")
@@ -269,18 +276,28 @@ func TestSumOfDriftsIsKept(t *testing.T) {
 			case 4:
 				b.apply(uint64(xid), &decoder.Effect{Truncated: []int32{g.Slot}, CountersReset: n > 5}, 10)
 			case 5:
-				b.replace(unit, newUnitView([]counter.GroupCell{{Group: counter.Group{Slot: unit, Queue: "r"}, Cell: counter.NewCell(n, 0)}}))
+				b.replace(unit, &unitView{groups: b.scanned(tableOf(counter.Group{Slot: unit, Queue: "r"}, counter.NewCell(n, 0)))})
 			case 6:
 				b.empty(unit)
-				b.replace(unit, newUnitView(nil))
+				b.replace(unit, &unitView{groups: b.table(0)})
 			}
-			want := int64(0)
+			want, wrong := int64(0), 0
 			for _, u := range b.units {
-				for _, e := range u.main.cells {
-					want += abs(e.Drift())
+				listed := 0
+				for id := range u.main.groups.All() {
+					if by := abs(u.main.groups.At(id).Drift()); by != 0 {
+						want += by
+						wrong++
+					}
 				}
+				for id := range u.drifting() {
+					require.NotZero(t, u.main.groups.At(id).Drift())
+					listed++
+				}
+				require.Equal(t, u.wrong, listed)
 			}
 			require.Equal(t, want, b.totalDrift())
+			require.Equal(t, wrong, b.drifting())
 		}
 	})
 }

@@ -297,7 +297,7 @@ func (c *Core) Position() pglogrepl.LSN { return c.books.position }
 // Cell is what the books hold for a group; false while they cannot be acted on.
 func (c *Core) Cell(g counter.Group) (counter.Cell, bool) {
 	cell := c.books.cell(g)
-	return cell.Clone(), c.books.unit(g.Slot).settled()
+	return cell, c.books.unit(g.Slot).settled()
 }
 
 // Notices returns what happened since the last call.

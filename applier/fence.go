@@ -9,10 +9,10 @@ import (
 
 // Scan is the result of a fenced scan of one unit (docs/design.md §4).
 type Scan struct {
-	Unit     int32               // a leaf's slot, or NoLeaf
-	Groups   []counter.GroupCell // rows and contributions; the receiver owns them
-	Snapshot pgsnap.Snapshot     // of the one statement that read Cells
-	Bound    pglogrepl.LSN       // WAL insert position, read after that statement
+	Unit     int32           // a leaf's slot, or NoLeaf
+	Groups   *counter.Table  // rows and contributions; nil for none
+	Snapshot pgsnap.Snapshot // of the one statement that read Groups
+	Bound    pglogrepl.LSN   // WAL insert position, read after that statement
 }
 
 // scanOutcome is what became of a scan or of its fence.
@@ -31,8 +31,7 @@ func (b *Books) completeScan(s Scan, j *journal) bool {
 	if j.missing(s.Snapshot) > 0 {
 		return false
 	}
-	l := newUnitView(s.Groups)
-	l.snap, l.bound, l.open = s.Snapshot, s.Bound, true
+	l := &unitView{groups: b.scanned(s.Groups), snap: s.Snapshot, bound: s.Bound, open: true}
 	for e := range j.unseen(s.Snapshot) {
 		b.fold(l, s.Unit, &e.effect)
 	}
@@ -42,6 +41,16 @@ func (b *Books) completeScan(s Scan, j *journal) bool {
 		u.shadow = l
 	}
 	return true
+}
+
+// scanned is a table of the books' own with what a scan has read.
+func (b *Books) scanned(groups *counter.Table) *counter.Table {
+	if groups == nil {
+		return b.table(0)
+	}
+	out := b.table(groups.Len())
+	out.Copy(groups)
+	return out
 }
 
 // advance closes the fences that the position has passed and judges what they held back.

@@ -55,7 +55,7 @@ func (c *Core) stalled() bool { return c.tokens.first && !c.unseenAt.IsZero() }
 // settledDrift reports whether any drift lies in a unit that can be acted on.
 func (c *Core) settledDrift() bool {
 	for _, u := range c.books.units {
-		if u.settled() && len(u.drifting) > 0 {
+		if u.settled() && u.wrong > 0 {
 			return true
 		}
 	}
@@ -152,37 +152,33 @@ func (c *Core) plan() (chunks []Chunk, rest clocks, all bool) {
 	var due []Correction
 	v := c.journal.invisible(c.snapshot)
 	all = true
-	take := func(g counter.Group, drift int64) {
+	own := c.cfg.Shape.OwnBucket
+	take := func(g counter.Group, drift int64, has int64) { // has: what our own counter row is, if we have one
+
 		behind, known := v.partOf(g)
 		if !known {
 			all = false
 		} else if delta := drift - behind; delta != 0 {
-			due = append(due, Correction{Group: g, Delta: delta, Ends: c.zeroesOwnRow(g, delta)})
+			due = append(due, Correction{Group: g, Delta: delta, Ends: own != 0 && has+delta == 0})
 		}
 	}
 	for g := range v.drifts { // right in the books, but not for readers
-		if cell := c.books.cell(g); cell.Drift() == 0 && c.books.unit(g.Slot).settled() {
-			take(g, 0)
+		if c.books.balanced(g) && c.books.unit(g.Slot).settled() {
+			cell := c.books.cell(g)
+			has, _ := cell.Bucket(own)
+			take(g, 0, has)
 		}
 	}
-	for e := range c.books.due(c.turn) {
+	for groups, id := range c.books.due(c.turn) {
 		if len(due) >= maxFlush {
 			all, c.turn = false, c.turn+1
 			break
 		}
-		take(e.Group, e.Drift())
+		e := groups.At(id)
+		has, _ := groups.Bucket(id, own)
+		take(groups.Group(e), e.Drift(), has)
 	}
 	return c.tokens.locked.orderByPatience(SplitIntoChunks(due, c.tokens.locked.contains)), v.oldest, all
-}
-
-// zeroesOwnRow reports a correction that brings the daemon's own counter row to 0.
-func (c *Core) zeroesOwnRow(g counter.Group, delta int64) bool {
-	if c.cfg.Shape.OwnBucket == 0 {
-		return false
-	}
-	cell := c.books.cell(g)
-	own, _ := cell.Bucket(c.cfg.Shape.OwnBucket)
-	return own+delta == 0
 }
 
 // Written takes in the answer to a Write.

@@ -28,7 +28,7 @@ func TestScanOutlastsManyTransactions(t *testing.T) {
 	require.Equal(t, n, ids)
 	require.Empty(t, b.core.journal.unseenIDs(), "what everybody sees is no business of the checkpoint's")
 	b.core.Scanned(b.now, 0, Scan{
-		Unit: 0, Groups: []counter.GroupCell{{Group: g0, Cell: counter.NewCell(7, 0)}}, Snapshot: snap(t, "101:101:"), Bound: pglogrepl.LSN(b.lsn),
+		Unit: 0, Groups: tableOf(g0, counter.NewCell(7, 0)), Snapshot: snap(t, "101:101:"), Bound: pglogrepl.LSN(b.lsn),
 	}, nil)
 	cell, settled := b.core.Cell(g0)
 	require.True(t, settled, "the scan was refused")

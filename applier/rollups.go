@@ -98,9 +98,10 @@ func (b *Books) rowsInEmptiedLeaves(e *decoder.Effect) (map[rollupKey]int64, boo
 		if !u.settled() {
 			return nil, false
 		}
-		for entry := range u.main.all() {
-			if entry.Slot == slot && entry.Rows != 0 {
-				held[rollupKey{entry.Queue, entry.Priority}] += entry.Rows
+		for id := range u.main.all() {
+			if e := u.main.groups.At(id); e.Slot() == slot && e.Rows != 0 {
+				g := u.main.groups.Group(e)
+				held[rollupKey{g.Queue, g.Priority}] += e.Rows
 			}
 		}
 	}

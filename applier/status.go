@@ -105,8 +105,9 @@ func (c *Core) Drifts() (map[string]int64, bool) {
 	}
 	out := make(map[string]int64)
 	for _, u := range c.books.units {
-		for e, by := range u.drifting {
-			out[e.Queue] += by
+		for id := range u.drifting() {
+			e := u.main.groups.At(id)
+			out[u.main.groups.Group(e).Queue] += abs(e.Drift())
 		}
 	}
 	return out, true

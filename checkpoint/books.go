@@ -3,32 +3,145 @@ package checkpoint
 import (
 	"context"
 	"fmt"
+	"io"
+	"iter"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 func loadBooks(ctx context.Context, c Conn, awaSchema string) (out counter.Packed, err error) {
 	rows, err := c.Query(ctx, `select ready_slot, queue, priority, enqueue_shard, rows, pending, buckets, counts
-		from awa_counterd.books where awa_schema = $1`, awaSchema)
+		from awa_counterd.books where awa_schema = $1`, pgx.QueryExecModeDescribeExec, pgx.QueryResultFormats{pgx.BinaryFormatCode}, awaSchema)
 	if err != nil {
 		return out, fmt.Errorf("load the books: %w", err)
 	}
-	var g counter.Group
-	var n, pending int64
-	var ids []int16
-	var counts []int64
-	_, err = pgx.ForEachRow(rows, []any{&g.Slot, &g.Queue, &g.Priority, &g.Shard, &n, &pending, &ids, &counts}, func() error {
-		buckets, err := counter.Buckets(ids, counts)
-		out.Add(&counter.GroupCell{Group: g, Cell: counter.NewCell(n, pending, buckets...)})
-		return err
-	})
-	if err != nil {
+	defer rows.Close()
+	names := make(counter.Interner)
+	var r bookRow
+	for rows.Next() {
+		h, err := r.read(rows.RawValues(), names)
+		if err != nil {
+			return out, fmt.Errorf("load the books: %w", err)
+		}
+		out.Add(&h)
+	}
+	if err := rows.Err(); err != nil {
 		return out, fmt.Errorf("load the books: %w", err)
 	}
 	return out, nil
+}
+
+// bookRow is a row of the books in the binary format; what it holds is memory for the next one.
+type bookRow struct {
+	ids, counts []int64
+	buckets     []counter.Bucket
+}
+
+// read makes a group of it, which is good until the next one.
+func (r *bookRow) read(v [][]byte, names counter.Interner) (h counter.GroupCell, err error) {
+	var n [6]int64
+	for i := range n {
+		var ok bool
+		if n[i], ok = pg.Int(v[i]); !ok && i != 1 {
+			return h, fmt.Errorf("column %d is no number", i+1)
+		}
+	}
+	if r.ids, err = pg.Ints(r.ids, v[6]); err != nil {
+		return h, err
+	}
+	if r.counts, err = pg.Ints(r.counts, v[7]); err != nil {
+		return h, err
+	}
+	if len(r.ids) != len(r.counts) {
+		return h, fmt.Errorf("%d buckets and %d values", len(r.ids), len(r.counts))
+	}
+	r.buckets = r.buckets[:0]
+	for i, id := range r.ids {
+		r.buckets = append(r.buckets, counter.Bucket{ID: int16(id), Value: r.counts[i]}) //nolint:gosec // of that type
+	}
+	return counter.GroupCell{
+		Group: counter.Group{Slot: int32(n[0]), Queue: names.InternBytes(v[1]), Priority: int16(n[2]), Shard: int16(n[3])}, //nolint:gosec // the same
+		Cell:  counter.NewCell(n[4], n[5], r.buckets...),
+	}, nil
+}
+
+// firstBooks stores the groups of a first checkpoint: there are none yet, and there may be a million.
+func (s *Store) firstBooks(ctx context.Context, tx pgx.Tx, groups counter.Packed) error {
+	if _, err := tx.Exec(ctx, `delete from awa_counterd.books where awa_schema = $1`, s.awaSchema); err != nil {
+		return err
+	}
+	next, stop := iter.Pull(groups.Lent())
+	defer stop()
+	_, err := tx.Conn().PgConn().CopyFrom(ctx, &bookReader{awaSchema: s.awaSchema, next: next},
+		`copy awa_counterd.books (awa_schema, ready_slot, queue, priority, enqueue_shard, rows, counter, pending, buckets, counts) from stdin (format binary)`)
+	return err
+}
+
+// bookReader reads groups as rows of the books, in the binary format of COPY.
+type bookReader struct {
+	awaSchema string
+	next      func() (*counter.GroupCell, bool)
+	rows      pg.CopyRows
+	read      int // of what is in rows
+	begun     bool
+	ended     bool
+}
+
+const bookBuffer = 32 << 10
+
+func (r *bookReader) Read(into []byte) (int, error) {
+	if r.read == len(r.rows.Bytes) {
+		r.read, r.rows.Bytes = 0, r.rows.Bytes[:0]
+		r.fill()
+	}
+	n := copy(into, r.rows.Bytes[r.read:])
+	r.read += n
+	if n == 0 && r.ended {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (r *bookReader) fill() {
+	if !r.begun {
+		r.begun = true
+		r.rows.Begin()
+	}
+	for !r.ended && len(r.rows.Bytes) < bookBuffer {
+		h, ok := r.next()
+		switch {
+		case !ok:
+			r.ended = true
+			r.rows.End()
+		case !h.Empty():
+			r.row(h)
+		}
+	}
+}
+
+func (r *bookReader) row(h *counter.GroupCell) {
+	c := &r.rows
+	c.Row(10)
+	c.Text(r.awaSchema)
+	c.Int4(h.Slot)
+	c.Text(h.Queue)
+	c.Int2(h.Priority)
+	c.Int2(h.Shard)
+	c.Int8(h.Rows)
+	c.Int8(h.Counter)
+	c.Int8(h.Pending)
+	c.Int2s(len(h.Buckets()))
+	for _, b := range h.Buckets() {
+		c.Int2(b.ID)
+	}
+	c.Int8s(len(h.Buckets()))
+	for _, b := range h.Buckets() {
+		c.Int8(b.Value)
+	}
 }
 
 // groupsPerStatement bounds the groups of one statement, and with them what it takes to send it.
@@ -44,11 +157,11 @@ func (s *Store) books(ctx context.Context, tx pgx.Tx, groups counter.Packed) err
 		kept, gone = columns{}, columns{}
 		return err
 	}
-	for h := range groups.All() {
+	for h := range groups.Lent() {
 		if h.Empty() {
-			gone.add(&h)
+			gone.add(h)
 		} else {
-			kept.add(&h)
+			kept.add(h)
 		}
 		if len(kept.slots)+len(gone.slots) == groupsPerStatement {
 			if err := flush(); err != nil {

@@ -229,13 +229,14 @@ func (o *OneShot) compare(ctx context.Context, leaf awa.Leaf) (r Result, due []a
 	if err != nil {
 		return r, nil, err
 	}
-	r.Groups = len(scan.Groups)
-	for i := range scan.Groups {
-		h := &scan.Groups[i]
-		r.Rows += h.Rows
-		if h.Drift() != 0 {
-			r.Drifts = append(r.Drifts, Drift{Group: h.Group, Rows: h.Rows, Counter: h.Counter})
-			due = append(due, applier.Correction{Group: h.Group, Delta: h.Drift()})
+	r.Groups = scan.Groups.Len()
+	for id := range scan.Groups.All() {
+		e := scan.Groups.At(id)
+		r.Rows += e.Rows
+		if e.Drift() != 0 {
+			g := scan.Groups.Group(e)
+			r.Drifts = append(r.Drifts, Drift{Group: g, Rows: e.Rows, Counter: e.Counter()})
+			due = append(due, applier.Correction{Group: g, Delta: e.Drift()})
 		}
 	}
 	return r, due, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/awa-counterd/awa-counterd/applier"
@@ -57,17 +58,18 @@ func (s *Scanner) Scan(ctx context.Context, unit int32) (applier.Scan, error) {
 	out := applier.Scan{Unit: unit}
 	ctx, cancel := context.WithTimeout(ctx, s.within+min(s.within, answerWithin))
 	defer cancel()
-	// The extended protocol without a named statement: the plan, and with it the locks, are made
-	// again each time, before the statement's snapshot.
-	rows, err := s.pool.Query(ctx, sql, pgx.QueryExecModeExec)
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return applier.Scan{}, fmt.Errorf("scan ring slot %d: %w", unit, err)
 	}
-	if err := collect(rows, &out); err != nil {
+	defer conn.Release()
+	// The extended protocol without a named statement: the plan, and with it the locks, are made
+	// again each time, before the statement's snapshot. pgx asks for text in this mode, whatever it is told.
+	if err := collect(conn.Conn().PgConn().ExecParams(ctx, sql, nil, nil, nil, []int16{pgx.BinaryFormatCode}), &out); err != nil {
 		return applier.Scan{}, fmt.Errorf("scan ring slot %d: %w", unit, err)
 	}
 	var bound string
-	if err := s.pool.QueryRow(ctx, `select pg_current_wal_insert_lsn()::text`).Scan(&bound); err != nil {
+	if err := conn.QueryRow(ctx, `select pg_current_wal_insert_lsn()::text`).Scan(&bound); err != nil {
 		return applier.Scan{}, fmt.Errorf("scan ring slot %d: bound: %w", unit, err)
 	}
 	if out.Bound, err = pglogrepl.ParseLSN(bound); err != nil {
@@ -88,34 +90,72 @@ func (s *Scanner) statement(unit int32) (string, error) {
 	return "", fmt.Errorf("scan ring slot %d: no leaf has it", unit)
 }
 
-func collect(rows pgx.Rows, out *applier.Scan) error {
-	var slot *int32
-	var queue, snapshot *string
-	var priority, shard *int16
-	var n, pending *int64
-	var ids []int16
-	var counts []int64
-	seen := false
-	names := make(counter.Interner)
-	_, err := pgx.ForEachRow(rows, []any{&slot, &queue, &priority, &shard, &n, &pending, &ids, &counts, &snapshot}, func() error {
-		if snapshot != nil {
-			var err error
-			out.Snapshot, err = pgsnap.Parse(*snapshot)
-			seen = true
-			return err
-		}
-		buckets, err := counter.Buckets(ids, counts)
-		h := counter.GroupCell{
-			Group: counter.Group{Slot: *slot, Queue: names.Intern(*queue), Priority: *priority, Shard: *shard},
-			Cell:  counter.NewCell(*n, *pending, buckets...),
-		}
-		if !h.Empty() { // changes that are pending may come to nothing
-			out.Groups = append(out.Groups, h)
-		}
-		return err
-	})
-	if err == nil && !seen {
+// result is what a scan yields, in the binary format.
+type result interface {
+	NextRow() bool
+	Values() [][]byte
+	Close() (pgconn.CommandTag, error)
+}
+
+// collect puts a scan's rows together: see awa.Layout.ScanLeaf. There may be a million of them, so they are read where they lie.
+func collect(rows result, out *applier.Scan) error {
+	err := read(rows, out)
+	if _, closed := rows.Close(); closed != nil {
+		err = closed
+	}
+	if err == nil && out.Snapshot.IsZero() {
 		err = errors.New("the snapshot is missing")
 	}
 	return err
+}
+
+func read(rows result, out *applier.Scan) (err error) {
+	out.Groups = counter.NewTable(counter.NewNames(), 0)
+	for rows.NextRow() {
+		v := rows.Values()
+		switch {
+		case len(v) != scannedColumns:
+			err = fmt.Errorf("%d columns, %d expected", len(v), scannedColumns)
+		case v[8] != nil:
+			out.Snapshot, err = pgsnap.Parse(string(v[8]))
+		default:
+			err = take(v, out.Groups)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for id := range out.Groups.All() { // changes that are pending may come to nothing
+		if out.Groups.At(id).Empty() {
+			out.Groups.Remove(id)
+		}
+	}
+	return nil
+}
+
+const scannedColumns = 9
+
+// take adds a row of a scan to its group.
+func take(v [][]byte, groups *counter.Table) error {
+	var n [scannedColumns]int64
+	for i := range n[:8] {
+		if i == 1 || v[i] == nil {
+			continue
+		}
+		var ok bool
+		if n[i], ok = pg.Int(v[i]); !ok {
+			return fmt.Errorf("column %d has %d bytes, and is no number", i+1, len(v[i]))
+		}
+	}
+	if v[0] == nil || v[1] == nil || v[2] == nil || v[3] == nil || (v[6] == nil) != (v[7] == nil) {
+		return errors.New("a row of no group, or of half a counter row")
+	}
+	id := groups.PutRead(v[1], int32(n[0]), int16(n[2]), int16(n[3])) //nolint:gosec // of these types
+	e := groups.At(id)
+	e.Rows += n[4]
+	e.Pending += n[5]
+	if v[6] != nil {
+		groups.SetBucket(id, int16(n[6]), n[7]) //nolint:gosec // the same
+	}
+	return nil
 }

@@ -9,19 +9,21 @@ import (
 
 // ScanLeaf is the fenced scan of one leaf (docs/design.md §4): one statement, which takes its locks
 // before its snapshot, and in awa's order: the leaf, the ledger's leaf, the counters. It yields rows of
-// (slot, queue, priority, shard, rows, pending, buckets, values), the last two arrays or null where the
-// group has no counter row. The first row has only nulls and the snapshot, in a ninth column.
+// (slot, queue, priority, shard, rows, pending, bucket, value), in no order: a group has one with its rows, one with what is
+// pending, and one for each counter row, with bucket and value; what a row is not about is null. One row has only nulls and the
+// snapshot, in a ninth column. That they are put together elsewhere spares the server two joins and a sort, seven eighths of what a
+// scan of many groups takes it.
 func (l *Layout) ScanLeaf(leaf Leaf) string {
-	return fmt.Sprintf(`
-		with t as (select %[1]s as queue, %[2]s as priority, %[3]s as shard, count(*) as n from %[4]s group by 1, 2, 3)%[5]s,
-		c as (%[6]s)
-		select null::int4, null::text, null::int2, null::int2, null::int8, null::int8, null::int2[], null::int8[], pg_current_snapshot()::text
-		union all
-		(select %[7]d, queue, priority, shard, coalesce(t.n, 0), %[8]s, c.buckets, c.counts, null
-		from t %[9]s full join c using (queue, priority, shard))`,
-		queueColumn, priorityColumn, shardColumn, l.rowsOf(leaf), l.pendingOf(leaf), l.counters(fmt.Sprintf("%s = %d", slotColumn, leaf.Slot)),
-		leaf.Slot, l.ifLedger("coalesce(p.n, 0)", "0::int8"), l.ifLedger("full join p using (queue, priority, shard)", ""))
+	return fmt.Sprintf(`%[1]s
+		union all select %[2]d, %[3]s, count(*), null, null, null, null from %[4]s group by 2, 3, 4%[5]s%[6]s`,
+		scannedSnapshot, leaf.Slot, groupColumns, l.rowsOf(leaf), l.pendingOf(leaf), l.counters(fmt.Sprintf("%s = %d", slotColumn, leaf.Slot)))
 }
+
+const (
+	scannedSnapshot = `
+		select null::int4, null::text, null::int2, null::int2, null::int8, null::int8, null::int2, null::int8, pg_current_snapshot()::text`
+	groupColumns = queueColumn + ", " + priorityColumn + ", " + shardColumn
+)
 
 // ifLedger is the first text where there is a ledger, else the second.
 func (l *Layout) ifLedger(ledger, none string) string {
@@ -33,22 +35,20 @@ func (l *Layout) ifLedger(ledger, none string) string {
 
 // pendingOf sums what the ledger holds for a slot, whatever its generation: so do awa's readers.
 func (l *Layout) pendingOf(leaf Leaf) string {
-	return l.ifLedger(fmt.Sprintf(`,
-		p as (select %s as queue, %s as priority, %s as shard, sum(%s)::int8 as n from %s group by 1, 2, 3)`,
-		queueColumn, priorityColumn, shardColumn, deltaColumn, l.Schema.table(leaf.Ledger.Name)), "")
+	return l.ifLedger(fmt.Sprintf(`
+		union all select %d, %s, null, sum(%s)::int8, null, null, null from %s group by 2, 3, 4`,
+		leaf.Slot, groupColumns, deltaColumn, l.Schema.table(leaf.Ledger.Name)), "")
 }
 
-// counters gathers the counter rows of each group.
+// counters are the counter rows, as a part of a scan.
 func (l *Layout) counters(where string) string {
-	buckets, counts := "array[0]::int2[]", fmt.Sprintf("array[%s]", countColumn)
-	group := ""
+	bucket := "0::int2"
 	if l.Shape.bucketed {
-		buckets = fmt.Sprintf("array_agg(%s::int2 order by %[1]s)", bucketColumn)
-		counts = fmt.Sprintf("array_agg(%s order by %s)", countColumn, bucketColumn)
-		group = " group by 1, 2, 3, 4"
+		bucket = bucketColumn + "::int2"
 	}
-	return fmt.Sprintf(`select %s as slot, %s as queue, %s as priority, %s as shard, %s as buckets, %s as counts from %s where %s%s`,
-		slotColumn, queueColumn, priorityColumn, shardColumn, buckets, counts, l.countersName(), where, group)
+	return fmt.Sprintf(`
+		union all select %s, %s, null, null, %s, %s, null from %s where %s`,
+		slotColumn, groupColumns, bucket, countColumn, l.countersName(), where)
 }
 
 // rowsOf is what to select a leaf's rows from. Through the parent, the privileges of which may be all that
@@ -62,13 +62,7 @@ func (l *Layout) rowsOf(leaf Leaf) string {
 }
 
 // ScanWithoutLeaf is the fenced scan of the counter rows that belong to no leaf, in the form of ScanLeaf.
-func (l *Layout) ScanWithoutLeaf() string {
-	return fmt.Sprintf(`
-		select null::int4, null::text, null::int2, null::int2, null::int8, null::int8, null::int2[], null::int8[], pg_current_snapshot()::text
-		union all
-		(select c.slot, c.queue, c.priority, c.shard, 0, 0, c.buckets, c.counts, null from (%s) c)`,
-		l.counters(l.withoutLeaf()))
-}
+func (l *Layout) ScanWithoutLeaf() string { return scannedSnapshot + l.counters(l.withoutLeaf()) }
 
 // withoutLeaf is a condition on counter rows. It holds for none once there are other leaves than those of the layout: the rows of one
 // that has come since are not of no leaf. Whoever sees such a row in a snapshot sees its leaf as well.

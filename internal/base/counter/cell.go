@@ -2,7 +2,6 @@ package counter
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 )
 
@@ -94,7 +93,7 @@ func (c *Cell) AddPending(n int64) {
 // Clone is a cell of its own with the same content.
 func (c *Cell) Clone() Cell {
 	out := *c
-	out.buckets = slices.Clone(c.buckets)
+	out.buckets = cloned(c.buckets)
 	return out
 }
 
@@ -107,19 +106,4 @@ func (c *Cell) Equal(o *Cell) bool {
 type GroupCell struct {
 	Group
 	Cell
-}
-
-// Buckets pairs two arrays, as they come from a server.
-func Buckets(ids []int16, values []int64) ([]Bucket, error) {
-	if len(ids) != len(values) {
-		return nil, fmt.Errorf("%d buckets and %d values", len(ids), len(values))
-	}
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	out := make([]Bucket, len(ids))
-	for i := range ids {
-		out[i] = Bucket{ID: ids[i], Value: values[i]}
-	}
-	return out, nil
 }

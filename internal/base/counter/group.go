@@ -45,3 +45,11 @@ func (n Interner) Intern(name string) string {
 	n[name] = name
 	return name
 }
+
+// InternBytes is Intern of a name that is somebody else's memory.
+func (n Interner) InternBytes(name []byte) string {
+	if s, ok := n[string(name)]; ok {
+		return s
+	}
+	return n.Intern(string(name))
+}

@@ -26,26 +26,30 @@ func Pack(n int) Packed {
 
 // Add appends a group, all of it.
 func (p *Packed) Add(h *GroupCell) {
+	p.add(h.Queue, key{slot: h.Slot, priority: h.Priority, shard: h.Shard}, h.Rows, h.Pending, h.buckets)
+}
+
+func (p *Packed) add(queue string, k key, rows, pending int64, buckets []Bucket) {
 	if p.at == nil {
 		*p = Pack(0)
 	}
-	name, ok := p.at[h.Queue]
+	name, ok := p.at[queue]
 	if !ok {
 		name = uint64(len(p.names))
-		p.names = append(p.names, h.Queue)
-		p.at[h.Queue] = name
+		p.names = append(p.names, queue)
+		p.at[queue] = name
 	}
 	b := binary.AppendUvarint(p.bytes, name)
-	for _, n := range [...]int64{int64(h.Slot), int64(h.Priority), int64(h.Shard), h.Rows, h.Pending} {
+	for _, n := range [...]int64{int64(k.slot), int64(k.priority), int64(k.shard), rows, pending} {
 		b = binary.AppendVarint(b, n)
 	}
-	b = binary.AppendUvarint(b, uint64(len(h.buckets)))
-	for _, bucket := range h.buckets {
+	b = binary.AppendUvarint(b, uint64(len(buckets)))
+	for _, bucket := range buckets {
 		b = binary.AppendVarint(b, int64(bucket.ID))
 		b = binary.AppendVarint(b, bucket.Value)
 	}
 	p.bytes = b
-	p.slots[h.Slot]++
+	p.slots[k.slot]++
 	p.n++
 }
 
@@ -61,25 +65,43 @@ func (p *Packed) Len() int { return p.n }
 // All yields the groups in the order in which they were added. Each is the caller's own.
 func (p *Packed) All() iter.Seq[GroupCell] {
 	return func(yield func(GroupCell) bool) {
-		r := reader(p.bytes)
-		for range p.n {
-			var h GroupCell
-			h.Queue = p.names[r.unsigned()]
-			h.Slot, h.Priority, h.Shard = int32(r.signed()), int16(r.signed()), int16(r.signed()) //nolint:gosec // as they went in
-			rows, pending := r.signed(), r.signed()
-			var buckets []Bucket
-			if n := r.unsigned(); n > 0 {
-				buckets = make([]Bucket, n)
-			}
-			for i := range buckets {
-				buckets[i] = Bucket{ID: int16(r.signed()), Value: r.signed()} //nolint:gosec // as it went in
-			}
-			h.Cell = NewCell(rows, pending, buckets...)
-			if !yield(h) {
+		for h := range p.Lent() {
+			if !yield(GroupCell{Group: h.Group, Cell: h.Clone()}) {
 				return
 			}
 		}
 	}
+}
+
+// Lent is All without a copy of each: what is yielded is good until the next one.
+func (p *Packed) Lent() iter.Seq[*GroupCell] {
+	return func(yield func(*GroupCell) bool) {
+		r := reader(p.bytes)
+		var h GroupCell
+		var buckets []Bucket
+		for range p.n {
+			var k key
+			var rows, pending int64
+			k, rows, pending, buckets = r.group(buckets)
+			h.Group = Group{Queue: p.names[k.queue], Slot: k.slot, Priority: k.priority, Shard: k.shard}
+			h.Cell = NewCell(rows, pending, buckets...)
+			if !yield(&h) {
+				return
+			}
+		}
+	}
+}
+
+// group reads one; its queue is the number of its name. into is for its counter rows.
+func (r *reader) group(into []Bucket) (k key, rows, pending int64, buckets []Bucket) {
+	k.queue = uint32(r.unsigned())                                                        //nolint:gosec // as it went in
+	k.slot, k.priority, k.shard = int32(r.signed()), int16(r.signed()), int16(r.signed()) //nolint:gosec // the same
+	rows, pending = r.signed(), r.signed()
+	buckets = into[:0]
+	for range r.unsigned() {
+		buckets = append(buckets, Bucket{ID: int16(r.signed()), Value: r.signed()}) //nolint:gosec // the same
+	}
+	return k, rows, pending, buckets
 }
 
 // reader reads what Add wrote; nothing else ever gets there.

@@ -72,15 +72,17 @@ func rules() map[string]rule {
 		"applier.journalEntry.xid":    id,
 		"applier.journalEntry.drifts": {set: true},
 
-		"applier.Books.order":       skip, // the same in the whole world
-		"applier.Books.touched":     skip, // empty between transactions
-		"applier.Books.affected":    skip,
-		"applier.Books.changes":     skip,
-		"applier.unit.dirty":        {set: true},
-		"applier.unitView.touch":    skip, // tells the main view, which is known
-		"applier.unitView.snap":     {while: "open"},
-		"applier.unitView.bound":    {while: "open"},
-		"applier.viewEntry.touched": skip, // by the transaction being applied
+		"applier.Books.order":    skip, // the same in the whole world
+		"applier.Books.touched":  skip, // empty between transactions
+		"applier.Books.affected": skip,
+		"applier.Books.changes":  skip,
+		"applier.Books.names":    skip, // the tables have them
+		"applier.unit.dirty":     skip, // the tables have a mark for it
+		"applier.unit.listed":    skip, // follows from the drifts
+		"applier.unit.from":      skip, // of more than one flush takes
+		"applier.unitView.touch": skip, // tells the main view, which is known
+		"applier.unitView.snap":  {while: "open"},
+		"applier.unitView.bound": {while: "open"},
 
 		"applier.uncounted.dirty":        skip, // what operators read
 		"applier.uncounted.total":        skip,

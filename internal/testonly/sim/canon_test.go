@@ -59,6 +59,7 @@ func newScript() *script {
 			held := slices.SortedFunc((*counter.Packed)(p).All(), func(a, b counter.GroupCell) int { return a.Compare(b.Group) })
 			write(c, &held)
 		},
+		reflect.TypeFor[counter.Table](): func(p unsafe.Pointer, c *canon) { c.table((*counter.Table)(p)) },
 		// These could be left to reflection, which takes longer over them.
 		reflect.TypeFor[counter.Group]():           func(p unsafe.Pointer, c *canon) { c.group(*(*counter.Group)(p)) },
 		reflect.TypeFor[map[key]int64]():           numbers(key.compare, func(c *canon, k key) { c.key(k) }),
@@ -101,6 +102,21 @@ func (c *canon) group(g counter.Group) {
 func (c *canon) key(k key) {
 	c.group(k.Group)
 	c.int(int64(k.bucket))
+}
+
+// table writes groups by what they are: where a table has them says nothing.
+func (c *canon) table(t *counter.Table) {
+	type held struct {
+		group counter.Group
+		cell  counter.Cell
+		dirty bool
+	}
+	all := make([]held, 0, t.Len())
+	for id := range t.All() {
+		all = append(all, held{t.Group(t.At(id)), t.Cell(id), t.At(id).Dirty})
+	}
+	slices.SortFunc(all, func(a, b held) int { return a.group.Compare(b.group) })
+	write(c, &all)
 }
 
 // numbers writes a map of numbers in the order of its keys.

@@ -156,9 +156,5 @@ func (s *small) hearScan(i int) {
 		return
 	}
 	s.scanned[f.unit]++
-	for j := range f.scan.Groups { // the receiver owns them
-		f.scan.Groups = slices.Clone(f.scan.Groups)
-		f.scan.Groups[j].Cell = f.scan.Groups[j].Clone()
-	}
 	s.core.Scanned(s.now, f.unit, f.scan, nil)
 }

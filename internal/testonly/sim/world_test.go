@@ -246,9 +246,10 @@ func (w *world) scan(unit int32) (applier.Scan, bool) {
 			return applier.Scan{}, false
 		}
 	}
-	s := applier.Scan{Unit: unit, Snapshot: w.snapshot()}
+	s := applier.Scan{Unit: unit, Snapshot: w.snapshot(), Groups: counter.NewTable(counter.NewNames(), 0)}
 	for _, g := range w.groups(func(slot int32) bool { return slot == unit || (unit == applier.NoLeaf && slot == orphanSlot) }) {
-		s.Groups = append(s.Groups, counter.GroupCell{Group: g, Cell: w.cell(g)})
+		cell := w.cell(g)
+		s.Groups.Set(g, &cell)
 	}
 	return s, true
 }
