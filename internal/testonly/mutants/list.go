@@ -259,7 +259,7 @@ func ofProtocol() []Mutant {
 			"_, _ = t.rows(a, &few), o.rows(b, &others)\n	return a.Counter() == b.Counter()", "./internal/base/counter", "TestAnAuditComparesEachCounterRow",
 		},
 		{
-			"a correction that has come right is planned", "applier/books.go", "if id := u.listed[at]; u.main.groups.At(id).Drift() != 0 {",
+			"a correction that has come right is planned", "applier/unit.go", "if id := u.listed[at]; u.main.groups.At(id).Drift() != 0 {",
 			"if id := u.listed[at]; true {", "./applier", "TestSumOfDriftsIsKept",
 		},
 		{
