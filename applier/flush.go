@@ -153,7 +153,7 @@ func (c *Core) plan() (chunks []Chunk, rest clocks, all bool) {
 	v := c.journal.invisible(c.snapshot)
 	all = true
 	own := c.cfg.Shape.OwnBucket
-	take := func(g counter.Group, drift int64, has int64) { // has: what our own counter row is, if we have one
+	take := func(g counter.Group, drift int64, has int64) { // has: the daemon's own counter row
 
 		behind, known := v.partOf(g)
 		if !known {

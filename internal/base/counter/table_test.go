@@ -117,6 +117,30 @@ func check(rt *rapid.T, table *Table, model map[Group]*Cell) {
 	}
 }
 
+// Two counter rows that are off by the same, one up and one down, leave the sum right and a fold wrong.
+func TestAnAuditComparesEachCounterRow(t *testing.T) {
+	names := NewNames()
+	books, scan := NewTable(names, 0), NewTable(names, 0)
+	for rows := range 5 {
+		mine, theirs := books.Put(Group{Queue: "q"}), scan.Put(Group{Queue: "q"})
+		require.True(t, books.SameCell(mine, scan, theirs))
+		books.SetBucket(mine, int16(rows), 5)
+		require.False(t, books.SameCell(mine, scan, theirs))
+		scan.SetBucket(theirs, int16(rows), 5)
+		if rows > 0 {
+			books.SetBucket(mine, 0, 4)
+			books.SetBucket(mine, int16(rows), 6)
+			require.Equal(t, scan.At(theirs).Drift(), books.At(mine).Drift())
+			require.False(t, books.SameCell(mine, scan, theirs), "%d counter rows", rows+1)
+			books.SetBucket(mine, 0, 5)
+			books.SetBucket(mine, int16(rows), 5)
+		}
+		scan.SetBucket(theirs, 9, 0)
+		require.False(t, books.SameCell(mine, scan, theirs), "a counter row of 0 is one")
+		scan.RemoveBucket(theirs, 9)
+	}
+}
+
 // Queues come and go, and their names with them.
 func TestNamesOfQueuesThatAreGoneAreForgotten(t *testing.T) {
 	names := NewNames()

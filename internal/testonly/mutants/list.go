@@ -271,6 +271,26 @@ func ofProtocol() []Mutant {
 			"./internal/base/counter", "TestPackedGivesBackWhatItGot",
 		},
 		{
+			"a group that is taken away hides those behind it", "internal/base/counter/table.go", "(at-home)&mask >= (at-gap)&mask {", "false && home > gap {",
+			"./internal/base/counter", "TestATableIsAMapOfCells",
+		},
+		{
+			"the name of a queue swept that has groups", "internal/base/counter/names.go", "case used[number]:", "case used[number] && number > 0:",
+			"./internal/base/counter", "TestATableIsAMapOfCells",
+		},
+		{
+			"an audit compares sums", "internal/base/counter/table_cells.go", "return slices.Equal(t.rows(a, &few), o.rows(b, &others))",
+			"_, _ = t.rows(a, &few), o.rows(b, &others)\n	return a.Counter() == b.Counter()", "./internal/base/counter", "TestAnAuditComparesEachCounterRow",
+		},
+		{
+			"a correction that has come right is planned", "applier/unit.go", "if id := u.listed[at]; u.main.groups.At(id).Drift() != 0 {",
+			"if id := u.listed[at]; true {", "./applier", "TestSumOfDriftsIsKept",
+		},
+		{
+			"the first checkpoint has what is gone", "checkpoint/books.go", "case !h.Empty():", "default:",
+			"./checkpoint", "TestFirstBooksAreReadAsTheyWereSent",
+		},
+		{
 			"counter rows of no leaf left by the one-shot", "internal/awa/redistribute.go", "where %[2]s and %[3]s <> 0 returning", "where false and %[2]s and %[3]s <> 0 returning",
 			"./e2e", "TestReconcileTakesAwayWhatHasNoLeaf",
 		},
