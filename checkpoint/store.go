@@ -222,25 +222,58 @@ func (s *Store) position(ctx context.Context, tx pgx.Tx, cp applier.Checkpoint) 
 	return nil
 }
 
+// uncounted stores each part in one statement, not in a pipeline of many: while the server waits for the rest of that, no timeout of its
+// ends the transaction of a daemon that was stopped, and nobody else could lead.
 func (s *Store) uncounted(ctx context.Context, tx pgx.Tx, sources map[applier.Source]applier.Uncounted) error {
-	b := &pgx.Batch{}
+	var c uncountedColumns
 	for source, u := range sources {
-		b.Queue(`
-			insert into awa_counterd.uncounted_writes (awa_schema, queue, kind, rows_off, transactions, last_at, last_lsn, per_second)
-			values ($1, $2, $8, $3, $4, $5, $6::text::pg_lsn, $7)
-			on conflict (awa_schema, queue, kind) do update set rows_off = excluded.rows_off, transactions = excluded.transactions,
-				last_at = excluded.last_at, last_lsn = excluded.last_lsn, per_second = excluded.per_second`,
-			s.awaSchema, source.Queue, u.Rows, u.Transactions, u.LastAt, u.LastLSN.String(), u.PerSecond, string(source.Kind))
+		if c.add(source, u); len(c.queues) == groupsPerStatement {
+			if err := s.keepUncounted(ctx, tx, &c); err != nil {
+				return err
+			}
+			c = uncountedColumns{}
+		}
 	}
-	if s.noted += len(sources); s.noted > maxUncountedKept {
-		s.noted = 0
-		b.Queue(`
-			delete from awa_counterd.uncounted_writes u using (
-				select queue, kind from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc offset $2) old
-			where u.awa_schema = $1 and u.queue = old.queue and u.kind = old.kind`, s.awaSchema, maxUncountedKept)
+	if err := s.keepUncounted(ctx, tx, &c); err != nil {
+		return err
 	}
-	if b.Len() == 0 {
+	if s.noted += len(sources); s.noted <= maxUncountedKept {
 		return nil
 	}
-	return tx.SendBatch(ctx, b).Close()
+	s.noted = 0
+	_, err := tx.Exec(ctx, `
+		delete from awa_counterd.uncounted_writes u using (
+			select queue, kind from awa_counterd.uncounted_writes where awa_schema = $1 order by last_at desc offset $2) old
+		where u.awa_schema = $1 and u.queue = old.queue and u.kind = old.kind`, s.awaSchema, maxUncountedKept)
+	return err
+}
+
+func (s *Store) keepUncounted(ctx context.Context, tx pgx.Tx, c *uncountedColumns) error {
+	if len(c.queues) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		insert into awa_counterd.uncounted_writes (awa_schema, queue, kind, rows_off, transactions, last_at, last_lsn, per_second)
+		select $1, queue, kind, rows_off, transactions, last_at, last_lsn::pg_lsn, per_second
+		from unnest($2::text[], $3::text[], $4::int8[], $5::int8[], $6::timestamptz[], $7::text[], $8::float8[])
+			as d(queue, kind, rows_off, transactions, last_at, last_lsn, per_second)
+		on conflict (awa_schema, queue, kind) do update set rows_off = excluded.rows_off, transactions = excluded.transactions,
+			last_at = excluded.last_at, last_lsn = excluded.last_lsn, per_second = excluded.per_second`,
+		s.awaSchema, c.queues, c.kinds, c.rows, c.transactions, c.lastAt, c.lastLSN, c.perSecond)
+	return err
+}
+
+// uncountedColumns are uncounted writes as arrays, one a column.
+type uncountedColumns struct {
+	queues, kinds      []string
+	rows, transactions []int64
+	lastAt             []time.Time
+	lastLSN            []string
+	perSecond          []float64
+}
+
+func (c *uncountedColumns) add(source applier.Source, u applier.Uncounted) {
+	c.queues, c.kinds = append(c.queues, source.Queue), append(c.kinds, string(source.Kind))
+	c.rows, c.transactions = append(c.rows, u.Rows), append(c.transactions, u.Transactions)
+	c.lastAt, c.lastLSN, c.perSecond = append(c.lastAt, u.LastAt), append(c.lastLSN, u.LastLSN.String()), append(c.perSecond, u.PerSecond)
 }

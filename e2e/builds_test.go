@@ -19,7 +19,7 @@ import (
 
 // Older builds of awa-counterd. Where a version was tagged, the last one stands for the first of these.
 const (
-	sameTables    = ""        // its checkpoint can be resumed from; "" where there is none before this one
+	sameTables    = "bc35571" // its checkpoint can be resumed from; "" where there is none before this one
 	oneRow        = "4e36575" // tables of another form: who leads and the heartbeat were one row
 	withoutBounds = "74138a1" // of one more: its leaders had no bound of their own
 )

@@ -161,7 +161,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStandbyLooksAtTheTablesAnew",
 		},
 		{
-			"old uncounted writes kept for ever", "checkpoint/store.go", "s.noted > maxUncountedKept {", "false && s.noted > maxUncountedKept {",
+			"old uncounted writes kept for ever", "checkpoint/store.go", "s.noted <= maxUncountedKept {", "true {",
 			"./e2e", "TestUncountedWritesAreForgotten",
 		},
 		{
@@ -279,6 +279,10 @@ func ofOutside() []Mutant {
 		{
 			"a publication of somebody else's tables dropped", "replication/publication.go", "o.schemaname = t.schemaname and o.tablename = t.tablename)) order", "true)) order",
 			"./e2e", "TestPublicationIsRenamed",
+		},
+		{
+			"a transaction that waits for its daemon stands for ever", "internal/base/pg/connect.go", `["idle_in_transaction_session_timeout"] = millis(10 * time.Second)`,
+			`["idle_in_transaction_session_timeout"] = millis(0)`, "./e2e", "TestStoppedInItsCheckpoint",
 		},
 		{
 			"corrections look at the heartbeats", "checkpoint/leader.go", "select 1 from awa_counterd.lead g", "select 1 from awa_counterd.leader g",
