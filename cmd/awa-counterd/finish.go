@@ -54,6 +54,9 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if err := provision.Finishes(ctx, conn, l, now); err != nil {
+		return err
+	}
 	one, err := reconcile.NewOneShot(ctx, source, l)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
@@ -52,6 +53,9 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if err := provision.Reconciles(ctx, conn, l, !c.Check, c.Trust && l.HasMarker); err != nil {
+		return err
+	}
 	one, err := reconcile.NewOneShot(ctx, source, l)
 	if err != nil {
 		return err
