@@ -33,7 +33,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRingGrowsBesideACommand/finish",
 		},
 		{
-			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = made.Slot\n", "_ = made.Slot\n",
+			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = m.Slot\n", "_ = m.Slot\n",
 			"./e2e", "TestSlotIsRenamedWhileFinishWaits",
 		},
 		{
@@ -412,7 +412,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTeardownRightAfterAStop",
 		},
 		{
-			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && made.Slot != "" {`, "if false {",
+			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && m.Slot != "" {`, "if false {",
 			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
 		},
 		{
