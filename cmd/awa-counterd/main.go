@@ -110,6 +110,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 		return fail(stderr, err, found.exit())
 	case errors.As(err, &refusal):
 		return fail(stderr, refusal, exitRefused)
+	case pg.IsLockTimeout(err):
+		return fail(stderr, fmt.Errorf("%w; somebody holds a lock: end that transaction, and run it again", err), exitFailed)
 	default:
 		return fail(stderr, err, exitFailed)
 	}

@@ -349,7 +349,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStoppedReconcileLetsGo/306",
 		},
 		{
-			"a stopped reconcile keeps counter rows", "reconcile/redistribute.go", "fmt.Sprint(idleWithLocks.", "fmt.Sprint(0*idleWithLocks.",
+			"a stopped reconcile keeps counter rows", "reconcile/redistribute.go", "idleWithLocks.Milliseconds()", "0*idleWithLocks.Milliseconds()",
 			"./e2e", "TestStoppedReconcileLetsGo/ledger",
 		},
 		{
