@@ -21,7 +21,7 @@ func ofLeaving() []Mutant {
 			"./reconcile", "TestUneven",
 		},
 		{
-			"what is right for want of what was dropped not looked at", "reconcile/redistribute.go", "if one != 0 {", "if false {",
+			"what is right for want of what was dropped not looked at", "reconcile/redistribute.go", "if one != 0 {", "if one != 0 && n < 0 {",
 			"./reconcile", "TestUneven",
 		},
 		{
