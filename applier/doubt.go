@@ -28,6 +28,9 @@ const (
 	DoubtStopping   DoubtKind = "stopping"
 )
 
+// TrustIsOff is the text of DoubtOff, by which commands know it: no waiting ends it.
+const TrustIsOff = "trust is off"
+
 // DoubtKinds lists all but DoubtNone.
 func DoubtKinds() []DoubtKind {
 	return []DoubtKind{

@@ -78,7 +78,7 @@ func (c *Core) why(now time.Time) Doubt {
 	case !c.cfg.HasMarker:
 		return Doubt{DoubtNoMarker, "this awa has no trust marker"}
 	case c.cfg.Trust == TrustOff:
-		return Doubt{DoubtOff, "trust is off"}
+		return Doubt{DoubtOff, TrustIsOff}
 	case len(c.outside) > 0:
 		return c.outside[0]
 	case c.books.settled() == 0 && c.journal.missing(c.snapshot) > 0:

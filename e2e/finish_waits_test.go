@@ -64,7 +64,7 @@ func (e *env) finishes(quiet, timeout string) (said func(text string), how func(
 
 // finishLooks is a finish that has the daemon's figures, by which nothing stands in the way, and has yet to look at the counters, until look
 // lets it go on: within 2 s. An old binary wrote in ring slot 3 once.
-func (e *env) finishLooks(timeout string) (d *daemon, said func(text string), look func(), how func() int) {
+func (e *env) finishLooks(quiet, timeout string) (d *daemon, said func(text string), look func(), how func() int) {
 	e.t.Helper()
 	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean)`) // is read last
 	d = e.daemon("--checkpoint-interval", "200ms", "--audit-interval", "1h")
@@ -72,11 +72,13 @@ func (e *env) finishLooks(timeout string) (d *daemon, said func(text string), lo
 	e.insertAt(3, "q", 5, false)
 	e.balanced(5 * time.Second)
 	e.none(`select 1 - count(*) from awa_counterd.uncounted_writes`, 20*time.Second, "the daemon does not say who wrote")
-	quiet, cancel := contextWithin(20 * time.Second)
-	defer cancel()
-	e.until(quiet, func() bool { return e.status().Observed > 1 }, func() string { return "the daemon does not watch" })
+	least, err := time.ParseDuration(quiet)
+	require.NoError(e.t, err)
+	watched, over := contextWithin(20 * time.Second)
+	defer over()
+	e.until(watched, func() bool { return e.status().Observed > least.Seconds() }, func() string { return "the daemon does not watch" })
 	look = e.holds(`lock table awa.runtime_instances in access exclusive mode`)
-	said, how = e.finishes("1s", timeout)
+	said, how = e.finishes(quiet, timeout)
 	ctx, cancel := contextWithin(20 * time.Second)
 	defer cancel()
 	e.until(ctx, func() bool {
@@ -100,7 +102,7 @@ func (e *env) finished(d *daemon, how func() int) {
 func TestFinishWaitsForCorrections(t *testing.T) {
 	t.Parallel()
 	e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-	d, said, look, how := e.finishLooks("1m")
+	d, said, look, how := e.finishLooks("1s", "1m")
 	row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`) // the correction waits
 	require.NoError(t, e.stale(3))
 	look()
@@ -113,7 +115,9 @@ func TestFinishWaitsForCorrections(t *testing.T) {
 // an old binary, finish ends there, whether the counters are right by then or not.
 func TestFinishMovesAgain(t *testing.T) {
 	t.Parallel()
-	for name, old := range map[string]bool{"awa drops": false, "an old binary": true} {
+	for name, old := range map[string]func(e *env){
+		"awa drops": nil, "an old binary": func(e *env) { e.insertAt(3, "q", 1, false) }, "an old binary, which takes back": func(e *env) { e.exchanges(3) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
@@ -125,8 +129,8 @@ func TestFinishMovesAgain(t *testing.T) {
 			row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`)
 			said, how := e.finishes("10s", "1m")
 			said("finish: ring slot 3 is locked; waiting for it")
-			if old {
-				e.insertAt(3, "q", 1, false) // finish has yet to come there, and mends it
+			if old != nil {
+				old(e) // finish has yet to come there, and mends it
 				row()
 				said("awa-counterd: not finished: pre-#290 writers still active on queue q")
 				require.Equal(t, refused, how())

@@ -61,8 +61,7 @@ func TestSlotIsRenamedWhileFinishWaits(t *testing.T) {
 	ctx, cancel := contextWithin(20 * time.Second)
 	defer cancel()
 	e.until(ctx, func() bool {
-		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command'`) > 0 &&
-			e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd reconcile'`) > 0
+		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command' and query ~ 'prosrc'`) > 0 // what it reads last
 	}, func() string { return "finish does not wait" })
 	require.Zero(t, d.stop())
 	d = e.daemon("--slot", "two_"+e.db, "--checkpoint-interval", "200ms")

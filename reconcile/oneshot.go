@@ -26,10 +26,9 @@ type OneShot struct {
 	writer  *corrections.Writer // corrects, while the holder keeps others out
 	marker  *corrections.Writer
 	seq     uint64
+	patience
 	// Waiting is told once of a unit that is locked for long; nil for nobody.
 	Waiting func(unit string)
-	// Until is when a look gives up on a unit that is locked; zero for never.
-	Until time.Time
 	// Alone says that nobody follows the stream, and that nobody will go on from where somebody did: then what
 	// is of another generation leaves the ledger, which no stream would tell of.
 	Alone bool
@@ -51,15 +50,8 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 	if o.scanner, err = NewScanner(ctx, src, l, 1, ScanTimeout); err != nil {
 		return nil, err
 	}
-	if o.holder, err = src.Connect(ctx, pg.Settings{Role: "reconcile", Holds: true}); err != nil {
+	if o.holder, err = src.Connect(ctx, pg.Settings{Role: "reconcile", Holds: true, LockTimeout: scanLockWait, StatementTimeout: ScanTimeout}); err != nil {
 		o.scanner.Close()
-		return nil, err
-	}
-	if err := l.CheckBucket(ctx, o.holder); err != nil {
-		o.Close() //nolint:contextcheck // has to work after ctx has ended
-		if shape, ok := errors.AsType[*awa.ShapeError](err); ok {
-			err = &pg.Refusal{Problem: shape.Error(), Err: shape}
-		}
 		return nil, err
 	}
 	o.writes, err = src.Connect(ctx, pg.Settings{Role: "reconcile corrections", Async: true})
@@ -67,10 +59,22 @@ func NewOneShot(ctx context.Context, src *pg.Source, l *awa.Layout) (*OneShot, e
 		o.Close() //nolint:contextcheck // has to work after ctx has ended
 		return nil, err
 	}
+	o.Patient(openWithin)
+	if err := o.waits(ctx, "awa's counter table", awa.Leaf{}, func() error { return l.CheckBucket(ctx, o.holder) }); err != nil {
+		o.Close() //nolint:contextcheck // has to work after ctx has ended
+		if shape, ok := errors.AsType[*awa.ShapeError](err); ok {
+			err = &pg.Refusal{Problem: shape.Error(), Err: shape}
+		}
+		return nil, err
+	}
+	o.patience = patience{}
 	o.writer = corrections.NewWriter(o.writes, corrections.OfOneShot(l, holds(o.holder)), tokenName)
 	o.marker = corrections.NewWriter(o.writes, corrections.OfOneShot(l, "true"), tokenName)
 	return o, nil
 }
+
+// openWithin bounds the waits of NewOneShot.
+const openWithin = 10 * time.Second
 
 // Close ends the connections.
 func (o *OneShot) Close() {
@@ -98,21 +102,40 @@ type Result struct {
 	Leaves    int
 	Groups    int
 	Rows      int64
-	Drifts    []Drift // as found, worst first
-	Corrected int     // groups
-	Moved     int     // counter rows that were right as a sum only, and are now right by themselves
-	Dropped   int     // changes of another generation that left the ledger; the counters made up for them, and that is no drift
+	Drifts    []Drift  // as found, worst first
+	Corrected int      // groups
+	Uneven    []Uneven // groups that were right as a sum only, as found
+	Dropped   int      // changes of another generation that left the ledger; the counters made up for them, and that is no drift
 	Locked    []counter.Group
+}
+
+// Uneven is a group whose counter rows add up to what is right, and are not what awa itself would hold.
+type Uneven struct {
+	counter.Group
+	Rows int // counter rows that are wrong
+}
+
+// UnevenRows is how many counter rows are wrong in groups that are right as a sum.
+func (r *Result) UnevenRows() (n int) {
+	for _, u := range r.Uneven {
+		n += u.Rows
+	}
+	return n
 }
 
 // Run compares every group, and corrects what is wrong when correct is set. It is a pg.Refusal if awa's tables are not those any more
 // with which the OneShot was made: what it has corrected is right, but there may be more to look at.
 func (o *OneShot) Run(ctx context.Context, correct bool, progress Progress) (Result, error) {
+	return o.each(ctx, func(ctx context.Context, leaf awa.Leaf) (Result, error) { return o.leaf(ctx, leaf, correct) }, progress)
+}
+
+// each does something to every unit.
+func (o *OneShot) each(ctx context.Context, do func(context.Context, awa.Leaf) (Result, error), progress Progress) (Result, error) {
 	r := Result{Leaves: len(o.layout.Leaves)}
 	units := append(slices.Clone(o.layout.Leaves), elsewhere())
 	for i, leaf := range units {
 		began := time.Now()
-		one, err := o.leaf(ctx, leaf, correct)
+		one, err := do(ctx, leaf)
 		if err != nil {
 			return r, err
 		}
@@ -140,21 +163,21 @@ func (o *OneShot) Run(ctx context.Context, correct bool, progress Progress) (Res
 
 // sameTables refuses tables that a migration, or a person, has changed since this OneShot was made.
 func (o *OneShot) sameTables(ctx context.Context) error {
-	for {
-		now, err := awa.Discover(ctx, o.holder, o.layout.Schema)
-		_, shape := errors.AsType[*awa.ShapeError](err)
-		switch {
-		case pg.IsBusy(err) && ctx.Err() == nil: // somebody holds one of them
-			continue
-		case err == nil && now.Equivalent(o.layout):
-			return nil
-		case err != nil && !shape && !errors.Is(err, awa.ErrNotYet):
-			return fmt.Errorf("look at awa's tables again: %w", err)
-		}
-		r := pg.Refuse("run it again", "awa's tables have changed meanwhile")
-		r.Err = err
-		return r
+	var now *awa.Layout
+	err := o.waits(ctx, "one of awa's tables", awa.Leaf{}, func() (err error) {
+		now, err = awa.Discover(ctx, o.holder, o.layout.Schema)
+		return err
+	})
+	_, shape := errors.AsType[*awa.ShapeError](err)
+	switch {
+	case err == nil && now.Equivalent(o.layout):
+		return nil
+	case err != nil && !shape && !errors.Is(err, awa.ErrNotYet):
+		return fmt.Errorf("look at awa's tables again: %w", err)
 	}
+	r := pg.Refuse("run it again", "awa's tables have changed meanwhile")
+	r.Err = err
+	return r
 }
 
 func elsewhere() awa.Leaf {
@@ -170,21 +193,14 @@ func (o *OneShot) pause(ctx context.Context, took time.Duration) error {
 	if !o.layout.Shape.HasLedger() {
 		return ctx.Err()
 	}
-	timer := time.NewTimer(min(took, longestPause))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return o.rest(ctx, min(took, longestPause))
 }
 
 func (r *Result) add(o Result) {
 	r.Groups += o.Groups
 	r.Rows += o.Rows
 	r.Corrected += o.Corrected
-	r.Moved += o.Moved
+	r.Uneven = append(r.Uneven, o.Uneven...)
 	r.Dropped += o.Dropped
 	r.Drifts = append(r.Drifts, o.Drifts...)
 	r.Locked = append(r.Locked, o.Locked...)
@@ -207,12 +223,14 @@ func (o *OneShot) leaf(ctx context.Context, leaf awa.Leaf, correct bool) (Result
 // not keep all others locked. So the drift is read in one statement, true under one snapshot, and added as a
 // delta in small transactions: who counts keeps the drift, so it is right however many commit meanwhile.
 func (o *OneShot) correctSharedRows(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
-	err = o.held(ctx, leaf, func(ctx context.Context) (err error) {
-		var due []applier.Correction
-		if r, due, err = o.compare(ctx, leaf); err != nil {
-			return err
-		}
-		return o.correct(ctx, due, &r)
+	err = o.waits(ctx, ringSlot(leaf), leaf, func() error {
+		return o.held(ctx, leaf, func(ctx context.Context) (err error) {
+			var due []applier.Correction
+			if r, due, err = o.compare(ctx, leaf); err != nil {
+				return err
+			}
+			return o.correct(ctx, due, &r)
+		})
 	})
 	return r, err
 }
@@ -242,20 +260,19 @@ func (o *OneShot) compare(ctx context.Context, leaf awa.Leaf) (r Result, due []a
 	return r, due, nil
 }
 
-// scan tries again while a rebuild or a migration holds the counters.
-func (o *OneShot) scan(ctx context.Context, unit int32) (applier.Scan, error) {
-	for tries := 1; ; tries++ {
-		s, err := o.scanner.Scan(ctx, unit)
-		if err == nil || !pg.IsBusy(err) || ctx.Err() != nil {
-			return s, err
-		}
-		if !o.Until.IsZero() && time.Now().After(o.Until) {
-			return s, err
-		}
-		if tries == reportAfterWaits && o.Waiting != nil {
-			o.Waiting(fmt.Sprintf("ring slot %d is locked; waiting for it (%s)", unit, err))
+// scan waits while a rebuild or a migration holds the counters.
+func (o *OneShot) scan(ctx context.Context, unit int32) (s applier.Scan, err error) {
+	leaf := elsewhere()
+	for _, l := range o.layout.Leaves {
+		if l.Slot == unit {
+			leaf = l
 		}
 	}
+	err = o.waits(ctx, ringSlot(leaf), leaf, func() (err error) {
+		s, err = o.scanner.Scan(ctx, unit)
+		return err
+	})
+	return s, err
 }
 
 // correct writes corrections in small transactions. What is locked is tried again, alone.
@@ -299,11 +316,8 @@ func (o *OneShot) write(ctx context.Context, chunk applier.Chunk) error {
 
 // Trust sets the marker.
 func (o *OneShot) Trust(ctx context.Context) error {
-	for {
+	return o.waits(ctx, "the marker", awa.Leaf{}, func() error {
 		o.seq++
-		err := o.marker.SetMarker(ctx, applier.SetMarker{Seq: o.seq, Set: true})
-		if err == nil || !pg.IsBusy(err) {
-			return err
-		}
-	}
+		return o.marker.SetMarker(ctx, applier.SetMarker{Seq: o.seq, Set: true})
+	})
 }

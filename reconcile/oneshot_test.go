@@ -65,7 +65,7 @@ func TestStaleChangesAreDroppedAlone(t *testing.T) {
 	l := layoutOf("ledger")
 	leaf := l.Leaves[1]
 	on := func(n int64, may bool) *script {
-		return &script{tables: map[string][]row{l.DropStale(leaf): {{"email", int16(1), int16(0), int64(-1), int64(2)}, {"sms", int16(1), int16(0), int64(4), int64(1)}}}, answers: map[string][]any{l.StaleLedger(leaf): {n}, l.MayDropStale(leaf): {may}}}
+		return &script{tables: map[string][]row{l.DropStale(leaf): {{"email", int16(1), int16(0), int16(9), int64(-1), int64(2)}, {"sms", int16(1), int16(0), int16(9), int64(4), int64(1)}}}, answers: map[string][]any{l.StaleLedger(leaf): {n}, l.MayDropStale(leaf): {may}}}
 	}
 
 	tx := on(3, true)
@@ -74,7 +74,7 @@ func TestStaleChangesAreDroppedAlone(t *testing.T) {
 	dropped, by, err := o.dropStale(t.Context(), tx, leaf)
 	require.NoError(t, err)
 	require.Equal(t, 3, dropped)
-	require.Equal(t, map[counter.Group]int64{{Slot: 7, Queue: "email", Priority: 1}: -1, {Slot: 7, Queue: "sms", Priority: 1}: 4}, by)
+	require.Equal(t, byBucket{{Slot: 7, Queue: "email", Priority: 1}: {9: -1}, {Slot: 7, Queue: "sms", Priority: 1}: {9: 4}}, by)
 	require.Zero(t, asked, "before the first statement")
 	require.Equal(t, []string{l.LockLeaf(leaf), l.StaleLedger(leaf), l.MayDropStale(leaf), l.DropStale(leaf)}, tx.sent)
 
@@ -106,11 +106,33 @@ func TestResultsAddUp(t *testing.T) {
 	g := counter.Group{Slot: 7, Queue: "email"}
 	var r Result
 	for range 2 {
-		r.add(Result{Groups: 2, Rows: 30, Corrected: 1, Moved: 4, Dropped: 5, Drifts: []Drift{{Group: g, Rows: 9, Counter: 11}}, Locked: []counter.Group{g}})
+		r.add(Result{Groups: 2, Rows: 30, Corrected: 1, Uneven: []Uneven{{g, 4}}, Dropped: 5, Drifts: []Drift{{Group: g, Rows: 9, Counter: 11}}, Locked: []counter.Group{g}})
 	}
 	require.Equal(t, Result{
-		Groups: 4, Rows: 60, Corrected: 2, Moved: 8, Dropped: 10,
+		Groups: 4, Rows: 60, Corrected: 2, Uneven: []Uneven{{g, 4}, {g, 4}}, Dropped: 10,
 		Drifts: []Drift{{g, 9, 11}, {g, 9, 11}}, Locked: []counter.Group{g, g},
 	}, r)
 	require.EqualValues(t, -2, r.Drifts[0].Off())
+	require.Equal(t, 8, r.UnevenRows())
+}
+
+// Which counter rows were wrong is told apart from those that are because changes of another generation have just left the ledger.
+func TestUneven(t *testing.T) {
+	g := counter.Group{Slot: 7, Queue: "email"}
+	for name, c := range map[string]struct {
+		dropped map[int16]int64
+		buckets []int16
+		off     []int64
+		want    int
+	}{
+		"nothing":               {},
+		"an exchange":           {nil, []int16{3, 9}, []int64{1, -1}, 2},
+		"dropped":               {map[int16]int64{3: 2}, []int16{3}, []int64{2}, 0},
+		"dropped, and exchange": {map[int16]int64{3: 2}, []int16{3, 9}, []int64{3, -1}, 2},
+		"right without them":    {map[int16]int64{3: 2, 9: -2}, nil, nil, 2},
+		"they come to nothing":  {map[int16]int64{3: 0}, nil, nil, 0},
+	} {
+		require.Equal(t, c.want, byBucket{g: c.dropped}.uneven(g, c.buckets, c.off), name)
+	}
+	require.Zero(t, byBucket(nil).uneven(g, nil, nil))
 }

@@ -3,14 +3,13 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"time"
+	"maps"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/awa-counterd/awa-counterd/applier"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/counter"
-	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // Redistribute makes every counter row of a unit what awa itself would hold, one transaction a unit
@@ -18,22 +17,13 @@ import (
 // discard of a row that was counted there takes 1 from a counter row that is not there, and awa's fold throws
 // that away. A unit that is locked is waited for.
 func (o *OneShot) Redistribute(ctx context.Context, leaf awa.Leaf) (Result, error) {
-	for tries := 1; ; tries++ {
-		r, err := o.redistribute(ctx, leaf)
-		if err == nil || !pg.IsBusy(err) || ctx.Err() != nil {
-			return r, err
-		}
-		if tries == reportAfterWaits && o.Waiting != nil {
-			o.Waiting(fmt.Sprintf("ring slot %d is locked; waiting for it (%s)", leaf.Slot, err))
-		}
-		if err := o.pause(ctx, 100*time.Millisecond); err != nil {
-			return r, err
-		}
-	}
+	var r Result
+	err := o.waits(ctx, ringSlot(leaf), leaf, func() (err error) {
+		r, err = o.redistribute(ctx, leaf)
+		return err
+	})
+	return r, err
 }
-
-// reportAfterWaits is how many waits of scanLockWait pass before a word is said.
-const reportAfterWaits = 6
 
 func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
 	tx, err := o.holder.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // one statement, one snapshot
@@ -42,14 +32,13 @@ func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, er
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	// Counter rows stay locked from the rewrite to the commit: should this process stop in between, the server must not wait for it.
-	if _, err := tx.Exec(ctx, `select set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`,
-		fmt.Sprint(scanLockWait.Milliseconds()), fmt.Sprint(idleWithLocks.Milliseconds())); err != nil {
+	if _, err := tx.Exec(ctx, fmt.Sprintf(`set local idle_in_transaction_session_timeout = %d`, idleWithLocks.Milliseconds())); err != nil {
 		return r, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
 	if err := o.lockRebuild(ctx, tx); err != nil {
 		return r, err
 	}
-	var dropped map[counter.Group]int64
+	var dropped byBucket
 	if o.Alone && o.layout.Shape.HasLedger() && leaf.Slot != applier.NoLeaf {
 		if r.Dropped, dropped, err = o.dropStale(ctx, tx, leaf); err != nil {
 			return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
@@ -58,7 +47,7 @@ func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, er
 	if err := o.rewrite(ctx, tx, leaf, dropped, &r); err != nil {
 		return Result{}, fmt.Errorf("reconcile %s: %w", leaf.Name, err)
 	}
-	if len(r.Drifts) == 0 && r.Moved == 0 && r.Dropped == 0 {
+	if len(r.Drifts) == 0 && len(r.Uneven) == 0 && r.Dropped == 0 {
 		return r, nil
 	}
 	o.seq++
@@ -77,8 +66,8 @@ func (o *OneShot) redistribute(ctx context.Context, leaf awa.Leaf) (r Result, er
 	return r, nil
 }
 
-// rewrite is told what has left the ledger in this transaction: a group that was right with it was no drift.
-func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, dropped map[counter.Group]int64, r *Result) error {
+// rewrite is told what has left the ledger in this transaction: what was right with it was not wrong.
+func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, dropped byBucket, r *Result) error {
 	sql := o.layout.RemoveWithoutLeaf()
 	if leaf.Slot != applier.NoLeaf {
 		sql = o.layout.Redistribute(leaf)
@@ -87,106 +76,93 @@ func (o *OneShot) rewrite(ctx context.Context, tx pgx.Tx, leaf awa.Leaf, dropped
 	if err != nil {
 		return err
 	}
+	return collectBuckets(rows, leaf, dropped, r)
+}
+
+// byBucket are sums of changes by group and bucket.
+type byBucket map[counter.Group]map[int16]int64
+
+func (b byBucket) add(g counter.Group, bucket int16, n int64) {
+	if b[g] == nil {
+		b[g] = make(map[int16]int64)
+	}
+	b[g][bucket] += n
+}
+
+func (b byBucket) sum(g counter.Group) (n int64) {
+	for _, one := range b[g] {
+		n += one
+	}
+	return n
+}
+
+// uneven counts the buckets of a group that are wrong: off is what has to be added to some now that dropped is gone.
+func (b byBucket) uneven(g counter.Group, buckets []int16, off []int64) (n int) {
+	left := maps.Clone(b[g])
+	for i, bucket := range buckets {
+		if off[i] != left[bucket] {
+			n++
+		}
+		delete(left, bucket)
+	}
+	for _, one := range left { // right without what was dropped, so wrong with it
+		if one != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// collectBuckets reads what awa.Layout.CompareBuckets yields, or CompareWithoutLeaf.
+func collectBuckets(rows pgx.Rows, leaf awa.Leaf, dropped byBucket, r *Result) error {
 	g := counter.Group{Slot: leaf.Slot}
-	var n, counter, wrong int64
-	into := []any{&g.Queue, &g.Priority, &g.Shard, &n, &counter, &wrong}
+	var n, counter int64
+	var buckets []int16
+	var off []int64
+	into := []any{&g.Queue, &g.Priority, &g.Shard, &n, &counter, &buckets, &off}
 	if leaf.Slot == applier.NoLeaf {
 		into = append([]any{&g.Slot}, into...)
 	}
-	_, err = pgx.ForEachRow(rows, into, func() error {
+	_, err := pgx.ForEachRow(rows, into, func() error {
 		r.Rows += n
-		if n != 0 || counter != 0 || wrong != 0 {
+		if n != 0 || counter != 0 || len(buckets) != 0 {
 			r.Groups++
 		}
-		if counter += dropped[g]; n != counter {
+		uneven := dropped.uneven(g, buckets, off)
+		if counter += dropped.sum(g); n != counter {
 			r.Drifts = append(r.Drifts, Drift{Group: g, Rows: n, Counter: counter})
-		} else {
-			r.Moved += int(wrong)
+		} else if uneven > 0 {
+			r.Uneven = append(r.Uneven, Uneven{Group: g, Rows: uneven})
 		}
 		return nil
 	})
 	return err
 }
 
-// dropStale takes the changes of another generation out of a unit's ledger; rewrite then makes up for them in
-// awa's own counter rows. awa's next fold would drop them and make up for nothing, and where its ring stands
-// because of them there is no next fold.
-func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (all int, dropped map[counter.Group]int64, err error) {
-	if o.StillAlone != nil {
-		if err := o.StillAlone(ctx, tx); err != nil {
-			return 0, nil, err
+// Look compares every counter row where Run compares the groups: what an old binary wrote of one job, and took back of another, adds up
+// to what is right, until awa folds. Where awa does not spread a group over buckets there is no difference.
+func (o *OneShot) Look(ctx context.Context) (Result, error) {
+	if !o.layout.Shape.HasBuckets() {
+		return o.Run(ctx, false, nil)
+	}
+	return o.each(ctx, o.look, nil)
+}
+
+func (o *OneShot) look(ctx context.Context, leaf awa.Leaf) (r Result, err error) {
+	sql := o.layout.CompareWithoutLeaf()
+	if leaf.Slot != applier.NoLeaf {
+		sql = o.layout.CompareBuckets(leaf)
+	}
+	err = o.waits(ctx, ringSlot(leaf), leaf, func() error {
+		r = Result{}
+		rows, err := o.holder.Query(ctx, sql, pgx.QueryExecModeExec)
+		if err != nil {
+			return fmt.Errorf("look at %s: %w", leaf.Name, err)
 		}
-	}
-	if _, err := tx.Exec(ctx, o.layout.LockLeaf(leaf)); err != nil {
-		return 0, nil, err
-	}
-	n, err := stale(ctx, tx, o.layout, leaf)
-	if err != nil || n == 0 {
-		return 0, nil, err
-	}
-	var may bool
-	if err := tx.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&may); err != nil || !may {
-		return 0, nil, err // Stale says that they are there
-	}
-	rows, err := tx.Query(ctx, o.layout.DropStale(leaf), pgx.QueryExecModeExec)
-	if err != nil {
-		return 0, nil, err
-	}
-	dropped = make(map[counter.Group]int64)
-	g := counter.Group{Slot: leaf.Slot}
-	var sum, count int64
-	_, err = pgx.ForEachRow(rows, []any{&g.Queue, &g.Priority, &g.Shard, &sum, &count}, func() error {
-		dropped[g] = sum
-		all += int(count)
+		if err := collectBuckets(rows, leaf, nil, &r); err != nil {
+			return fmt.Errorf("look at %s: %w", leaf.Name, err)
+		}
 		return nil
 	})
-	return all, dropped, err
-}
-
-type querier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-func stale(ctx context.Context, q querier, l *awa.Layout, leaf awa.Leaf) (n int64, err error) {
-	if err := q.QueryRow(ctx, l.StaleLedger(leaf)).Scan(&n); err != nil {
-		return 0, fmt.Errorf("look at the ledger of ring slot %d: %w", leaf.Slot, err)
-	}
-	return n, nil
-}
-
-// StaleLedger is a unit whose ledger has changes of another generation: the counters are right with them, and
-// awa's next fold or prune of it drops them.
-type StaleLedger struct {
-	Slot    int32
-	Changes int64
-	Ledger  string // the leaf's table
-	May     bool   // this role may delete them, so OneShot.Alone ends it
-}
-
-func (u *StaleLedger) String() string {
-	return fmt.Sprintf("the ledger of ring slot %d (%[3]s) has %[2]d changes of another generation, which awa's next fold or prune would drop", u.Slot, u.Changes, u.Ledger)
-}
-
-// Stale returns such a unit, one that this role may not mend if there is one; nil when there is none.
-func (o *OneShot) Stale(ctx context.Context) (found *StaleLedger, err error) {
-	if !o.layout.Shape.HasLedger() {
-		return nil, nil //nolint:nilnil // none is a state, not an error
-	}
-	for _, leaf := range o.layout.Leaves {
-		n, err := stale(ctx, o.holder, o.layout, leaf)
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			continue
-		}
-		u := &StaleLedger{Slot: leaf.Slot, Changes: n, Ledger: o.layout.LedgerOf(leaf)}
-		if err := o.holder.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&u.May); err != nil {
-			return nil, fmt.Errorf("look at the rights on %s: %w", u.Ledger, err)
-		}
-		if found == nil || !u.May {
-			found = u
-		}
-	}
-	return found, nil
+	return r, err
 }

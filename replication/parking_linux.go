@@ -11,7 +11,7 @@ import (
 )
 
 // parking is where a goroutine waits for a socket in Go's network poller. The poller knows neither it nor its eventfd,
-// but an epoll instance of our own, which has the socket for one event at a time: while nobody is parked, nobody is woken.
+// but an epoll instance beside it, which has the socket for one event at a time: while nobody is parked, nobody is woken.
 type parking struct {
 	instance int
 	file     *os.File // the same, as the poller has it

@@ -45,46 +45,46 @@ func defaultNames(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked 
 	return asked.Default(database, schema), nil
 }
 
+// made reads what a daemon of this schema has made, beside the names that are asked for or the default; nothing where that may not be read:
+// flags can still give it.
+func made(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (n provision.Names, m checkpoint.Made, err error) {
+	if n, err = defaultNames(ctx, conn, schema, asked); err != nil {
+		return n, m, err
+	}
+	if m, err = checkpoint.ReadMade(ctx, conn, string(schema)); pg.IsDenied(err) {
+		err = nil
+	}
+	return n, m, err
+}
+
 // inUse fills in the names that a daemon of this schema uses, for who only looks: those of its checkpoint where no flag gives others,
 // else the default ones. stored says that the replication slot is not the one of that name, but the checkpoint's.
 func inUse(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (n provision.Names, stored bool, err error) {
-	if n, err = defaultNames(ctx, conn, schema, asked); err != nil {
-		return n, false, err
-	}
-	made, err := checkpoint.ReadMade(ctx, conn, string(schema))
-	switch {
-	case pg.IsDenied(err), pg.IsBusy(err) && ctx.Err() == nil: // they can still be given by flags
+	n, m, err := made(ctx, conn, schema, asked)
+	if pg.IsBusy(err) && ctx.Err() == nil {
 		return n, false, nil
-	case err != nil:
-		return n, false, err
 	}
-	if asked.Slot == "" && made.Slot != "" {
-		stored, n.Slot = made.Slot != n.Slot, made.Slot
+	if asked.Slot == "" && m.Slot != "" {
+		stored, n.Slot = m.Slot != n.Slot, m.Slot
 	}
-	if asked.Publication == "" && made.Publication != "" {
-		n.Publication = made.Publication
+	if asked.Publication == "" && m.Publication != "" {
+		n.Publication = m.Publication
 	}
-	return n, stored, nil
+	return n, stored, err
 }
 
 // names fills in what a daemon of this schema is called by default, and the replication slot that it works with, which its --slot may
 // have named. Another one is refused: the real one would be left unread, and retain WAL.
 func names(ctx context.Context, conn *pgx.Conn, schema awa.Schema, asked provision.Names) (provision.Names, error) {
-	n, err := defaultNames(ctx, conn, schema, asked)
-	if err != nil {
-		return n, err
-	}
-	made, err := checkpoint.ReadMade(ctx, conn, string(schema))
+	n, m, err := made(ctx, conn, schema, asked)
 	switch {
-	case pg.IsDenied(err):
-		return n, nil
 	case err != nil:
 		return n, err
-	case made.Slot != "" && asked.Slot != "" && made.Slot != asked.Slot:
-		return n, pg.Refuse("leave --slot out", "--slot=%s: the daemon of schema %s uses the replication slot %s", asked.Slot, schema, made.Slot)
+	case m.Slot != "" && asked.Slot != "" && m.Slot != asked.Slot:
+		return n, pg.Refuse("leave --slot out", "--slot=%s: the daemon of schema %s uses the replication slot %s", asked.Slot, schema, m.Slot)
 	}
-	if made.Slot != "" {
-		n.Slot = made.Slot
+	if m.Slot != "" {
+		n.Slot = m.Slot
 	}
 	return n, nil
 }

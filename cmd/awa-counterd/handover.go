@@ -10,7 +10,6 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
-	"github.com/awa-counterd/awa-counterd/internal/corrections"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
@@ -37,22 +36,34 @@ type handover struct {
 // finish does all of it. ctx is the lease's.
 func (h *handover) finish(ctx context.Context) error {
 	if err := h.begin(ctx); err != nil {
-		return err
+		return asLocked(err)
 	}
 	if err := h.run(ctx); err != nil {
 		return err
 	}
-	return h.teardown(ctx)
+	return asLocked(h.teardown(ctx))
+}
+
+// asLocked makes a refusal of somebody's lock, and of nothing else.
+func asLocked(err error) error {
+	if !pg.IsBusy(err) {
+		return err
+	}
+	r := pg.Refuse("end that transaction, and run it again", "not finished: %s", err)
+	r.Err = err
+	return r
 }
 
 // begin makes this the only finish.
 func (h *handover) begin(ctx context.Context) error {
-	return h.asks.do(func(c *pgx.Conn) error {
-		alone, err := checkpoint.TryFinish(ctx, c, string(h.layout.Schema))
-		if err == nil && !alone {
-			err = pg.Refuse("wait until it has ended, or stop it", "not finished: another awa-counterd finish is running")
-		}
-		return err
+	return patiently(ctx, func() error {
+		return h.asks.do(func(c *pgx.Conn) error {
+			alone, err := checkpoint.TryFinish(ctx, c, string(h.layout.Schema))
+			if err == nil && !alone {
+				err = pg.Refuse("wait until it has ended, or stop it", "not finished: another awa-counterd finish is running")
+			}
+			return err
+		})
 	})
 }
 
@@ -61,7 +72,7 @@ func (h *handover) run(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	err = h.asks.explain(ctx, err)
+	err = asLocked(h.asks.explain(ctx, err))
 	if back := h.takeBack(context.WithoutCancel(ctx)); back != nil {
 		return fmt.Errorf("%w; finish could not clear the marker again (%w): a running daemon does that; if none runs, run awa-counterd distrust", err, back)
 	}
@@ -69,23 +80,31 @@ func (h *handover) run(ctx context.Context) error {
 }
 
 func (h *handover) steps(ctx context.Context) error {
+	h.one.Patient(atWork)
 	if err := h.redistribute(ctx); err != nil {
 		return err
 	}
-	if err := h.asks.do(func(c *pgx.Conn) error { return checkpoint.AskToLeave(ctx, c, string(h.layout.Schema)) }); err != nil {
+	err := patiently(ctx, func() error {
+		return h.asks.do(func(c *pgx.Conn) error { return checkpoint.AskToLeave(ctx, c, string(h.layout.Schema)) })
+	})
+	if err != nil {
 		return err
 	}
 	if err := h.gone(ctx); err != nil {
 		return err
 	}
-	var err error
-	if h.ours, err = h.names(ctx); err != nil { // a daemon may have been started again with other ones since finish began
+	h.one.Patient(atWork)
+	err = patiently(ctx, func() (err error) {
+		h.ours, err = h.names(ctx) // a daemon may have been started again with other ones since finish began
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := h.drop(ctx); err != nil {
 		return err
 	}
-	if err := agree(ctx, h.one); err != nil {
+	if err := h.agree(ctx); err != nil {
 		return err
 	}
 	if err := h.one.Trust(ctx); err != nil {
@@ -94,12 +113,13 @@ func (h *handover) steps(ctx context.Context) error {
 	if err := h.fresh(ctx); err != nil {
 		return err
 	}
-	return agree(ctx, h.one) // nobody slipped in between the look and the marker
+	return h.agree(ctx) // nobody slipped in between the look and the marker
 }
 
 // drop ends what needs that nobody follows: changes of another generation leave the ledgers, which no stream
-// tells of. So the replication slot goes first: a daemon that is started after all scans afresh. Nobody
-// corrects any more either, and what one that had just taken over may have slipped in is moved as well.
+// tells of. So the replication slot goes first: a daemon that is started after all scans afresh. Of whatever else is
+// not as awa would hold it by now nobody has seen whose doing it was, an old binary's, or that of a daemon that had just taken over and
+// corrected what somebody did: it is mended, and finish has to begin again.
 func (h *handover) drop(ctx context.Context) error {
 	stale, err := h.one.Stale(ctx)
 	if err != nil {
@@ -111,18 +131,31 @@ func (h *handover) drop(ctx context.Context) error {
 		}
 		h.one.Alone, h.one.StillAlone = true, h.asks.leads(h.layout)
 	}
-	r, err := h.move(ctx)
+	r, err := h.one.Run(ctx, true, nil)
 	if err != nil {
 		return err
 	}
-	if len(r.Drifts) > 0 { // nobody has seen who it was
-		return pg.Refuse("old binaries may still be writing; see awa-counterd status",
-			"not finished: the counters of %d groups became wrong when the daemons had left, the first on queue %s", len(r.Drifts), r.Drifts[0].Queue)
+	if why := wrongIn(r, "became wrong", "turned wrong", " when the daemons had left"); why != "" {
+		return pg.Refuse(mayStillWrite, "not finished: %s", why)
 	}
 	if r.Dropped > 0 {
 		h.say(fmt.Sprintf("moved %d changes of other generations from the ledger to the counters; awa would have dropped them", r.Dropped))
 	}
 	return h.fresh(ctx)
+}
+
+const mayStillWrite = "old binaries may still be writing; see awa-counterd status"
+
+// agree demands that every counter row is right.
+func (h *handover) agree(ctx context.Context) error {
+	r, err := h.one.Look(ctx)
+	if err != nil {
+		return err
+	}
+	if why := wrongIn(r, "are wrong", "are wrong", ""); why != "" {
+		return pg.Refuse(mayStillWrite, "not finished: %s", why)
+	}
+	return nil
 }
 
 // fresh refuses while a ledger has changes of another generation.
@@ -137,13 +170,10 @@ func (h *handover) fresh(ctx context.Context) error {
 // answerWithin is how long a daemon may take to do as it is asked: it looks once a second, and stops within 10.
 const answerWithin = 20 * time.Second
 
-// redistribute moves what corrections left in counter rows of the daemon's own to awa's. Meanwhile the daemon holds its
-// corrections back, and sees each of finish's: what goes wrong ends trust as ever.
+// redistribute makes of awa's counter rows what awa itself would hold. Meanwhile the daemon holds its corrections back, whatever shape awa's
+// counters have, and sees each of finish's: what goes wrong ends trust as ever.
 func (h *handover) redistribute(ctx context.Context) error {
-	if !h.layout.Shape.HasBuckets() {
-		return h.quiet(ctx) // corrections went to awa's own rows, and go on meanwhile
-	}
-	err := poll(ctx, func() (bool, error) {
+	err := poll(ctx, answerWithin, func() (bool, error) {
 		leader, _, err := checkpoint.ReadLeader(ctx, h.conn, string(h.layout.Schema))
 		return leader.Holds, err
 	}, hangs("finish asked the daemon to pause its corrections, and it did not within %s"))
@@ -152,17 +182,19 @@ func (h *handover) redistribute(ctx context.Context) error {
 	}
 	moved := 0
 	for tries := 1; ; tries++ {
-		r, err := h.move(ctx)
+		r, err := h.one.Run(ctx, true, nil)
 		if err != nil {
 			return err
 		}
-		moved += r.Moved
+		moved += r.UnevenRows()
 		reason, err := wrong(ctx, h.one)
 		switch {
 		case err != nil:
 			return err
 		case reason == "":
-			h.say(fmt.Sprintf("moved the corrections to %d of awa's counter rows", moved))
+			if h.layout.Shape.HasBuckets() {
+				h.say(fmt.Sprintf("moved the corrections to %d of awa's counter rows", moved))
+			}
 			return h.quiet(ctx)
 		case tries == moveTries:
 			return pg.Refuse("run it again", "not finished: %s", reason)
@@ -179,7 +211,7 @@ const moveTries = 5
 func (h *handover) quiet(ctx context.Context) error {
 	var reason string
 	refuse := func() error { return pg.Refuse("run it again", "not finished: %s", reason) }
-	return poll(ctx, func() (bool, error) {
+	return poll(ctx, answerWithin, func() (bool, error) {
 		var passes bool
 		var err error
 		if reason, passes, err = h.unfinished(ctx); err == nil && reason != "" && !passes {
@@ -189,17 +221,9 @@ func (h *handover) quiet(ctx context.Context) error {
 	}, refuse)
 }
 
-// move redistributes every unit.
-func (h *handover) move(ctx context.Context) (reconcile.Result, error) {
-	if !h.layout.Shape.HasBuckets() {
-		return reconcile.Result{}, nil // corrections went to awa's own rows
-	}
-	return h.one.Run(ctx, true, nil)
-}
-
 // gone waits until nobody holds the leader lock; then it is ours, so nobody else can begin.
 func (h *handover) gone(ctx context.Context) error {
-	return poll(ctx, func() (got bool, err error) {
+	return poll(ctx, answerWithin, func() (got bool, err error) {
 		err = h.asks.do(func(c *pgx.Conn) error {
 			got, err = checkpoint.TryLead(ctx, c, string(h.layout.Schema))
 			return err
@@ -208,73 +232,54 @@ func (h *handover) gone(ctx context.Context) error {
 	}, hangs("finish asked the daemons to give up the lead, and one still has it after %s"))
 }
 
-// hangs is what is said of a daemon that does not do what it was asked.
-func hangs(problem string) func() error {
-	return func() error { return pg.Refuse("stop it and run this again", "not finished: "+problem, answerWithin) }
-}
-
-// poll waits for a state, answerWithin at most; then tooLate says why it gave up. No context's deadline bounds it: one that ran out in
-// the middle of a query would take the connection along.
-func poll(ctx context.Context, done func() (bool, error), tooLate func() error) error {
-	late := time.NewTimer(answerWithin)
-	defer late.Stop()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		switch ok, err := done(); {
-		case err != nil:
-			return err
-		case ok:
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-late.C:
-			return tooLate()
-		case <-tick.C:
-		}
-	}
-}
-
 // takeBack undoes a hand-over, on a connection of its own: an interrupt may have cost the other one. The marker
 // goes; a daemon that goes on sets it again when it can vouch for it. What another finish asks for, or has finished, is left alone.
 func (h *handover) takeBack(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, takeBackWithin)
 	defer cancel()
 	conn, err := h.source.Connect(ctx, commandSettings())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	mine, err := checkpoint.MayTakeBack(ctx, conn, string(h.layout.Schema), h.asks.pid())
+	mine := false
+	err = patiently(ctx, func() (err error) {
+		mine, err = checkpoint.MayTakeBack(ctx, conn, string(h.layout.Schema), h.asks.pid())
+		return err
+	})
 	if err != nil || !mine {
 		return err
 	}
-	if _, err := corrections.Clear(ctx, conn, h.layout.RingTable(), "true"); err != nil {
+	if _, err := clearMarker(ctx, conn, h.layout, "awa-counterd finish: the upgrade is not finished"); err != nil {
 		return err
 	}
-	return checkpoint.TakeBack(ctx, conn, string(h.layout.Schema), h.asks.pid())
+	return patiently(ctx, func() error { return checkpoint.TakeBack(ctx, conn, string(h.layout.Schema), h.asks.pid()) })
 }
 
-// teardown removes what awa-counterd made, while nobody can begin to work with it.
+// teardown removes what awa-counterd made, while nobody can begin to work with it. What somebody has locked is tried again.
 func (h *handover) teardown(ctx context.Context) error {
-	plan, left, err := provision.Teardown(ctx, h.conn, h.layout, h.ours)
-	if err != nil {
-		return err
-	}
-	for _, what := range left {
-		h.say(what)
-	}
-	if err := h.asks.renew(ctx); err != nil {
-		return fmt.Errorf("remove what awa-counterd made: %w", err)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	return provision.Run(ctx, h.conn, plan, func(st provision.Step) {
-		h.say("removed: " + st.What)
-		if err := h.asks.renew(ctx); err != nil { // stopped meanwhile: daemons may be at work again
-			cancel(err)
+	told := false
+	return patiently(ctx, func() error {
+		plan, left, err := provision.Teardown(ctx, h.conn, h.layout, h.ours)
+		if err != nil {
+			return err
 		}
+		for _, what := range left {
+			if !told {
+				h.say(what)
+			}
+		}
+		told = true
+		if err := h.asks.renew(ctx); err != nil {
+			return fmt.Errorf("remove what awa-counterd made: %w", err)
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		return provision.Run(ctx, h.conn, plan, func(st provision.Step) {
+			h.say("removed: " + st.What)
+			if err := h.asks.renew(ctx); err != nil { // stopped meanwhile: daemons may be at work again
+				cancel(err)
+			}
+		})
 	})
 }

@@ -32,7 +32,7 @@ type cli struct {
 	Doctor    doctorCmd    `cmd:"" help:"Check every requirement, and say how to meet those that are not met. Changes nothing."`
 	Setup     setupCmd     `cmd:"" help:"Create what the daemon needs, or print the statements for a DBA. Safe to repeat."`
 	Teardown  teardownCmd  `cmd:"" help:"Remove everything that awa-counterd has created in the database."`
-	Finish    finishCmd    `cmd:"" help:"End an upgrade: wait until it is safe, set the trust marker for good, and remove everything that awa-counterd has created."`
+	Finish    finishCmd    `cmd:"" help:"End an upgrade beside a daemon that runs: wait until it is safe, have the daemon leave, set the trust marker for good, and remove everything that awa-counterd has created."`
 	Distrust  distrustCmd  `cmd:"" help:"Clear the trust marker now, for example in a supervisor's post-stop hook."`
 	Version   versionCmd   `cmd:"" help:"Print version, commit and Go version."`
 }
@@ -110,6 +110,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) (code
 		return fail(stderr, err, found.exit())
 	case errors.As(err, &refusal):
 		return fail(stderr, refusal, exitRefused)
+	case pg.IsLockTimeout(err):
+		return fail(stderr, fmt.Errorf("%w; somebody holds a lock: end that transaction, and run it again", err), exitFailed)
 	default:
 		return fail(stderr, err, exitFailed)
 	}

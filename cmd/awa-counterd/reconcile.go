@@ -19,6 +19,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
+	"github.com/awa-counterd/awa-counterd/internal/provision"
 	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 )
@@ -52,6 +53,9 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if err := provision.Reconciles(ctx, conn, l, !c.Check, c.Trust && l.HasMarker); err != nil {
+		return err
+	}
 	one, err := reconcile.NewOneShot(ctx, source, l)
 	if err != nil {
 		return err
@@ -207,7 +211,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		if err != nil {
 			return nil, err
 		}
-		wrong, moved = again.Drifts, again.Moved
+		wrong, moved = again.Drifts, again.UnevenRows()
 	}
 	runtimes, known, err := awa.Runtimes(ctx, conn)
 	if err != nil {
@@ -275,9 +279,9 @@ func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconc
 	}
 	var again reconcile.Result
 	if err == nil {
-		again, err = one.Run(ctx, false, nil)
+		again, err = one.Look(ctx)
 	}
-	if err == nil && len(again.Drifts) == 0 {
+	if err == nil && len(again.Drifts)+len(again.Uneven) == 0 {
 		return nil, nil
 	}
 	if back := c.takeBack(context.WithoutCancel(ctx), l); back != nil {
@@ -287,8 +291,11 @@ func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconc
 		return nil, err
 	}
 	r.Left = len(again.Drifts)
-	return pg.Refuse("stop the old writers, and run this again; or run awa-counterd run meanwhile",
-		"the marker was not set: new drift was found behind the last look, on queue %s", strings.Join(queuesOf(again.Drifts), ", ")), nil
+	found := fmt.Sprintf("new drift was found behind the last look, on queue %s", strings.Join(queuesOf(again.Drifts), ", "))
+	if r.Left == 0 {
+		found = fmt.Sprintf("%d counter rows were found behind the last look that add up to what is right, on queue %s", again.UnevenRows(), again.Uneven[0].Queue)
+	}
+	return pg.Refuse("stop the old writers, and run this again; or run awa-counterd run meanwhile", "the marker was not set: %s", found), nil
 }
 
 // takeBackWithin is how long the marker's row may be locked when it has to be cleared again.

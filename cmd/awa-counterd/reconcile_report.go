@@ -56,7 +56,7 @@ const worstGroups = 10
 
 func (r *reconcileReport) fill(res reconcile.Result) {
 	r.Leaves, r.Rows, r.Groups, r.Wrong = res.Leaves, res.Rows, res.Groups, len(res.Drifts)
-	r.Corrected, r.Moved, r.Locked = res.Corrected, res.Moved, len(res.Locked)
+	r.Corrected, r.Moved, r.Locked = res.Corrected, res.UnevenRows(), len(res.Locked)
 	r.Queues, r.Worst = []queueDrift{}, []groupDrift{}
 	for i, d := range res.Drifts {
 		at := slices.IndexFunc(r.Queues, func(q queueDrift) bool { return q.Queue == d.Queue })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -41,20 +42,20 @@ func (c *statusCmd) Run(ctx context.Context, s streams) error {
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	for {
 		st, err := c.read(ctx, conn, l)
+		locked, passes := errors.AsType[*awa.LockedError](err)
 		switch {
 		case ctx.Err() != nil:
 			return nil // interrupted: that is how --watch ends
+		case passes && c.Watch:
+			err = c.watching(s.out, locked)
 		case err != nil:
 			return err
 		case c.JSON:
 			err = encode(s.out, st)
 		default:
 			var text strings.Builder
-			if c.Watch {
-				text.WriteString("\x1b[H\x1b[2J") // home, clear
-			}
 			renderStatus(&text, st)
-			_, err = io.WriteString(s.out, text.String())
+			err = c.show(s.out, text.String())
 		}
 		if err != nil || !c.Watch {
 			return err
@@ -67,6 +68,24 @@ func (c *statusCmd) Run(ctx context.Context, s streams) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// show writes a status; with --watch in the place of the last one.
+func (c *statusCmd) show(w io.Writer, text string) error {
+	if c.Watch {
+		text = "\x1b[H\x1b[2J" + text // home, clear
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// watching says that there is no status at this moment; the next look may find one.
+func (c *statusCmd) watching(w io.Writer, locked *awa.LockedError) error {
+	text := "could not be read: " + locked.Error()
+	if c.JSON {
+		return encode(w, map[string]string{"error": text})
+	}
+	return c.show(w, "status    "+text+"\n")
 }
 
 func (c *statusCmd) read(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (*status.Status, error) {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -157,19 +158,32 @@ func TestPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var refusal *pg.Refusal
-		require.ErrorAs(t, poll(t.Context(), never, hangs("one still has it after %s")), &refusal)
+		require.ErrorAs(t, poll(t.Context(), answerWithin, never, hangs("one still has it after %s")), &refusal)
 		require.Equal(t, "not finished: one still has it after 20s", refusal.Problem)
 		require.Equal(t, answerWithin, time.Since(began))
 
 		began, n := time.Now(), 0
-		require.NoError(t, poll(t.Context(), func() (bool, error) { n++; return n == 4, nil }, hangs("%s")))
+		require.NoError(t, poll(t.Context(), answerWithin, func() (bool, error) { n++; return n == 4, nil }, hangs("%s")))
 		require.Equal(t, 600*time.Millisecond, time.Since(began))
 
 		broken := fmt.Errorf("no more")
-		require.Same(t, broken, poll(t.Context(), func() (bool, error) { return true, broken }, hangs("%s")))
+		require.Same(t, broken, poll(t.Context(), answerWithin, func() (bool, error) { return true, broken }, hangs("%s")))
+
+		locked := &pgconn.PgError{Code: "55P03"}
+		began, n = time.Now(), 0
+		held := func() (bool, error) {
+			if n++; time.Since(began) < answerWithin+5*time.Second {
+				return false, locked
+			}
+			return true, nil
+		}
+		require.NoError(t, poll(t.Context(), answerWithin, held, hangs("%s")), "a lock passes")
+		began = time.Now()
+		require.ErrorIs(t, poll(t.Context(), answerWithin, func() (bool, error) { return false, locked }, hangs("%s")), error(locked))
+		require.Equal(t, atWork, time.Since(began))
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, poll(ctx, never, hangs("%s")), context.DeadlineExceeded)
+		require.ErrorIs(t, poll(ctx, answerWithin, never, hangs("%s")), context.DeadlineExceeded)
 	})
 }

@@ -7,7 +7,7 @@ complete -c awa-counterd -n __fish_use_subcommand -a reconcile -d 'Compare all c
 complete -c awa-counterd -n __fish_use_subcommand -a doctor -d 'Check every requirement, and say how to meet those that are not met'
 complete -c awa-counterd -n __fish_use_subcommand -a setup -d 'Create what the daemon needs, or print the statements for a DBA'
 complete -c awa-counterd -n __fish_use_subcommand -a teardown -d 'Remove everything that awa-counterd has created in the database'
-complete -c awa-counterd -n __fish_use_subcommand -a finish -d 'End an upgrade: wait until it is safe, set the trust marker for good, and remove everything that awa-counterd has created'
+complete -c awa-counterd -n __fish_use_subcommand -a finish -d 'End an upgrade beside a daemon that runs: wait until it is safe, have the daemon leave, set the trust marker for good, and remove everything that awa-counterd has created'
 complete -c awa-counterd -n __fish_use_subcommand -a distrust -d 'Clear the trust marker now, for example in a supervisor\'s post-stop hook'
 complete -c awa-counterd -n __fish_use_subcommand -a version -d 'Print version, commit and Go version'
 complete -c awa-counterd -n '__fish_seen_subcommand_from run' -l database-url -x -d 'Database to work on'

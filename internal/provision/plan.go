@@ -46,7 +46,7 @@ func Run(ctx context.Context, c *pgx.Conn, steps []Step, done func(Step)) error 
 	for _, s := range steps {
 		if err := execute(ctx, c, s.SQL); err != nil {
 			if pg.IsDenied(err) {
-				r := pg.Refuse("let a role that may run this statement, or print all statements for a DBA with --print-sql: "+oneLine(s.SQL), "this role may not %s", s.What)
+				r := pg.Refuse("let a role that may run it (awa-counterd setup and teardown print all of theirs for a DBA with --print-sql): "+oneLine(s.SQL), "this role may not %s", s.What)
 				r.Err = err
 				return r
 			}

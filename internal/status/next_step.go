@@ -42,6 +42,9 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	if s.Deletes {
 		return DeletesUncounted
 	}
+	if s.trustIsOff() {
+		return "the daemon runs with --trust off: readers scan until it is started without"
+	}
 	if !s.MarkerSet {
 		return "wait until the counters can be trusted: " + s.Reason
 	}
@@ -140,6 +143,26 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 	}
 	return ""
 }
+
+// Never says why the upgrade cannot be finished, and what has to be done, where waiting does not help; "" where it may.
+func (s *Status) Never(quiet time.Duration) (problem, remedy string) {
+	switch {
+	case s.Leader == nil || !s.Leader.Alive:
+		return s.NextStep(quiet), withoutDaemon
+	case s.Leader.Another:
+		return s.NextStep(quiet), "then run it again, of the version that leads"
+	case s.Leader.DryRun:
+		return s.NextStep(quiet), "then run it again"
+	case s.trustIsOff():
+		return "the daemon runs with --trust off, and finish needs one that vouches for the counters", "start it again without --trust off, or stop it: " + withoutDaemon
+	}
+	return "", ""
+}
+
+const withoutDaemon = "awa-counterd reconcile --trust and awa-counterd teardown end an upgrade without a daemon"
+
+// trustIsOff reports that the daemon that leads never sets the marker, and that nobody else has.
+func (s *Status) trustIsOff() bool { return s.Leader.State == applier.TrustIsOff && !s.MarkerSet }
 
 // Passes reports that what stands in the way of finishing passes by itself, even while corrections are held back: the daemon has yet to
 // answer, or to prove that it may be trusted. That an old binary wrote stays true for quiet, and a drift stays while nobody corrects it.

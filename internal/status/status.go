@@ -91,9 +91,14 @@ type Runtime struct {
 func IsAlive(heartbeat float64) bool { return heartbeat < checkpoint.AliveWithin.Seconds() }
 
 // Read takes a status. It asks the daemon that leads for figures as of now. quiet is how long ago an uncounted write has to be to
-// count as over.
+// count as over. It is an *awa.LockedError while somebody has locked what it reads.
 func Read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet time.Duration) (*Status, error) {
-	return read(ctx, c, l, slot, quiet, true)
+	began := time.Now()
+	s, err := read(ctx, c, l, slot, quiet, true)
+	if pg.IsBusy(err) && ctx.Err() == nil {
+		err = l.Locked(ctx, c, "what tells of the daemon and its counters", awa.Leaf{}, min(time.Since(began), time.Second), err, checkpoint.SchemaName, string(awa.DefaultSchema))
+	}
+	return s, err
 }
 
 // ReadStored is Read without asking the daemon: for one that has newer figures itself.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/applier"
 )
 
 // ready is the status of an upgrade that may be finished.
@@ -12,6 +14,34 @@ func ready() *Status {
 	return &Status{
 		Leader: &Leader{Host: "db1", Alive: true, Heartbeat: 0.3}, MarkerSet: true, Fresh: true, Observed: 3600,
 		Queues: []Queue{{Queue: "email", Rows: 10, Counter: 10}}, Runtimes: []Runtime{{Version: "0.6.1", Live: 3}}, Known: true,
+	}
+}
+
+// What no waiting mends is told apart from what may pass.
+func TestNever(t *testing.T) {
+	const quiet = time.Minute
+	problem, remedy := ready().Never(quiet)
+	require.Empty(t, problem+remedy)
+	for want, change := range map[string]func(*Status){
+		"awa-counterd has never run here":       func(s *Status) { s.Leader = nil },
+		"no daemon is alive":                    func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
+		"has its tables in another form":        func(s *Status) { s.Leader.Another = true },
+		"a dry run":                             func(s *Status) { s.Leader.DryRun = true },
+		"the daemon runs with --trust off, and": func(s *Status) { s.Leader.State, s.MarkerSet = applier.TrustIsOff, false },
+	} {
+		s := ready()
+		change(s)
+		problem, remedy := s.Never(quiet)
+		require.Contains(t, problem, want)
+		require.NotEmpty(t, remedy, want)
+	}
+	for _, change := range []func(*Status){
+		func(s *Status) { s.MarkerSet, s.Reason = false, "auditing" }, func(s *Status) { s.Leader.State = applier.TrustIsOff }, func(s *Status) { s.OldPrune = new(1.0) },
+	} {
+		s := ready()
+		change(s)
+		problem, remedy := s.Never(quiet)
+		require.Empty(t, problem+remedy)
 	}
 }
 
@@ -30,6 +60,7 @@ func TestNextStep(t *testing.T) {
 		},
 		"a pre-#290 worker did awa's maintenance 59 s ago":      func(s *Status) { s.Observed, s.OldPrune = 59, new(59.0) },
 		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live":  func(s *Status) { s.Runtimes = append(s.Runtimes, Runtime{"0.6.0-beta.1", 2, true}) },
+		"the daemon runs with --trust off: readers scan":        func(s *Status) { s.MarkerSet, s.Leader.State = false, applier.TrustIsOff },
 		"wait until the counters can be trusted: slot 3 is not": func(s *Status) { s.MarkerSet, s.Reason = false, "slot 3 is not audited" },
 		"the figures are infinitely old":                        func(s *Status) { s.Fresh = false },
 		"the figures are 12 s old":                              func(s *Status) { s.Fresh, s.Persisted = false, new(12.0) },

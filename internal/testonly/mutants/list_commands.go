@@ -9,7 +9,7 @@ func ofCommands() []Mutant {
 			"./e2e", "TestRingGrowsBesideACommand/finish",
 		},
 		{
-			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = made.Slot\n", "_ = made.Slot\n",
+			"finish removes a replication slot by its default name", "cmd/awa-counterd/database.go", "n.Slot = m.Slot\n", "_ = m.Slot\n",
 			"./e2e", "TestSlotIsRenamedWhileFinishWaits",
 		},
 		{
@@ -109,7 +109,7 @@ func ofCommands() []Mutant {
 			"./e2e", "TestStoppedReconcileLetsGo/306",
 		},
 		{
-			"a stopped reconcile keeps counter rows", "reconcile/redistribute.go", "fmt.Sprint(idleWithLocks.", "fmt.Sprint(0*idleWithLocks.",
+			"a stopped reconcile keeps counter rows", "reconcile/redistribute.go", "idleWithLocks.Milliseconds()", "0*idleWithLocks.Milliseconds()",
 			"./e2e", "TestStoppedReconcileLetsGo/ledger",
 		},
 		{
@@ -160,7 +160,7 @@ func ofCommands() []Mutant {
 			"./e2e", "TestTeardownRightAfterAStop",
 		},
 		{
-			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && made.Slot != "" {`, "if false {",
+			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && m.Slot != "" {`, "if false {",
 			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
 		},
 	}

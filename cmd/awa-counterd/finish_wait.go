@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/term"
+
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
+	"github.com/awa-counterd/awa-counterd/internal/status"
+	"github.com/awa-counterd/awa-counterd/reconcile"
+)
+
+// waiting is what finish waits with.
+type waiting struct {
+	conn   *pgx.Conn
+	layout *awa.Layout
+	slot   string
+	open   func() (*reconcile.OneShot, error)
+	one    *reconcile.OneShot // nil until nothing that the daemon knows stands in the way
+	until  time.Time
+	known  bool // awa's runtimes could be read
+}
+
+// wait goes on until nothing speaks against finishing. No daemon, no evidence: that is refused at once, as all is that waiting does not mend.
+func (c *finishCmd) wait(ctx context.Context, out io.Writer, w *waiting) error {
+	late := time.NewTimer(c.Timeout)
+	defer late.Stop()
+	w.until = time.Now().Add(c.Timeout)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	f, ok := out.(*os.File)
+	live := ok && term.IsTerminal(int(f.Fd()))
+	last := ""
+	for {
+		reason, err := c.inTheWay(ctx, w)
+		if err != nil {
+			return err
+		}
+		switch {
+		case live:
+			_, _ = fmt.Fprintf(out, "\r\x1b[K%s", reason)
+		case reason != "" && wordsOf(reason) != wordsOf(last):
+			_, _ = fmt.Fprintf(out, "finish: waiting: %s\n", reason)
+		}
+		if reason == "" {
+			for _, what := range status.Unseen(w.known) { // now, while nothing is changed yet
+				_, _ = fmt.Fprintf(out, "finish: %s\n", what)
+			}
+			return nil
+		}
+		last = reason
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late.C:
+			return c.late(reason)
+		case <-tick.C:
+		}
+	}
+}
+
+// inTheWay says what speaks against finishing at this moment, "" for nothing. Somebody's lock passes.
+func (c *finishCmd) inTheWay(ctx context.Context, w *waiting) (string, error) {
+	st, err := status.Read(ctx, w.conn, w.layout, w.slot, c.QuietPeriod)
+	if err != nil {
+		return passing(err)
+	}
+	if problem, remedy := st.Never(c.QuietPeriod); problem != "" {
+		return "", pg.Refuse(remedy, "not finished: %s", problem)
+	}
+	w.known = st.Known
+	if reason := st.Unfinished(c.QuietPeriod); reason != "" {
+		return reason, nil
+	}
+	if w.one == nil {
+		if w.one, err = w.open(); err != nil {
+			return passing(err)
+		}
+	}
+	for _, look := range []func(context.Context, *reconcile.OneShot) (string, error){stale, wrong} {
+		w.one.Patient(time.Until(w.until))
+		reason, err := look(ctx, w.one)
+		if pg.IsBusy(err) {
+			err = c.late(err.Error())
+		}
+		if err != nil || reason != "" {
+			return reason, err
+		}
+	}
+	return "", nil
+}
+
+// passing makes a reason to wait of somebody's lock.
+func passing(err error) (string, error) {
+	if _, locked := errors.AsType[*awa.LockedError](err); locked {
+		return err.Error(), nil
+	}
+	return "", err
+}
+
+func (c *finishCmd) late(reason string) error {
+	return pg.Refuse("run it again later, or with a longer --timeout", "not finished within %s: %s", c.Timeout, reason)
+}
+
+// stale says what awa has yet to drop from a ledger, where this role may not take it out.
+func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {
+	u, err := one.Stale(ctx)
+	if err != nil || u == nil || u.May {
+		return "", err
+	}
+	return fmt.Sprintf("%s; finish can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger), nil
+}
+
+// wordsOf is what stays of a reason while its figures change, and which queue was written last.
+func wordsOf(reason string) string {
+	words := strings.FieldsFunc(reason, func(r rune) bool { return unicode.IsDigit(r) || strings.ContainsRune(" ,;.", r) })
+	slices.Sort(words)
+	return strings.Join(words, " ")
+}
+
+// wrong says which counters are. Where a daemon corrects, that passes: awa's first new leader drops what an old one left in ledgers,
+// one ring slot after the other.
+func wrong(ctx context.Context, one *reconcile.OneShot) (string, error) {
+	r, err := one.Run(ctx, false, nil)
+	return wrongIn(r, "are wrong", "are wrong", ""), err
+}
+
+// wrongIn says what was found wrong: groups, or else counter rows that add up to what is right.
+func wrongIn(r reconcile.Result, groups, rows, when string) string {
+	switch {
+	case len(r.Drifts) > 0:
+		return fmt.Sprintf("the counters of %d groups %s%s, the first on queue %s", len(r.Drifts), groups, when, r.Drifts[0].Queue)
+	case len(r.Uneven) > 0:
+		return fmt.Sprintf("%d counter rows %s that add up to what is right%s, the first on queue %s", r.UnevenRows(), rows, when, r.Uneven[0].Queue)
+	}
+	return ""
+}

@@ -1,0 +1,151 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/checkpoint"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
+)
+
+// lacking is what a role lacks of what a command takes.
+type lacking struct {
+	what   []string // for people
+	grants []string // statements
+	owners []string // roles that have all of it
+}
+
+// Reconciles refuses a role that may not do all that reconcile does, before it does any of it.
+func Reconciles(ctx context.Context, c *pgx.Conn, l *awa.Layout, corrects, marker bool) error {
+	var lacks lacking
+	user, err := lacks.rights(ctx, c, l.OperatorNeedsOf("current_user", corrects, marker))
+	if err != nil {
+		return err
+	}
+	return lacks.refusal(user)
+}
+
+// Finishes refuses a role that may not do all that finish does, before it does any of it: to correct, to set the marker, to ask daemons to
+// leave, and to remove what awa-counterd has made (Teardown).
+func Finishes(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
+	var lacks lacking
+	user, err := lacks.rights(ctx, c, l.OperatorNeedsOf("current_user", true, true))
+	if err != nil {
+		return err
+	}
+	there, err := checkpoint.Exists(ctx, c)
+	if err != nil || !there { // no daemon has ever run here: that is refused as such
+		return err
+	}
+	var ours []awa.Need
+	for _, r := range checkpoint.Rights() {
+		if r.Needed {
+			ours = append(ours, awa.Need{Grant: r.Grant, What: r.Grant, Check: strings.ReplaceAll(r.Check, "$1::text", "current_user")})
+		}
+	}
+	if _, err := lacks.rights(ctx, c, ours); err != nil {
+		return err
+	}
+	if len(lacks.what) > 0 { // without these it cannot be known what there is to remove
+		return lacks.refusal(user)
+	}
+	right, err := pg.ReadStreamRight(ctx, c, user)
+	if err != nil {
+		return err
+	}
+	if !right.May {
+		lacks.what, lacks.grants = append(lacks.what, "REPLICATION"), append(lacks.grants, right.Remedy)
+	}
+	if err := lacks.ownership(ctx, c, l, n); err != nil {
+		return err
+	}
+	return lacks.refusal(user)
+}
+
+// rights looks for those that are missing.
+func (k *lacking) rights(ctx context.Context, c *pgx.Conn, needs []awa.Need) (user string, err error) {
+	if err := c.QueryRow(ctx, `select current_user::text`).Scan(&user); err != nil {
+		return "", fmt.Errorf("look who the current user is: %w", err)
+	}
+	for _, need := range needs {
+		has := false
+		err := c.QueryRow(ctx, `select `+need.Check).Scan(&has)
+		if err != nil && !pg.IsDenied(err) { // denied is a table in a schema that it may not use
+			return "", fmt.Errorf("look at the rights of this role: %w", err)
+		}
+		if !has {
+			k.what = append(k.what, need.What)
+			k.grants = append(k.grants, fmt.Sprintf("GRANT %s TO %s", need.Grant, quote(user)))
+		}
+	}
+	return user, nil
+}
+
+// ownership looks whose the objects are that Teardown drops.
+func (k *lacking) ownership(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
+	all, err := publications(ctx, c, n, l.Schema)
+	if err != nil {
+		return err
+	}
+	var drops []string
+	for _, p := range all {
+		if p.ours() {
+			drops = append(drops, p.Name)
+		}
+	}
+	known, err := readPlaces(ctx, c)
+	if err != nil {
+		return err
+	}
+	granted, err := checkpoint.GrantsOf(ctx, c, string(n.Schema), n.Role)
+	if err != nil {
+		return err
+	}
+	removal, err := checkpoint.PlanRemoval(ctx, c, []string{string(n.Schema)}, known.there())
+	if err != nil {
+		return err
+	}
+	whole := slices.ContainsFunc(removal, func(r checkpoint.Removal) bool { return strings.HasPrefix(r.SQL, "DROP SCHEMA") })
+	rows, err := c.Query(ctx, `select what, r.rolname::text from (
+			select 'publication ' || pubname as what, pubowner as owner from pg_publication where pubname = any($1)
+			union all select 'schema ' || nspname, nspowner from pg_namespace where nspname = $2 and $3
+			union all select 'awa''s tables, on which setup granted rights', relowner from pg_class where oid = $4 and $5) o
+		join pg_roles r on r.oid = o.owner where not pg_has_role(current_user, o.owner, 'usage') order by 1`,
+		append([]string{}, drops...), checkpoint.SchemaName, whole, l.Rows, len(granted) > 0)
+	if err != nil {
+		return fmt.Errorf("look whose it is: %w", err)
+	}
+	var what, owner string
+	_, err = pgx.ForEachRow(rows, []any{&what, &owner}, func() error {
+		k.what = append(k.what, "the ownership of "+what)
+		if !slices.Contains(k.owners, owner) {
+			k.owners = append(k.owners, owner)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look whose it is: %w", err)
+	}
+	return nil
+}
+
+// refusal is nil where nothing is missing.
+func (k *lacking) refusal(user string) error {
+	if len(k.what) == 0 {
+		return nil
+	}
+	grants := slices.Clone(k.grants)
+	for _, owner := range k.owners {
+		grants = append(grants, fmt.Sprintf("GRANT %s TO %s", quote(owner), quote(user)))
+	}
+	remedy := "run: " + strings.Join(grants, "; ")
+	if len(k.owners) > 0 {
+		remedy = fmt.Sprintf("run it as role %s, or %s", strings.Join(k.owners, " or "), remedy)
+	}
+	return pg.Refuse(remedy, "nothing was changed: role %s lacks %s", user, strings.Join(k.what, ", "))
+}

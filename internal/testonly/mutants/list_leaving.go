@@ -1,0 +1,68 @@
+package mutants
+
+// ofLeaving are those of the end of an upgrade (docs/design.md §12, Leaving): whom finish and reconcile --trust overlook, what they wait for,
+// and what they find out too late.
+func ofLeaving() []Mutant {
+	return []Mutant{
+		{
+			"what adds up taken for right when the daemons have left", "reconcile/redistribute.go", "} else if uneven > 0 {", "} else if false {",
+			"./e2e", "TestFinishSeesWhoWritesWhenDaemonsHaveLeft",
+		},
+		{
+			"the last looks of finish go by sums", "cmd/awa-counterd/handover.go", "r, err := h.one.Look(ctx)", "r, err := h.one.Run(ctx, false, nil)",
+			"./e2e", "TestFinishLooksAtEachCounterRow",
+		},
+		{
+			"the last look of reconcile goes by sums", "cmd/awa-counterd/reconcile.go", "again, err = one.Look(ctx)", "again, err = one.Run(ctx, false, nil)",
+			"./e2e", "TestTrustLooksAtEachCounterRow",
+		},
+		{
+			"what is wrong for want of what was dropped taken for somebody's doing", "reconcile/redistribute.go", "if off[i] != left[bucket] {", "if off[i] != 0 {",
+			"./reconcile", "TestUneven",
+		},
+		{
+			"what is right for want of what was dropped not looked at", "reconcile/redistribute.go", "if one != 0 {", "if one != 0 && n < 0 {",
+			"./reconcile", "TestUneven",
+		},
+		{
+			"finish asks whoever still corrects to leave", "cmd/awa-counterd/handover.go", "return leader.Holds, err", "return leader.Holds || err == nil, err",
+			"./e2e", "TestFinishAsksWhoHoldsToLeave",
+		},
+		{
+			"finish waits for a ledger without a bound of the server's", "reconcile/oneshot.go", "Holds: true, LockTimeout: scanLockWait, ", "Holds: true, ",
+			"./e2e", "TestFinishWaitsForALedgerNoLongerThanItWasTold",
+		},
+		{
+			"finish waits for a lock for ever", "reconcile/waits.go", "o.patience.bounded && o.patience.left <= 0", "o.patience.bounded && o.patience.left <= -time.Hour",
+			"./e2e", "TestFinishWaitsForALedgerNoLongerThanItWasTold",
+		},
+		{
+			"a lock that passes ends finish", "cmd/awa-counterd/finish_wait.go", "(err); locked {", "(err); locked && err == nil {",
+			"./e2e", "TestCountersAreLockedForAWhile",
+		},
+		{
+			"a lock that passes ends status --watch", "cmd/awa-counterd/status.go", "case passes && c.Watch:", "case passes && c.Watch && false:",
+			"./e2e", "TestCountersAreLockedForAWhile",
+		},
+		{
+			"a lock that passes costs the marker", "cmd/awa-counterd/poll.go", "case pg.IsBusy(err) && ctx.Err() == nil:", "case false:",
+			"./cmd/awa-counterd", "TestPoll",
+		},
+		{
+			"finish finds out on its way what its role may not do", "internal/provision/operator.go", "if !has {", "if false {",
+			"./e2e", "TestFinishSaysAtOnceWhatItLacks",
+		},
+		{
+			"finish finds out at its end what its role does not own", "internal/provision/operator.go", "where not pg_has_role(current_user, o.owner, 'usage')", "where false",
+			"./e2e", "TestFinishSaysAtOnceWhatItLacks",
+		},
+		{
+			"reconcile asks for more than it takes", "internal/awa/operator.go", "[]string{jobColumn}, leaves...", "[]string{jobColumn, \"finalized_at\"}, leaves...",
+			"./e2e", "TestReconcileNeedsNoMore",
+		},
+		{
+			"finish waits for trust that is off", "internal/status/next_step.go", "case s.trustIsOff():", "case s.trustIsOff() && s.MarkerSet:",
+			"./internal/status", "TestNever",
+		},
+	}
+}
