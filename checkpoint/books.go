@@ -76,15 +76,24 @@ func (s *Store) firstBooks(ctx context.Context, tx pgx.Tx, groups counter.Packed
 	}
 	next, stop := iter.Pull(groups.Lent())
 	defer stop()
-	_, err := tx.Conn().PgConn().CopyFrom(ctx, &bookReader{awaSchema: s.awaSchema, next: next},
-		`copy awa_counterd.books (awa_schema, ready_slot, queue, priority, enqueue_shard, rows, counter, pending, buckets, counts) from stdin (format binary)`)
-	return err
+	for rest := groups.Len(); rest > 0; rest -= groupsPerCopy {
+		part := &bookReader{awaSchema: s.awaSchema, next: next, left: groupsPerCopy}
+		if _, err := tx.Conn().PgConn().CopyFrom(ctx, part,
+			`copy awa_counterd.books (awa_schema, ready_slot, queue, priority, enqueue_shard, rows, counter, pending, buckets, counts) from stdin (format binary)`); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// groupsPerCopy bounds the groups of one COPY, and with them how long it takes: a statement that ran out of time would do so each time.
+const groupsPerCopy = 1 << 15
 
 // bookReader reads groups as rows of the books, in the binary format of COPY.
 type bookReader struct {
 	awaSchema string
 	next      func() (*counter.GroupCell, bool)
+	left      int // how many of them, at most
 	rows      pg.CopyRows
 	read      int // of what is in rows
 	begun     bool
@@ -112,7 +121,11 @@ func (r *bookReader) fill() {
 		r.rows.Begin()
 	}
 	for !r.ended && len(r.rows.Bytes) < bookBuffer {
-		h, ok := r.next()
+		h, ok := (*counter.GroupCell)(nil), r.left > 0
+		if ok {
+			h, ok = r.next()
+			r.left--
+		}
 		switch {
 		case !ok:
 			r.ended = true
