@@ -260,18 +260,12 @@ func newestOf(schema string) string {
 	return `(select * from awa_counterd.leader where awa_schema = ` + schema + ` order by beat desc limit 1)`
 }
 
-// beat are WITH queries that stamp the leader's row: the newest one, with a number of its own, takes the place of the one before. While
-// somebody has an old snapshot, for days perhaps, no version of a row can go; the newest of one row would be found behind all others,
-// those of a number are found at the end of the index. Of two at once, the later one stamps the row of the earlier one; what a row too
-// many was left by is at most a few beats old.
+// beat is a WITH query that stamps the leader's row, and gives it the next number. While somebody has an old snapshot, for days perhaps,
+// no version of a row can go; the newest of one number would be found behind all others, that of the highest is at the end of the index.
+// Of two stamps at once the later one waits, and finds a number that is higher than the one that it has looked up.
 var beat = `beat as (
-		insert into awa_counterd.leader as x (awa_schema, beat, instance, host, pid, version, leads_since, heartbeat_at, state, max_staleness)
-		select n.awa_schema, n.beat + 1, n.instance, n.host, n.pid, n.version, n.leads_since, clock_timestamp(), $3, n.max_staleness
-		from ` + newestOf("$1") + ` n where n.instance = $2 and ` + Guard(1, 2) + `
-		on conflict (awa_schema, beat) do update set heartbeat_at = excluded.heartbeat_at, state = excluded.state where x.instance = excluded.instance
-		returning x.beat),
-	gone as (delete from awa_counterd.leader where awa_schema = $1
-		and beat between (select b.beat - 4 from beat b) and (select b.beat - 1 from beat b))`
+		update awa_counterd.leader set beat = beat + 1, heartbeat_at = clock_timestamp(), state = $3
+		where awa_schema = $1 and instance = $2 and beat >= (select n.beat from ` + newestOf("$1") + ` n) returning beat)`
 
 // slotKey is the key text of the session advisory lock of who works with a replication slot.
 func slotKey(slot string) string { return "awa_counterd.slot:" + slot }

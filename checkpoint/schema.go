@@ -16,19 +16,11 @@ import (
 // publication.
 const SchemaName = "awa_counterd"
 
-// DDL makes the schema. It is idempotent, and runs as one transaction.
+// DDL makes the schema. It is idempotent, and runs as one transaction. DROP SCHEMA locks the tables in the order in which they were made:
+// who reads two of them locks them in that order as well.
 const DDL = `
 create schema if not exists awa_counterd;
 comment on schema awa_counterd is 'awa-counterd: made by the daemon, removed with it';
-
-create table if not exists awa_counterd.lead (
-	awa_schema text primary key,
-	instance   text not null,
-	holds      boolean not null default false,
-	leaving    boolean not null default false
-);
-comment on table awa_counterd.lead is 'which instance leads; each correction looks here, so it is written only when something changes';
-comment on column awa_counterd.lead.holds is 'corrections are held back while awa-counterd finish moves them to awa''s own rows';
 
 create table if not exists awa_counterd.leader (
 	awa_schema    text not null,
@@ -43,8 +35,17 @@ create table if not exists awa_counterd.leader (
 	max_staleness interval not null default '2s',
 	primary key (awa_schema, beat)
 );
-comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; every token brings a new row, with the next beat, in the place of the last';
+comment on table awa_counterd.leader is 'who keeps the counters of which awa schema; heartbeat_at and beat move with every token';
 comment on column awa_counterd.leader.max_staleness is 'the leader''s own bound, by which a standby judges its heartbeat';
+
+create table if not exists awa_counterd.lead (
+	awa_schema text primary key,
+	instance   text not null,
+	holds      boolean not null default false,
+	leaving    boolean not null default false
+);
+comment on table awa_counterd.lead is 'which instance leads; each correction looks here, so it is written only when something changes';
+comment on column awa_counterd.lead.holds is 'corrections are held back while awa-counterd finish moves them to awa''s own rows';
 
 create table if not exists awa_counterd.checkpoint (
 	awa_schema        text primary key,

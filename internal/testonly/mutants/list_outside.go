@@ -289,7 +289,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
 		},
 		{
-			"each heartbeat is a version of one row", "checkpoint/leader.go", "n.beat + 1, n.instance", "n.beat, n.instance",
+			"each heartbeat is a version of one row", "checkpoint/leader.go", "set beat = beat + 1, heartbeat_at", "set heartbeat_at",
 			"./e2e", "TestHeartbeatsUnderAnOldSnapshot",
 		},
 		{

@@ -63,7 +63,7 @@ func newDialect(s shape) *dialect {
 
 var (
 	leading = regexp.MustCompile(`exists \(select 1 from awa_counterd\.lead g\s+where g\.awa_schema = \$\d+ and g\.instance = \$(\d+) for key share of g\)`)
-	beating = regexp.MustCompile(`insert into awa_counterd\.leader as x [\s\S]* n where n\.instance = \$(\d+) and exists`)
+	beating = regexp.MustCompile(`update awa_counterd\.leader set beat = .*\s+where awa_schema = \$\d+ and instance = \$(\d+) and beat`)
 	inTerm  = regexp.MustCompile(`and \(\$\d+::timestamptz is null or clock_timestamp\(\) < \$(\d+)\)`)
 )
 
