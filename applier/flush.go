@@ -154,7 +154,6 @@ func (c *Core) plan() (chunks []Chunk, rest clocks, all bool) {
 	all = true
 	own := c.cfg.Shape.OwnBucket
 	take := func(g counter.Group, drift int64, has int64) { // has: the daemon's own counter row
-
 		behind, known := v.partOf(g)
 		if !known {
 			all = false

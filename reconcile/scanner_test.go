@@ -74,7 +74,7 @@ func BenchmarkCollect(b *testing.B) {
 	for i := range groups {
 		name := fmt.Sprint("queue ", i/4)
 		for _, r := range []row{rowsOf(7, name, 1), counterRow(7, name, 0, 3)} {
-			r[2] = int16(i % 4) //nolint:gosec // few
+			r[2] = int16(i % 4)
 			all = append(all, binaryOf(r))
 		}
 	}

@@ -40,7 +40,7 @@ func (o *OneShot) waits(ctx context.Context, what string, unit awa.Leaf, try fun
 		if err := o.rest(ctx, betweenTries); err != nil {
 			return err
 		}
-		if o.patience.left -= time.Since(tried); o.patience.bounded && o.patience.left <= 0 {
+		if o.left -= time.Since(tried); o.bounded && o.left <= 0 {
 			return o.layout.Locked(ctx, o.writes, what, unit, time.Since(began), err)
 		}
 		if !told && o.Waiting != nil && time.Since(began) > reportAfter {

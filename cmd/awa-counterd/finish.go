@@ -59,9 +59,9 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 		}
 		return one, err
 	}}
-	defer func() {
+	defer func() { //nolint:contextcheck // has to work after ctx has ended
 		if w.one != nil {
-			w.one.Close() //nolint:contextcheck // has to work after ctx has ended
+			w.one.Close()
 		}
 	}()
 	if err := c.wait(ctx, s.err, &w); err != nil {

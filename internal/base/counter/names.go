@@ -76,7 +76,7 @@ func (n *Names) Sweep(tables ...*Table) {
 	at := make(map[string]uint32) // a map keeps what it once took
 	for number, name := range n.names {
 		switch old, ok := n.at[name]; {
-		case !ok || old != uint32(number): //nolint:gosec // as above
+		case !ok || old != uint32(number):
 		case used[number]:
 			at[name] = old
 		default:

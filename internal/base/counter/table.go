@@ -64,7 +64,7 @@ func NewTable(names *Names, n int) *Table {
 }
 
 // indexSize is the least power of two of which n are at most three quarters.
-func indexSize(n int) int { return max(8, 1<<bits.Len(uint(n+n/3))) } //nolint:gosec // positive
+func indexSize(n int) int { return max(8, 1<<bits.Len(uint(n+n/3))) }
 
 // Len is how many groups there are.
 func (t *Table) Len() int { return int(t.used) - len(t.free) }

@@ -59,8 +59,8 @@ func Ints(into []int64, b []byte) ([]int64, error) {
 
 // The types of numbers.
 const (
-	int2 = 21
-	int8 = 20
+	ofInt2 = 21
+	ofInt8 = 20
 )
 
 // CopyRows writes rows in the binary format of COPY.
@@ -98,10 +98,10 @@ func (c *CopyRows) Int8(n int64) {
 }
 
 // Int2s begins a column that is an array of n; its elements follow.
-func (c *CopyRows) Int2s(n int) { c.array(n, int2, 2) }
+func (c *CopyRows) Int2s(n int) { c.array(n, ofInt2, 2) }
 
 // Int8s begins a column that is an array of n; its elements follow.
-func (c *CopyRows) Int8s(n int) { c.array(n, int8, 8) }
+func (c *CopyRows) Int8s(n int) { c.array(n, ofInt8, 8) }
 
 func (c *CopyRows) array(n int, of, size uint32) {
 	words := []uint32{arrayHead, 0, 0, of}
