@@ -75,7 +75,7 @@ func TestFinishAsksWhoHoldsToLeave(t *testing.T) {
 			e.balanced(5 * time.Second)
 			e.exec(`create table asked (held bool);
 				create function asks() returns trigger language plpgsql as $$ begin insert into public.asked values (old.holds); return new; end $$;
-				create trigger asks before update of leaving on awa_counterd.leader for each row when (new.leaving and not old.leaving) execute function asks()`)
+				create trigger asks before update of leaving on awa_counterd.lead for each row when (new.leaving and not old.leaving) execute function asks()`)
 			rest := e.keepsCounting() // so that the daemon's figures are of this moment before it has heard of finish
 			_, how := e.finishes("1s", "1m")
 			require.Zero(t, how())
