@@ -108,7 +108,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx, room *driftRoom) {
 	c.journal.add(journalEntry{xid: xid, effect: tx.Effect, at: at, drifts: room.drifts(changes), partial: !c.allSettled})
 	for _, ch := range changes {
 		if ch.broken {
-			c.rescan(now, ch)
+			c.rescan(ch)
 			continue
 		}
 		if ch.after != 0 {
@@ -128,7 +128,7 @@ func (c *Core) transaction(now time.Time, tx *decoder.Tx, room *driftRoom) {
 }
 
 // rescan throws away the books of a unit that have been proven wrong.
-func (c *Core) rescan(now time.Time, ch change) {
+func (c *Core) rescan(ch change) {
 	slot := ch.Slot
 	if c.books.unit(slot) == c.books.units[NoLeaf] {
 		slot = NoLeaf
@@ -139,7 +139,7 @@ func (c *Core) rescan(now time.Time, ch change) {
 	c.warn("the books of this ring slot are wrong (rows below 0); scanning it again", "group", ch.String())
 	c.books.empty(slot)
 	c.allSettled = false
-	c.uncounted.watch.look(now, false)
+	c.uncounted.watch = watch{} // who writes there is not seen until it is done
 	c.scans.distrust(slot)
 	c.totals.Rescans++
 }

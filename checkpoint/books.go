@@ -3,8 +3,6 @@ package checkpoint
 import (
 	"context"
 	"fmt"
-	"io"
-	"iter"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -69,95 +67,8 @@ func (r *bookRow) read(v [][]byte, names counter.Interner) (h counter.GroupCell,
 	}, nil
 }
 
-// firstBooks stores the groups of a first checkpoint: there are none yet, and there may be a million.
-func (s *Store) firstBooks(ctx context.Context, tx pgx.Tx, groups counter.Packed) error {
-	if _, err := tx.Exec(ctx, `delete from awa_counterd.books where awa_schema = $1`, s.awaSchema); err != nil {
-		return err
-	}
-	next, stop := iter.Pull(groups.Lent())
-	defer stop()
-	for rest := groups.Len(); rest > 0; rest -= groupsPerCopy {
-		part := &bookReader{awaSchema: s.awaSchema, next: next, left: groupsPerCopy}
-		if _, err := tx.Conn().PgConn().CopyFrom(ctx, part,
-			`copy awa_counterd.books (awa_schema, ready_slot, queue, priority, enqueue_shard, rows, counter, pending, buckets, counts) from stdin (format binary)`); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// groupsPerCopy bounds the groups of one COPY, and with them how long it takes: a statement that ran out of time would do so each time.
-const groupsPerCopy = 1 << 15
-
-// bookReader reads groups as rows of the books, in the binary format of COPY.
-type bookReader struct {
-	awaSchema string
-	next      func() (*counter.GroupCell, bool)
-	left      int // how many of them, at most
-	rows      pg.CopyRows
-	read      int // of what is in rows
-	begun     bool
-	ended     bool
-}
-
-const bookBuffer = 32 << 10
-
-func (r *bookReader) Read(into []byte) (int, error) {
-	if r.read == len(r.rows.Bytes) {
-		r.read, r.rows.Bytes = 0, r.rows.Bytes[:0]
-		r.fill()
-	}
-	n := copy(into, r.rows.Bytes[r.read:])
-	r.read += n
-	if n == 0 && r.ended {
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-func (r *bookReader) fill() {
-	if !r.begun {
-		r.begun = true
-		r.rows.Begin()
-	}
-	for !r.ended && len(r.rows.Bytes) < bookBuffer {
-		h, ok := (*counter.GroupCell)(nil), r.left > 0
-		if ok {
-			h, ok = r.next()
-			r.left--
-		}
-		switch {
-		case !ok:
-			r.ended = true
-			r.rows.End()
-		case !h.Empty():
-			r.row(h)
-		}
-	}
-}
-
-func (r *bookReader) row(h *counter.GroupCell) {
-	c := &r.rows
-	c.Row(10)
-	c.Text(r.awaSchema)
-	c.Int4(h.Slot)
-	c.Text(h.Queue)
-	c.Int2(h.Priority)
-	c.Int2(h.Shard)
-	c.Int8(h.Rows)
-	c.Int8(h.Counter)
-	c.Int8(h.Pending)
-	c.Int2s(len(h.Buckets()))
-	for _, b := range h.Buckets() {
-		c.Int2(b.ID)
-	}
-	c.Int8s(len(h.Buckets()))
-	for _, b := range h.Buckets() {
-		c.Int8(b.Value)
-	}
-}
-
-// groupsPerStatement bounds the groups of one statement, and with them what it takes to send it.
+// groupsPerStatement bounds the groups of one statement, and with them what it takes to send it. A COPY of all of them would be quicker; but
+// while the server waits for the rest of one, no timeout of its ends the transaction of a daemon that was stopped, and nobody else could lead.
 const groupsPerStatement = 512
 
 func (s *Store) books(ctx context.Context, tx pgx.Tx, groups counter.Packed) error {

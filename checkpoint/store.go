@@ -148,11 +148,7 @@ func (s *Store) Persist(ctx context.Context, cp applier.Checkpoint) error {
 		if err := s.position(ctx, tx, cp); err != nil {
 			return err
 		}
-		store := s.books
-		if cp.Before == 0 {
-			store = s.firstBooks
-		}
-		if err := store(ctx, tx, cp.Groups); err != nil {
+		if err := s.books(ctx, tx, cp.Groups); err != nil {
 			return err
 		}
 		return s.uncounted(ctx, tx, cp.Uncounted)

@@ -81,27 +81,34 @@ func TestPublicationIsRenamed(t *testing.T) {
 		require.NoError(t, e.pool.QueryRow(t.Context(), `select string_agg(pubname, ' ' order by pubname) from pg_publication`).Scan(&names))
 		return names
 	}
-	runs := func(name string) *daemon {
-		d := e.daemon("--publication", name)
+	runs := func(args ...string) *daemon {
+		d := e.daemon(args...)
 		e.marker(true, 20*time.Second)
 		e.insert(3)
 		e.balanced(3 * time.Second)
 		require.Zero(t, d.stop())
 		return d
 	}
-	runs("one")
-	d := runs("two")
-	require.Contains(t, fmt.Sprint(d.logged("dropped publications of awa-counterd's that nobody uses any more", 0)), "one_ledger")
+	const ours, dropped, left = "awa_counterd_awa awa_counterd_awa_ledger", "dropped publications of awa-counterd's", "publications that the daemon used before are left"
+	runs()
+	d := runs("--publication", "two")
+	require.Contains(t, fmt.Sprint(d.logged(dropped, 0)), "awa_counterd_awa_ledger")
 	require.Equal(t, "two two_ledger", publications())
-	e.exec(`create table public.theirs (id int primary key); alter publication two add table public.theirs`)
-	runs("three")
-	require.Equal(t, "three three_ledger two", publications(), "it publishes somebody else's table")
+	d = runs()
+	require.Equal(t, `DROP PUBLICATION IF EXISTS "two", "two_ledger"`, d.logged(left, 0)["run"])
+	require.Equal(t, ours+" two two_ledger", publications(), "they may have been somebody's before")
+	e.exec(`drop publication two, two_ledger; create table public.theirs (id int primary key); alter publication awa_counterd_awa add table public.theirs`)
+	runs("--publication", "three")
+	require.Equal(t, "awa_counterd_awa three three_ledger", publications(), "it publishes somebody else's table")
+	e.exec(`drop publication awa_counterd_awa`)
+	runs()
+	e.exec(`drop publication three, three_ledger`)
 	e.exec(`insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, publication_state, system_identifier, timeline,
 			relations, awa_shape, last_token, unseen_xids, trusted, reason)
 		select 'other', position, persisted_by, 'other', publications, publication_state, system_identifier, timeline, relations, awa_shape, 0, '{}', false, ''
 		from awa_counterd.checkpoint where awa_schema = 'awa'`)
-	runs("four")
-	require.Equal(t, "four four_ledger three three_ledger two", publications(), "the daemon of another schema uses them")
+	runs("--publication", "four")
+	require.Equal(t, ours+" four four_ledger", publications(), "the daemon of another schema uses them")
 }
 
 // A publication of the given name is there, and publishes what is somebody else's, or another daemon's: that stays in it.

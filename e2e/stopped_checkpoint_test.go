@@ -13,6 +13,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/e2e/proxy"
+	"github.com/awa-counterd/awa-counterd/internal/base/counter"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
@@ -53,9 +54,15 @@ func TestStoppedInItsCheckpoint(t *testing.T) {
 	e.balanced(5 * time.Second)
 }
 
-// The same in the middle of what it has to say of very many queues: the server has a part of it, and waits for the rest.
-func TestStoppedWhileItStoresUncountedWrites(t *testing.T) {
-	t.Parallel()
+// stalling is what stores checkpoints through a proxy, which can leave the server with a part of what it is sent.
+type stalling struct {
+	*env
+	proxy *proxy.Proxy
+	store *checkpoint.Store
+}
+
+func newStalling(t *testing.T) *stalling {
+	t.Helper()
 	e := newEnvOn(t, ownServer(t), fleet.Layout{Slots: 4})
 	e.writer("one")
 	p, err := proxy.New(e.server.Address())
@@ -66,36 +73,59 @@ func TestStoppedWhileItStoresUncountedWrites(t *testing.T) {
 	conn, err := src.Connect(t.Context(), pg.Settings{Role: "checkpoint", Async: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.PgConn().Conn().Close() })
-	store := checkpoint.NewStore(conn, "awa", "one", checkpoint.Identity{Slot: "s", Publications: []uint32{1}, Relations: []uint32{1}})
+	return &stalling{e, p, checkpoint.NewStore(conn, "awa", "one", checkpoint.Identity{Slot: "s", Publications: []uint32{1}, Relations: []uint32{1}})}
+}
+
+// stalls stores a checkpoint, of which the server has everything up to at and never gets the rest. Another one leads all the same.
+func (s *stalling) stalls(cp applier.Checkpoint, at int) {
+	s.t.Helper()
+	s.proxy.InterruptAt(at, func() bool { s.proxy.HalfOpen(); return true })
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	hung := make(chan error, 1)
+	go func() { hung <- s.store.Persist(ctx, cp) }()
+	within, done := contextWithin(20 * time.Second)
+	defer done()
+	const holds = `select count(*) from pg_stat_activity where application_name = 'awa-counterd checkpoint' and wait_event = 'ClientRead' and backend_xid is not null
+		and state_change < clock_timestamp() - interval '1 s'`
+	s.until(within, func() bool { return s.scalar(holds) == 1 }, func() string { return "it does not hold the lead" })
+	claims, over := contextWithin(15 * time.Second)
+	defer over()
+	began := time.Now()
+	require.NoError(s.t, checkpoint.Claim(claims, s.connect(), "awa", checkpoint.Leader{Instance: "two"}))
+	s.t.Logf("the next one led after %s", time.Since(began).Round(time.Second))
+	cancel()
+	require.Error(s.t, <-hung)
+}
+
+// The same in the middle of what it has to say of very many queues: the server has a part of it, and waits for the rest.
+func TestStoppedWhileItStoresUncountedWrites(t *testing.T) {
+	t.Parallel()
+	s := newStalling(t)
 	at := pglogrepl.LSN(0)
-	persist := func(ctx context.Context, queues int) error {
+	of := func(queues int) applier.Checkpoint {
 		cp := applier.Checkpoint{Before: at, Position: at + 1000, Uncounted: make(map[applier.Source]applier.Uncounted)}
 		for q := range queues {
 			cp.Uncounted[applier.Source{Queue: fmt.Sprintf("q%0200d", q), Kind: applier.KindRows}] = applier.Uncounted{Rows: 1, LastAt: time.Now()}
 		}
 		at = cp.Position
-		return store.Persist(ctx, cp)
+		return cp
 	}
 	for range 8 { // statements are prepared
-		require.NoError(t, persist(t.Context(), 1))
+		require.NoError(t, s.store.Persist(t.Context(), of(1)))
 	}
-	before := p.Said()
-	require.NoError(t, persist(t.Context(), 0))
-	p.InterruptAt(p.Said()+(p.Said()-before)+1, func() bool { p.HalfOpen(); return true }) // all but the commit, and a part of the rest
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	hung := make(chan error, 1)
-	go func() { hung <- persist(ctx, 4000) }()
-	within, done := contextWithin(20 * time.Second)
-	defer done()
-	const holds = `select count(*) from pg_stat_activity where application_name = 'awa-counterd checkpoint' and wait_event = 'ClientRead' and backend_xid is not null
-		and state_change < clock_timestamp() - interval '1 s'`
-	e.until(within, func() bool { return e.scalar(holds) == 1 }, func() string { return "it does not hold the lead" })
-	claims, over := contextWithin(15 * time.Second)
-	defer over()
-	began := time.Now()
-	require.NoError(t, checkpoint.Claim(claims, e.connect(), "awa", checkpoint.Leader{Instance: "two"}))
-	t.Logf("the next one led after %s", time.Since(began).Round(time.Second))
-	cancel()
-	require.Error(t, <-hung)
+	before := s.proxy.Said()
+	require.NoError(t, s.store.Persist(t.Context(), of(0)))
+	s.stalls(of(4000), s.proxy.Said()+(s.proxy.Said()-before)+1) // all but the commit, and a part of the rest
+}
+
+// And in the middle of its first books, of very many groups.
+func TestStoppedWhileItStoresItsFirstBooks(t *testing.T) {
+	t.Parallel()
+	s := newStalling(t)
+	cp := applier.Checkpoint{Position: 1000}
+	for i := range 30_000 {
+		cp.Groups.Add(&counter.GroupCell{Group: counter.Group{Slot: 1, Queue: fmt.Sprintf("queue %d", i)}, Cell: counter.NewCell(5, 0, counter.Bucket{Value: 5})})
+	}
+	s.stalls(cp, s.proxy.Said()+25)
 }

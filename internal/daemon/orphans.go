@@ -161,7 +161,8 @@ func dropUnread(ctx context.Context, c *pgx.Conn, log *zap.Logger, name, schema 
 	return nil
 }
 
-// dropUnused drops publications that we had under other names, unless others use them, or they publish what is not ours.
+// dropUnused drops publications that we had under other names, unless others use them, or they publish what is not ours. One that has
+// not the daemon's default name may be somebody's whose replication slot reads it, and be lost to that for ever: people are told.
 func (s positioned) dropUnused(ctx context.Context, had []uint32) error {
 	had = slices.DeleteFunc(slices.Clone(had), func(oid uint32) bool { return slices.Contains(s.published.OIDs, oid) })
 	if len(had) == 0 {
@@ -176,15 +177,28 @@ func (s positioned) dropUnused(ctx context.Context, had []uint32) error {
 	if err != nil || len(unused) == 0 {
 		return err
 	}
-	quoted := make([]string, 0, len(unused))
-	for _, name := range unused {
-		quoted = append(quoted, pgx.Identifier{name}.Sanitize())
+	drop := func(names []string) string {
+		quoted := make([]string, 0, len(names))
+		for _, name := range names {
+			quoted = append(quoted, pgx.Identifier{name}.Sanitize())
+		}
+		return `DROP PUBLICATION IF EXISTS ` + strings.Join(quoted, ", ")
 	}
-	drop := `drop publication if exists ` + strings.Join(quoted, ", ")
-	_, err = s.control.Exec(ctx, drop)
+	first := replication.PublicationName(string(s.layout.Schema))
+	theirs := slices.DeleteFunc(slices.Clone(unused), func(name string) bool {
+		return name == first || name == replication.LedgerPublicationName(first)
+	})
+	if len(theirs) > 0 {
+		s.log.Warn("publications that the daemon used before are left, since they may be somebody's; drop them if nobody reads them", zap.String("run", drop(theirs)))
+		unused = slices.DeleteFunc(unused, func(name string) bool { return slices.Contains(theirs, name) })
+	}
+	if len(unused) == 0 {
+		return nil
+	}
+	_, err = s.control.Exec(ctx, drop(unused))
 	switch {
 	case pg.IsDenied(err):
-		s.log.Warn("the daemon may not drop the publications that it used before; let their owner do it", zap.String("run", drop), zap.Error(err))
+		s.log.Warn("the daemon may not drop the publications that it used before; let their owner do it", zap.String("run", drop(unused)), zap.Error(err))
 		return nil
 	case err != nil:
 		return fmt.Errorf("drop publications that nobody uses any more: %w", err)

@@ -287,10 +287,6 @@ func ofProtocol() []Mutant {
 			"if id := u.listed[at]; true {", "./applier", "TestSumOfDriftsIsKept",
 		},
 		{
-			"the first checkpoint has what is gone", "checkpoint/books.go", "case !h.Empty():", "default:",
-			"./checkpoint", "TestFirstBooksAreReadAsTheyWereSent",
-		},
-		{
 			"counter rows of no leaf left by the one-shot", "internal/awa/redistribute.go", "`delete from %s where %s and", "`delete from %s where false and %s and",
 			"./e2e", "TestReconcileTakesAwayWhatHasNoLeaf",
 		},
