@@ -69,7 +69,7 @@ func (r *bookRow) read(v [][]byte, names counter.Interner) (h counter.GroupCell,
 
 // groupsPerStatement bounds the groups of one statement, and with them what it takes to send it. A COPY of all of them would be quicker; but
 // while the server waits for the rest of one, no timeout of its ends the transaction of a daemon that was stopped, and nobody else could lead.
-const groupsPerStatement = 512
+const groupsPerStatement = 2048
 
 func (s *Store) books(ctx context.Context, tx pgx.Tx, groups counter.Packed) error {
 	var kept, gone columns

@@ -184,9 +184,7 @@ func (l *loop) executors() {
 		return func(now time.Time) { l.core.MarkerWritten(now, err) }, unlessBusy(err)
 	})
 	serve(l, l.persists, func(c applier.Persist) (func(time.Time), error) {
-		ctx, cancel := context.WithTimeout(l.work, statementWithin)
-		defer cancel()
-		err := l.store.Persist(ctx, c.Checkpoint)
+		err := l.store.Persist(l.work, c.Checkpoint) // its connection bounds each statement; a million groups are many, and take their time
 		failpoint.Reach(failpoint.Persisted)
 		if pg.IsNotConnected(err) { // the other sessions live: the server lets no more in at the moment
 			return func(now time.Time) { l.core.Persisted(now, err) }, nil
