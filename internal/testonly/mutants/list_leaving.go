@@ -33,7 +33,7 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestFinishWaitsForALedgerNoLongerThanItWasTold",
 		},
 		{
-			"finish waits for a lock for ever", "reconcile/waits.go", "o.patience.bounded && o.patience.left <= 0", "o.patience.bounded && o.patience.left <= -time.Hour",
+			"finish waits for a lock for ever", "reconcile/waits.go", "o.bounded && o.left <= 0", "o.bounded && o.left <= -time.Hour",
 			"./e2e", "TestFinishWaitsForALedgerNoLongerThanItWasTold",
 		},
 		{
