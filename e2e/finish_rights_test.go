@@ -11,35 +11,6 @@ import (
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 )
 
-// operator is a role that has what docs/privileges.md lists for an operator, and nothing more, beside a daemon of another role.
-func (e *env) operator() (url string) {
-	e.t.Helper()
-	role := e.role("")
-	e.exec(fmt.Sprintf(`grant usage on schema awa to %[1]s; grant select on awa.runtime_storage_backends to %[1]s; grant select (ready_slot, queue, priority, enqueue_shard) on awa.done_entries to %[1]s;
-		grant select, insert, update, delete on awa.queue_terminal_live_counts to %[1]s;
-		grant select, update (terminal_counter_trusted_at) on awa.queue_ring_state to %[1]s; grant select (slot, generation) on awa.queue_ring_slots to %[1]s`, role))
-	for slot := range e.layout.Slots {
-		e.exec(fmt.Sprintf(`grant select (ready_slot, queue, priority, enqueue_shard, job_id) on awa.done_entries_%[2]d to %[1]s;
-			grant select (ready_slot, ready_generation, queue, priority, enqueue_shard, counter_bucket, terminal_delta) on awa.queue_terminal_count_deltas_%[2]d to %[1]s`, role, slot))
-	}
-	return e.server.URL(role, "", e.db)
-}
-
-// What docs/privileges.md lists for an operator is what reconcile takes.
-func TestReconcileNeedsNoMore(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-	url := e.operator()
-	for _, args := range [][]string{{"reconcile"}, {"reconcile", "--trust", "--observe", "1s"}, {"reconcile", "--check"}} {
-		e.insertAt(3, "q", 5, len(args) > 1)
-		code, out, errs := e.commandOn(url, args...)
-		require.Zero(t, code, out+errs)
-		e.balanced(0)
-	}
-	e.byBucket()
-	e.marker(true, 0)
-}
-
 // A role that lacks a right that is needed late hears of all that it lacks before anything is done, with the statements that mend it.
 func TestReconcileSaysAtOnceWhatItLacks(t *testing.T) {
 	t.Parallel()

@@ -39,6 +39,9 @@ func Finishes(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
 		return err
 	}
 	there, err := checkpoint.Exists(ctx, c)
+	if pg.IsDenied(err) { // then it is there: the right to look into it is among those that are missing
+		there, err = true, nil
+	}
 	if err != nil || !there { // no daemon has ever run here: that is refused as such
 		return err
 	}
@@ -54,12 +57,8 @@ func Finishes(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
 	if len(lacks.what) > 0 { // without these it cannot be known what there is to remove
 		return lacks.refusal(user)
 	}
-	right, err := pg.ReadStreamRight(ctx, c, user)
-	if err != nil {
+	if err := lacks.replication(ctx, c, n, user); err != nil {
 		return err
-	}
-	if !right.May {
-		lacks.what, lacks.grants = append(lacks.what, "REPLICATION"), append(lacks.grants, right.Remedy)
 	}
 	if err := lacks.ownership(ctx, c, l, n); err != nil {
 		return err
@@ -84,6 +83,38 @@ func (k *lacking) rights(ctx context.Context, c *pgx.Conn, needs []awa.Need) (us
 		}
 	}
 	return user, nil
+}
+
+// replication looks whether there will be a replication slot to drop: one that is temporary goes with its daemon.
+func (k *lacking) replication(ctx context.Context, c *pgx.Conn, n Names, user string) error {
+	known, err := readPlaces(ctx, c)
+	if err != nil {
+		return err
+	}
+	var database string
+	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
+		return fmt.Errorf("name the database: %w", err)
+	}
+	all, swept, err := everyName(ctx, c, database, known, n)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, one := range slices.Concat(all, swept) {
+		names = append(names, one.Slot)
+	}
+	drops := false
+	if err := c.QueryRow(ctx, `select exists (select 1 from pg_replication_slots where slot_name = any($1) and not temporary)`, names).Scan(&drops); err != nil {
+		return fmt.Errorf("look for replication slots: %w", err)
+	}
+	if !drops {
+		return nil
+	}
+	right, err := pg.ReadStreamRight(ctx, c, user)
+	if err == nil && !right.May {
+		k.what, k.grants = append(k.what, "REPLICATION"), append(k.grants, right.Remedy)
+	}
+	return err
 }
 
 // ownership looks whose the objects are that Teardown drops.

@@ -111,11 +111,10 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps [
 	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
 		return nil, nil, fmt.Errorf("name the database: %w", err)
 	}
-	all := []Names{n}
-	for _, former := range known.formerly(l.Schema) {
-		all = append(all, Names{Role: n.Role}.Default(database, former))
+	all, swept, err := everyName(ctx, c, database, known, n)
+	if err != nil {
+		return nil, nil, err
 	}
-	var mine []string
 	for _, n := range all {
 		objects, others, err := planObjects(ctx, c, database, n, l.Schema)
 		if err != nil {
@@ -129,20 +128,19 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps [
 		if n.Schema == l.Schema {
 			left = others
 		}
-		mine = append(mine, string(n.Schema))
 	}
-	swept, err := checkpoint.Swept(ctx, c, mine, known.there())
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, schema := range swept {
-		objects, _, err := planObjects(ctx, c, database, Names{}.Default(database, awa.Schema(schema)), awa.Schema(schema))
+	for _, n := range swept {
+		objects, _, err := planObjects(ctx, c, database, n, n.Schema)
 		if err != nil {
 			return nil, nil, err
 		}
 		steps = append(steps, objects...)
 	}
-	own, err := checkpoint.PlanRemoval(ctx, c, slices.Concat(mine, swept), known.there())
+	var schemas []string
+	for _, n := range slices.Concat(all, swept) {
+		schemas = append(schemas, string(n.Schema))
+	}
+	own, err := checkpoint.PlanRemoval(ctx, c, schemas, known.there())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,6 +148,20 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps [
 		steps = append(steps, Step{What: r.What, SQL: r.SQL})
 	}
 	return steps, left, nil
+}
+
+// everyName lists the names under which Teardown finds what it removes: those of n, and the default ones of what its schema was called
+// before; swept are those of schemas that are gone.
+func everyName(ctx context.Context, c *pgx.Conn, database string, known places, n Names) (all, swept []Names, err error) {
+	all, mine := []Names{n}, []string{string(n.Schema)}
+	for _, former := range known.formerly(n.Schema) {
+		all, mine = append(all, Names{Role: n.Role}.Default(database, former)), append(mine, string(former))
+	}
+	gone, err := checkpoint.Swept(ctx, c, mine, known.there())
+	for _, schema := range gone {
+		swept = append(swept, Names{}.Default(database, awa.Schema(schema)))
+	}
+	return all, swept, err
 }
 
 // planObjects drops the replication slot and the publications of a schema, which may have another name now; left is what Teardown says of

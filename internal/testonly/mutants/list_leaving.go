@@ -33,7 +33,7 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestFinishWaitsForALedgerNoLongerThanItWasTold",
 		},
 		{
-			"finish waits for a lock for ever", "reconcile/waits.go", "o.bounded && o.left <= 0", "o.patience.bounded && o.patience.left <= -time.Hour",
+			"finish waits for a lock for ever", "reconcile/waits.go", "o.bounded && o.left <= 0", "o.bounded && o.left <= -time.Hour",
 			"./e2e", "TestFinishWaitsForALedgerNoLongerThanItWasTold",
 		},
 		{
@@ -57,8 +57,12 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestFinishSaysAtOnceWhatItLacks",
 		},
 		{
-			"reconcile asks for more than it takes", "internal/awa/operator.go", "[]string{jobColumn}, leaves...", "[]string{jobColumn, \"finalized_at\"}, leaves...",
+			"reconcile asks for more than it takes", "internal/awa/operator.go", "each(jobColumn)", "each(jobColumn, \"finalized_at\")",
 			"./e2e", "TestReconcileNeedsNoMore",
+		},
+		{
+			"finish asks for what drops a replication slot that goes by itself", "internal/provision/operator.go", "and not temporary)", "or temporary)",
+			"./e2e", "TestFinishNeedsNoMore",
 		},
 		{
 			"finish waits for trust that is off", "internal/status/next_step.go", "case s.trustIsOff():", "case s.trustIsOff() && s.MarkerSet:",
