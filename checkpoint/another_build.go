@@ -14,7 +14,7 @@ import (
 // bound is the default of --max-staleness. Each build so far has had awa_schema, instance, host, pid, version, heartbeat_at and state.
 const leadersOfAnyBuild = `(select r ->> 'awa_schema' as awa_schema, r ->> 'instance' as instance, r ->> 'host' as host, (r ->> 'pid')::int as pid,
 		r ->> 'version' as version, r ->> 'state' as state, (r ->> 'heartbeat_at')::timestamptz as heartbeat_at,
-		coalesce((r ->> 'max_staleness')::interval, '2s') as max_staleness
+		coalesce((r ->> 'max_staleness')::interval, '2s') as max_staleness, coalesce((r ->> 'leaving')::boolean, false) as leaving
 	from (select to_jsonb(x) as r from awa_counterd.leader x) rows)`
 
 // checkpointsOfAnyBuild is the same of the checkpoints, as far as they say what a daemon has made.
@@ -61,8 +61,8 @@ func OtherForm(ctx context.Context, c Conn, awaSchema string) (string, error) {
 	return fmt.Sprintf("has tables in the form of version %s, whose daemon leads (%s)", leader.Version, leader.Process()), nil
 }
 
-// leaderOfAnotherBuild is ReadLeader on tables of another form. Who hangs there can be told, and who vouches; whether a finish is under
-// way cannot.
+// leaderOfAnotherBuild is ReadLeader on tables of another form. Who hangs there can be told, and who vouches; that a finish is under way
+// tells its lock, and what it has asked for only a form that has this in the leader's row.
 func leaderOfAnotherBuild(ctx context.Context, c Conn, awaSchema string) (l Leader, known bool, err error) {
 	there, err := has(ctx, c, "leader")
 	if err != nil || !there {
@@ -71,9 +71,11 @@ func leaderOfAnotherBuild(ctx context.Context, c Conn, awaSchema string) (l Lead
 	err = c.QueryRow(ctx, `
 		select coalesce(instance, ''), coalesce(host, ''), coalesce(pid, 0), coalesce(version, ''), coalesce(state, ''),
 			coalesce(extract(epoch from clock_timestamp() - heartbeat_at), 0)::float8 * 1e9, extract(epoch from max_staleness)::float8 * 1e9,
-			exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($2, 0) and k.pid <> pg_backend_pid())
-		from `+leadersOfAnyBuild+` l where awa_schema = $1`, awaSchema, LockKey(awaSchema)).
-		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, &l.State, (*nanoseconds)(&l.Heartbeat), (*nanoseconds)(&l.Bound), &l.Leads)
+			exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($2, 0) and k.pid <> pg_backend_pid()),
+			held.finishing, leaving and held.finishing
+		from `+leadersOfAnyBuild+` l, (select exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($3, 0)) as finishing) held
+		where awa_schema = $1`, awaSchema, LockKey(awaSchema), FinishKey(awaSchema)).
+		Scan(&l.Instance, &l.Host, &l.PID, &l.Version, &l.State, (*nanoseconds)(&l.Heartbeat), (*nanoseconds)(&l.Bound), &l.Leads, &l.Finishing, &l.Leaving)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Leader{}, false, nil

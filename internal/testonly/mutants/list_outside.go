@@ -181,6 +181,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestFormerFormIsNotForgotten/rights",
 		},
 		{
+			"a finish of another version overlooked", "checkpoint/another_build.go", "held.finishing, leaving and held.finishing", "false, false",
+			"./e2e", "TestFinishOfAnotherBuild",
+		},
+		{
 			"patience with every locked row", "applier/patience.go", "alone[i].Patient = i < few", "alone[i].Patient = true",
 			"./applier", "TestPatienceIsRationed",
 		},
