@@ -48,6 +48,10 @@ func (g Granted) ForgetSQL() string {
 
 // ForAnother reports a right that is remembered for another awa schema, and not for this one.
 func (g Granted) ForAnother(ctx context.Context, c Conn) (shared bool, err error) {
+	there, err := has(ctx, c, grantsTable)
+	if err != nil || !there {
+		return false, err
+	}
 	err = c.QueryRow(ctx, `select exists (select 1 from awa_counterd.grants where awa_schema <> $1 and role_name = $2 and granted = $3)
 		and not exists (select 1 from awa_counterd.grants where awa_schema = $1 and role_name = $2 and granted = $3)`,
 		g.AwaSchema, g.Role, g.Grant).Scan(&shared)
@@ -59,8 +63,8 @@ func (g Granted) ForAnother(ctx context.Context, c Conn) (shared bool, err error
 
 // GrantedSchemas lists the awa schemas for which setup granted something.
 func GrantedSchemas(ctx context.Context, c Conn) ([]string, error) {
-	exists, err := Exists(ctx, c)
-	if err != nil || !exists {
+	there, err := has(ctx, c, grantsTable)
+	if err != nil || !there {
 		return nil, err
 	}
 	rows, err := c.Query(ctx, `select distinct awa_schema from awa_counterd.grants order by 1`)
@@ -86,8 +90,8 @@ func mayNotRead(err error) error {
 // GrantsOf lists what setup granted for an awa schema, to one role or, if that is "", to all of them; not what a role needs for
 // another schema as well, if that is there.
 func GrantsOf(ctx context.Context, c Conn, awaSchema, role string) ([]Granted, error) {
-	exists, err := Exists(ctx, c)
-	if err != nil || !exists {
+	there, err := has(ctx, c, grantsTable)
+	if err != nil || !there {
 		return nil, err
 	}
 	rows, err := c.Query(ctx, `select g.awa_schema, g.role_name, g.granted from awa_counterd.grants g where g.awa_schema = $1 and $2 in ('', g.role_name)

@@ -29,7 +29,7 @@ type Leader struct {
 	Holds     bool // corrections are held back for awa-counterd finish
 	Finishing bool // a finish is under way at this moment
 	Leaving   bool // and has asked every daemon to leave for good
-	Another   bool // the tables are in the form of another build, which is the leader's; of a finish nothing is known then
+	Another   bool // the tables are in the form of another build, which is the leader's
 }
 
 // Silent is how old the leader's heartbeat may get: by then it would have cleared the marker itself.

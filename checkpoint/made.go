@@ -19,16 +19,16 @@ type Made struct {
 	Publications []uint32 // by OID; some may be gone, and others may use them as well
 }
 
-// ReadMade reads it, from the first moment in which a replication slot may be there.
+// ReadMade reads it, from the first moment in which a replication slot may be there; also from tables of another form.
 func ReadMade(ctx context.Context, c Conn, awaSchema string) (m Made, err error) {
-	there, err := Exists(ctx, c)
+	there, err := has(ctx, c, checkpointTable)
 	if err != nil || !there {
 		return m, err
 	}
 	// A copy of a database names the replication slot of the original. The OID of a publication says nothing in another cluster.
 	err = c.QueryRow(ctx, `select case when exists (select 1 from pg_replication_slots r where r.slot_name = k.slot_name and r.database <> current_database())
 			then '' else k.slot_name end, coalesce((select p.pubname::text from pg_publication p where p.oid = here.publications[1]), ''), here.publications
-		from awa_counterd.checkpoint k, pg_control_system() s,
+		from `+checkpointsOfAnyBuild+` k, pg_control_system() s,
 			lateral (select case when s.system_identifier::text = k.system_identifier then k.publications else '{}' end as publications) here
 		where k.awa_schema = $1`, awaSchema).Scan(&m.Slot, &m.Publication, &m.Publications)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {

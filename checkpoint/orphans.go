@@ -17,13 +17,13 @@ type Orphan struct {
 
 // Orphans lists those beside the current schema, in whose name the relations are: of schemas that are not there, that
 // are the current one by another name, or that led named ones; and if follows is set, which says that we go where awa
-// goes, those whose leader has been silent for as long as a hung one's. One whose leader lock is held is none.
+// goes, those whose leader has been silent for as long as a hung one's, or led before the tables had this form. One whose leader lock is held is none.
 func Orphans(ctx context.Context, c Conn, current string, relations []uint32, left []string, follows bool) ([]Orphan, error) {
 	rows, err := c.Query(ctx, `
 		select c.awa_schema, c.slot_name, c.relations && $2,
-		       to_regnamespace(quote_ident(c.awa_schema)) is not null and not c.relations && $2 and c.awa_schema <> all($3) from awa_counterd.checkpoint c join awa_counterd.leader l using (awa_schema)
+		       to_regnamespace(quote_ident(c.awa_schema)) is not null and not c.relations && $2 and c.awa_schema <> all($3) from awa_counterd.checkpoint c left join awa_counterd.leader l using (awa_schema)
 		where c.awa_schema <> $1 and (to_regnamespace(quote_ident(c.awa_schema)) is null or c.relations && $2 or c.awa_schema = any($3)
-			or ($4 and l.heartbeat_at < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)))
+			or ($4 and coalesce(l.heartbeat_at, '-infinity') < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)))
 		  and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($6 || c.awa_schema, 0))
 		order by 1`, current, relations, left, follows, hungAfter, LockKey(""))
 	if err != nil {

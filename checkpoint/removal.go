@@ -12,19 +12,23 @@ import (
 type Removal struct{ What, SQL string }
 
 // PlanRemoval takes the schema awa_counterd away, or only what is in it for this awa schema, under all of its names, while others use it: those
-// that somebody leads or led, and those of granted, for which a role has rights that are remembered here.
+// that somebody leads or led, whose daemon has made something, and those of granted, for which a role has rights that are remembered here.
+// It does so whatever form the tables have.
 func PlanRemoval(ctx context.Context, c Conn, names, granted []string) ([]Removal, error) {
 	var there bool
 	if err := c.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, SchemaName).Scan(&there); err != nil || !there {
 		return nil, err
 	}
-	exists, err := Exists(ctx, c)
+	tables, err := tablesBySchema(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	others := slices.ContainsFunc(granted, func(g string) bool { return !slices.Contains(names, g) })
-	if exists && !others {
-		if err := c.QueryRow(ctx, `select exists (select 1 from awa_counterd.leader where awa_schema <> all($1))`, names).Scan(&others); err != nil {
+	for _, t := range []string{"leader", checkpointTable} {
+		if others || !slices.Contains(tables, t) {
+			continue
+		}
+		if err := c.QueryRow(ctx, `select exists (select 1 from `+qualified(t)+` where awa_schema <> all($1))`, names).Scan(&others); err != nil {
 			return nil, fmt.Errorf("look at schema %s: %w", SchemaName, err)
 		}
 	}
@@ -32,9 +36,8 @@ func PlanRemoval(ctx context.Context, c Conn, names, granted []string) ([]Remova
 		return []Removal{{"drop schema " + SchemaName, "DROP SCHEMA " + SchemaName + " CASCADE"}}, nil
 	}
 	var out []Removal
-	all := Tables()
 	for _, name := range names {
-		for _, t := range slices.Concat(all[1:], []string{grantsTable, all[0]}) { // who leads goes last
+		for _, t := range tables {
 			out = append(out, Removal{
 				fmt.Sprintf("empty %s of schema %s", qualified(t), name),
 				fmt.Sprintf("DELETE FROM %s WHERE awa_schema = '%s'", qualified(t), name),
@@ -48,14 +51,14 @@ func PlanRemoval(ctx context.Context, c Conn, names, granted []string) ([]Remova
 // beside names and granted: with the last schema these go as well. Should one of those daemons come back, it finds that everything was
 // removed.
 func Swept(ctx context.Context, c Conn, names, granted []string) ([]string, error) {
-	whole, err := Exists(ctx, c)
-	if err != nil || !whole || slices.ContainsFunc(granted, func(g string) bool { return !slices.Contains(names, g) }) {
+	tables, err := tablesBySchema(ctx, c)
+	if err != nil || !slices.Contains(tables, "leader") || !slices.Contains(tables, checkpointTable) || slices.ContainsFunc(granted, func(g string) bool { return !slices.Contains(names, g) }) {
 		return nil, err
 	}
 	rows, err := c.Query(ctx, `select l.awa_schema, l.heartbeat_at < clock_timestamp() - greatest($2::interval, 5 * l.max_staleness)
 			and not exists (select 1 from awa_counterd.checkpoint p where p.awa_schema = l.awa_schema)
 			and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($3 || l.awa_schema, 0))
-		from awa_counterd.leader l where l.awa_schema <> all($1) order by 1`, names, hungAfter, LockKey(""))
+		from `+leadersOfAnyBuild+` l where l.awa_schema <> all($1) order by 1`, names, hungAfter, LockKey(""))
 	if err != nil {
 		return nil, fmt.Errorf("look who else leads: %w", err)
 	}

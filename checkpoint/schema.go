@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -202,10 +203,13 @@ func CheckOwner(ctx context.Context, c Conn, role string, rows uint32) error {
 // Tables are those that a daemon works with, each by awa schema; who leads is in the first two. What setup granted is in another,
 // grants, which a daemon only reads.
 func Tables() []string {
-	return []string{"leader", "lead", "checkpoint", "books", "uncounted_writes", changesTable}
+	return []string{"leader", "lead", checkpointTable, "books", "uncounted_writes", changesTable}
 }
 
-// Tables that a daemon works without.
+// checkpointTable is what says of each awa schema what its daemon has made.
+const checkpointTable = "checkpoint"
+
+// Tables that a daemon works without. What was granted is known nowhere else: that table has the same form in each build.
 const (
 	changesTable = "marker_changes"
 	grantsTable  = "grants"
@@ -267,8 +271,9 @@ func Remembers(ctx context.Context, c Conn) (may bool, err error) {
 }
 
 // SchemaScript is the script that makes the daemon's tables, on behalf of one awa schema. Those of an older build go: all that they
-// hold can be derived again, and what was observed then is not what this build would have. But they are every
-// schema's, so not while a daemon of that build works with them, or had one a moment ago for another schema.
+// hold can be derived again, and what was observed then is not what this build would have. What cannot stays: what was granted, and
+// what daemons have made outside of the schema (Made). But they are every schema's, so not while a daemon of that build works with
+// them, or had one a moment ago for another schema.
 func SchemaScript(ctx context.Context, c Conn, awaSchema string) (string, error) {
 	_, others, err := existsInAnyForm(ctx, c)
 	if err != nil || !others {
@@ -277,12 +282,36 @@ func SchemaScript(ctx context.Context, c Conn, awaSchema string) (string, error)
 	if err := refuseIfInUse(ctx, c, awaSchema); err != nil {
 		return "", err
 	}
-	var all []string
-	for _, t := range append(Tables(), grantsTable) {
-		all = append(all, qualified(t))
+	tables, err := tablesBySchema(ctx, c)
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("drop table if exists %s;\n", strings.Join(all, ", ")) + DDL, nil
+	var former []string
+	for _, t := range tables {
+		if t != grantsTable {
+			former = append(former, pgx.Identifier{SchemaName, t}.Sanitize())
+		}
+	}
+	if len(former) == 0 { // they are not by awa schema: no build has made them so
+		return DDL, nil
+	}
+	drop := fmt.Sprintf("drop table %s;\n", strings.Join(former, ", "))
+	if !slices.Contains(tables, checkpointTable) {
+		return drop + DDL, nil
+	}
+	return keepMade + drop + DDL + restoreMade, nil
 }
+
+// keepMade and restoreMade carry over what daemons have made, as if they were yet to write their first checkpoint.
+const (
+	keepMade    = "create table awa_counterd.former_checkpoint as select * from " + checkpointsOfAnyBuild + " k;\n"
+	restoreMade = `
+insert into awa_counterd.checkpoint (awa_schema, position, persisted_by, slot_name, publications, system_identifier,
+		timeline, relations, last_token, unseen_xids, trusted, reason, publication_state, awa_shape)
+	select awa_schema, '` + notYet + `', '', slot_name, publications, system_identifier, 0, relations, 0, '{}', false, '', '', '' from awa_counterd.former_checkpoint;
+drop table awa_counterd.former_checkpoint;
+`
+)
 
 // refuseIfInUse refuses tables that a daemon works with. Of their form only this much is taken for granted: who leads is in
 // the table leader, under these names.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
@@ -100,4 +101,30 @@ func TestLeaderOfAnotherBuild(t *testing.T) {
 	standby.logged("the leader was silent; this standby ended its session", 25*time.Second)
 	e.marker(true, 30*time.Second)
 	require.Contains(t, e.says("status"), "written just now, on request")
+}
+
+// A finish of another build has asked its daemons to leave: this build, which would take the lead and drop its tables, knows of that as
+// long as it has its lock.
+func TestFinishOfAnotherBuild(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon()
+	e.marker(true, 30*time.Second)
+	require.Zero(t, d.stop())
+	e.exec(`alter table awa_counterd.leader drop column max_staleness, add column leaving boolean default true`)
+	finish, looks := e.connect(), e.connect()
+	_, err := finish.Exec(t.Context(), `select pg_advisory_lock(hashtextextended($1, 0))`, checkpoint.FinishKey("awa"))
+	require.NoError(t, err)
+	leader, known, err := checkpoint.ReadLeaderIfAny(t.Context(), looks, "awa")
+	require.NoError(t, err)
+	require.True(t, known && leader.Another)
+	require.True(t, leader.Finishing && leader.Leaving, "%+v", leader)
+	require.NoError(t, finish.Close(t.Context()))
+	ctx, cancel := contextWithin(5 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		leader, _, err = checkpoint.ReadLeaderIfAny(t.Context(), looks, "awa")
+		return err == nil && !leader.Finishing && !leader.Leaving
+	}, func() string { return "it has died, and asks for nothing" })
+	e.serves(e.daemon(), afresh)
 }

@@ -43,10 +43,6 @@ func planRights(ctx context.Context, v *visit) ([]Step, error) {
 	if v.Role == "" {
 		return nil, nil
 	}
-	schemaThere, err := checkpoint.Complete(ctx, v.Conn)
-	if err != nil {
-		return nil, err
-	}
 	needs := awa.EarlyNeeds(v.Schema, asked)
 	if v.Layout != nil {
 		needs = append(v.Layout.NeedsOf(asked, true), awa.ActiveSchemaNeeds(v.Schema, asked)...)
@@ -60,7 +56,7 @@ func planRights(ctx context.Context, v *visit) ([]Step, error) {
 		for _, m := range missing {
 			steps = append(steps, Step{What: "grant " + m.What, SQL: grantSQL(m.Grant, v.Role) + ";\n" + v.granted(m).RememberSQL()})
 		}
-		if len(missing) > 0 || !schemaThere {
+		if len(missing) > 0 {
 			continue
 		}
 		shared, err := v.granted(need).ForAnother(ctx, v.Conn)

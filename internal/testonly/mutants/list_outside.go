@@ -173,6 +173,18 @@ func ofOutside() []Mutant {
 			"./e2e", "TestTablesOfAnotherVersionInUse",
 		},
 		{
+			"what daemons have made forgotten with the former tables", "checkpoint/schema.go", "return keepMade + drop + DDL + restoreMade, nil", "return drop + DDL, nil",
+			"./e2e", "TestFormerFormIsNotForgotten/a_daemon_under_other_names",
+		},
+		{
+			"what was granted forgotten with the former tables", "checkpoint/schema.go", "if t != grantsTable {", "if true {",
+			"./e2e", "TestFormerFormIsNotForgotten/rights",
+		},
+		{
+			"a finish of another version overlooked", "checkpoint/another_build.go", "held.finishing, leaving and held.finishing", "false, false",
+			"./e2e", "TestFinishOfAnotherBuild",
+		},
+		{
 			"patience with every locked row", "applier/patience.go", "alone[i].Patient = i < few", "alone[i].Patient = true",
 			"./applier", "TestPatienceIsRationed",
 		},
