@@ -110,7 +110,7 @@ func unasked(ctx context.Context, url string, command int) error {
 	if err != nil {
 		return err
 	}
-	defer one.Close() //nolint:contextcheck // has to work after ctx has ended
+	defer one.Close()
 	if _, err := one.Run(ctx, command > checks, nil); err != nil || command == checks {
 		return err
 	}

@@ -26,7 +26,7 @@ func (s *session) loop(ctx, work context.Context) error {
 	}
 	group.Go(func() error { return s.stream.Run(work, batches) })
 	group.Go(func() error { return s.monitor(work, l.results) })
-	l.executors() //nolint:contextcheck // work is the loop's
+	l.executors()
 	err := l.run(ctx, work, batches)
 	cancel()
 	l.showEnd(time.Now(), err)
