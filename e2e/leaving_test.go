@@ -220,7 +220,7 @@ func TestLeadersRowIsDeletedByHand(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	d := e.daemon("--checkpoint-interval", "200ms")
 	e.marker(true, 10*time.Second)
-	e.exec(`delete from awa_counterd.leader`)
+	e.exec(`delete from awa_counterd.leader; delete from awa_counterd.lead`)
 	require.Zero(t, d.wait(15*time.Second))
 	d.logged("ending: everything that awa-counterd created", 0)
 	e.marker(false, 0)

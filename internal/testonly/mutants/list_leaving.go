@@ -25,10 +25,6 @@ func ofLeaving() []Mutant {
 			"./reconcile", "TestUneven",
 		},
 		{
-			"finish asks whoever still corrects to leave", "cmd/awa-counterd/handover.go", "return leader.Holds, err", "return leader.Holds || err == nil, err",
-			"./e2e", "TestFinishAsksWhoHoldsToLeave",
-		},
-		{
 			"finish waits for a ledger without a bound of the server's", "reconcile/oneshot.go", "Holds: true, LockTimeout: scanLockWait, ", "Holds: true, ",
 			"./e2e", "TestFinishWaitsForALedgerNoLongerThanItWasTold",
 		},
