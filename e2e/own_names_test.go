@@ -56,11 +56,11 @@ func TestSlotIsRenamedWhileFinishWaits(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	d := e.daemon("--slot", "one_"+e.db, "--checkpoint-interval", "200ms")
 	e.marker(true, 20*time.Second)
-	e.insertAt(0, "q", 3, false)
-	finish := e.types("finish", "--quiet-period", "3s", "--timeout", "50s")
+	finish := e.types("finish", "--quiet-period", "8s", "--timeout", "50s")
 	ctx, cancel := contextWithin(20 * time.Second)
 	defer cancel()
 	e.until(ctx, func() bool {
+		e.insertAt(0, "q", 1, false) // it waits for as long as these are made
 		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command' and query ~ 'prosrc'`) > 0 // what it reads last
 	}, func() string { return "finish does not wait" })
 	require.Zero(t, d.stop())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/awa-counterd/awa-counterd/e2e/cluster"
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/e2e/process"
 )
 
 // A temporary slot goes with the daemon: killed, it leaves no slot, no connection, no lock and no
@@ -86,6 +87,7 @@ func TestStandbyLeavesWithTheSchema(t *testing.T) {
 // cleared; past it the slot is dropped. A new one waits for what held the old one back, and does not
 // keep more than it may while it waits either.
 func TestRetainedWALIsBounded(t *testing.T) {
+	t.Parallel()
 	c, err := cluster.Start(t.Context(), cluster.Options{Bin: pgBin, Settings: map[string]string{"max_wal_size": "64MB", "min_wal_size": "32MB"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
@@ -98,26 +100,26 @@ func TestRetainedWALIsBounded(t *testing.T) {
 	_, err = holder.Exec(t.Context(), `create table held (i int)`)
 	require.NoError(t, err)
 	most := int64(0)
-	write := func() {
-		e.exec(`select pg_logical_emit_message(false, 'filler', repeat('x', 8000000))`)
+	write := func(bytes int) {
+		e.exec(`select pg_logical_emit_message(false, 'filler', repeat('x', $1))`, bytes)
 		e.exec(`checkpoint`)
 		most = max(most, e.scalar(`select coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)), 0)::bigint from pg_replication_slots`))
 		e.wait(150 * time.Millisecond)
 	}
-	for range 8 {
-		write()
+	writeUntil := func(text string) process.Entry {
+		for range 150 {
+			if e, _ := d.find(text); e != nil {
+				return e
+			}
+			write(2_000_000) // no faster: the daemon looks every two seconds while it makes a slot
+		}
+		return d.logged(text, 5*time.Second)
 	}
-	require.Contains(t, d.logged("trust: marker cleared", 5*time.Second)["reason"], "more than half of --max-retained-wal=96MiB")
+	require.Contains(t, writeUntil("trust: marker cleared")["reason"], "more than half of --max-retained-wal=96MiB")
 	e.marker(false, 0)
-	for range 10 {
-		write()
-	}
-	require.Contains(t, d.logged("session failed", 5*time.Second)["reason"], "--max-retained-wal is reached")
+	require.Contains(t, writeUntil("session failed")["reason"], "--max-retained-wal is reached")
 	d.logged("creating the replication slot: PostgreSQL waits for a transaction to end", 10*time.Second)
-	for range 24 { // the half-made slot is given up as well
-		write()
-	}
-	d.logged("while the replication slot is being created", 5*time.Second)
+	writeUntil("while the replication slot is being created") // the half-made slot is given up as well
 	require.NoError(t, holder.Rollback(t.Context()))
 	e.do(false, func(tx pgx.Tx, w fleet.Writer) error {
 		return w.Insert(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 7, "failed", "")
@@ -129,8 +131,8 @@ func TestRetainedWALIsBounded(t *testing.T) {
 
 	// Nobody ran for a while: what has piled up is not decoded, but dropped.
 	require.Zero(t, d.stop())
-	for range 14 {
-		write()
+	for range 18 {
+		write(8_000_000)
 	}
 	d = e.daemon("--max-retained-wal", "96MiB")
 	require.Contains(t, d.logged("scanning afresh", 10*time.Second)["reason"], "more than --max-retained-wal=96 MiB")
