@@ -73,6 +73,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	if o.logs != "" {
+		if err := os.MkdirAll(o.logs, 0o755); err != nil {
+			return fmt.Errorf("-logs: %w", err)
+		}
+	}
 	var bad []error
 	for _, part := range list(o.parts) {
 		if part == "none" {

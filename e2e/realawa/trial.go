@@ -110,22 +110,24 @@ func released(ctx context.Context, binary string) (string, error) {
 }
 
 // keep puts the logs aside, for whoever wants to know why.
-func (tr *trial) keep() {
+func (tr *trial) keep() error {
 	half := "control"
+	var err error
 	if tr.daemon != nil {
 		half = "with"
 		tr.daemon.mu.Lock()
 		tail := strings.Join(tr.daemon.tail, "\n")
 		tr.daemon.mu.Unlock()
-		_ = os.WriteFile(filepath.Join(tr.o.logs, tr.plan.name()+"-daemon.log"), []byte(tail), 0o644)
+		err = os.WriteFile(filepath.Join(tr.o.logs, tr.plan.name()+"-daemon.log"), []byte(tail), 0o644)
 	}
-	_ = os.WriteFile(filepath.Join(tr.o.logs, tr.plan.name()+"-"+half+"-server.log"), []byte(tr.cluster.Log()), 0o644)
+	return errors.Join(err, os.WriteFile(filepath.Join(tr.o.logs, tr.plan.name()+"-"+half+"-server.log"), []byte(tr.cluster.Log()), 0o644))
 }
 
 func (tr *trial) close() error {
 	tr.fleet.close()
+	var kept error
 	if tr.o.logs != "" {
-		tr.keep()
+		kept = tr.keep()
 	}
 	if tr.daemon != nil {
 		tr.daemon.discard()
@@ -138,7 +140,7 @@ func (tr *trial) close() error {
 	if tr.conn != nil {
 		_ = tr.conn.Close(ctx)
 	}
-	return tr.cluster.Close()
+	return errors.Join(kept, tr.cluster.Close())
 }
 
 func (tr *trial) run(ctx context.Context) error {
