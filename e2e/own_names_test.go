@@ -60,8 +60,8 @@ func TestSlotIsRenamedWhileFinishWaits(t *testing.T) {
 	ctx, cancel := contextWithin(20 * time.Second)
 	defer cancel()
 	e.until(ctx, func() bool {
-		e.insertAt(0, "q", 1, false)                                                                                                                                       // it waits for as long as these are made
-		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command' and query ~ 'prosrc'`) > 0 // what it reads last
+		e.insertAt(0, "q", 1, false) // finish waits for as long as these are made, and then reads this last
+		return e.scalar(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'awa-counterd command' and query ~ 'prosrc'`) > 0
 	}, func() string { return "finish does not wait" })
 	require.Zero(t, d.stop())
 	d = e.daemon("--slot", "two_"+e.db, "--checkpoint-interval", "200ms")
