@@ -39,7 +39,8 @@ e2e-ledger:
 
 # With awa itself: published releases, old and new, in one database, each pair without awa-counterd and with it. It goes
 # on where it was interrupted (tmp/realawa), two minutes a cell; PART=short is one cell, PART=pairs,errors,migrate
-# and the like are others, ARGS="-old 0.6.0b1 -leads new" selects some, ARGS=-again runs all of them again.
+# and the like are others, ARGS="-old 0.6.0b1 -leads new" selects some, ARGS=-again runs all of them again; ARGS="-lanes 2"
+# runs two pairs at once, on two cores with nothing else beside them: a busy machine keeps awa's ring from turning.
 e2e-awa: REPORT ?= docs/reports/compatibility.md
 e2e-awa: PART ?= pairs
 e2e-awa: build

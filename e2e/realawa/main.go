@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/awa-counterd/awa-counterd/e2e/wheels"
 )
 
@@ -25,6 +27,7 @@ type options struct {
 	again   bool
 	patient bool
 	logs    string
+	lanes   int
 	times   int
 	pace    float64
 	skip    bool
@@ -44,6 +47,7 @@ func main() {
 	flag.StringVar(&o.report, "report", "", "the document to write, docs/reports/compatibility.md for example")
 	flag.StringVar(&o.only, "only", "", "try only this half of a cell, or of the migrations: control, with")
 	flag.BoolVar(&o.again, "again", false, "try again what is there already")
+	flag.IntVar(&o.lanes, "lanes", 1, "cells of part pairs at once; each takes a core")
 	flag.BoolVar(&o.patient, "patient", false, "wait until awa itself takes the old runtimes for gone, instead of ageing their rows")
 	flag.StringVar(&o.logs, "logs", "", "keep the logs of servers and daemons in this directory")
 	flag.BoolVar(&o.skip, "may-skip", false, "when a release cannot be installed, say so and succeed")
@@ -92,13 +96,9 @@ func run(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		for i := range plans {
-			if err := o.tryCell(ctx, v, &plans[i]); err != nil {
-				bad = append(bad, err)
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		bad = append(bad, o.tryCells(ctx, v, plans))
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 	if slices.Contains(strings.Split(o.parts, ","), "errors") {
@@ -107,6 +107,31 @@ func run(ctx context.Context, o options) error {
 	if o.report != "" {
 		bad = append(bad, writeReport(store(o.results), o.report))
 	}
+	return errors.Join(bad...)
+}
+
+// tryCells tries some of them side by side. Releases are installed one after the other.
+func (o *options) tryCells(ctx context.Context, v wheels.Dir, plans []plan) error {
+	bad := make([]error, len(plans))
+	var lanes errgroup.Group
+	lanes.SetLimit(1)
+	if o.part == "pairs" {
+		lanes.SetLimit(max(1, o.lanes))
+	}
+	for i := range plans {
+		if ctx.Err() != nil {
+			break
+		}
+		p := &plans[i]
+		if bad[i] = errors.Join(v.Obtain(ctx, p.Old), v.Obtain(ctx, p.New)); bad[i] != nil {
+			continue
+		}
+		lanes.Go(func() error {
+			bad[i] = o.tryCell(ctx, v, p)
+			return nil
+		})
+	}
+	_ = lanes.Wait()
 	return errors.Join(bad...)
 }
 
@@ -120,11 +145,6 @@ func (o *options) tryCell(ctx context.Context, v wheels.Dir, p *plan) error {
 		}
 	}
 	c.Plan = *p
-	for _, release := range []string{p.Old, p.New} {
-		if err := v.Obtain(ctx, release); err != nil {
-			return err
-		}
-	}
 	halves := []struct {
 		name, binary string
 		into         **result
