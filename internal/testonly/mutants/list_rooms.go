@@ -157,8 +157,8 @@ func ofRooms() []Mutant {
 			"if err := l.refuseChildren(ctx, q); false {", "./e2e", "TestCountersHaveAChild",
 		},
 		{
-			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, schemas, known.there())",
-			"checkpoint.PlanRemoval(ctx, c, schemas, nil)", "./e2e", "TestTeardownOfAnotherSchema",
+			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, mine, known.there())",
+			"checkpoint.PlanRemoval(ctx, c, mine, nil)", "./e2e", "TestTeardownOfAnotherSchema",
 		},
 		{
 			"a marker without an end has an age", "internal/awa/sql.go", "case when isfinite(%[1]s) then extract",
