@@ -131,7 +131,7 @@ func TestSharedPublicationIsLeft(t *testing.T) {
 		require.Contains(t, out+errs, "publication cdc, which the daemon used, is left, for the daemon of another schema of awa's works with it as well\n")
 		require.EqualValues(t, 2, e.scalar(`select count(*) from pg_publication`))
 	})
-	t.Run("of nothing of ours", func(t *testing.T) {
+	t.Run("of others alone", func(t *testing.T) {
 		t.Parallel()
 		e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 		e.exec(theirs + `create publication cdc for table public.theirs`)

@@ -134,7 +134,7 @@ type Published struct {
 	Insert, Update, Delete, Truncate bool
 	Relations                        []uint32          // leaves instead of parents
 	Names                            map[uint32]string // of what is to be published
-	Filtered                         []string          // of ours, that it names with a row filter
+	Filtered                         []string          // of those to be published, that it names with a row filter
 	Lacks                            []string          // tables that it has to name, whole, and does not
 }
 

@@ -134,11 +134,11 @@ func (k *lacking) ownership(ctx context.Context, c *pgx.Conn, l *awa.Layout, n N
 	if err != nil {
 		return err
 	}
-	removal, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
+	removal, _, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
 	if err != nil {
 		return err
 	}
-	whole := slices.ContainsFunc(removal, func(r checkpoint.Removal) bool { return strings.HasPrefix(r.SQL, "DROP SCHEMA") })
+	whole := slices.ContainsFunc(removal, func(r checkpoint.Removal) bool { return r.Drops })
 	rows, err := c.Query(ctx, `select what, r.rolname::text from (
 			select 'publication ' || pubname as what, pubowner as owner from pg_publication where pubname = any($1)
 			union all select 'schema ' || nspname, nspowner from pg_namespace where nspname = $2 and $3

@@ -94,7 +94,7 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 }
 
 // Teardown plans the removal of everything that Setup and the daemon made for one awa schema, under the names that it had before
-// as well. left says of each publication that it does not remove, and that may be awa-counterd's all the same, what does.
+// as well. left says of what it does not remove, publications that may be awa-counterd's all the same and a schema that others use, what does.
 func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps []Step, left []string, err error) {
 	known, err := readPlaces(ctx, c)
 	if err != nil {
@@ -137,9 +137,12 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps [
 		}
 		steps = append(steps, objects...)
 	}
-	own, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
+	own, stays, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
 	if err != nil {
 		return nil, nil, err
+	}
+	if stays != "" {
+		left = append(left, stays)
 	}
 	for _, r := range own {
 		steps = append(steps, Step{What: r.What, SQL: r.SQL})

@@ -245,6 +245,30 @@ func ofRooms() []Mutant {
 			"if true {", "./e2e", "TestOneSlotForASchemaThatSwitches",
 		},
 		{
+			"awa in the schema that goes at the end", "internal/awa/schema.go", " || name == taken {", " {",
+			"./internal/awa", "TestSchemaNames",
+		},
+		{
+			"what others put into our schema overlooked", "checkpoint/removal.go", "= to_regnamespace('awa_counterd')::oid and d.deptype = 'n'),", "= 0),",
+			"./e2e", "TestRemovalLeavesWhatOthersMade/in_the_schema",
+		},
+		{
+			"what others made of our tables overlooked", "checkpoint/removal.go", "d.refobjid = g.objid where d.deptype = 'n'\n", "d.refobjid = g.objid where false\n",
+			"./e2e", "TestRemovalLeavesWhatOthersMade/made_of_its_tables",
+		},
+		{
+			"any table beside ours taken for ours", "checkpoint/another_build.go", " and c.relname = any($1))", " and ($1::text[] is not null))",
+			"./e2e", "TestRemovalLeavesWhatOthersMade/in_the_schema",
+		},
+		{
+			"what is in the way dropped as well", "checkpoint/removal.go", "DROP SCHEMA \" + SchemaName, true", "DROP SCHEMA \" + SchemaName + \" CASCADE\", true",
+			"./e2e", "TestSetupAndTeardown",
+		},
+		{
+			"tables of another form dropped under what others made of them", "checkpoint/schema.go", "return !o.Needs })", "return !o.Needs || o.Needs })",
+			"./e2e", "TestFormerFormThatOthersNeed",
+		},
+		{
 			"a row that a sweep has left keeps awa_counterd", "checkpoint/removal.go", "others || !swept",
 			"true", "./e2e", "TestTeardownAfterASweep",
 		},
