@@ -22,11 +22,15 @@ const checkpointsOfAnyBuild = `(select r ->> 'awa_schema' as awa_schema, r ->> '
 		array(select jsonb_array_elements_text(r -> 'publications')::oid) as publications, array(select jsonb_array_elements_text(r -> 'relations')::oid) as relations
 	from (select to_jsonb(x) as r from awa_counterd.checkpoint x) rows where r ->> 'slot_name' is not null)`
 
-// tablesBySchema lists the daemon's tables that say something of each awa schema, in the form that they have; in the order in which they
-// were made, but who leads is last.
+// tablesOfAnyBuild is a relation that has the daemon's tables, in the form that they have; $1 is everyTable(). Other tables that stand
+// there are somebody's, and so is one of such a name that says nothing of awa schemas.
+const tablesOfAnyBuild = `(select c.oid, c.relname::text as name from pg_class c join pg_attribute a on a.attrelid = c.oid
+	where c.relnamespace = to_regnamespace('awa_counterd') and c.relkind = 'r' and a.attname = 'awa_schema' and c.relname = any($1))`
+
+// tablesBySchema lists the daemon's tables, each of which says something of each awa schema; in the order in which they were made, but
+// who leads is last.
 func tablesBySchema(ctx context.Context, c Conn) ([]string, error) {
-	rows, err := c.Query(ctx, `select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid
-		where c.relnamespace = to_regnamespace('awa_counterd') and c.relkind = 'r' and a.attname = 'awa_schema' order by c.relname = 'leader', c.oid`)
+	rows, err := c.Query(ctx, `select name from `+tablesOfAnyBuild+` t order by name = 'leader', oid`, everyTable())
 	if err != nil {
 		return nil, fmt.Errorf("list the tables in schema %s: %w", SchemaName, err)
 	}

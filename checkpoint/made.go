@@ -54,10 +54,14 @@ func (s *Store) withdraw(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// UsedByOthers lists those of the publications, by OID, that a daemon of another awa schema works with.
-func UsedByOthers(ctx context.Context, c Conn, awaSchema string, publications []uint32) (used []uint32, err error) {
-	err = c.QueryRow(ctx, `select array(select p from unnest($2::oid[]) p where exists (select 1 from awa_counterd.checkpoint k
-		where k.awa_schema <> $1 and p = any(k.publications)))`, awaSchema, publications).Scan(&used)
+// UsedByOthers lists those of the publications, by OID, that a daemon of another awa schema works with; also from tables of another form.
+func UsedByOthers(ctx context.Context, c Conn, awaSchemas []string, publications []uint32) (used []uint32, err error) {
+	there, err := has(ctx, c, checkpointTable)
+	if err != nil || !there {
+		return nil, err
+	}
+	err = c.QueryRow(ctx, `select array(select p from unnest($2::oid[]) p where exists (select 1 from `+checkpointsOfAnyBuild+` k, pg_control_system() s
+		where k.awa_schema <> all($1) and p = any(k.publications) and s.system_identifier::text = k.system_identifier))`, awaSchemas, publications).Scan(&used)
 	if err != nil {
 		return nil, fmt.Errorf("look who uses a publication: %w", err)
 	}

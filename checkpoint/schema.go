@@ -206,6 +206,9 @@ func Tables() []string {
 	return []string{"leader", "lead", checkpointTable, "books", "uncounted_writes", changesTable}
 }
 
+// everyTable lists all that any build has made. Who adds one, or stops making one, leaves those of before in it.
+func everyTable() []string { return append(Tables(), grantsTable) }
+
 // checkpointTable is what says of each awa schema what its daemon has made.
 const checkpointTable = "checkpoint"
 
@@ -282,6 +285,9 @@ func SchemaScript(ctx context.Context, c Conn, awaSchema string) (string, error)
 	if err := refuseIfInUse(ctx, c, awaSchema); err != nil {
 		return "", err
 	}
+	if err := refuseIfNeeded(ctx, c); err != nil {
+		return "", err
+	}
 	tables, err := tablesBySchema(ctx, c)
 	if err != nil {
 		return "", err
@@ -336,4 +342,18 @@ func refuseIfInUse(ctx context.Context, c Conn, awaSchema string) error {
 	}
 	return pg.Refuse(fmt.Sprintf("stop that daemon (%s pid %d) and start it again as this version, or run its version here", host, pid),
 		"the tables in schema %s are those of version %s, and its daemon corrects awa's schema %s; this version would have to drop them", SchemaName, version, schema)
+}
+
+// refuseIfNeeded refuses tables that have to be dropped, and of which others have made something.
+func refuseIfNeeded(ctx context.Context, c Conn) error {
+	way, err := inTheWay(ctx, c)
+	if err != nil {
+		return err
+	}
+	way = slices.DeleteFunc(way, func(o obstacle) bool { return !o.Needs })
+	if len(way) == 0 {
+		return nil
+	}
+	what, mend := name(way)
+	return pg.Refuse(mend, "the tables in schema %s are those of another version, and would have to be dropped; what others made depends on them: %s", SchemaName, what)
 }

@@ -129,13 +129,13 @@ type Published struct {
 	// State changes with every ALTER. The WAL is decoded by the publication as it was at each point,
 	// so what was sent while it was another may be anything.
 	State                            string
-	All, ViaRoot, Filtered           bool
+	All, ViaRoot                     bool
 	Schemas                          bool // FOR TABLES IN SCHEMA
 	Insert, Update, Delete, Truncate bool
 	Relations                        []uint32          // leaves instead of parents
 	Names                            map[uint32]string // of what is to be published
-	Lacks                            []string          // tables that it has to name, and does not
-	Shared                           bool              // it names tables of another schema: somebody else's, or another daemon's
+	Filtered                         []string          // of those to be published, that it names with a row filter
+	Lacks                            []string          // tables that it has to name, whole, and does not
 }
 
 // Check looks the publication over.
@@ -153,7 +153,8 @@ func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
 	err := c.QueryRow(ctx, `
 		select p.oid, p.xmin::text || coalesce((select string_agg(r.oid || '.' || r.xmin::text, ' ' order by r.oid) from pg_publication_rel r where r.prpubid = p.oid), ''),
 		       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate,
-		       exists (select 1 from pg_publication_rel r where r.prpubid = p.oid and to_jsonb(r) ->> 'prqual' is not null),
+		       array(select r.prrelid::regclass::text from pg_publication_rel r where r.prpubid = p.oid and to_jsonb(r) ->> 'prqual' is not null
+		             and exists (select 1 from unnest($2::oid[]) ours (o) where r.prrelid = o or r.prrelid in (select relid from pg_partition_ancestors(o))) order by 1),
 		       exists (select 1 from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
 		               join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname
 		               and not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid
@@ -162,12 +163,11 @@ func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
 		             join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname),
 		       array(select r::regclass::text from unnest($2::oid[]) with ordinality u (r, i) order by i),
 		       array(select t from unnest($3::text[]) with ordinality u (t, i)
-		             where not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid and r.prrelid = to_regclass(t)) order by i),
-		       exists (select 1 from pg_publication_rel r join pg_class c on c.oid = r.prrelid where r.prpubid = p.oid
-		               and c.relnamespace not in (select o.relnamespace from pg_class o where o.oid = any($2)))
+		             where not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid and r.prrelid = to_regclass(t)
+		                               and to_jsonb(r) ->> 'prqual' is null) order by i)
 		from pg_publication p where pubname = $1`, p.Name, p.Relations, p.Tables).
 		Scan(&seen.OID, &seen.State, &seen.All, &seen.ViaRoot, &seen.Insert, &seen.Update, &seen.Delete, &seen.Truncate,
-			&seen.Filtered, &seen.Schemas, &seen.Relations, &names, &seen.Lacks, &seen.Shared)
+			&seen.Filtered, &seen.Schemas, &seen.Relations, &names, &seen.Lacks)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return seen, fmt.Errorf("publication %s: %w", p.Name, ErrNoPublication)
@@ -200,9 +200,12 @@ func (p Publication) Validate(seen Published) error {
 	case !seen.Insert || !seen.Truncate || !p.AppendOnly && (!seen.Update || !seen.Delete):
 		return pg.Refuse(fmt.Sprintf("run: ALTER PUBLICATION %s SET (publish = '%s')", name, p.publishes()),
 			"publication %s does not publish all of %s", p.Name, p.publishes())
-	case seen.Filtered:
-		return pg.Refuse(fmt.Sprintf("drop publication %s and run: %s", p.Name, p.CreateSQL()),
-			"publication %s (OID %d) has a row filter, so not every change is sent", p.Name, seen.OID)
+	case len(seen.Filtered) > 0:
+		mend := fmt.Sprintf("run: ALTER PUBLICATION %s DROP TABLE %s", name, strings.Join(seen.Filtered, ", "))
+		if len(seen.Lacks) > 0 {
+			mend += "; " + p.mendSQL(seen)
+		}
+		return pg.Refuse(mend, "publication %s (OID %d) has a row filter, so not every change is sent", p.Name, seen.OID)
 	}
 	return p.covers(seen)
 }
@@ -218,28 +221,24 @@ func (p Publication) covers(seen Published) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	refusal := pg.Refuse("run: "+p.alterSQL(), "publication %s does not publish %s", p.Name, strings.Join(missing, ", "))
-	if len(missing) == len(p.Relations) || p.AppendOnly { // what setup mends
+	refusal := pg.Refuse("run: "+p.mendSQL(seen), "publication %s does not publish %s", p.Name, strings.Join(missing, ", "))
+	switch {
+	case len(seen.Lacks) == 0: // all that it has to name it does
+		refusal.Remedy = "see that they are neither unlogged nor detached, and run it again"
+	case len(missing) == len(p.Relations) || p.AppendOnly: // what setup mends
 		refusal.Err, refusal.Remedy = errIncomplete, "have the owner of awa's tables run awa-counterd setup, or "+refusal.Remedy
 	}
 	return refusal
 }
 
-// errIncomplete marks a publication that is mended without a person: one that has none of the tables left
-// (they were dropped and created again, as awa's reset does, and took their place in it with them), or one that
-// lacks a table which a migration of awa's has brought. Any other that lacks some was made so by somebody.
+// errIncomplete marks a publication that is mended without a person: one that has none of the tables (they were dropped and created
+// again, as awa's reset does, and took their place in it with them; or it was made for others), or one that lacks a table which a
+// migration of awa's has brought. Any other that lacks some was made so by somebody.
 var errIncomplete = errors.New("the publication lacks tables that awa has created since")
 
-func (p Publication) alterSQL() string {
-	return fmt.Sprintf("ALTER PUBLICATION %s SET TABLE %s", pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "))
-}
-
-// mendSQL brings what an incomplete publication lacks. Tables of another schema stay in it: a subscriber may need them, or a daemon of
-// that schema, which would take the publication back again and again.
+// mendSQL adds what a publication lacks, and takes nothing out of it: somebody reads what else it names, of awa's schema or of another,
+// and of what is dropped nothing stays in it.
 func (p Publication) mendSQL(seen Published) string {
-	if !seen.Shared || len(seen.Lacks) == 0 {
-		return p.alterSQL()
-	}
 	return fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", pgx.Identifier{p.Name}.Sanitize(), strings.Join(seen.Lacks, ", "))
 }
 

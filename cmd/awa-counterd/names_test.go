@@ -22,7 +22,7 @@ var oneRoom = []struct {
 }{
 	{
 		names: regexp.MustCompile(`\bawa_counterd\b`), room: "checkpoint",
-		besides: map[string]string{"internal/listener/metrics.go": "the metrics have it before their names"},
+		besides: map[string]string{"internal/listener/metrics.go": "the metrics have it before their names", "internal/awa/schema.go": "a name that awa's cannot have"},
 	},
 	{
 		names: regexp.MustCompile(`\b(done_entries|queue_(terminal|ring)_\w+|runtime_(instances|storage_backends)|receipt_completion_batches` +

@@ -28,7 +28,7 @@ func TestSchemaNames(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, Schema(name), s)
 	}
-	for _, name := range []string{"", "Awa", "1a", "a b", `a"b`, "a'b", "a;b", "ä", "a-b", "a2345678901234567890123456789012345678901234567890123456789012345"} {
+	for _, name := range []string{"", "Awa", "1a", "a b", `a"b`, "a'b", "a;b", "ä", "a-b", "awa_counterd", "a2345678901234567890123456789012345678901234567890123456789012345"} {
 		_, err := ParseSchema(name)
 		var wrong *SchemaNameError
 		require.ErrorAs(t, err, &wrong, name)

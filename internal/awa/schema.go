@@ -17,18 +17,25 @@ type Schema string
 // awa itself accepts no other names since its migration 23.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
+// taken is the schema of the daemon's own tables.
+const taken = "awa_counterd"
+
 // ParseSchema checks a name from a flag or from the database.
 func ParseSchema(name string) (Schema, error) {
-	if !schemaName.MatchString(name) {
+	if !schemaName.MatchString(name) || name == taken {
 		return "", &SchemaNameError{Name: name}
 	}
 	return Schema(name), nil
 }
 
-// SchemaNameError is a schema that awa could not have made.
+// SchemaNameError is a schema that awa could not have made, or where it would be in the daemon's.
 type SchemaNameError struct{ Name string }
 
 func (e *SchemaNameError) Error() string {
+	if e.Name == taken {
+		return fmt.Sprintf("schema %q: awa-counterd has its own tables in a schema of that name, and removes it at the end; "+
+			"give awa's another name (ALTER SCHEMA %s RENAME TO ...) and pass that with --schema", e.Name, e.Name)
+	}
 	return fmt.Sprintf("schema %q: awa's schema names are lower-case letters, digits and underscores, "+
 		"not starting with a digit, at most 63 long; pass one with --schema", e.Name)
 }

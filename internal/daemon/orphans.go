@@ -168,7 +168,7 @@ func (s positioned) dropUnused(ctx context.Context, had []uint32) error {
 	if len(had) == 0 {
 		return nil
 	}
-	used, err := checkpoint.UsedByOthers(ctx, s.control, string(s.layout.Schema), had)
+	used, err := checkpoint.UsedByOthers(ctx, s.control, []string{string(s.layout.Schema)}, had)
 	if err != nil {
 		return err
 	}

@@ -57,10 +57,23 @@ func Finishes(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
 	if len(lacks.what) > 0 { // without these it cannot be known what there is to remove
 		return lacks.refusal(user)
 	}
-	if err := lacks.replication(ctx, c, n, user); err != nil {
+	known, err := readPlaces(ctx, c)
+	if err != nil {
 		return err
 	}
-	if err := lacks.ownership(ctx, c, l, n); err != nil {
+	var database string
+	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
+		return fmt.Errorf("name the database: %w", err)
+	}
+	all, swept, err := everyName(ctx, c, database, known, n)
+	if err != nil {
+		return err
+	}
+	every := slices.Concat(all, swept)
+	if err := lacks.replication(ctx, c, every, user); err != nil {
+		return err
+	}
+	if err := lacks.ownership(ctx, c, l, n, known, schemasOf(every)); err != nil {
 		return err
 	}
 	return lacks.refusal(user)
@@ -86,21 +99,9 @@ func (k *lacking) rights(ctx context.Context, c *pgx.Conn, needs []awa.Need) (us
 }
 
 // replication looks whether there will be a replication slot to drop: one that is temporary goes with its daemon.
-func (k *lacking) replication(ctx context.Context, c *pgx.Conn, n Names, user string) error {
-	known, err := readPlaces(ctx, c)
-	if err != nil {
-		return err
-	}
-	var database string
-	if err := c.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
-		return fmt.Errorf("name the database: %w", err)
-	}
-	all, swept, err := everyName(ctx, c, database, known, n)
-	if err != nil {
-		return err
-	}
+func (k *lacking) replication(ctx context.Context, c *pgx.Conn, every []Names, user string) error {
 	var names []string
-	for _, one := range slices.Concat(all, swept) {
+	for _, one := range every {
 		names = append(names, one.Slot)
 	}
 	drops := false
@@ -118,8 +119,8 @@ func (k *lacking) replication(ctx context.Context, c *pgx.Conn, n Names, user st
 }
 
 // ownership looks whose the objects are that Teardown drops.
-func (k *lacking) ownership(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
-	all, err := publications(ctx, c, n, l.Schema)
+func (k *lacking) ownership(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names, known places, mine []string) error {
+	all, err := publications(ctx, c, n, mine)
 	if err != nil {
 		return err
 	}
@@ -129,19 +130,15 @@ func (k *lacking) ownership(ctx context.Context, c *pgx.Conn, l *awa.Layout, n N
 			drops = append(drops, p.Name)
 		}
 	}
-	known, err := readPlaces(ctx, c)
-	if err != nil {
-		return err
-	}
 	granted, err := checkpoint.GrantsOf(ctx, c, string(n.Schema), n.Role)
 	if err != nil {
 		return err
 	}
-	removal, err := checkpoint.PlanRemoval(ctx, c, []string{string(n.Schema)}, known.there())
+	removal, _, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
 	if err != nil {
 		return err
 	}
-	whole := slices.ContainsFunc(removal, func(r checkpoint.Removal) bool { return strings.HasPrefix(r.SQL, "DROP SCHEMA") })
+	whole := slices.ContainsFunc(removal, func(r checkpoint.Removal) bool { return r.Drops })
 	rows, err := c.Query(ctx, `select what, r.rolname::text from (
 			select 'publication ' || pubname as what, pubowner as owner from pg_publication where pubname = any($1)
 			union all select 'schema ' || nspname, nspowner from pg_namespace where nspname = $2 and $3

@@ -94,7 +94,7 @@ func Setup(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) ([]Step, er
 }
 
 // Teardown plans the removal of everything that Setup and the daemon made for one awa schema, under the names that it had before
-// as well. left says of each publication that it does not remove, and that may be awa-counterd's all the same, what does.
+// as well. left says of what it does not remove, publications that may be awa-counterd's all the same and a schema that others use, what does.
 func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps []Step, left []string, err error) {
 	known, err := readPlaces(ctx, c)
 	if err != nil {
@@ -115,8 +115,9 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps [
 	if err != nil {
 		return nil, nil, err
 	}
+	mine := schemasOf(slices.Concat(all, swept))
 	for _, n := range all {
-		objects, others, err := planObjects(ctx, c, database, n, l.Schema)
+		objects, others, err := planObjects(ctx, c, database, n, mine)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -130,19 +131,18 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps [
 		}
 	}
 	for _, n := range swept {
-		objects, _, err := planObjects(ctx, c, database, n, n.Schema)
+		objects, _, err := planObjects(ctx, c, database, n, mine)
 		if err != nil {
 			return nil, nil, err
 		}
 		steps = append(steps, objects...)
 	}
-	var schemas []string
-	for _, n := range slices.Concat(all, swept) {
-		schemas = append(schemas, string(n.Schema))
-	}
-	own, err := checkpoint.PlanRemoval(ctx, c, schemas, known.there())
+	own, stays, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
 	if err != nil {
 		return nil, nil, err
+	}
+	if stays != "" {
+		left = append(left, stays)
 	}
 	for _, r := range own {
 		steps = append(steps, Step{What: r.What, SQL: r.SQL})
@@ -164,9 +164,16 @@ func everyName(ctx context.Context, c *pgx.Conn, database string, known places, 
 	return all, swept, err
 }
 
+func schemasOf(all []Names) (schemas []string) {
+	for _, n := range all {
+		schemas = append(schemas, string(n.Schema))
+	}
+	return schemas
+}
+
 // planObjects drops the replication slot and the publications of a schema, which may have another name now; left is what Teardown says of
 // the others.
-func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names, now awa.Schema) (steps []Step, left []string, err error) {
+func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names, mine []string) (steps []Step, left []string, err error) {
 	slot, err := replication.ReadSlot(ctx, c, n.Slot)
 	switch {
 	case errors.Is(err, replication.ErrNoSlot):
@@ -181,7 +188,7 @@ func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names, now
 		}
 		steps = append(steps, Step{What: "drop replication slot " + n.Slot, SQL: fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", n.Slot)})
 	}
-	all, err := publications(ctx, c, n, now)
+	all, err := publications(ctx, c, n, mine)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -23,16 +23,22 @@ func readPlaces(ctx context.Context, c *pgx.Conn) (places, error) {
 	}
 	out := make(places)
 	for _, name := range names {
-		var now string
-		err := c.QueryRow(ctx, `select coalesce((select nspname::text from pg_namespace where nspname = $1), (select min(n.nspname::text) from pg_publication p
-			join pg_publication_rel r on r.prpubid = p.oid join pg_class c on c.oid = r.prrelid join pg_namespace n on n.oid = c.relnamespace
-			where p.pubname = $2), '')`, name, replication.PublicationName(name)).Scan(&now)
-		if err != nil {
-			return nil, fmt.Errorf("look what has become of schema %s: %w", name, err)
+		if out[awa.Schema(name)], err = nowCalled(ctx, c, name); err != nil {
+			return nil, err
 		}
-		out[awa.Schema(name)] = awa.Schema(now)
 	}
 	return out, nil
+}
+
+func nowCalled(ctx context.Context, c *pgx.Conn, schema string) (awa.Schema, error) {
+	var now string
+	err := c.QueryRow(ctx, `select coalesce((select nspname::text from pg_namespace where nspname = $1), (select min(n.nspname::text) from pg_publication p
+		join pg_publication_rel r on r.prpubid = p.oid join pg_class c on c.oid = r.prrelid join pg_namespace n on n.oid = c.relnamespace
+		where p.pubname = $2), '')`, schema, replication.PublicationName(schema)).Scan(&now)
+	if err != nil {
+		return "", fmt.Errorf("look what has become of schema %s: %w", schema, err)
+	}
+	return awa.Schema(now), nil
 }
 
 // formerly lists the names that a schema had when setup granted something.

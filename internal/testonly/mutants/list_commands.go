@@ -148,12 +148,24 @@ func ofCommands() []Mutant {
 			"./cmd/awa-counterd", "TestReconcileSaysWhatIsNext",
 		},
 		{
-			"publications that the checkpoint names left behind", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named",
+			"publications that the checkpoint names left behind", "internal/provision/publications.go", "(p.Named || p.Used) && p.Only && !", "p.Named && p.Only && !",
 			"./e2e", "TestPublicationsOfAnotherName/teardown",
 		},
 		{
-			"a publication that others need dropped", "internal/provision/publications.go", "p.Named || p.Used && p.Only", "p.Named || p.Used",
+			"a publication that others need dropped", "internal/provision/publications.go", "(p.Named || p.Used) && p.Only && !", "(p.Named || p.Used) && !",
 			"./e2e", "TestPublicationsOfAnotherName/shared",
+		},
+		{
+			"what the environment names taken for consent", "internal/provision/publications.go", "(p.Named || p.Used) && p.Only && !", "(p.Named || p.Used && p.Only) && !",
+			"./e2e", "TestSharedPublicationIsLeft",
+		},
+		{
+			"a publication that another schema's daemon works with torn down", "internal/provision/publications.go", "&& !p.Others }", "}",
+			"./e2e", "TestSharedPublicationIsLeft",
+		},
+		{
+			"a publication of a schema that was renamed taken for others'", "internal/provision/publications.go", "if now != \"\" && now != n.Schema {", "if false {",
+			"./e2e", "TestTeardownWithoutAwa",
 		},
 		{
 			"a lock that is just being let go of taken for a daemon", "cmd/awa-counterd/setup.go", "backoff.WithMaxElapsedTime(2*time.Second)", "backoff.WithMaxTries(1)",

@@ -29,8 +29,12 @@ func ofOutside() []Mutant {
 			"./e2e", "TestRingGrowsBesideACommand/reconcile",
 		},
 		{
-			"somebody else's tables taken out of a publication", "replication/publication.go", "if !seen.Shared || len(seen.Lacks) == 0 {", "if true {",
-			"./e2e", "TestSharedPublicationKeepsItsTables",
+			"somebody else's tables taken out of a publication", "replication/publication.go", "ADD TABLE %s\", pgx.Identifier{p.Name}.Sanitize(), strings.Join(seen.Lacks", "SET TABLE %s\", pgx.Identifier{p.Name}.Sanitize(), strings.Join(seen.Lacks",
+			"./e2e", "TestPublicationOfOthersInAwasSchema/setup",
+		},
+		{
+			"a row filter on somebody else's table refused", "replication/publication.go", "where r.prrelid = o or", "where true or",
+			"./e2e", "TestRowFilterInASharedPublication",
 		},
 		{
 			"policies may hide rows", "internal/base/pg/connect.go", "\"row_security\": off, ", "",

@@ -157,8 +157,8 @@ func ofRooms() []Mutant {
 			"if err := l.refuseChildren(ctx, q); false {", "./e2e", "TestCountersHaveAChild",
 		},
 		{
-			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, schemas, known.there())",
-			"checkpoint.PlanRemoval(ctx, c, schemas, nil)", "./e2e", "TestTeardownOfAnotherSchema",
+			"a teardown forgets what was granted for another schema", "internal/provision/plan.go", "checkpoint.PlanRemoval(ctx, c, mine, known.there())",
+			"checkpoint.PlanRemoval(ctx, c, mine, nil)", "./e2e", "TestTeardownOfAnotherSchema",
 		},
 		{
 			"a marker without an end has an age", "internal/awa/sql.go", "case when isfinite(%[1]s) then extract",
@@ -243,6 +243,30 @@ func ofRooms() []Mutant {
 		{
 			"the daemon's slot taken for one that nobody reads", "internal/daemon/orphans.go", "if o.Slot != s.slot {",
 			"if true {", "./e2e", "TestOneSlotForASchemaThatSwitches",
+		},
+		{
+			"awa in the schema that goes at the end", "internal/awa/schema.go", " || name == taken {", " {",
+			"./internal/awa", "TestSchemaNames",
+		},
+		{
+			"what others put into our schema overlooked", "checkpoint/removal.go", "= to_regnamespace('awa_counterd')::oid and d.deptype = 'n'),", "= 0),",
+			"./e2e", "TestRemovalLeavesWhatOthersMade/in_the_schema",
+		},
+		{
+			"what others made of our tables overlooked", "checkpoint/removal.go", "d.refobjid = g.objid where d.deptype = 'n'\n", "d.refobjid = g.objid where false\n",
+			"./e2e", "TestRemovalLeavesWhatOthersMade/made_of_its_tables",
+		},
+		{
+			"any table beside ours taken for ours", "checkpoint/another_build.go", " and c.relname = any($1))", " and ($1::text[] is not null))",
+			"./e2e", "TestRemovalLeavesWhatOthersMade/in_the_schema",
+		},
+		{
+			"what is in the way dropped as well", "checkpoint/removal.go", "DROP SCHEMA \" + SchemaName, true", "DROP SCHEMA \" + SchemaName + \" CASCADE\", true",
+			"./e2e", "TestSetupAndTeardown",
+		},
+		{
+			"tables of another form dropped under what others made of them", "checkpoint/schema.go", "return !o.Needs })", "return !o.Needs || o.Needs })",
+			"./e2e", "TestFormerFormThatOthersNeed",
 		},
 		{
 			"a row that a sweep has left keeps awa_counterd", "checkpoint/removal.go", "others || !swept",
