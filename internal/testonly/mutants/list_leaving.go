@@ -17,6 +17,10 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestTrustLooksAtEachCounterRow",
 		},
 		{
+			"a checkpoint of another build taken for none", "checkpoint/store.go", "has(ctx, c, checkpointTable)", "Exists(ctx, c)",
+			"./e2e", "TestReconcileLeavesTheLedgerOfAnotherBuild",
+		},
+		{
 			"--check goes by sums where no daemon leads", "cmd/awa-counterd/reconcile_check.go", "one.Look(ctx, progress)", "one.Run(ctx, false, progress)",
 			"./e2e", "TestCheckFindsWhatADaemonLeft",
 		},
