@@ -17,8 +17,8 @@ const leadersOfAnyBuild = `(select r ->> 'awa_schema' as awa_schema, r ->> 'inst
 		coalesce((r ->> 'max_staleness')::interval, '2s') as max_staleness, coalesce((r ->> 'leaving')::boolean, false) as leaving
 	from (select to_jsonb(x) as r from awa_counterd.leader x) rows)`
 
-// checkpointsOfAnyBuild is the same of the checkpoints, as far as they say what a daemon has made.
-const checkpointsOfAnyBuild = `(select r ->> 'awa_schema' as awa_schema, r ->> 'slot_name' as slot_name, coalesce(r ->> 'system_identifier', '') as system_identifier,
+// checkpointsOfAnyBuild is the same of the checkpoints, as far as they say what a daemon has made, and whether it goes on from there.
+const checkpointsOfAnyBuild = `(select r ->> 'awa_schema' as awa_schema, r ->> 'slot_name' as slot_name, coalesce(r ->> 'position', '') as position, coalesce(r ->> 'system_identifier', '') as system_identifier,
 		array(select jsonb_array_elements_text(r -> 'publications')::oid) as publications, array(select jsonb_array_elements_text(r -> 'relations')::oid) as relations
 	from (select to_jsonb(x) as r from awa_counterd.checkpoint x) rows where r ->> 'slot_name' is not null)`
 

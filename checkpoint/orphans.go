@@ -15,17 +15,31 @@ type Orphan struct {
 	Silent  bool // that nobody works on it is told only by the silence of who led it
 }
 
-// Orphans lists those beside the current schema, in whose name the relations are: of schemas that are not there, that
-// are the current one by another name, or that led named ones; and if follows is set, which says that we go where awa
-// goes, those whose leader has been silent for as long as a hung one's, or led before the tables had this form. One whose leader lock is held is none.
-func Orphans(ctx context.Context, c Conn, current string, relations []uint32, left []string, follows bool) ([]Orphan, error) {
+// Here is what Orphans goes by.
+type Here struct {
+	Schema    string   // the current awa schema
+	Relations []uint32 // its tables
+	Tables    []string // the names of awa's tables in any schema
+	Left      []string // schemas that this process led before
+	Follows   bool     // we go where awa goes
+}
+
+// Orphans lists those beside the current schema: of schemas that are not there, that are the current one by another name, or that this
+// process has left; and those whose leader has been silent for as long as a hung one's, or led before the tables had this form, if we
+// follow awa, or if what it followed is the current schema's, and its name is another awa's by now. One whose leader lock is held is none.
+// The OIDs in a checkpoint that was restored from another cluster are those of other tables.
+func Orphans(ctx context.Context, c Conn, h Here) ([]Orphan, error) {
 	rows, err := c.Query(ctx, `
-		select c.awa_schema, c.slot_name, c.relations && $2,
-		       to_regnamespace(quote_ident(c.awa_schema)) is not null and not c.relations && $2 and c.awa_schema <> all($3) from awa_counterd.checkpoint c left join awa_counterd.leader l using (awa_schema)
-		where c.awa_schema <> $1 and (to_regnamespace(quote_ident(c.awa_schema)) is null or c.relations && $2 or c.awa_schema = any($3)
-			or ($4 and coalesce(l.heartbeat_at, '-infinity') < clock_timestamp() - greatest($5::interval, 5 * l.max_staleness)))
-		  and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($6 || c.awa_schema, 0))
-		order by 1`, current, relations, left, follows, hungAfter, LockKey(""))
+		select awa_schema, slot_name, ours and not another, there and not (ours and not another) and awa_schema <> all($4)
+		from (select c.awa_schema, c.slot_name,
+				c.relations && $2 and c.system_identifier = (select system_identifier::text from pg_control_system()) as ours,
+				to_regnamespace(quote_ident(c.awa_schema)) is not null as there,
+				exists (select 1 from pg_class t where t.relnamespace = to_regnamespace(quote_ident(c.awa_schema)) and t.relname = any($3)) as another,
+				coalesce(l.heartbeat_at, '-infinity') < clock_timestamp() - greatest($6::interval, 5 * l.max_staleness) as silent
+			from awa_counterd.checkpoint c left join awa_counterd.leader l using (awa_schema)
+			where c.awa_schema <> $1 and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($7 || c.awa_schema, 0))) o
+		where not there or ours and not another or awa_schema = any($4) or silent and ($5 or ours)
+		order by 1`, h.Schema, h.Relations, h.Tables, h.Left, h.Follows, hungAfter, LockKey(""))
 	if err != nil {
 		return nil, fmt.Errorf("look for what daemons of other schemas have left: %w", err)
 	}

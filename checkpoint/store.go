@@ -92,14 +92,14 @@ func Load(ctx context.Context, c Conn, awaSchema string) (*Stored, error) {
 	return &s, nil
 }
 
-// SlotOfCheckpoint is the replication slot that the checkpoint of a schema belongs to: from there a daemon goes on. "" when there
-// is no checkpoint.
+// SlotOfCheckpoint is the replication slot that the checkpoint of a schema belongs to: from there a daemon goes on. It may be
+// one of another build, whose tables have another form. "" when there is none.
 func SlotOfCheckpoint(ctx context.Context, c Conn, awaSchema string) (slot string, err error) {
-	there, err := Exists(ctx, c)
+	there, err := has(ctx, c, checkpointTable)
 	if err != nil || !there {
 		return "", err
 	}
-	err = c.QueryRow(ctx, `select slot_name from awa_counterd.checkpoint where awa_schema = $1 and position <> '`+notYet+`'`, awaSchema).Scan(&slot)
+	err = c.QueryRow(ctx, `select slot_name from `+checkpointsOfAnyBuild+` k where awa_schema = $1 and position <> '`+notYet+`'`, awaSchema).Scan(&slot)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return "", fmt.Errorf("look for a checkpoint: %w", err)
 	}

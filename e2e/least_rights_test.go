@@ -59,7 +59,7 @@ func (e *env) operatorsRights(parent bool) (out []right) {
 	for _, on := range rows {
 		columns(checks, on, "select", group)
 		if buckets {
-			columns(corrects, on, "select", "job_id")
+			columns(checks, on, "select", "job_id")
 		}
 	}
 	columns(checks, "queue_terminal_live_counts", "select", key+" live_terminal_count")
@@ -71,8 +71,8 @@ func (e *env) operatorsRights(parent bool) (out []right) {
 	if e.layout.Shape == fleet.Ledger {
 		for slot := range e.layout.Slots {
 			on := fmt.Sprintf("queue_terminal_count_deltas_%d", slot)
-			columns(checks, on, "select", "queue priority enqueue_shard terminal_delta")
-			columns(corrects, on, "select", "counter_bucket ready_generation")
+			columns(checks, on, "select", "queue priority enqueue_shard counter_bucket terminal_delta")
+			columns(corrects, on, "select", "ready_generation")
 		}
 		columns(corrects, "queue_ring_slots", "select", "slot generation")
 	}
@@ -111,7 +111,11 @@ func unasked(ctx context.Context, url string, command int) error {
 		return err
 	}
 	defer one.Close()
-	if _, err := one.Run(ctx, command > checks, nil); err != nil || command == checks {
+	if command == checks {
+		_, err := one.Look(ctx, nil)
+		return err
+	}
+	if _, err := one.Run(ctx, true, nil); err != nil {
 		return err
 	}
 	if _, err := one.Stale(ctx); err != nil || command == corrects {

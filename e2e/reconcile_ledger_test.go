@@ -263,3 +263,32 @@ func TestNoTrustOverAStaleLedgerWhereTheRingIsElsewhere(t *testing.T) {
 	e.balanced(0)
 	e.byBucket()
 }
+
+// A daemon of another build, whose tables have another form, was stopped. It goes on from its checkpoint, in which changes of another
+// generation are pending: no stream would tell it that they have left the ledger, and it would take its counters for too high.
+func TestReconcileLeavesTheLedgerOfAnotherBuild(t *testing.T) {
+	t.Parallel()
+	older := olderBuilds(t, oneRow)[0]
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.insertAt(1, "q", 5, true)
+	d := e.runs(older, e.url())
+	e.serves(d, "leading")
+	e.do(true, func(tx pgx.Tx, w fleet.Writer) error {
+		return w.LateDelta(t.Context(), tx, fleet.Key{Slot: 1, Queue: "q", Priority: 1}, 3)
+	})
+	e.balanced(5 * time.Second)
+	require.Zero(t, d.stop())
+	said := e.says("reconcile")
+	d = e.runs(older, e.url())
+	d.logged(resumes, 20*time.Second)
+	e.marker(true, 20*time.Second) // it has audited what it went on with
+	e.noMismatch(d)
+	e.balanced(0)
+	require.Contains(t, said, "note: the ledger of ring slot 1 (")
+	require.Zero(t, d.stop())
+
+	e.says("teardown")
+	require.NotContains(t, e.says("reconcile"), "note: the ledger", "nobody goes on from there any more")
+	require.Zero(t, e.scalar(`select count(*) from awa.queue_terminal_count_deltas where terminal_delta = 3`))
+	e.balanced(0)
+}

@@ -121,6 +121,7 @@ func TestSchemaIsRenamed(t *testing.T) {
 	d.kill()
 	d = e.daemon("--schema", "jobs")
 	require.Contains(t, fmt.Sprint(d.logged("nobody reads any more", 15*time.Second)), "awa")
+	require.Contains(t, fmt.Sprint(d.logged("removed what was stored of another awa schema", 15*time.Second)), "publications:[awa_counterd_awa")
 	e.marker(true, 20*time.Second)
 	require.EqualValues(t, 1, e.scalar(`select count(*) from pg_replication_slots where database = current_database()`))
 	require.Zero(t, d.stop())

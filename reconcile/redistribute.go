@@ -141,11 +141,11 @@ func collectBuckets(rows pgx.Rows, leaf awa.Leaf, dropped byBucket, r *Result) e
 
 // Look compares every counter row where Run compares the groups: what an old binary wrote of one job, and took back of another, adds up
 // to what is right, until awa folds. Where awa does not spread a group over buckets there is no difference.
-func (o *OneShot) Look(ctx context.Context) (Result, error) {
+func (o *OneShot) Look(ctx context.Context, progress Progress) (Result, error) {
 	if !o.layout.Shape.HasBuckets() {
-		return o.Run(ctx, false, nil)
+		return o.Run(ctx, false, progress)
 	}
-	return o.each(ctx, o.look, nil)
+	return o.each(ctx, o.look, progress)
 }
 
 func (o *OneShot) look(ctx context.Context, leaf awa.Leaf) (r Result, err error) {

@@ -148,7 +148,7 @@ const mayStillWrite = "old binaries may still be writing; see awa-counterd statu
 
 // agree demands that every counter row is right.
 func (h *handover) agree(ctx context.Context) error {
-	r, err := h.one.Look(ctx)
+	r, err := h.one.Look(ctx, nil)
 	if err != nil {
 		return err
 	}

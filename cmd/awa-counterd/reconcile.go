@@ -41,11 +41,6 @@ func (c *reconcileCmd) Validate() error {
 	return c.validate()
 }
 
-// driftError says that drift was found, or is left: exit code 3.
-type driftError struct{ groups int }
-
-func (e *driftError) Error() string { return fmt.Sprintf("%d groups are wrong", e.groups) }
-
 // Run is called by the flag parser.
 func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 	source, conn, l, err := c.open(ctx)
@@ -53,7 +48,11 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if err := provision.Reconciles(ctx, conn, l, !c.Check, c.Trust && l.HasMarker); err != nil {
+	does, err := c.operation(ctx, conn, l)
+	if err != nil {
+		return err
+	}
+	if err := provision.Reconciles(ctx, conn, l, does, c.Trust && l.HasMarker); err != nil {
 		return err
 	}
 	one, err := reconcile.NewOneShot(ctx, source, l)
@@ -73,9 +72,9 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	r := reconcileReport{Schema: string(l.Schema), Mode: c.mode(), Started: time.Now().UTC()}
-	first, err := one.Run(ctx, !c.Check, c.progress(ctx, s.err, conn, l))
+	first, err := c.first(ctx, s.err, conn, l, one, does)
 	if err != nil {
-		return fmt.Errorf("%w; the counters corrected so far are right; run it again for the rest", err)
+		return err
 	}
 	r.fill(first)
 	if !c.Check {
@@ -110,10 +109,10 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 	switch {
 	case refusal != nil:
 		return refusal
-	case c.Check && r.Wrong > 0:
-		return &driftError{r.Wrong}
+	case c.Check && r.Wrong+r.Misplaced > 0:
+		return &driftError{r.Wrong, r.Misplaced}
 	case r.Left > 0:
-		return &driftError{r.Left}
+		return &driftError{groups: r.Left}
 	}
 	return nil
 }
@@ -279,7 +278,7 @@ func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconc
 	}
 	var again reconcile.Result
 	if err == nil {
-		again, err = one.Look(ctx)
+		again, err = one.Look(ctx, nil)
 	}
 	if err == nil && len(again.Drifts)+len(again.Uneven) == 0 {
 		return nil, nil

@@ -15,23 +15,25 @@ import (
 
 // reconcileReport is the documented shape of `reconcile --json`; fields are only ever added.
 type reconcileReport struct {
-	Schema    string       `json:"schema"`
-	Mode      string       `json:"mode"` // check, correct or trust
-	Started   time.Time    `json:"started"`
-	Seconds   float64      `json:"seconds"`
-	Leaves    int          `json:"leaves"`
-	Rows      int64        `json:"rows"`
-	Groups    int          `json:"groups"`
-	Wrong     int          `json:"groups_wrong"` // as found
-	Corrected int          `json:"groups_corrected"`
-	Moved     int          `json:"counter_rows_moved"` // right as a sum before, and now right by themselves
-	Locked    int          `json:"groups_locked"`      // put off: somebody held the counter row
-	Left      int          `json:"groups_left_wrong"`
-	MarkerSet bool         `json:"marker_set"`
-	Queues    []queueDrift `json:"queues"`
-	Worst     []groupDrift `json:"worst"` // at most ten
-	Notes     []string     `json:"notes,omitempty"`
-	Next      string       `json:"next_step"`
+	Schema      string       `json:"schema"`
+	Mode        string       `json:"mode"` // check, correct or trust
+	Started     time.Time    `json:"started"`
+	Seconds     float64      `json:"seconds"`
+	Leaves      int          `json:"leaves"`
+	Rows        int64        `json:"rows"`
+	Groups      int          `json:"groups"`
+	Wrong       int          `json:"groups_wrong"` // as found
+	Corrected   int          `json:"groups_corrected"`
+	Moved       int          `json:"counter_rows_moved"` // right as a sum before, and now right by themselves
+	Locked      int          `json:"groups_locked"`      // put off: somebody held the counter row
+	Left        int          `json:"groups_left_wrong"`
+	Misplaced   int          `json:"counter_rows_misplaced"` // by --check, where no daemon leads: right as a sum, and not what awa itself would hold
+	MarkerSet   bool         `json:"marker_set"`
+	Queues      []queueDrift `json:"queues"`
+	Worst       []groupDrift `json:"worst"`                      // at most ten
+	MisplacedOn []string     `json:"queues_misplaced,omitempty"` // on which queues counter_rows_misplaced are
+	Notes       []string     `json:"notes,omitempty"`
+	Next        string       `json:"next_step"`
 
 	marked bool // the marker is set, by this or by somebody else
 }
@@ -56,7 +58,18 @@ const worstGroups = 10
 
 func (r *reconcileReport) fill(res reconcile.Result) {
 	r.Leaves, r.Rows, r.Groups, r.Wrong = res.Leaves, res.Rows, res.Groups, len(res.Drifts)
-	r.Corrected, r.Moved, r.Locked = res.Corrected, res.UnevenRows(), len(res.Locked)
+	r.Corrected, r.Locked = res.Corrected, len(res.Locked)
+	if r.Mode == "check" {
+		r.Misplaced = res.UnevenRows()
+		for _, u := range res.Uneven {
+			if !slices.Contains(r.MisplacedOn, u.Queue) {
+				r.MisplacedOn = append(r.MisplacedOn, u.Queue)
+			}
+		}
+		slices.Sort(r.MisplacedOn)
+	} else {
+		r.Moved = res.UnevenRows()
+	}
 	r.Queues, r.Worst = []queueDrift{}, []groupDrift{}
 	for i, d := range res.Drifts {
 		at := slices.IndexFunc(r.Queues, func(q queueDrift) bool { return q.Queue == d.Queue })
@@ -103,6 +116,8 @@ func (r *reconcileReport) next(l *awa.Layout) string {
 		return "nothing to do: the counters are right, and readers use them"
 	case r.Mode == "check" && r.Wrong > 0:
 		return "run awa-counterd reconcile to correct this, or awa-counterd run as long as pre-#290 writers are active"
+	case r.Misplaced > 0:
+		return "run awa-counterd reconcile to move what stands in other counter rows than awa's own, or awa-counterd run as long as pre-#290 writers are active: the counters are right, and awa's next changes can make them wrong"
 	case r.Left > 0:
 		return "old binaries still write, or somebody holds a counter row locked: run awa-counterd reconcile again, or awa-counterd run as long as pre-#290 writers are active"
 	case !l.HasMarker:
@@ -125,7 +140,13 @@ func (r *reconcileReport) print(w io.Writer, asJSON bool) error {
 	if r.Mode != "check" {
 		fmt.Fprintf(&b, ", corrected: %d, skipped because somebody held the counter row locked: %d, still wrong at the second look: %d", r.Corrected, r.Locked, r.Left)
 	}
+	if r.Moved > 0 {
+		fmt.Fprintf(&b, ", counter rows moved that were right as a sum only: %d", r.Moved)
+	}
 	b.WriteString("\n")
+	if r.Misplaced > 0 {
+		fmt.Fprintf(&b, "counter rows that are right as a sum only, and not what awa itself would hold: %d, on queue %s\n", r.Misplaced, strings.Join(r.MisplacedOn, ", "))
+	}
 	if len(r.Queues) > 0 {
 		t := table.NewWriter()
 		t.SetStyle(table.StyleLight)

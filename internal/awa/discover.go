@@ -149,7 +149,7 @@ func relations(ctx context.Context, q Querier, schema Schema) (map[string]relati
 		             where i.indrelid = c.oid and i.indisprimary order by array_position(i.indkey::int2[], a.attnum))
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where n.nspname = $1 and c.relname = any($2) and c.relkind in ('r', 'p')`,
-		string(schema), []string{rowsTable, countersTable, ringTable, rollupsTable, rollupDeltasTable, ledgerTable, receiptsTable, rotationsTable})
+		string(schema), Tables())
 	if err != nil {
 		return nil, fmt.Errorf("read the tables of schema %s: %w", schema, err)
 	}

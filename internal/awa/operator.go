@@ -1,15 +1,24 @@
 package awa
 
-// OperatorNeedsOf lists the least rights of a role, given as an SQL expression, that looks at the counters once, and, if it corrects, corrects
-// them (docs/privileges.md); marker: that then sets the trust marker. They are those of its statements, to the column: the daemon's own
-// (NeedsOf) are more.
-func (l *Layout) OperatorNeedsOf(role string, corrects, marker bool) []Need {
+// Operation is what a command does with the counters; each takes the rights of those before it.
+type Operation int
+
+// The operations.
+const (
+	ComparesGroups Operation = iota // by their sums
+	ComparesRows                    // each counter row, where awa has buckets
+	Corrects
+)
+
+// OperatorNeedsOf lists the least rights of a role, given as an SQL expression, for such an operation (docs/privileges.md); marker: that
+// then sets the trust marker. They are those of its statements, to the column: the daemon's own (NeedsOf) are more.
+func (l *Layout) OperatorNeedsOf(role string, does Operation, marker bool) []Need {
 	n := needs{l.Schema, role}
-	out := append([]Need{usage(l.Schema, role)}, n.rows(l, corrects)...)
+	out := append([]Need{usage(l.Schema, role)}, n.rows(l, does)...)
 	if l.Shape.ledger {
-		out = append(out, n.ledger(l, corrects)...)
+		out = append(out, n.ledger(l, does)...)
 	}
-	out = append(out, n.counters(l, corrects)...)
+	out = append(out, n.counters(l, does >= Corrects)...)
 	if marker {
 		out = append(out, n.columns("SELECT", []string{"singleton", markerColumn}, ringTable), n.columns("UPDATE", []string{markerColumn}, ringTable))
 	}
@@ -17,7 +26,7 @@ func (l *Layout) OperatorNeedsOf(role string, corrects, marker bool) []Need {
 }
 
 // rows are the rights on done_entries: on its leaves, and on itself for those that this role reads through it (rowsOf).
-func (n needs) rows(l *Layout, corrects bool) (out []Need) {
+func (n needs) rows(l *Layout, does Operation) (out []Need) {
 	var leaves, parent []string
 	for _, leaf := range l.Leaves {
 		if leaf.Readable {
@@ -34,21 +43,25 @@ func (n needs) rows(l *Layout, corrects bool) (out []Need) {
 		}
 	}
 	each(slotColumn, queueColumn, priorityColumn, shardColumn)
-	if corrects && l.Shape.bucketed { // each counter row is made what awa itself would hold
+	if does >= ComparesRows && l.Shape.bucketed { // with what awa itself would hold
 		each(jobColumn)
 	}
 	return out
 }
 
 // ledger are those on the ledger, and on what tells which of its changes are of another generation.
-func (n needs) ledger(l *Layout, corrects bool) []Need {
+func (n needs) ledger(l *Layout, does Operation) []Need {
 	var pending []string
 	for _, leaf := range l.Leaves {
 		pending = append(pending, leaf.Ledger.Name)
 	}
 	out := []Need{n.columns("SELECT", []string{queueColumn, priorityColumn, shardColumn, deltaColumn}, pending...)}
-	if !corrects {
+	switch does {
+	case ComparesGroups:
 		return out
+	case ComparesRows:
+		return append(out, n.columns("SELECT", []string{bucketColumn}, pending...))
+	case Corrects:
 	}
 	out = append(out, n.columns("SELECT", []string{bucketColumn, generationColumn}, pending...), n.columns("SELECT", []string{"slot", "generation"}, ringSlotsTable))
 	if l.Rotations {

@@ -82,6 +82,11 @@ func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "'
 // RowsTable is the qualified name of done_entries, for messages and statements shown to people.
 func (s Schema) RowsTable() string { return s.table(rowsTable) }
 
+// Tables lists the names of all tables by which an awa is known. Some may not be there.
+func Tables() []string {
+	return []string{rowsTable, countersTable, ringTable, rollupsTable, rollupDeltasTable, ledgerTable, receiptsTable, rotationsTable}
+}
+
 // Published lists the qualified names of all tables that any shape of awa's has published. Some may not be there.
 func (s Schema) Published() []string {
 	return append(s.Counting(), s.table(rowsTable), s.table(ringTable), s.table(rollupsTable), s.table(rollupDeltasTable))

@@ -29,7 +29,9 @@ func (s *session) removeOrphans(ctx context.Context) error {
 	for schema := range s.d.past {
 		left = append(left, string(schema))
 	}
-	orphans, err := checkpoint.Orphans(ctx, s.control, string(s.layout.Schema), s.layout.OIDs(), left, s.d.opts.Schema == "")
+	orphans, err := checkpoint.Orphans(ctx, s.control, checkpoint.Here{
+		Schema: string(s.layout.Schema), Relations: s.layout.OIDs(), Tables: awa.Tables(), Left: left, Follows: s.d.opts.Schema == "",
+	})
 	if err != nil {
 		return err
 	}
@@ -82,19 +84,52 @@ func (s *session) removeOrphan(ctx context.Context, o checkpoint.Orphan) error {
 			return err
 		}
 	}
-	if o.Silent { // its daemon may come back, from a suspended machine say: what that one cannot create again by a scan stays
-		return checkpoint.ForgetSchema(ctx, s.control, o.Schema)
+	var dropped []string
+	because, remove := "awa does not use it any more", checkpoint.RemoveSchema
+	if o.Renamed {
+		because = "it is called " + string(s.layout.Schema) + " now"
 	}
-	first := replication.PublicationName(o.Schema)
-	for _, name := range []string{first, replication.LedgerPublicationName(first)} {
-		if _, err := s.control.Exec(ctx, `drop publication if exists `+pgx.Identifier{name}.Sanitize()); err != nil {
-			if !pg.IsDenied(err) {
-				return fmt.Errorf("drop publication %s: %w", name, err)
-			}
-			s.d.warnOnce(fmt.Errorf("drop publication %s: %w", name, err))
+	if o.Silent { // its daemon may come back, from a suspended machine say: what that one cannot create again by a scan stays
+		because, remove = "who led it is silent", checkpoint.ForgetSchema
+	} else {
+		var err error
+		if dropped, err = s.dropDefaults(ctx, o.Schema); err != nil {
+			return err
 		}
 	}
-	return checkpoint.RemoveSchema(ctx, s.control, o.Schema)
+	if err := remove(ctx, s.control, o.Schema); err != nil {
+		return err
+	}
+	s.log.Warn("removed what was stored of another awa schema", zap.String("schema", o.Schema), zap.String("because", because), zap.Strings("publications", dropped))
+	return nil
+}
+
+// defaultPublications are the names of a schema's publications where nobody gave others.
+func defaultPublications(schema string) []string {
+	first := replication.PublicationName(schema)
+	return []string{first, replication.LedgerPublicationName(first)}
+}
+
+// dropDefaults drops the publications of a schema that have those names, and returns which.
+func (s *session) dropDefaults(ctx context.Context, schema string) (dropped []string, err error) {
+	for _, name := range defaultPublications(schema) {
+		var there bool
+		if err := s.control.QueryRow(ctx, `select exists (select 1 from pg_publication where pubname = $1)`, name).Scan(&there); err != nil {
+			return dropped, fmt.Errorf("look for publication %s: %w", name, err)
+		}
+		if !there {
+			continue
+		}
+		if _, err := s.control.Exec(ctx, `drop publication if exists `+pgx.Identifier{name}.Sanitize()); err != nil {
+			if !pg.IsDenied(err) {
+				return dropped, fmt.Errorf("drop publication %s: %w", name, err)
+			}
+			s.d.warnOnce(fmt.Errorf("drop publication %s: %w", name, err))
+			continue
+		}
+		dropped = append(dropped, name)
+	}
+	return dropped, nil
 }
 
 // clearOrphaned clears the marker of tables that nobody works on, if they are there.
@@ -184,25 +219,28 @@ func (s positioned) dropUnused(ctx context.Context, had []uint32) error {
 		}
 		return `DROP PUBLICATION IF EXISTS ` + strings.Join(quoted, ", ")
 	}
-	first := replication.PublicationName(string(s.layout.Schema))
-	theirs := slices.DeleteFunc(slices.Clone(unused), func(name string) bool {
-		return name == first || name == replication.LedgerPublicationName(first)
-	})
+	var ours, theirs []string
+	for _, name := range unused {
+		if slices.Contains(defaultPublications(string(s.layout.Schema)), name) {
+			ours = append(ours, name)
+		} else {
+			theirs = append(theirs, name)
+		}
+	}
 	if len(theirs) > 0 {
 		s.log.Warn("publications that the daemon used before are left, since they may be somebody's; drop them if nobody reads them", zap.String("run", drop(theirs)))
-		unused = slices.DeleteFunc(unused, func(name string) bool { return slices.Contains(theirs, name) })
 	}
-	if len(unused) == 0 {
+	if len(ours) == 0 {
 		return nil
 	}
-	_, err = s.control.Exec(ctx, drop(unused))
+	_, err = s.control.Exec(ctx, drop(ours))
 	switch {
 	case pg.IsDenied(err):
-		s.log.Warn("the daemon may not drop the publications that it used before; let their owner do it", zap.String("run", drop(unused)), zap.Error(err))
+		s.log.Warn("the daemon may not drop the publications that it used before; let their owner do it", zap.String("run", drop(ours)), zap.Error(err))
 		return nil
 	case err != nil:
 		return fmt.Errorf("drop publications that nobody uses any more: %w", err)
 	}
-	s.log.Warn("dropped publications of awa-counterd's that nobody uses any more", zap.Strings("publications", unused))
+	s.log.Warn("dropped publications of awa-counterd's that nobody uses any more", zap.Strings("publications", ours))
 	return nil
 }

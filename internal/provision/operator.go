@@ -21,9 +21,9 @@ type lacking struct {
 }
 
 // Reconciles refuses a role that may not do all that reconcile does, before it does any of it.
-func Reconciles(ctx context.Context, c *pgx.Conn, l *awa.Layout, corrects, marker bool) error {
+func Reconciles(ctx context.Context, c *pgx.Conn, l *awa.Layout, does awa.Operation, marker bool) error {
 	var lacks lacking
-	user, err := lacks.rights(ctx, c, l.OperatorNeedsOf("current_user", corrects, marker))
+	user, err := lacks.rights(ctx, c, l.OperatorNeedsOf("current_user", does, marker))
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func Reconciles(ctx context.Context, c *pgx.Conn, l *awa.Layout, corrects, marke
 // leave, and to remove what awa-counterd has made (Teardown).
 func Finishes(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
 	var lacks lacking
-	user, err := lacks.rights(ctx, c, l.OperatorNeedsOf("current_user", true, true))
+	user, err := lacks.rights(ctx, c, l.OperatorNeedsOf("current_user", awa.Corrects, true))
 	if err != nil {
 		return err
 	}

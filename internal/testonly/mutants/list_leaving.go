@@ -9,12 +9,28 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestFinishSeesWhoWritesWhenDaemonsHaveLeft",
 		},
 		{
-			"the last looks of finish go by sums", "cmd/awa-counterd/handover.go", "r, err := h.one.Look(ctx)", "r, err := h.one.Run(ctx, false, nil)",
+			"the last looks of finish go by sums", "cmd/awa-counterd/handover.go", "r, err := h.one.Look(ctx, nil)", "r, err := h.one.Run(ctx, false, nil)",
 			"./e2e", "TestFinishLooksAtEachCounterRow",
 		},
 		{
-			"the last look of reconcile goes by sums", "cmd/awa-counterd/reconcile.go", "again, err = one.Look(ctx)", "again, err = one.Run(ctx, false, nil)",
+			"the last look of reconcile goes by sums", "cmd/awa-counterd/reconcile.go", "again, err = one.Look(ctx, nil)", "again, err = one.Run(ctx, false, nil)",
 			"./e2e", "TestTrustLooksAtEachCounterRow",
+		},
+		{
+			"a checkpoint of another build taken for none", "checkpoint/store.go", "has(ctx, c, checkpointTable)", "Exists(ctx, c)",
+			"./e2e", "TestReconcileLeavesTheLedgerOfAnotherBuild",
+		},
+		{
+			"--check goes by sums where no daemon leads", "cmd/awa-counterd/reconcile_check.go", "one.Look(ctx, progress)", "one.Run(ctx, false, progress)",
+			"./e2e", "TestCheckFindsWhatADaemonLeft",
+		},
+		{
+			"--check finds what a daemon works with", "cmd/awa-counterd/reconcile_check.go", "if kept {", "if kept && false {",
+			"./e2e", "TestCheckFindsWhatADaemonLeft",
+		},
+		{
+			"counter rows moved without a word", "cmd/awa-counterd/reconcile_report.go", "if r.Moved > 0 {", "if false {",
+			"./e2e", "TestCheckFindsWhatADaemonLeft",
 		},
 		{
 			"what is wrong for want of what was dropped taken for somebody's doing", "reconcile/redistribute.go", "if off[i] != left[bucket] {", "if off[i] != 0 {",

@@ -85,6 +85,14 @@ func ofOutside() []Mutant {
 			"./e2e", "TestActiveSchemaSwitches",
 		},
 		{
+			"numbers of another cluster taken for tables of this one", "checkpoint/orphans.go", " and c.system_identifier = (select system_identifier::text from pg_control_system())", "",
+			"./e2e", "TestRestoredDumpOfTwo",
+		},
+		{
+			"another awa under a former name taken for the renamed one", "checkpoint/orphans.go", "t.relname = any($3)) as another", "t.relname = any($3) and false) as another",
+			"./e2e", "TestNameOfARenamedSchemaIsUsedAgain",
+		},
+		{
 			"a slot under another name kept", "internal/daemon/resume.go", "err != nil || made.Slot == \"\" || made.Slot == s.slot {", "err != nil || made.Slot != \"\" {",
 			"./e2e", "TestSlotIsRenamed",
 		},
@@ -257,7 +265,7 @@ func ofOutside() []Mutant {
 			"./e2e", "TestStandbyOutlivesAFrozenServer",
 		},
 		{
-			"a silent daemon of another schema sent away for good", "internal/daemon/orphans.go", "checkpoint.ForgetSchema(ctx,", "checkpoint.RemoveSchema(ctx,",
+			"a silent daemon of another schema sent away for good", "internal/daemon/orphans.go", "silent\", checkpoint.ForgetSchema", "silent\", checkpoint.RemoveSchema",
 			"./e2e", "TestSilentDaemonOfAnotherSchemaComesBack",
 		},
 		{

@@ -129,7 +129,7 @@ func ofRooms() []Mutant {
 			`fmt.Sprintf("GRANT %s TO %s", grant, role)`, "./internal/preflight", "TestHostileRolesAreQuoted",
 		},
 		{
-			"a marker set behind the last look kept", "cmd/awa-counterd/reconcile.go", "again, err = one.Look(ctx)",
+			"a marker set behind the last look kept", "cmd/awa-counterd/reconcile.go", "again, err = one.Look(ctx, nil)",
 			"_ = again", "./e2e", "TestTrustLooksAgainBehindItself",
 		},
 		{
