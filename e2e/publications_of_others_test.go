@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -140,4 +141,23 @@ func TestSharedPublicationIsLeft(t *testing.T) {
 		require.Contains(t, out+errs, `publication cdc is left, for it publishes other tables as well; if nobody needs it, run: DROP PUBLICATION "cdc"`+"\n")
 		require.EqualValues(t, 1, e.published("cdc", "theirs"))
 	})
+}
+
+// A schema is renamed while no daemon runs, and somebody has added a table of their own to the publication that was made for it. What the
+// sweep takes away under the former name is what was the daemon's alone.
+func TestSweepLeavesASharedPublication(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon("--checkpoint-interval", "200ms")
+	e.marker(true, 30*time.Second)
+	require.Zero(t, d.stop())
+	e.exec(`create table public.theirs (id int primary key); alter publication awa_counterd_awa add table public.theirs; alter schema awa rename to jobs`)
+	e.layout.Schema = "jobs"
+	d = e.daemon("--schema", "jobs")
+	swept := d.logged("removed what was stored of another awa schema", 30*time.Second)
+	require.Contains(t, fmt.Sprint(swept), "publications:[awa_counterd_awa_ledger]")
+	require.Contains(t, fmt.Sprint(swept), "left:[awa_counterd_awa]")
+	require.EqualValues(t, 1, e.published("awa_counterd_awa", "theirs"))
+	e.marker(true, 30*time.Second)
+	require.Zero(t, d.stop())
 }

@@ -84,7 +84,7 @@ func (s *session) removeOrphan(ctx context.Context, o checkpoint.Orphan) error {
 			return err
 		}
 	}
-	var dropped []string
+	var dropped, left []string
 	because, remove := "awa does not use it any more", checkpoint.RemoveSchema
 	if o.Renamed {
 		because = "it is called " + string(s.layout.Schema) + " now"
@@ -93,14 +93,14 @@ func (s *session) removeOrphan(ctx context.Context, o checkpoint.Orphan) error {
 		because, remove = "who led it is silent", checkpoint.ForgetSchema
 	} else {
 		var err error
-		if dropped, err = s.dropDefaults(ctx, o.Schema); err != nil {
+		if dropped, left, err = s.dropDefaults(ctx, o.Schema); err != nil {
 			return err
 		}
 	}
 	if err := remove(ctx, s.control, o.Schema); err != nil {
 		return err
 	}
-	s.log.Warn("removed what was stored of another awa schema", zap.String("schema", o.Schema), zap.String("because", because), zap.Strings("publications", dropped))
+	s.log.Warn("removed what was stored of another awa schema", zap.String("schema", o.Schema), zap.String("because", because), zap.Strings("publications", dropped), zap.Strings("left", left))
 	return nil
 }
 
@@ -110,26 +110,33 @@ func defaultPublications(schema string) []string {
 	return []string{first, replication.LedgerPublicationName(first)}
 }
 
-// dropDefaults drops the publications of a schema that have those names, and returns which.
-func (s *session) dropDefaults(ctx context.Context, schema string) (dropped []string, err error) {
+// dropDefaults drops the publications of a schema that have those names, and returns which. What publishes somebody's tables as well stays.
+func (s *session) dropDefaults(ctx context.Context, schema string) (dropped, left []string, err error) {
+	ours := append(awa.Schema(schema).Published(), s.layout.Schema.Published()...)
 	for _, name := range defaultPublications(schema) {
-		var there bool
-		if err := s.control.QueryRow(ctx, `select exists (select 1 from pg_publication where pubname = $1)`, name).Scan(&there); err != nil {
-			return dropped, fmt.Errorf("look for publication %s: %w", name, err)
-		}
-		if !there {
+		var alone bool
+		err := s.control.QueryRow(ctx, `select not p.puballtables and not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid
+			and not exists (select 1 from unnest($2::text[]) t where to_regclass(t) = r.prrelid)) from pg_publication p where p.pubname = $1`, name, ours).Scan(&alone)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			continue
+		case err != nil:
+			return dropped, left, fmt.Errorf("look for publication %s: %w", name, err)
+		case !alone:
+			left = append(left, name)
 			continue
 		}
 		if _, err := s.control.Exec(ctx, `drop publication if exists `+pgx.Identifier{name}.Sanitize()); err != nil {
 			if !pg.IsDenied(err) {
-				return dropped, fmt.Errorf("drop publication %s: %w", name, err)
+				return dropped, left, fmt.Errorf("drop publication %s: %w", name, err)
 			}
 			s.d.warnOnce(fmt.Errorf("drop publication %s: %w", name, err))
+			left = append(left, name)
 			continue
 		}
 		dropped = append(dropped, name)
 	}
-	return dropped, nil
+	return dropped, left, nil
 }
 
 // clearOrphaned clears the marker of tables that nobody works on, if they are there.

@@ -93,6 +93,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestNameOfARenamedSchemaIsUsedAgain",
 		},
 		{
+			"a publication of somebody's tables swept away", "internal/daemon/orphans.go", "case !alone:", "case !alone && false:",
+			"./e2e", "TestSweepLeavesASharedPublication",
+		},
+		{
 			"a slot under another name kept", "internal/daemon/resume.go", "err != nil || made.Slot == \"\" || made.Slot == s.slot {", "err != nil || made.Slot != \"\" {",
 			"./e2e", "TestSlotIsRenamed",
 		},
