@@ -252,7 +252,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	for _, what := range unseen { // the report, which has them as well, comes afterwards
 		_, _ = fmt.Fprintf(w, "reconcile: %s\n", what)
 	}
-	refusal, err = c.setMarker(ctx, l, one, r)
+	refusal, err = c.setMarker(ctx, conn, l, one, r)
 	r.MarkerSet = refusal == nil && err == nil
 	return refusal, err
 }
@@ -272,7 +272,7 @@ func isMarked(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (set bool, err
 
 // setMarker sets the marker and looks once more, as finish does: a look goes from one table to the next, and somebody may have
 // written behind it that nobody counted. What that finds, or cannot find out, clears the marker again, also after an interrupt.
-func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
+func (c *reconcileCmd) setMarker(ctx context.Context, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
 	err = one.Trust(ctx)
 	if _, answered := errors.AsType[*pgconn.PgError](err); answered {
 		return nil, err // it is not set
@@ -282,6 +282,7 @@ func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconc
 		again, err = one.Look(ctx)
 	}
 	if err == nil && len(again.Drifts)+len(again.Uneven) == 0 {
+		c.noteWhatIsLeft(ctx, conn, l, r)
 		return nil, nil
 	}
 	if back := c.takeBack(context.WithoutCancel(ctx), l); back != nil {
@@ -296,6 +297,15 @@ func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconc
 		found = fmt.Sprintf("%d counter rows were found behind the last look that add up to what is right, on queue %s", again.UnevenRows(), again.Uneven[0].Queue)
 	}
 	return pg.Refuse("stop the old writers, and run this again; or run awa-counterd run meanwhile", "the marker was not set: %s", found), nil
+}
+
+// noteWhatIsLeft says that the marker will not stand if what a dead daemon has left is removed after this. It is a hint: where that cannot be
+// read, the marker is set all the same.
+func (c *reconcileCmd) noteWhatIsLeft(ctx context.Context, conn *pgx.Conn, l *awa.Layout, r *reconcileReport) {
+	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, string(l.Schema))
+	if err == nil && known && !leader.Leads {
+		r.Notes = append(r.Notes, "what a daemon has left is still here, and awa-counterd teardown clears the marker: run that, and then this again")
+	}
 }
 
 // takeBackWithin is how long the marker's row may be locked when it has to be cleared again.

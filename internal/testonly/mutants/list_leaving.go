@@ -64,5 +64,18 @@ func ofLeaving() []Mutant {
 			"finish waits for trust that is off", "internal/status/next_step.go", "case s.trustIsOff():", "case s.trustIsOff() && s.MarkerSet:",
 			"./internal/status", "TestNever",
 		},
+		{
+			"what ends an upgrade without a daemon said in the order that does not", "internal/status/next_step.go",
+			`"run awa-counterd teardown; after that " + alone`, `alone + "; after that run awa-counterd teardown"`,
+			"./e2e", "TestUpgradeEndsWithoutADaemon",
+		},
+		{
+			"a daemon asked for where an upgrade has ended", "internal/status/next_step.go", "case s.Leader == nil && !s.MarkerSet:", "case s.Leader == nil:",
+			"./internal/status", "TestNextStep",
+		},
+		{
+			"reconcile does not move what a daemon with --trust off has left", "reconcile/oneshot.go", "case o.layout.Shape.HasBuckets():", "case o.layout.Shape.HasBuckets() && o.Alone:",
+			"./e2e", "TestReconcileMovesWhatTrustOffHasLeft",
+		},
 	}
 }
