@@ -164,13 +164,13 @@ func lockOut(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
 	return !there, err
 }
 
-// staleLedgerNote says why a unit's ledger was left as it is.
-func (c *reconcileCmd) staleLedgerNote(u *reconcile.StaleLedger, alone bool) string {
+// staleLedgerNote says why ledgers were left as they are.
+func (c *reconcileCmd) staleLedgerNote(u *reconcile.StaleLedgers, alone bool) string {
 	switch {
 	case !alone:
 		return u.String() + "; awa-counterd finish moves them to the counters; so does reconcile if no daemon runs and no checkpoint is left (awa-counterd teardown removes it)"
-	case !u.May:
-		return fmt.Sprintf("%s; reconcile can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger)
+	case !u.May():
+		return fmt.Sprintf("%s; reconcile can move them to the counters if you run: %s", u, u.Grant())
 	}
 	return u.String() + ": run it again"
 }

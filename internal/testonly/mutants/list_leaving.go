@@ -77,5 +77,13 @@ func ofLeaving() []Mutant {
 			"reconcile does not move what a daemon with --trust off has left", "reconcile/oneshot.go", "case o.layout.Shape.HasBuckets():", "case o.layout.Shape.HasBuckets() && o.Alone:",
 			"./e2e", "TestReconcileMovesWhatTrustOffHasLeft",
 		},
+		{
+			"a right on one ledger of several asked for", "reconcile/stale.go", "found.Denied = append(found.Denied, table)", "found.Denied = []string{table}",
+			"./reconcile", "TestStaleLedgersAreFound",
+		},
+		{
+			"finish asks for a right when all else has passed", "cmd/awa-counterd/finish_wait.go", `if last == "" && reason != "" && w.one == nil {`, "if false {",
+			"./e2e", "TestGrantOnLedgersCanBeRun/finish",
+		},
 	}
 }
