@@ -85,5 +85,13 @@ func ofLeaving() []Mutant {
 			"finish asks for a right when all else has passed", "cmd/awa-counterd/finish_wait.go", `if last == "" && reason != "" && w.one == nil {`, "if false {",
 			"./e2e", "TestGrantOnLedgersCanBeRun/finish",
 		},
+		{
+			"who comes when the daemons have left is not seen", "cmd/awa-counterd/handover.go", "return h.nobodyOld(ctx)", "return nil",
+			"./e2e", "TestFinishSeesWhoComesWhenDaemonsHaveLeft",
+		},
+		{
+			"a migrate of an old release when the daemons have left is not seen", "cmd/awa-counterd/handover.go", "case uncounted:", "case false:",
+			"./e2e", "TestFinishSeesWhoComesWhenDaemonsHaveLeft",
+		},
 	}
 }
