@@ -174,3 +174,17 @@ func TestTrustLooksAtEachCounterRow(t *testing.T) {
 	require.Contains(t, trust.ends(refused, 20*time.Second), "the marker was not set: 2 counter rows were found behind the last look that add up to what is right, on queue q")
 	e.marker(false, 0)
 }
+
+// And an old worker that comes while reconcile --trust waits for the marker's row.
+func TestTrustSeesWhoComes(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean)`)
+	there, letGo := e.waitsAtTheMarker()
+	trust := e.types("reconcile", "--trust", "--observe", "1s")
+	there()
+	e.exec(`insert into awa.runtime_instances values ('old', '0.6.0-beta.1', now(), false)`)
+	letGo()
+	require.Contains(t, trust.ends(refused, 20*time.Second), "the marker was not set: pre-#290 runtimes are live: old (0.6.0-beta.1); stop the old writers, and run this again")
+	e.marker(false, 0)
+}

@@ -162,16 +162,7 @@ func (h *handover) agree(ctx context.Context) error {
 
 // nobodyOld refuses beside an old worker that has registered, or a migrate() of its release, since the daemons were asked the last time.
 func (h *handover) nobodyOld(ctx context.Context) error {
-	var old []string
-	uncounted := false
-	err := patiently(ctx, func() error {
-		runtimes, _, err := awa.Runtimes(ctx, h.conn) // that they cannot be seen has been said
-		if err == nil {
-			old = oldRuntimes(runtimes)
-			uncounted, err = h.layout.DeletesUncounted(ctx, h.conn)
-		}
-		return err
-	})
+	old, uncounted, _, err := oldOnes(ctx, h.conn, h.layout) // that they cannot be seen has been said
 	switch {
 	case err != nil:
 		return err
@@ -181,6 +172,20 @@ func (h *handover) nobodyOld(ctx context.Context) error {
 		return pg.Refuse("then run it again", "not finished: %s", status.DeletesUncounted)
 	}
 	return nil
+}
+
+// oldOnes names the old workers that are live, and says whether a migrate() of their release has put back what does not count; known is
+// whether workers can be seen.
+func oldOnes(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (old []string, uncounted, known bool, err error) {
+	err = patiently(ctx, func() (err error) {
+		var runtimes []awa.Runtime
+		if runtimes, known, err = awa.Runtimes(ctx, conn); err == nil {
+			old = oldRuntimes(runtimes)
+			uncounted, err = l.DeletesUncounted(ctx, conn)
+		}
+		return err
+	})
+	return old, uncounted, known, err
 }
 
 // fresh refuses while a ledger has changes of another generation.

@@ -213,7 +213,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		}
 		wrong, moved = again.Drifts, again.UnevenRows()
 	}
-	runtimes, known, err := awa.Runtimes(ctx, conn)
+	who, known, err := whoIsOld(ctx, conn, l)
 	if err != nil {
 		return nil, err
 	}
@@ -224,13 +224,6 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	if moved > 0 {
 		why = append(why, fmt.Sprintf("within %s %d counter rows turned wrong that add up to what is right", c.Observe, moved))
 	}
-	uncounted, err := l.DeletesUncounted(ctx, conn)
-	if err != nil {
-		return nil, err
-	}
-	if uncounted {
-		why = append(why, status.DeletesUncounted)
-	}
 	stale, err := one.Stale(ctx)
 	if err != nil {
 		return nil, err
@@ -238,9 +231,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	if stale != nil {
 		why = append(why, c.staleLedgerNote(stale, alone))
 	}
-	if old := oldRuntimes(runtimes); len(old) > 0 {
-		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
-	}
+	why = append(why, who...)
 	unseen := status.Unseen(known)
 	r.Notes = append(r.Notes, unseen...)
 	if len(why) > 0 {
@@ -255,6 +246,18 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	refusal, err = c.setMarker(ctx, conn, l, one, r)
 	r.MarkerSet = refusal == nil && err == nil
 	return refusal, err
+}
+
+// whoIsOld says who will make counters wrong that are right; known is whether live workers can be seen.
+func whoIsOld(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (who []string, known bool, err error) {
+	old, uncounted, known, err := oldOnes(ctx, conn, l)
+	if uncounted {
+		who = append(who, status.DeletesUncounted)
+	}
+	if len(old) > 0 {
+		who = append(who, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
+	}
+	return who, known, err
 }
 
 // isMarked reports that the marker is set, whoever has set it. It is false where that cannot be read: the rest of the report is
@@ -281,7 +284,11 @@ func (c *reconcileCmd) setMarker(ctx context.Context, conn *pgx.Conn, l *awa.Lay
 	if err == nil {
 		again, err = one.Look(ctx)
 	}
-	if err == nil && len(again.Drifts)+len(again.Uneven) == 0 {
+	var who []string
+	if err == nil {
+		who, _, err = whoIsOld(ctx, conn, l)
+	}
+	if err == nil && len(again.Drifts)+len(again.Uneven)+len(who) == 0 {
 		c.noteWhatIsLeft(ctx, conn, l, r)
 		return nil, nil
 	}
@@ -292,6 +299,9 @@ func (c *reconcileCmd) setMarker(ctx context.Context, conn *pgx.Conn, l *awa.Lay
 		return nil, err
 	}
 	r.Left = len(again.Drifts)
+	if r.Left+len(again.Uneven) == 0 {
+		return pg.Refuse("stop the old writers, and run this again; or run awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(who, "; ")), nil
+	}
 	found := fmt.Sprintf("new drift was found behind the last look, on queue %s", strings.Join(queuesOf(again.Drifts), ", "))
 	if r.Left == 0 {
 		found = fmt.Sprintf("%d counter rows were found behind the last look that add up to what is right, on queue %s", again.UnevenRows(), again.Uneven[0].Queue)
@@ -321,7 +331,7 @@ func (c *reconcileCmd) takeBack(ctx context.Context, l *awa.Layout) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	_, err = clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found new drift behind its last look")
+	_, err = clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found an old binary at work, or new drift, behind its last look")
 	return err
 }
 

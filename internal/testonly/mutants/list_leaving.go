@@ -90,8 +90,12 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestFinishSeesWhoComesWhenDaemonsHaveLeft",
 		},
 		{
-			"a migrate of an old release when the daemons have left is not seen", "cmd/awa-counterd/handover.go", "case uncounted:", "case false:",
+			"a migrate of an old release when the daemons have left is not seen", "cmd/awa-counterd/handover.go", "case uncounted:", "case uncounted && err != nil:",
 			"./e2e", "TestFinishSeesWhoComesWhenDaemonsHaveLeft",
+		},
+		{
+			"who comes while reconcile sets the marker is not seen", "cmd/awa-counterd/reconcile.go", "who, _, err = whoIsOld(ctx, conn, l)", "_, _, err = whoIsOld(ctx, conn, l)",
+			"./e2e", "TestTrustSeesWhoComes",
 		},
 	}
 }
