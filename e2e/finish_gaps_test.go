@@ -97,8 +97,9 @@ func TestFinishDoesNotWaitForTrustThatIsOff(t *testing.T) {
 	require.Contains(t, e.status().Next, "the daemon runs with --trust off")
 	finish := e.types("finish")
 	said := finish.ends(refused, 20*time.Second)
-	require.Contains(t, said, "not finished: the daemon runs with --trust off, and finish needs one that vouches for the counters; start it again without --trust off, or stop it: awa-counterd reconcile --trust")
+	require.Contains(t, said, "not finished: the daemon runs with --trust off, and finish needs one that vouches for the counters; start it again without --trust off, or stop it and run awa-counterd teardown; after that awa-counterd reconcile --trust ends")
 	require.Zero(t, d.stop())
+	e.says("teardown")
 	e.says("reconcile", "--trust", "--observe", "1s")
 	e.marker(true, 0)
 }

@@ -35,10 +35,7 @@ func TestFinishSaysAtOnceWhatItLacks(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	role, owner := e.role("replication"), e.role("")
-	e.exec(fmt.Sprintf(`do $$ declare r record; begin
-			for r in select c.oid::regclass as name from pg_class c where relnamespace = 'awa'::regnamespace and relkind in ('r', 'p') loop
-				execute format('alter table %%s owner to %[1]s', r.name); end loop; end $$;
-		alter schema awa owner to %[1]s; grant create on database %[2]s to %[1]s`, owner, e.db))
+	e.ownedBy(owner)
 	owners := e.server.URL(owner, "", e.db)
 	code, out, errs := e.commandOn(owners, "setup", "--role", role)
 	require.Zero(t, code, out+errs)
@@ -72,6 +69,70 @@ func TestFinishSaysAtOnceWhatItLacks(t *testing.T) {
 	e.byBucket()
 	e.marker(true, 0)
 	e.nothingOfOurs()
+}
+
+// ownedBy gives awa's tables to a role, which may make what a daemon makes.
+func (e *env) ownedBy(role string) {
+	e.t.Helper()
+	e.exec(fmt.Sprintf(`do $$ declare r record; begin
+			for r in select c.oid::regclass as name from pg_class c where relnamespace = 'awa'::regnamespace and relkind in ('r', 'p') loop
+				execute format('alter table %%s owner to %[1]s', r.name); end loop; end $$;
+		alter schema awa owner to %[1]s; grant create on database %[2]s to %[1]s`, role, e.db))
+}
+
+// grantOfLedgers is the statement that a line names.
+func (e *env) grantOfLedgers(line string) (statement string) {
+	e.t.Helper()
+	require.NoError(e.t, e.pool.QueryRow(e.t.Context(), `select coalesce((regexp_match($1, 'if you run: (GRANT DELETE ON [^;\n]+)'))[1], '')`, line).Scan(&statement))
+	require.NotEmpty(e.t, statement, line)
+	return statement
+}
+
+// late leaves changes of another generation in a ledger, as an old leader does.
+func (e *env) late(slots ...int32) {
+	e.t.Helper()
+	for _, slot := range slots {
+		require.NoError(e.t, e.stale(slot))
+	}
+}
+
+// A role that may not delete from ledgers that have changes of another generation hears of one statement, which can be run as it stands, and
+// after which nothing is in the way.
+func TestGrantOnLedgersCanBeRun(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"reconcile", "finish"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			role := e.role("replication")
+			e.ownedBy(role)
+			e.exec(fmt.Sprintf(`revoke delete on awa.queue_terminal_count_deltas_1, awa.queue_terminal_count_deltas_2, awa.queue_terminal_count_deltas_3 from %s`, role))
+			url := e.server.URL(role, "", e.db)
+			if command == "reconcile" {
+				e.late(1, 2, 3)
+				code, out, errs := e.commandOn(url, "reconcile", "--trust", "--observe", "1s")
+				require.Equal(t, refused, code, out+errs)
+				e.exec(e.grantOfLedgers(errs))
+				code, out, errs = e.commandOn(url, "reconcile", "--trust", "--observe", "1s")
+				require.Zero(t, code, out+errs)
+				e.balanced(0)
+				e.byBucket()
+				return
+			}
+			d := start(t, nil, "run", "--database-url", url, "--checkpoint-interval", "200ms")
+			d.logged("marker set", 20*time.Second)
+			e.late(1, 2, 3)
+			e.insertAt(1, "q", 5, false)
+			e.balanced(5 * time.Second)
+			e.none(`select 1 - count(*) from awa_counterd.uncounted_writes where kind = 'rows'`, 20*time.Second, "the daemon does not say who wrote")
+			said, how := e.finishesOn(url, "5s", "1m")
+			line := said("finish: the ledger of ring slot 1 (awa.queue_terminal_count_deltas_1) and 2 more have 3 changes of another generation") // at once
+			said("finish: waiting: pre-#290 writers still active on queue q")
+			said("finish: waiting: the ledger of ring slot 1 (awa.queue_terminal_count_deltas_1) and 2 more have 3 changes of another generation")
+			e.exec(e.grantOfLedgers(line))
+			e.finished(d, how)
+		})
+	}
 }
 
 func pgQuoted(name string) string { return `"` + name + `"` }

@@ -67,22 +67,77 @@ func TestFinishSeesWhoWritesWhenDaemonsHaveLeft(t *testing.T) {
 			d.logged("marker set", 20*time.Second)
 			e.insertAt(3, "q", 5, false)
 			e.balanced(5 * time.Second)
-			next := e.connect() // has the lead when the daemon gives it up, before finish
-			leads := make(chan error, 1)
-			go func() {
-				_, err := next.Exec(t.Context(), `select pg_advisory_lock(hashtextextended($1, 0))`, checkpoint.LockKey("awa"))
-				leads <- err
-			}()
+			leads, gives := e.leadsNext()
 			said, how := e.finishes("5s", "1m")
 			require.NoError(t, <-leads)
 			c.write(e)
-			require.NoError(t, next.Close(t.Context()))
+			gives()
 			said(c.said)
 			require.Equal(t, refused, how())
 			e.balanced(10 * time.Second)
 			e.marker(true, 20*time.Second)
 		})
 	}
+}
+
+// An old worker comes when the daemons have left, or while finish waits for the marker's row, and has written nothing yet: what it writes later
+// nobody would see, under a marker that is set for good. So is a migrate() of its release.
+func TestFinishSeesWhoComesWhenDaemonsHaveLeft(t *testing.T) {
+	t.Parallel()
+	const worker, remedy = `insert into awa.runtime_instances values ('old', '0.6.0-beta.1', now(), false)`, "; replace them, and run it again"
+	const came = "awa-counterd: not finished: pre-#290 runtimes have come when the daemons had left: old (0.6.0-beta.1)" + remedy
+	for name, c := range map[string]struct {
+		sql, said string
+		late      bool // while the marker is set
+	}{
+		"a worker":                    {worker, came, false},
+		"a worker behind the marker":  {worker, came, true},
+		"a migrate of an old release": {`create function awa.delete_job_compat() returns void language sql as 'delete from awa.done_entries'`, "awa-counterd: not finished: migrate() of an old release has put back its awa.delete_job_compat", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean);
+				insert into awa.runtime_instances values ('new', '0.6.9', now() + interval '1 h', true)`)
+			d := e.daemon("--checkpoint-interval", "200ms")
+			d.logged("marker set", 20*time.Second)
+			e.insertAt(3, "q", 5, true)
+			e.balanced(5 * time.Second)
+			if c.late {
+				there, letGo := e.waitsAtTheMarker()
+				said, how := e.finishes("1s", "1m")
+				there()
+				e.exec(c.sql)
+				letGo()
+				said(c.said)
+				require.Equal(t, refused, how())
+			} else {
+				leads, gives := e.leadsNext()
+				said, how := e.finishes("1s", "1m")
+				require.NoError(t, <-leads)
+				e.exec(c.sql)
+				gives()
+				said(c.said)
+				require.Equal(t, refused, how())
+			}
+			e.exec(`drop trigger if exists hold on awa.queue_ring_state; drop function if exists awa.delete_job_compat(); delete from awa.runtime_instances where instance_id = 'old'`)
+			e.marker(true, 20*time.Second)
+			_, how := e.finishes("1s", "1m")
+			e.finished(d, how)
+		})
+	}
+}
+
+// leadsNext has the lead when the daemon gives it up, before finish, until it is given back.
+func (e *env) leadsNext() (leads chan error, gives func()) {
+	e.t.Helper()
+	next := e.connect()
+	leads = make(chan error, 1)
+	go func() {
+		_, err := next.Exec(e.t.Context(), `select pg_advisory_lock(hashtextextended($1, 0))`, checkpoint.LockKey("awa"))
+		leads <- err
+	}()
+	return leads, func() { require.NoError(e.t, next.Close(e.t.Context())) }
 }
 
 // An old binary does the same while finish waits for the marker's row: what adds up now would be wrong after the next fold, under a marker
@@ -117,5 +172,19 @@ func TestTrustLooksAtEachCounterRow(t *testing.T) {
 	e.exchanges(3)
 	letGo()
 	require.Contains(t, trust.ends(refused, 20*time.Second), "the marker was not set: 2 counter rows were found behind the last look that add up to what is right, on queue q")
+	e.marker(false, 0)
+}
+
+// And an old worker that comes while reconcile --trust waits for the marker's row.
+func TestTrustSeesWhoComes(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean)`)
+	there, letGo := e.waitsAtTheMarker()
+	trust := e.types("reconcile", "--trust", "--observe", "1s")
+	there()
+	e.exec(`insert into awa.runtime_instances values ('old', '0.6.0-beta.1', now(), false)`)
+	letGo()
+	require.Contains(t, trust.ends(refused, 20*time.Second), "the marker was not set: pre-#290 runtimes are live: old (0.6.0-beta.1); stop the old writers, and run this again")
 	e.marker(false, 0)
 }

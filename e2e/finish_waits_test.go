@@ -34,24 +34,30 @@ func (e *env) holds(lock string) (letGo func()) {
 }
 
 // finishes runs finish, and says when it says something. Its end is known to how.
-func (e *env) finishes(quiet, timeout string) (said func(text string), how func() int) {
+func (e *env) finishes(quiet, timeout string) (said func(text string) (line string), how func() int) {
 	e.t.Helper()
-	cmd := exec.Command(binary, "finish", "--database-url", e.url(), "--quiet-period", quiet, "--timeout", timeout)
+	return e.finishesOn(e.url(), quiet, timeout)
+}
+
+func (e *env) finishesOn(url, quiet, timeout string) (said func(text string) (line string), how func() int) {
+	e.t.Helper()
+	cmd := exec.Command(binary, "finish", "--database-url", url, "--quiet-period", quiet, "--timeout", timeout)
 	out, err := cmd.StderrPipe()
 	require.NoError(e.t, err)
 	require.NoError(e.t, cmd.Start())
 	hangs := time.AfterFunc(2*patiently(30*time.Second), func() { _ = cmd.Process.Kill() })
 	e.t.Cleanup(func() { hangs.Stop(); _ = cmd.Process.Kill() })
 	lines := bufio.NewScanner(out)
-	said = func(text string) {
+	said = func(text string) string {
 		e.t.Helper()
 		for lines.Scan() {
 			e.t.Log(lines.Text())
 			if strings.Contains(lines.Text(), text) {
-				return
+				return lines.Text()
 			}
 		}
 		require.FailNow(e.t, "not said: "+text)
+		return ""
 	}
 	return said, func() int {
 		for lines.Scan() {
@@ -64,7 +70,7 @@ func (e *env) finishes(quiet, timeout string) (said func(text string), how func(
 
 // finishLooks is a finish that has the daemon's figures, by which nothing stands in the way, and has yet to look at the counters, until look
 // lets it go on: within 2 s. An old binary wrote in ring slot 3 once.
-func (e *env) finishLooks(quiet, timeout string) (d *daemon, said func(text string), look func(), how func() int) {
+func (e *env) finishLooks(quiet, timeout string) (d *daemon, said func(text string) (line string), look func(), how func() int) {
 	e.t.Helper()
 	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean)`) // is read last
 	d = e.daemon("--checkpoint-interval", "200ms", "--audit-interval", "1h")

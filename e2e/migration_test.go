@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // The shape changes under a running daemon, with old and new binaries at work: it is noticed, distrusted and
@@ -172,6 +174,68 @@ func TestMarkerIsKeptClearedDuringAMigration(t *testing.T) {
 	require.NoError(t, conn.Close(t.Context()))
 	e.marker(true, 15*time.Second)
 	require.Zero(t, d.stop())
+}
+
+// The log has people end the session that holds the lock of awa's migrations when that does nothing any more, so what it does has to be
+// seen for what it is, and must not be guessed by a role that is not shown it.
+func TestWhoHoldsTheMigrationLockIsSeen(t *testing.T) {
+	t.Parallel()
+	e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	holder := e.connect()
+	pid := int32(holder.PgConn().PID()) //nolint:gosec // a pid
+	looks := e.connect()
+	seen := func(state string) (s pg.Session) {
+		t.Helper()
+		ctx, cancel := contextWithin(20 * time.Second)
+		defer cancel()
+		e.until(ctx, func() bool {
+			var there bool
+			var err error
+			s, there, err = pg.ReadSession(t.Context(), looks, pid)
+			require.NoError(t, err)
+			require.True(t, there)
+			return s.State == state
+		}, func() string { return "seen as " + s.State + ", not " + state })
+		return s
+	}
+	run := func(sql string) {
+		t.Helper()
+		_, err := holder.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	run(`set application_name = 'worker'; select pg_advisory_lock(x'4157415f4d494752'::int8)`)
+	require.Equal(t, "worker", seen("idle").Application)
+	longer := seen("idle").Idle
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool { return seen("idle").Idle > longer+500*time.Millisecond }, func() string { return "it is not said for how long" })
+	run(`begin`)
+	require.Less(t, seen("idle in transaction").Idle, 10*time.Second)
+	run(`rollback`)
+
+	step, stop := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_, _ = holder.Exec(step, `select pg_sleep(600)`)
+	}()
+	seen("active")
+	role := e.role("")
+	_, err := looks.Exec(t.Context(), "set role "+role)
+	require.NoError(t, err)
+	hidden := seen("")
+	require.Equal(t, "worker", hidden.Application)
+	require.Zero(t, hidden.Idle)
+	e.exec("grant pg_read_all_stats to " + role) // as the log says
+	seen("active")
+	stop()
+	<-over
+	none := func() bool {
+		_, there, err := pg.ReadSession(t.Context(), looks, pid)
+		require.NoError(t, err)
+		return !there
+	}
+	e.until(ctx, none, func() string { return "a session that has ended is seen" })
 }
 
 // A daemon that starts while a migration is under way has had no session: it keeps the marker cleared all the

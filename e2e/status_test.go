@@ -48,7 +48,7 @@ func TestStatus(t *testing.T) {
 	e := newEnv(t, fleet.Layout{Slots: 4})
 	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean);
 		insert into awa.runtime_instances values ('a', '0.6.0-alpha.9', now() - interval '2 hours', false)`)
-	require.Contains(t, e.status().Next, "has never run here: start awa-counterd run")
+	require.Contains(t, e.status().Next, "has never run here, or was removed: start awa-counterd run")
 
 	d := e.daemon("--checkpoint-interval", "200ms")
 	e.marker(true, 10*time.Second)

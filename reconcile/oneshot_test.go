@@ -98,8 +98,44 @@ func TestStaleChangesAreDroppedAlone(t *testing.T) {
 }
 
 func TestAStaleLedgerIsNamed(t *testing.T) {
-	u := &StaleLedger{Slot: 7, Changes: 3, Ledger: "awa.deltas_7"}
+	u := &StaleLedgers{Units: 1, Slot: 7, Changes: 3, Ledger: "awa.deltas_7"}
 	require.Equal(t, "the ledger of ring slot 7 (awa.deltas_7) has 3 changes of another generation, which awa's next fold or prune would drop", u.String())
+	u.Units = 4
+	require.Equal(t, "the ledger of ring slot 7 (awa.deltas_7) and 3 more have 3 changes of another generation, which awa's next fold or prune would drop", u.String())
+}
+
+// All that a role may not mend is in one statement, and what it may is not; the one that is named is one that it may not.
+func TestStaleLedgersAreFound(t *testing.T) {
+	l := layoutOf("ledger")
+	in := func(n []int64, may []bool) *script {
+		answers := map[string][]any{`select current_user::text`: {"operator"}}
+		for i, leaf := range l.Leaves {
+			answers[l.StaleLedger(leaf)], answers[l.MayDropStale(leaf)] = []any{n[i]}, []any{may[i]}
+		}
+		return &script{answers: answers}
+	}
+	require.Len(t, l.Leaves, 2)
+	first, second := l.LedgerOf(l.Leaves[0]), l.LedgerOf(l.Leaves[1])
+	for name, c := range map[string]struct {
+		n    []int64
+		may  []bool
+		want *StaleLedgers
+	}{
+		"none":           {[]int64{0, 0}, []bool{false, false}, nil},
+		"both":           {[]int64{3, 4}, []bool{false, false}, &StaleLedgers{2, 7, l.Leaves[0].Slot, first, "operator", []string{first, second}}},
+		"the second one": {[]int64{3, 4}, []bool{true, false}, &StaleLedgers{2, 7, l.Leaves[1].Slot, second, "operator", []string{second}}},
+		"neither":        {[]int64{3, 4}, []bool{true, true}, &StaleLedgers{2, 7, l.Leaves[0].Slot, first, "operator", nil}},
+	} {
+		got, err := StaleNow(t.Context(), in(c.n, c.may), l)
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, got, name)
+	}
+	for _, lost := range []string{l.StaleLedger(l.Leaves[0]), l.MayDropStale(l.Leaves[1]), `select current_user::text`} {
+		q := in([]int64{3, 4}, []bool{true, true})
+		q.answers[lost] = []any{errGone}
+		_, err := StaleNow(t.Context(), q, l)
+		require.ErrorIs(t, err, errGone)
+	}
 }
 
 func TestResultsAddUp(t *testing.T) {

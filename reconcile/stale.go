@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,28 +58,54 @@ func stale(ctx context.Context, q querier, l *awa.Layout, leaf awa.Leaf) (n int6
 	return n, nil
 }
 
-// StaleLedger is a unit whose ledger has changes of another generation: the counters are right with them, and
-// awa's next fold or prune of it drops them.
-type StaleLedger struct {
-	Slot    int32
-	Changes int64
-	Ledger  string // the leaf's table
-	May     bool   // this role may delete them, so OneShot.Alone ends it
+// StaleLedgers are units whose ledgers have changes of another generation: the counters are right with them, and
+// awa's next fold or prune of each drops them.
+type StaleLedgers struct {
+	Units   int
+	Changes int64    // of all
+	Slot    int32    // of one, which this role may not mend if there is such a one
+	Ledger  string   // its leaf's table
+	Role    string   // the current user
+	Denied  []string // the tables from which it may not delete; of the others OneShot.Alone takes them out
 }
 
-func (u *StaleLedger) String() string {
-	return fmt.Sprintf("the ledger of ring slot %d (%[3]s) has %[2]d changes of another generation, which awa's next fold or prune would drop", u.Slot, u.Changes, u.Ledger)
+func (u *StaleLedgers) String() string {
+	of := fmt.Sprintf("the ledger of ring slot %d (%s) has", u.Slot, u.Ledger)
+	if u.Units > 1 {
+		of = fmt.Sprintf("the ledger of ring slot %d (%s) and %d more have", u.Slot, u.Ledger, u.Units-1)
+	}
+	return fmt.Sprintf("%s %d changes of another generation, which awa's next fold or prune would drop", of, u.Changes)
 }
 
-// Stale returns such a unit, one that this role may not mend if there is one; nil when there is none.
-func (o *OneShot) Stale(ctx context.Context) (found *StaleLedger, err error) {
-	if !o.layout.Shape.HasLedger() {
+// May says that this role may mend all of them.
+func (u *StaleLedgers) May() bool { return len(u.Denied) == 0 }
+
+// Grant is the statement without which it may not.
+func (u *StaleLedgers) Grant() string {
+	return fmt.Sprintf("GRANT DELETE ON %s TO %s", strings.Join(u.Denied, ", "), pgx.Identifier{u.Role}.Sanitize())
+}
+
+// Stale returns such units; nil when there is none.
+func (o *OneShot) Stale(ctx context.Context) (*StaleLedgers, error) {
+	return findStale(ctx, o.holder, o.layout, func(leaf awa.Leaf, look func() error) error {
+		return o.waits(ctx, "the ledger of "+ringSlot(leaf), leaf, look)
+	})
+}
+
+// StaleNow is Stale without waiting for anybody's lock any longer than the connection does.
+func StaleNow(ctx context.Context, q querier, l *awa.Layout) (*StaleLedgers, error) {
+	return findStale(ctx, q, l, func(_ awa.Leaf, look func() error) error { return look() })
+}
+
+func findStale(ctx context.Context, q querier, l *awa.Layout, waits func(leaf awa.Leaf, look func() error) error) (*StaleLedgers, error) {
+	if !l.Shape.HasLedger() {
 		return nil, nil //nolint:nilnil // none is a state, not an error
 	}
-	for _, leaf := range o.layout.Leaves {
+	var found StaleLedgers
+	for _, leaf := range l.Leaves {
 		var n int64
-		err := o.waits(ctx, "the ledger of "+ringSlot(leaf), leaf, func() (err error) {
-			n, err = stale(ctx, o.holder, o.layout, leaf)
+		err := waits(leaf, func() (err error) {
+			n, err = stale(ctx, q, l, leaf)
 			return err
 		})
 		if err != nil {
@@ -87,13 +114,23 @@ func (o *OneShot) Stale(ctx context.Context) (found *StaleLedger, err error) {
 		if n == 0 {
 			continue
 		}
-		u := &StaleLedger{Slot: leaf.Slot, Changes: n, Ledger: o.layout.LedgerOf(leaf)}
-		if err := o.holder.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&u.May); err != nil {
-			return nil, fmt.Errorf("look at the rights on %s: %w", u.Ledger, err)
+		table, may := l.LedgerOf(leaf), false
+		if err := q.QueryRow(ctx, l.MayDropStale(leaf)).Scan(&may); err != nil {
+			return nil, fmt.Errorf("look at the rights on %s: %w", table, err)
 		}
-		if found == nil || !u.May {
-			found = u
+		if found.Units == 0 || !may && found.May() {
+			found.Slot, found.Ledger = leaf.Slot, table
 		}
+		if !may {
+			found.Denied = append(found.Denied, table)
+		}
+		found.Units, found.Changes = found.Units+1, found.Changes+n
 	}
-	return found, nil
+	if found.Units == 0 {
+		return nil, nil //nolint:nilnil // none is a state, not an error
+	}
+	if err := q.QueryRow(ctx, `select current_user::text`).Scan(&found.Role); err != nil {
+		return nil, fmt.Errorf("look who the current user is: %w", err)
+	}
+	return &found, nil
 }

@@ -46,6 +46,9 @@ func (c *finishCmd) wait(ctx context.Context, out io.Writer, w *waiting) error {
 		if err != nil {
 			return err
 		}
+		if last == "" && reason != "" && w.one == nil {
+			w.warn(ctx, out)
+		}
 		switch {
 		case live:
 			_, _ = fmt.Fprintf(out, "\r\x1b[K%s", reason)
@@ -112,13 +115,25 @@ func (c *finishCmd) late(reason string) error {
 	return pg.Refuse("run it again later, or with a longer --timeout", "not finished within %s: %s", c.Timeout, reason)
 }
 
-// stale says what awa has yet to drop from a ledger, where this role may not take it out.
+// stale says what awa has yet to drop from ledgers, where this role may not take it out.
 func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {
 	u, err := one.Stale(ctx)
-	if err != nil || u == nil || u.May {
-		return "", err
+	return denied(u), err
+}
+
+func denied(u *reconcile.StaleLedgers) string {
+	if u == nil || u.May() {
+		return ""
 	}
-	return fmt.Sprintf("%s; finish can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger), nil
+	return fmt.Sprintf("%s; finish can move them to the counters if you run: %s", u, u.Grant())
+}
+
+// warn says at once what may be in the way when all else has passed, and does not pass where awa's ring stands. It is a hint: a look that
+// fails is repeated when it decides.
+func (w *waiting) warn(ctx context.Context, out io.Writer) {
+	if u, err := reconcile.StaleNow(ctx, w.conn, w.layout); err == nil && denied(u) != "" {
+		_, _ = fmt.Fprintf(out, "finish: %s\n", denied(u))
+	}
 }
 
 // wordsOf is what stays of a reason while its figures change, and which queue was written last.

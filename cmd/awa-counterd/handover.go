@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,6 +12,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
+	"github.com/awa-counterd/awa-counterd/internal/status"
 	"github.com/awa-counterd/awa-counterd/reconcile"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -146,7 +148,7 @@ func (h *handover) drop(ctx context.Context) error {
 
 const mayStillWrite = "old binaries may still be writing; see awa-counterd status"
 
-// agree demands that every counter row is right.
+// agree demands that every counter row is right, and that nobody has come who will make one wrong.
 func (h *handover) agree(ctx context.Context) error {
 	r, err := h.one.Look(ctx, nil)
 	if err != nil {
@@ -155,7 +157,35 @@ func (h *handover) agree(ctx context.Context) error {
 	if why := wrongIn(r, "are wrong", "are wrong", ""); why != "" {
 		return pg.Refuse(mayStillWrite, "not finished: %s", why)
 	}
+	return h.nobodyOld(ctx)
+}
+
+// nobodyOld refuses beside an old worker that has registered, or a migrate() of its release, since the daemons were asked the last time.
+func (h *handover) nobodyOld(ctx context.Context) error {
+	old, uncounted, _, err := oldOnes(ctx, h.conn, h.layout) // that they cannot be seen has been said
+	switch {
+	case err != nil:
+		return err
+	case len(old) > 0:
+		return pg.Refuse("replace them, and run it again", "not finished: pre-#290 runtimes have come when the daemons had left: %s", strings.Join(old, ", "))
+	case uncounted:
+		return pg.Refuse("then run it again", "not finished: %s", status.DeletesUncounted)
+	}
 	return nil
+}
+
+// oldOnes names the old workers that are live, and says whether a migrate() of their release has put back what does not count; known is
+// whether workers can be seen.
+func oldOnes(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (old []string, uncounted, known bool, err error) {
+	err = patiently(ctx, func() (err error) {
+		var runtimes []awa.Runtime
+		if runtimes, known, err = awa.Runtimes(ctx, conn); err == nil {
+			old = oldRuntimes(runtimes)
+			uncounted, err = l.DeletesUncounted(ctx, conn)
+		}
+		return err
+	})
+	return old, uncounted, known, err
 }
 
 // fresh refuses while a ledger has changes of another generation.

@@ -31,7 +31,7 @@ type cli struct {
 	Reconcile reconcileCmd `cmd:"" help:"Compare all counters with a scan and correct them once, without logical replication."`
 	Doctor    doctorCmd    `cmd:"" help:"Check every requirement, and say how to meet those that are not met. Changes nothing."`
 	Setup     setupCmd     `cmd:"" help:"Create what the daemon needs, or print the statements for a DBA. Safe to repeat."`
-	Teardown  teardownCmd  `cmd:"" help:"Remove everything that awa-counterd has created in the database."`
+	Teardown  teardownCmd  `cmd:"" help:"Remove everything that awa-counterd has created in the database, and clear the trust marker."`
 	Finish    finishCmd    `cmd:"" help:"End an upgrade beside a daemon that runs: wait until it is safe, have the daemon leave, set the trust marker for good, and remove everything that awa-counterd has created."`
 	Distrust  distrustCmd  `cmd:"" help:"Clear the trust marker now, for example in a supervisor's post-stop hook."`
 	Version   versionCmd   `cmd:"" help:"Print version, commit and Go version."`

@@ -163,13 +163,13 @@ func lockOut(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
 	return !there, err
 }
 
-// staleLedgerNote says why a unit's ledger was left as it is.
-func (c *reconcileCmd) staleLedgerNote(u *reconcile.StaleLedger, alone bool) string {
+// staleLedgerNote says why ledgers were left as they are.
+func (c *reconcileCmd) staleLedgerNote(u *reconcile.StaleLedgers, alone bool) string {
 	switch {
 	case !alone:
 		return u.String() + "; awa-counterd finish moves them to the counters; so does reconcile if no daemon runs and no checkpoint is left (awa-counterd teardown removes it)"
-	case !u.May:
-		return fmt.Sprintf("%s; reconcile can move them to the counters if you run: GRANT DELETE ON %s", u, u.Ledger)
+	case !u.May():
+		return fmt.Sprintf("%s; reconcile can move them to the counters if you run: %s", u, u.Grant())
 	}
 	return u.String() + ": run it again"
 }
@@ -212,7 +212,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 		}
 		wrong, moved = again.Drifts, again.UnevenRows()
 	}
-	runtimes, known, err := awa.Runtimes(ctx, conn)
+	who, known, err := whoIsOld(ctx, conn, l)
 	if err != nil {
 		return nil, err
 	}
@@ -223,13 +223,6 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	if moved > 0 {
 		why = append(why, fmt.Sprintf("within %s %d counter rows turned wrong that add up to what is right", c.Observe, moved))
 	}
-	uncounted, err := l.DeletesUncounted(ctx, conn)
-	if err != nil {
-		return nil, err
-	}
-	if uncounted {
-		why = append(why, status.DeletesUncounted)
-	}
 	stale, err := one.Stale(ctx)
 	if err != nil {
 		return nil, err
@@ -237,9 +230,7 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	if stale != nil {
 		why = append(why, c.staleLedgerNote(stale, alone))
 	}
-	if old := oldRuntimes(runtimes); len(old) > 0 {
-		why = append(why, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
-	}
+	why = append(why, who...)
 	unseen := status.Unseen(known)
 	r.Notes = append(r.Notes, unseen...)
 	if len(why) > 0 {
@@ -251,9 +242,21 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	for _, what := range unseen { // the report, which has them as well, comes afterwards
 		_, _ = fmt.Fprintf(w, "reconcile: %s\n", what)
 	}
-	refusal, err = c.setMarker(ctx, l, one, r)
+	refusal, err = c.setMarker(ctx, conn, l, one, r)
 	r.MarkerSet = refusal == nil && err == nil
 	return refusal, err
+}
+
+// whoIsOld says who will make counters wrong that are right; known is whether live workers can be seen.
+func whoIsOld(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (who []string, known bool, err error) {
+	old, uncounted, known, err := oldOnes(ctx, conn, l)
+	if uncounted {
+		who = append(who, status.DeletesUncounted)
+	}
+	if len(old) > 0 {
+		who = append(who, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
+	}
+	return who, known, err
 }
 
 // isMarked reports that the marker is set, whoever has set it. It is false where that cannot be read: the rest of the report is
@@ -271,7 +274,7 @@ func isMarked(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (set bool, err
 
 // setMarker sets the marker and looks once more, as finish does: a look goes from one table to the next, and somebody may have
 // written behind it that nobody counted. What that finds, or cannot find out, clears the marker again, also after an interrupt.
-func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
+func (c *reconcileCmd) setMarker(ctx context.Context, conn *pgx.Conn, l *awa.Layout, one *reconcile.OneShot, r *reconcileReport) (refusal, err error) {
 	err = one.Trust(ctx)
 	if _, answered := errors.AsType[*pgconn.PgError](err); answered {
 		return nil, err // it is not set
@@ -280,7 +283,12 @@ func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconc
 	if err == nil {
 		again, err = one.Look(ctx, nil)
 	}
-	if err == nil && len(again.Drifts)+len(again.Uneven) == 0 {
+	var who []string
+	if err == nil {
+		who, _, err = whoIsOld(ctx, conn, l)
+	}
+	if err == nil && len(again.Drifts)+len(again.Uneven)+len(who) == 0 {
+		c.noteWhatIsLeft(ctx, conn, l, r)
 		return nil, nil
 	}
 	if back := c.takeBack(context.WithoutCancel(ctx), l); back != nil {
@@ -290,11 +298,23 @@ func (c *reconcileCmd) setMarker(ctx context.Context, l *awa.Layout, one *reconc
 		return nil, err
 	}
 	r.Left = len(again.Drifts)
+	if r.Left+len(again.Uneven) == 0 {
+		return pg.Refuse("stop the old writers, and run this again; or run awa-counterd run meanwhile", "the marker was not set: %s", strings.Join(who, "; ")), nil
+	}
 	found := fmt.Sprintf("new drift was found behind the last look, on queue %s", strings.Join(queuesOf(again.Drifts), ", "))
 	if r.Left == 0 {
 		found = fmt.Sprintf("%d counter rows were found behind the last look that add up to what is right, on queue %s", again.UnevenRows(), again.Uneven[0].Queue)
 	}
 	return pg.Refuse("stop the old writers, and run this again; or run awa-counterd run meanwhile", "the marker was not set: %s", found), nil
+}
+
+// noteWhatIsLeft says that the marker will not stand if what a dead daemon has left is removed after this. It is a hint: where that cannot be
+// read, the marker is set all the same.
+func (c *reconcileCmd) noteWhatIsLeft(ctx context.Context, conn *pgx.Conn, l *awa.Layout, r *reconcileReport) {
+	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, string(l.Schema))
+	if err == nil && known && !leader.Leads {
+		r.Notes = append(r.Notes, "what a daemon has left is still here, and awa-counterd teardown clears the marker: run that, and then this again")
+	}
 }
 
 // takeBackWithin is how long the marker's row may be locked when it has to be cleared again.
@@ -310,7 +330,7 @@ func (c *reconcileCmd) takeBack(ctx context.Context, l *awa.Layout) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	_, err = clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found new drift behind its last look")
+	_, err = clearMarker(ctx, conn, l, "awa-counterd reconcile --trust: it found an old binary at work, or new drift, behind its last look")
 	return err
 }
 

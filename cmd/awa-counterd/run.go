@@ -31,7 +31,7 @@ type runCmd struct {
 
 	DryRun bool `help:"Only follow and report: nothing of awa's is written, no counter is corrected, and the trust marker is neither set nor cleared."`
 
-	Trust        string        `enum:"live,quiet,off" default:"live" help:"When to set the trust marker: live (as soon as the counters are right), quiet (only after --quiet-period without uncounted writes), off (leave it alone)."`
+	Trust        string        `enum:"live,quiet,off" default:"live" help:"When to set the trust marker: live (as soon as the counters are right), quiet (only after --quiet-period without uncounted writes), off (leave it alone). With off, the daemon's corrections stay in counter rows of its own when it has stopped, and under a marker that somebody else sets then awa's folds make counters wrong: run awa-counterd reconcile before."`
 	QuietPeriod  time.Duration `default:"10m" help:"Time without uncounted writes after which the old binaries count as gone."`
 	MaxStaleness time.Duration `default:"2s" help:"While the trust marker is set, no uncounted write older than this is missing from the counters."`
 

@@ -154,7 +154,7 @@ func ago(v *float64) string {
 func leaderLines(line func(name, format string, args ...any), st *status.Status) {
 	l := st.Leader
 	if l == nil {
-		line("leader", "none: no daemon has ever run here")
+		line("leader", "none: no daemon has run here, or everything of it was removed")
 		return
 	}
 	life := "alive"

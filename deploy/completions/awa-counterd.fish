@@ -6,7 +6,7 @@ complete -c awa-counterd -n __fish_use_subcommand -a status -d 'Show which daemo
 complete -c awa-counterd -n __fish_use_subcommand -a reconcile -d 'Compare all counters with a scan and correct them once, without logical replication'
 complete -c awa-counterd -n __fish_use_subcommand -a doctor -d 'Check every requirement, and say how to meet those that are not met'
 complete -c awa-counterd -n __fish_use_subcommand -a setup -d 'Create what the daemon needs, or print the statements for a DBA'
-complete -c awa-counterd -n __fish_use_subcommand -a teardown -d 'Remove everything that awa-counterd has created in the database'
+complete -c awa-counterd -n __fish_use_subcommand -a teardown -d 'Remove everything that awa-counterd has created in the database, and clear the trust marker'
 complete -c awa-counterd -n __fish_use_subcommand -a finish -d 'End an upgrade beside a daemon that runs: wait until it is safe, have the daemon leave, set the trust marker for good, and remove everything that awa-counterd has created'
 complete -c awa-counterd -n __fish_use_subcommand -a distrust -d 'Clear the trust marker now, for example in a supervisor\'s post-stop hook'
 complete -c awa-counterd -n __fish_use_subcommand -a version -d 'Print version, commit and Go version'

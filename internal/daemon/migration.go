@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // errMigrated ends a session because awa's migrations change the tables that it works on.
@@ -32,8 +33,9 @@ func migratedBy(err error) int32 {
 	return 0
 }
 
-// migrationTakes is how long awa's migrations may take before somebody is told who holds their lock: a worker whose
-// migrate() was cancelled leaves it held for as long as its connection lives.
+// migrationTakes is how long awa's migrations may take before somebody is told who holds their lock, and for how long a session that
+// holds it has to have done nothing before it is taken for one that was left behind: a worker whose migrate() was cancelled keeps the
+// lock for as long as its connection lives.
 const migrationTakes = time.Minute
 
 // awaitTables finds awa's tables, waiting for as long as its migration has not run. Meanwhile it looks after what the last
@@ -50,7 +52,7 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 			d.started, d.worked = true, true
 			pid := migratedBy(err)
 			if held.long(pid, time.Now()) {
-				d.nameMigrator(ctx, c, pid)
+				d.lookAtMigrator(ctx, c, &held)
 			}
 			if waiting != err.Error() {
 				waiting = err.Error()
@@ -87,27 +89,66 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 type holding struct {
 	pid   int32
 	since time.Time
-	told  bool
+	told  map[migrator]bool // what was said of that process
 }
 
-// long is true once of each process that has held it for longer than a migration takes.
+// long is true of a process that has held it for longer than a migration takes.
 func (h *holding) long(pid int32, now time.Time) bool {
 	if pid != h.pid {
-		h.pid, h.since, h.told = pid, now, false
+		*h = holding{pid: pid, since: now, told: make(map[migrator]bool)}
 	}
-	if h.told || now.Sub(h.since) < migrationTakes {
-		return false
-	}
-	h.told = true
-	return true
+	return now.Sub(h.since) >= migrationTakes
 }
 
-func (d *Daemon) nameMigrator(ctx context.Context, c *pgx.Conn, pid int32) {
-	var name, state string
-	err := c.QueryRow(ctx, `select coalesce(application_name, ''), coalesce(state, 'not shown to this role') from pg_stat_activity where pid = $1`, pid).Scan(&name, &state)
-	if err != nil {
-		state = err.Error()
+// migrator is what a session is that has held the lock for long.
+type migrator int
+
+const (
+	pauses     migrator = iota // it has ended a statement a moment ago
+	works                      // it migrates: who ends it ends a migration between two of its steps
+	leftBehind                 // nobody migrates
+	hidden                     // this role may not see it
+)
+
+func judge(s pg.Session) migrator {
+	switch s.State {
+	case "active", "fastpath function call", "idle in transaction", "idle in transaction (aborted)":
+		return works
+	case "idle":
+		if s.Idle < migrationTakes {
+			return pauses
+		}
+		return leftBehind
 	}
-	d.log.Warn("awa's migration lock has been held for a minute, and nothing is corrected meanwhile; if no migration is running, a worker has left it behind: end that session",
-		zap.Int32("pid", pid), zap.String("application_name", name), zap.String("state", state), zap.String("run", fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid)))
+	return hidden
+}
+
+// lookAtMigrator tells people of the session that holds the lock. A look that fails is repeated with the next.
+func (d *Daemon) lookAtMigrator(ctx context.Context, c *pgx.Conn, h *holding) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if s, there, err := pg.ReadSession(ctx, c, h.pid); err == nil && there {
+		h.tell(d.log, s)
+	}
+}
+
+// tell says what a session is, once each. What ends it is said of one only that nobody needs any more.
+func (h *holding) tell(log *zap.Logger, s pg.Session) {
+	what := judge(s)
+	if h.told[what] {
+		return
+	}
+	h.told[what] = true
+	whose := []zap.Field{zap.Int32("pid", h.pid), zap.String("application_name", s.Application), zap.String("role", s.Role)}
+	switch what {
+	case works:
+		log.Info("still migrating: awa's migrations have taken longer than a minute, and nothing is corrected meanwhile", append(whose, zap.String("state", s.State))...)
+	case leftBehind:
+		log.Warn("awa's migration lock is held by a session that has done nothing for a minute, and nothing is corrected meanwhile; a worker has left it behind: end that session",
+			append(whose, zap.Duration("idle", s.Idle), zap.String("run", fmt.Sprintf("SELECT pg_terminate_backend(%d)", h.pid)))...)
+	case hidden:
+		log.Warn("awa's migration lock has been held for a minute, and nothing is corrected meanwhile; this role cannot see whether that session migrates: ask a superuser, or a member of pg_read_all_stats or of the session's role, for its state in pg_stat_activity",
+			whose...)
+	case pauses:
+	}
 }

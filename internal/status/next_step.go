@@ -11,13 +11,8 @@ import (
 
 // NextStep says in one line what an operator would do now.
 func (s *Status) NextStep(quiet time.Duration) string {
-	switch {
-	case s.Leader == nil:
-		return "awa-counterd has never run here: start awa-counterd run"
-	case !s.Leader.Alive && s.MarkerSet:
-		return fmt.Sprintf("the marker is set, but no daemon is alive (the last was %s, %s ago): start it, or run awa-counterd distrust", s.Leader.Host, Ago(s.Leader.Heartbeat))
-	case !s.Leader.Alive:
-		return fmt.Sprintf("no daemon is alive (the last was %s, %s ago): start it, or remove everything with awa-counterd teardown", s.Leader.Host, Ago(s.Leader.Heartbeat))
+	if problem, remedy := s.withoutDaemon(); problem != "" {
+		return problem + "; " + remedy
 	}
 	if s.Leader.Another {
 		return fmt.Sprintf("%s pid %d leads, of version %s, which has its tables in another form: ask that version for more, or stop it and start this one", s.Leader.Host, s.Leader.PID, s.Leader.Version)
@@ -146,20 +141,48 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 
 // Never says why the upgrade cannot be finished, and what has to be done, where waiting does not help; "" where it may.
 func (s *Status) Never(quiet time.Duration) (problem, remedy string) {
+	if problem, remedy := s.withoutDaemon(); problem != "" {
+		return problem, remedy
+	}
 	switch {
-	case s.Leader == nil || !s.Leader.Alive:
-		return s.NextStep(quiet), withoutDaemon
 	case s.Leader.Another:
 		return s.NextStep(quiet), "then run it again, of the version that leads"
 	case s.Leader.DryRun:
 		return s.NextStep(quiet), "then run it again"
 	case s.trustIsOff():
-		return "the daemon runs with --trust off, and finish needs one that vouches for the counters", "start it again without --trust off, or stop it: " + withoutDaemon
+		return "the daemon runs with --trust off, and finish needs one that vouches for the counters", "start it again without --trust off, or stop it and " + endsWithoutDaemon
 	}
 	return "", ""
 }
 
-const withoutDaemon = "awa-counterd reconcile --trust and awa-counterd teardown end an upgrade without a daemon"
+// What ends an upgrade where no daemon is, in this order: teardown clears the marker, whoever has set it.
+const (
+	alone             = "awa-counterd reconcile --trust ends an upgrade without a daemon"
+	endsWithoutDaemon = "run awa-counterd teardown; after that " + alone
+)
+
+// withoutDaemon says what is the matter where no daemon is alive, and what ends the upgrade then. Where nothing of awa-counterd is left and
+// the marker is set, nobody can tell whether that is the end of an upgrade, or awa's migration that has begun one.
+func (s *Status) withoutDaemon() (problem, remedy string) {
+	live, versions := oldVersions(s.Runtimes)
+	switch {
+	case s.Leader == nil && !s.MarkerSet:
+		return "awa-counterd has never run here, or was removed: start awa-counterd run", alone
+	case s.Leader == nil && live > 0:
+		return fmt.Sprintf("the marker is set, and %d pre-#290 runtimes of version %s are live: start awa-counterd run", live, versions), "or run awa-counterd distrust"
+	case s.Leader == nil && s.Deletes:
+		return "the marker is set", DeletesUncounted
+	case s.Leader == nil:
+		return "nothing of awa-counterd's is here, and the marker is set: nothing to do if awa-counterd reconcile --trust has set it, or awa-counterd finish", "if awa's migration has, start awa-counterd run, or run awa-counterd distrust"
+	case s.Leader.Alive:
+		return "", ""
+	}
+	dead := fmt.Sprintf("no daemon is alive (the last was %s, %s ago): start it, or ", s.Leader.Host, Ago(s.Leader.Heartbeat))
+	if s.MarkerSet {
+		return "the marker is set, but " + dead + "run awa-counterd distrust", "or " + endsWithoutDaemon
+	}
+	return dead + "remove everything with awa-counterd teardown", "after that " + alone
+}
 
 // trustIsOff reports that the daemon that leads never sets the marker, and that nobody else has.
 func (s *Status) trustIsOff() bool { return s.Leader.State == applier.TrustIsOff && !s.MarkerSet }

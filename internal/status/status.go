@@ -18,7 +18,7 @@ import (
 // by the server's clock.
 type Status struct {
 	Schema    string      `json:"schema"`
-	Leader    *Leader     `json:"leader"` // null: the daemon has never run here
+	Leader    *Leader     `json:"leader"` // null: no daemon has run here, or everything of it was removed
 	Position  string      `json:"position,omitempty"`
 	Persisted *float64    `json:"persisted_ago,omitempty"`
 	Fresh     bool        `json:"fresh"` // the checkpoint has everything that was committed before the question

@@ -23,11 +23,12 @@ func TestNever(t *testing.T) {
 	problem, remedy := ready().Never(quiet)
 	require.Empty(t, problem+remedy)
 	for want, change := range map[string]func(*Status){
-		"awa-counterd has never run here":       func(s *Status) { s.Leader = nil },
-		"no daemon is alive":                    func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
-		"has its tables in another form":        func(s *Status) { s.Leader.Another = true },
-		"a dry run":                             func(s *Status) { s.Leader.DryRun = true },
-		"the daemon runs with --trust off, and": func(s *Status) { s.Leader.State, s.MarkerSet = applier.TrustIsOff, false },
+		"awa-counterd has never run here":         func(s *Status) { s.Leader, s.MarkerSet = nil, false },
+		"nothing to do if awa-counterd reconcile": func(s *Status) { s.Leader = nil },
+		"no daemon is alive":                      func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
+		"has its tables in another form":          func(s *Status) { s.Leader.Another = true },
+		"a dry run":                               func(s *Status) { s.Leader.DryRun = true },
+		"the daemon runs with --trust off, and":   func(s *Status) { s.Leader.State, s.MarkerSet = applier.TrustIsOff, false },
 	} {
 		s := ready()
 		change(s)
@@ -52,9 +53,14 @@ func TestNextStep(t *testing.T) {
 	require.Contains(t, ready().NextStep(quiet), "safe to finish")
 	require.Empty(t, ready().Unfinished(quiet))
 	for want, change := range map[string]func(*Status){
-		"awa-counterd has never run here":                 func(s *Status) { s.Leader = nil },
+		"awa-counterd has never run here":                 func(s *Status) { s.Leader, s.MarkerSet = nil, false },
 		"the marker is set, but no daemon is alive":       func(s *Status) { s.Leader.Alive = false },
 		"or remove everything with awa-counterd teardown": func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
+		"and the marker is set: nothing to do if awa-counterd reconcile --trust has set it, or awa-counterd finish; if awa's migration has, start": func(s *Status) { s.Leader = nil },
+		"the marker is set, and 2 pre-#290 runtimes of version 0.6.0-beta.1 are live: start awa-counterd run": func(s *Status) {
+			s.Leader, s.Runtimes = nil, []Runtime{{"0.6.0-beta.1", 2, true}}
+		},
+		"the marker is set; migrate() of an old release has put back": func(s *Status) { s.Leader, s.Deletes = nil, true },
 		"pre-#290 writers still active on queue a, b; last 5": func(s *Status) {
 			s.Observed, s.Uncounted = 5, []Uncounted{{Queue: "a", Kind: "rows", Last: 5}, {Queue: "b", Kind: "rows", Last: 6}, {Queue: "a", Kind: "prune", Last: 7}, {Queue: "c", Kind: "rows", Last: 60}}
 		},

@@ -175,5 +175,17 @@ func ofCommands() []Mutant {
 			"the names in a checkpoint not looked for", "cmd/awa-counterd/database.go", `if asked.Slot == "" && m.Slot != "" {`, "if false {",
 			"./e2e", "TestLooksFindTheNamesOfTheDaemon",
 		},
+		{
+			"a migration that is at work taken for a lock that was left behind", "internal/daemon/migration.go", `case "active", `, `case `,
+			"./internal/daemon", "TestNobodyIsToldToEndAMigration",
+		},
+		{
+			"a pause between two statements taken for a lock that was left behind", "internal/daemon/migration.go", "if s.Idle < migrationTakes {", "if false {",
+			"./internal/daemon", "TestNobodyIsToldToEndAMigration",
+		},
+		{
+			"a session that this role is not shown taken for one that does nothing", "internal/base/pg/session.go", "coalesce(a.state, '')", "coalesce(a.state, 'idle')",
+			"./e2e", "TestWhoHoldsTheMigrationLockIsSeen",
+		},
 	}
 }

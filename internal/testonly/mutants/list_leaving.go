@@ -80,5 +80,38 @@ func ofLeaving() []Mutant {
 			"finish waits for trust that is off", "internal/status/next_step.go", "case s.trustIsOff():", "case s.trustIsOff() && s.MarkerSet:",
 			"./internal/status", "TestNever",
 		},
+		{
+			"what ends an upgrade without a daemon said in the order that does not", "internal/status/next_step.go",
+			`"run awa-counterd teardown; after that " + alone`, `alone + "; after that run awa-counterd teardown"`,
+			"./e2e", "TestUpgradeEndsWithoutADaemon",
+		},
+		{
+			"a daemon asked for where an upgrade has ended", "internal/status/next_step.go", "case s.Leader == nil && !s.MarkerSet:", "case s.Leader == nil:",
+			"./internal/status", "TestNextStep",
+		},
+		{
+			"reconcile does not move what a daemon with --trust off has left", "reconcile/oneshot.go", "case o.layout.Shape.HasBuckets():", "case o.layout.Shape.HasBuckets() && o.Alone:",
+			"./e2e", "TestReconcileMovesWhatTrustOffHasLeft",
+		},
+		{
+			"a right on one ledger of several asked for", "reconcile/stale.go", "found.Denied = append(found.Denied, table)", "found.Denied = []string{table}",
+			"./reconcile", "TestStaleLedgersAreFound",
+		},
+		{
+			"finish asks for a right when all else has passed", "cmd/awa-counterd/finish_wait.go", `if last == "" && reason != "" && w.one == nil {`, "if false {",
+			"./e2e", "TestGrantOnLedgersCanBeRun/finish",
+		},
+		{
+			"who comes when the daemons have left is not seen", "cmd/awa-counterd/handover.go", "return h.nobodyOld(ctx)", "return nil",
+			"./e2e", "TestFinishSeesWhoComesWhenDaemonsHaveLeft",
+		},
+		{
+			"a migrate of an old release when the daemons have left is not seen", "cmd/awa-counterd/handover.go", "case uncounted:", "case uncounted && err != nil:",
+			"./e2e", "TestFinishSeesWhoComesWhenDaemonsHaveLeft",
+		},
+		{
+			"who comes while reconcile sets the marker is not seen", "cmd/awa-counterd/reconcile.go", "who, _, err = whoIsOld(ctx, conn, l)", "_, _, err = whoIsOld(ctx, conn, l)",
+			"./e2e", "TestTrustSeesWhoComes",
+		},
 	}
 }

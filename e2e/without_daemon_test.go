@@ -1,0 +1,71 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/awa-counterd/awa-counterd/e2e/fleet"
+)
+
+// named are the commands that a remedy names, in its order.
+var named = regexp.MustCompile(`awa-counterd (teardown|reconcile --trust)`)
+
+// Where no daemon is left, finish and status name what ends the upgrade: in the order in which they name it, it does. Nobody is told to
+// start a daemon then.
+func TestUpgradeEndsWithoutADaemon(t *testing.T) {
+	t.Parallel()
+	for _, asks := range []string{"finish", "status"} {
+		t.Run(asks, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+			d := e.daemon("--checkpoint-interval", "200ms")
+			e.marker(true, 30*time.Second)
+			e.insertAt(1, "q", 5, false)
+			e.balanced(5 * time.Second)
+			require.Zero(t, d.stop())
+			e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '1 min'`)
+			require.Contains(t, e.says("reconcile", "--trust", "--observe", "1s"), "awa-counterd teardown clears the marker: run that, and then this again")
+			require.Contains(t, e.status().Next, "the marker is set, but no daemon is alive")
+
+			_, out, errs := e.command(asks)
+			commands := named.FindAllStringSubmatch(out+errs, -1)
+			require.Len(t, commands, 2, out+errs)
+			for _, c := range commands {
+				args := strings.Fields(c[1])
+				if args[0] == "reconcile" {
+					args = append(args, "--observe", "1s")
+				}
+				e.says(args...)
+			}
+			e.marker(true, 0)
+			e.balanced(0)
+			e.byBucket()
+			e.nothingOfOurs()
+			next := e.status().Next
+			require.NotContains(t, next, "has never run here")
+			require.Contains(t, next, "nothing to do if")
+			e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean);
+				insert into awa.runtime_instances values ('a', '0.6.0-beta.1', now(), false)`)
+			require.Contains(t, e.status().Next, "1 pre-#290 runtimes of version 0.6.0-beta.1 are live: start awa-counterd run")
+		})
+	}
+}
+
+// What a daemon with --trust off has left is a trap for who sets the marker then; reconcile, which its help names, takes it away.
+func TestReconcileMovesWhatTrustOffHasLeft(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon("--trust", "off", "--checkpoint-interval", "200ms")
+	e.insertAt(1, "q", 5, false)
+	e.balanced(20 * time.Second)
+	require.Zero(t, d.stop())
+	require.NotZero(t, e.scalar(`select count(*) from awa.queue_terminal_live_counts where counter_bucket > 255`))
+	e.says("reconcile")
+	e.byBucket()
+	_, help, _ := e.command("run", "--help")
+	require.Contains(t, strings.Join(strings.Fields(help), " "), "under a marker that somebody else sets then awa's folds make counters wrong: run awa-counterd reconcile before")
+}
