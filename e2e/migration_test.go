@@ -182,7 +182,7 @@ func TestWhoHoldsTheMigrationLockIsSeen(t *testing.T) {
 	t.Parallel()
 	e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
 	holder := e.connect()
-	pid := int32(holder.PgConn().PID()) //nolint:gosec // a pid
+	pid := int32(holder.PgConn().PID())
 	looks := e.connect()
 	seen := func(state string) (s pg.Session) {
 		t.Helper()

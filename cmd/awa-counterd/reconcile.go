@@ -117,10 +117,13 @@ func (c *reconcileCmd) Run(ctx context.Context, s streams) (err error) {
 	return nil
 }
 
+// modeCheck is a report's Mode of a run that only looks.
+const modeCheck = "check"
+
 func (c *reconcileCmd) mode() string {
 	switch {
 	case c.Check:
-		return "check"
+		return modeCheck
 	case c.Trust:
 		return "trust"
 	}

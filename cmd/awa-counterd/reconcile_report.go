@@ -59,7 +59,7 @@ const worstGroups = 10
 func (r *reconcileReport) fill(res reconcile.Result) {
 	r.Leaves, r.Rows, r.Groups, r.Wrong = res.Leaves, res.Rows, res.Groups, len(res.Drifts)
 	r.Corrected, r.Locked = res.Corrected, len(res.Locked)
-	if r.Mode == "check" {
+	if r.Mode == modeCheck {
 		r.Misplaced = res.UnevenRows()
 		for _, u := range res.Uneven {
 			if !slices.Contains(r.MisplacedOn, u.Queue) {
@@ -114,7 +114,7 @@ func (r *reconcileReport) next(l *awa.Layout) string {
 	switch {
 	case r.MarkerSet:
 		return "nothing to do: the counters are right, and readers use them"
-	case r.Mode == "check" && r.Wrong > 0:
+	case r.Mode == modeCheck && r.Wrong > 0:
 		return "run awa-counterd reconcile to correct this, or awa-counterd run as long as pre-#290 writers are active"
 	case r.Misplaced > 0:
 		return "run awa-counterd reconcile to move what stands in other counter rows than awa's own, or awa-counterd run as long as pre-#290 writers are active: the counters are right, and awa's next changes can make them wrong"
@@ -137,7 +137,7 @@ func (r *reconcileReport) print(w io.Writer, asJSON bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "schema %s: %d leaves, %d rows, %d groups compared in %.1f s\n", r.Schema, r.Leaves, r.Rows, r.Groups, r.Seconds)
 	fmt.Fprintf(&b, "wrong: %d", r.Wrong)
-	if r.Mode != "check" {
+	if r.Mode != modeCheck {
 		fmt.Fprintf(&b, ", corrected: %d, skipped because somebody held the counter row locked: %d, still wrong at the second look: %d", r.Corrected, r.Locked, r.Left)
 	}
 	if r.Moved > 0 {
