@@ -86,7 +86,7 @@ func TestGoldenStatus(t *testing.T) {
 	require.NoError(t, encode(&b, someStatus()))
 	golden(t, "status.json", b.String())
 	text.Reset()
-	renderStatus(&text, &status.Status{Schema: "awa", Next: "awa-counterd has never run here, or was removed: start awa-counterd run; awa-counterd reconcile --trust ends an upgrade without a daemon"})
+	renderStatus(&text, &status.Status{Schema: "awa", OwnRows: 48, Next: "awa-counterd has never run here, or was removed: start awa-counterd run; awa-counterd reconcile --trust ends an upgrade without a daemon"})
 	golden(t, "status_never.txt", text.String())
 }
 

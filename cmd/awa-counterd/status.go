@@ -124,7 +124,11 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 		line("prunes", "a pre-#290 leader emptied a ring slot %s", ago(st.OldPrune))
 	}
 	if st.OwnRows > 0 {
-		line("own rows", "%d counter rows hold corrections; awa-counterd finish moves them to awa's rows", st.OwnRows)
+		moves := "finish"
+		if st.Leader == nil || !st.Leader.Alive { // which finish needs
+			moves = "reconcile"
+		}
+		line("own rows", "%d counter rows hold corrections; awa-counterd %s moves them to awa's rows", st.OwnRows, moves)
 	}
 	for _, r := range st.Runtimes {
 		old := ""
