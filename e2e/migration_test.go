@@ -111,7 +111,7 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 		{"no counter to the ledger", fleet.Layout{NoCounter: true}, fleet.Layout{Shape: fleet.Ledger}, setup},
 		{"#306 to the ledger", fleet.Layout{Shape: fleet.Direct}, fleet.Layout{Shape: fleet.Ledger}, setup},
 		{"b2 to 0.6.9", fleet.Layout{Shape: fleet.Ledger, Release: fleet.Beta2}, fleet.Layout{Shape: fleet.Ledger, Release: fleet.Latest}, ""},
-		{"0.6.9 to 0.7's tables", fleet.Layout{Shape: fleet.Ledger}, fleet.Layout{Shape: fleet.Ledger, Release: fleet.Next}, `have the owner of awa's tables run awa-counterd setup, or run: ALTER PUBLICATION "awa_counterd_awa_ledger" SET TABLE `},
+		{"0.6.9 to 0.7's tables", fleet.Layout{Shape: fleet.Ledger}, fleet.Layout{Shape: fleet.Ledger, Release: fleet.Next}, `have the owner of awa's tables run awa-counterd setup, or run: ALTER PUBLICATION "awa_counterd_awa_ledger" ADD TABLE awa.queue_terminal_rollup_deltas`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
