@@ -11,8 +11,9 @@ import (
 type Orphan struct {
 	Schema  string
 	Slot    string
-	Renamed bool // its tables are those of the current schema
-	Silent  bool // that nobody works on it is told only by the silence of who led it
+	Renamed bool   // its tables are those of the current schema
+	Silent  bool   // that nobody works on it is told only by the silence of who led it
+	Now     string // the schema that its tables are in now; "" where that is not known
 }
 
 // Here is what Orphans goes by.
@@ -30,13 +31,14 @@ type Here struct {
 // The OIDs in a checkpoint that was restored from another cluster are those of other tables.
 func Orphans(ctx context.Context, c Conn, h Here) ([]Orphan, error) {
 	rows, err := c.Query(ctx, `
-		select awa_schema, slot_name, ours and not another, there and not (ours and not another) and awa_schema <> all($4)
-		from (select c.awa_schema, c.slot_name,
-				c.relations && $2 and c.system_identifier = (select system_identifier::text from pg_control_system()) as ours,
+		select awa_schema, slot_name, ours and not another, there and not (ours and not another) and awa_schema <> all($4),
+			coalesce((select min(t.relnamespace::regnamespace::text) from pg_class t where t.oid = any(relations) and t.relname = any($3)), '')
+		from (select c.awa_schema, c.slot_name, c.relations, c.relations && $2 as ours,
 				to_regnamespace(quote_ident(c.awa_schema)) is not null as there,
 				exists (select 1 from pg_class t where t.relnamespace = to_regnamespace(quote_ident(c.awa_schema)) and t.relname = any($3)) as another,
 				coalesce(l.heartbeat_at, '-infinity') < clock_timestamp() - greatest($6::interval, 5 * l.max_staleness) as silent
-			from awa_counterd.checkpoint c left join awa_counterd.leader l using (awa_schema)
+			from (select awa_schema, slot_name, case when system_identifier = (select system_identifier::text from pg_control_system()) then relations else '{}' end as relations
+				from awa_counterd.checkpoint) c left join awa_counterd.leader l using (awa_schema)
 			where c.awa_schema <> $1 and not exists (select 1 from `+advisoryLocks+` k where k.key = hashtextextended($7 || c.awa_schema, 0))) o
 		where not there or ours and not another or awa_schema = any($4) or silent and ($5 or ours)
 		order by 1`, h.Schema, h.Relations, h.Tables, h.Left, h.Follows, hungAfter, LockKey(""))

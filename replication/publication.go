@@ -279,3 +279,22 @@ func NoMoreThan(ctx context.Context, c Conn, publications []uint32, named []stri
 	}
 	return names, nil
 }
+
+// Alone reports whether a publication publishes nothing but those tables and their partitions, by name or with all of a schema's.
+func Alone(ctx context.Context, c Conn, name string, tables []string) (oid uint32, alone bool, err error) {
+	err = c.QueryRow(ctx, `
+		with ours as (select to_regclass(t)::oid as oid from unnest($2::text[]) t where to_regclass(t) is not null)
+		select p.oid, not p.puballtables and not exists (
+			select 1 from (select r.prrelid as oid from pg_publication_rel r where r.prpubid = p.oid
+				union select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
+					join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname) has
+			where has.oid not in (select oid from ours) and not exists (select 1 from pg_partition_ancestors(has.oid) a where a.relid in (select oid from ours)))
+		from pg_publication p where p.pubname = $1`, name, tables).Scan(&oid, &alone)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return 0, false, fmt.Errorf("publication %s: %w", name, ErrNoPublication)
+	case err != nil:
+		return 0, false, fmt.Errorf("look at publication %s: %w", name, err)
+	}
+	return oid, alone, nil
+}

@@ -93,7 +93,7 @@ func (s *session) removeOrphan(ctx context.Context, o checkpoint.Orphan) error {
 		because, remove = "who led it is silent", checkpoint.ForgetSchema
 	} else {
 		var err error
-		if dropped, left, err = s.dropDefaults(ctx, o.Schema); err != nil {
+		if dropped, left, err = s.dropDefaults(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -110,19 +110,25 @@ func defaultPublications(schema string) []string {
 	return []string{first, replication.LedgerPublicationName(first)}
 }
 
-// dropDefaults drops the publications of a schema that have those names, and returns which. What publishes somebody's tables as well stays.
-func (s *session) dropDefaults(ctx context.Context, schema string) (dropped, left []string, err error) {
-	ours := append(awa.Schema(schema).Published(), s.layout.Schema.Published()...)
-	for _, name := range defaultPublications(schema) {
-		var alone bool
-		err := s.control.QueryRow(ctx, `select not p.puballtables and not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid
-			and not exists (select 1 from unnest($2::text[]) t where to_regclass(t) = r.prrelid)) from pg_publication p where p.pubname = $1`, name, ours).Scan(&alone)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
+// dropDefaults drops the publications of an orphan that have those names, and returns which. What publishes somebody's tables as well
+// stays, by whatever it does so, and what the daemon of another schema works with, this one first.
+func (s *session) dropDefaults(ctx context.Context, o checkpoint.Orphan) (dropped, left []string, err error) {
+	ours := append(awa.Schema(o.Schema).Published(), s.layout.Schema.Published()...)
+	if now, err := awa.ParseSchema(o.Now); err == nil { // it may have been renamed, and be nobody's since
+		ours = append(ours, now.Published()...)
+	}
+	for _, name := range defaultPublications(o.Schema) {
+		oid, alone, err := replication.Alone(ctx, s.control, name, ours)
+		if errors.Is(err, replication.ErrNoPublication) {
 			continue
-		case err != nil:
-			return dropped, left, fmt.Errorf("look for publication %s: %w", name, err)
-		case !alone:
+		} else if err != nil {
+			return dropped, left, err
+		}
+		used, err := checkpoint.UsedByOthers(ctx, s.control, []string{o.Schema}, []uint32{oid})
+		if err != nil {
+			return dropped, left, err
+		}
+		if !alone || len(used) > 0 || slices.Contains(names(s.pubs), name) {
 			left = append(left, name)
 			continue
 		}
