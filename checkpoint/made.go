@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // notYet is the position of a checkpoint that is yet to be written. All that it says is what the daemon has made, or is about to make:
@@ -66,4 +68,26 @@ func UsedByOthers(ctx context.Context, c Conn, awaSchemas []string, publications
 		return nil, fmt.Errorf("look who uses a publication: %w", err)
 	}
 	return used, nil
+}
+
+// CheckTells refuses a role that may read the checkpoints that are there, and not whether they are of this cluster: the replication slot and
+// the publications of daemons would pass for nobody's. Where it may not read them either, or there are none, they tell nothing.
+func CheckTells(ctx context.Context, c Conn) error {
+	there, err := has(ctx, c, checkpointTable)
+	if err != nil || !there {
+		return err
+	}
+	var user string
+	var blind bool
+	err = c.QueryRow(ctx, `select current_user::text, exists (select 1 from `+checkpointsOfAnyBuild+` k) and not has_function_privilege('pg_control_system()', 'EXECUTE')`).Scan(&user, &blind)
+	switch {
+	case pg.IsDenied(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look whether checkpoints are of this cluster: %w", err)
+	case blind:
+		return pg.Refuse("as a superuser run: GRANT EXECUTE ON FUNCTION pg_control_system() TO "+pgx.Identifier{user}.Sanitize(),
+			"nothing was changed: role %s lacks EXECUTE on pg_control_system(), without which it cannot be told what daemons work with", user)
+	}
+	return nil
 }

@@ -53,6 +53,9 @@ func (p publication) leave() string {
 // publications lists what a daemon of these names may have created or used, by name. mine are all names that its schema has or had, and
 // those of schemas that go with it.
 func publications(ctx context.Context, c *pgx.Conn, n Names, mine []string) ([]publication, error) {
+	if err := checkpoint.CheckTells(ctx, c); err != nil {
+		return nil, err
+	}
 	made, err := checkpoint.ReadMade(ctx, c, string(n.Schema))
 	if err != nil && !pg.IsDenied(err) {
 		return nil, err
