@@ -93,7 +93,7 @@ type obstacle struct {
 func (o obstacle) needs() bool { return o.Needs }
 
 // inTheWay lists what is in the schema that awa-counterd has not made, and what depends on its tables, by name. What PostgreSQL drops with a table
-// (indexes, triggers, its place in a publication) is not in the way.
+// (indexes, triggers, its place in a publication) is not in the way. For a member stands its extension, which it goes with.
 func inTheWay(ctx context.Context, c Conn) ([]obstacle, error) {
 	rows, err := c.Query(ctx, `
 		with recursive goes (classid, objid) as (
@@ -103,11 +103,14 @@ func inTheWay(ctx context.Context, c Conn) ([]obstacle, error) {
 			select d.classid, d.objid, d.objsubid, true as needs from goes g join pg_depend d on d.refclassid = g.classid and d.refobjid = g.objid where d.deptype = 'n'
 			union all select d.classid, d.objid, d.objsubid, false from pg_depend d
 			where d.refclassid = 'pg_namespace'::regclass and d.refobjid = to_regnamespace('awa_counterd')::oid and d.deptype = 'n'),
+		objects as (
+			select case when r.oid is null then s.classid else 'pg_class'::regclass end as classid, coalesce(r.ev_class, s.objid) as objid, s.objsubid, s.needs
+			from stays s left join pg_rewrite r on s.classid = 'pg_rewrite'::regclass and r.oid = s.objid
+			where not exists (select 1 from goes g where g.classid = s.classid and g.objid = s.objid)),
 		named as (
-			select i.type, i.identity, s.needs from stays s left join pg_rewrite r on s.classid = 'pg_rewrite'::regclass and r.oid = s.objid,
-				pg_identify_object(case when r.oid is null then s.classid else 'pg_class'::regclass end, coalesce(r.ev_class, s.objid), s.objsubid) i
-			where not exists (select 1 from goes g where g.classid = s.classid and g.objid = s.objid))
-		select type || ' ' || identity, case when type in ('table', 'view', 'materialized view', 'foreign table', 'sequence', 'function', 'procedure', 'aggregate', 'type')
+			select i.type, i.identity, o.needs from objects o left join pg_depend e on e.classid = o.classid and e.objid = o.objid and e.deptype = 'e',
+				pg_identify_object(coalesce(e.refclassid, o.classid), coalesce(e.refobjid, o.objid), coalesce(e.refobjsubid, o.objsubid)) i)
+		select type || ' ' || identity, case when type in ('table', 'view', 'materialized view', 'foreign table', 'sequence', 'function', 'procedure', 'aggregate', 'type', 'extension')
 			then 'DROP ' || upper(type) || ' ' || identity else '' end, bool_or(needs)
 		from named group by type, identity order by 1`, everyTable())
 	if err != nil {

@@ -123,3 +123,21 @@ func TestRemovalLeavesWhatOthersMade(t *testing.T) {
 		}
 	}
 }
+
+// An extension stands in the schema. PostgreSQL drops none of its members alone: it is named itself, with the statement that drops it.
+func TestRemovalLeavesAnExtension(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	if e.scalar(`select count(*) from pg_available_extensions where name = 'pg_trgm'`) == 0 {
+		t.Skip("this server comes without extensions")
+	}
+	e.says("setup")
+	e.exec(`create extension pg_trgm schema awa_counterd`)
+	code, out, errs := e.command("teardown")
+	require.Zero(t, code, out+errs)
+	const mend = `DROP EXTENSION pg_trgm`
+	require.Contains(t, errs, "others made what is in it or depends on it: extension pg_trgm; if nobody needs that, run: "+mend+"; then awa-counterd teardown\n")
+	e.exec(mend)
+	require.Contains(t, e.says("teardown"), "removed: drop schema awa_counterd\n")
+	e.nothingOfOurs()
+}

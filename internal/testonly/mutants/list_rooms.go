@@ -257,6 +257,10 @@ func ofRooms() []Mutant {
 			"./e2e", "TestRemovalLeavesWhatOthersMade/made_of_its_tables",
 		},
 		{
+			"people told to drop what goes only with its extension", "checkpoint/removal.go", "e.deptype = 'e',", "e.deptype = 'e' and false,",
+			"./e2e", "TestRemovalLeavesAnExtension",
+		},
+		{
 			"any table beside ours taken for ours", "checkpoint/another_build.go", " and c.relname = any($1))", " and ($1::text[] is not null))",
 			"./e2e", "TestRemovalLeavesWhatOthersMade/in_the_schema",
 		},
