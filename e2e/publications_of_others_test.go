@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,5 +160,28 @@ func TestSweepLeavesASharedPublication(t *testing.T) {
 	require.Contains(t, fmt.Sprint(swept), "left:[awa_counterd_awa]")
 	require.EqualValues(t, 1, e.published("awa_counterd_awa", "theirs"))
 	e.marker(true, 30*time.Second)
+	require.Zero(t, d.stop())
+}
+
+// A publication of somebody's names none of awa's tables, and --publication names it, by a slip or not: whoever reads it gets awa's changes
+// from now on, so the daemon says what it has added, and what takes it out. What it has worked with it adds to without a warning.
+func TestAddingToAPublicationOfOthersIsSaid(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.exec(`create table public.theirs (id int primary key); create publication cdc for table public.theirs`)
+	const added = "awa's tables were added to a publication"
+	d := e.daemon("--publication", "cdc", "--checkpoint-interval", "200ms")
+	e.marker(true, 30*time.Second)
+	said := d.logged(added, 0)
+	require.Equal(t, "warn", said["level"])
+	require.Equal(t, "cdc", said["publication"])
+	require.Contains(t, said["tables"], "awa.done_entries")
+	require.Contains(t, said["undo"], `ALTER PUBLICATION "cdc" DROP TABLE awa.done_entries, `)
+	require.Equal(t, 1, strings.Count(d.text(), added), "what it has made itself is no news")
+	require.Zero(t, d.stop())
+	e.exec(fmt.Sprint(said["undo"]))
+	d = e.daemon("--publication", "cdc", "--checkpoint-interval", "200ms")
+	e.marker(true, 30*time.Second)
+	require.Equal(t, "info", d.logged(added, 0)["level"])
 	require.Zero(t, d.stop())
 }

@@ -85,27 +85,27 @@ func (p Publication) CreateSQL() string {
 		pgx.Identifier{p.Name}.Sanitize(), strings.Join(p.Tables, ", "), p.publishes())
 }
 
-// Ensure makes the publication when it is absent and checks it when it is present. What is wrong with
-// it is a *pg.Refusal.
-func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made bool, err error) {
+// Ensure makes the publication when it is absent and checks it when it is present; added are the tables that it lacked. What is wrong
+// with it is a *pg.Refusal.
+func (p Publication) Ensure(ctx context.Context, c Conn) (seen Published, made bool, added []string, err error) {
 	seen, err = p.Check(ctx, c)
 	sql := p.CreateSQL()
 	switch {
 	case errors.Is(err, errIncomplete):
-		sql = p.mendSQL(seen)
+		sql, added = p.mendSQL(seen), seen.Lacks
 	case !errors.Is(err, ErrNoPublication):
-		return seen, false, err
+		return seen, false, nil, err
 	}
 	if err := Publish(ctx, c, sql); err != nil && !pg.IsDuplicate(err) {
 		if pg.IsDenied(err) {
 			r := pg.Refuse("have the owner of awa's tables run awa-counterd setup, or run: "+sql, "publication %s is missing or lacks a table, and this role may not change it", p.Name)
 			r.Err = err
-			return seen, false, r
+			return seen, false, nil, r
 		}
-		return seen, false, fmt.Errorf("create publication %s: %w", p.Name, err)
+		return seen, false, nil, fmt.Errorf("create publication %s: %w", p.Name, err)
 	}
 	seen, err = p.Check(ctx, c)
-	return seen, true, err
+	return seen, len(added) == 0, added, err
 }
 
 // Plan is the statement that makes the publication, or adds what it lacks; "" when it is as it should be.

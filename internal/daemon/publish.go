@@ -3,8 +3,10 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
 
 	"github.com/awa-counterd/awa-counterd/checkpoint"
@@ -86,16 +88,39 @@ func (p prepared) ensurePublications(ctx context.Context) (out publications, err
 		return out, err
 	}
 	for _, pub := range p.pubs {
-		seen, made, err := pub.Ensure(ctx, p.control)
+		seen, made, added, err := pub.Ensure(ctx, p.control)
 		if err != nil {
 			return out, err
 		}
 		if made {
 			p.log.Info("publication created", zap.String("publication", pub.Name))
 		}
+		if len(added) > 0 {
+			if err := p.saysAdded(ctx, pub.Name, seen.OID, added); err != nil {
+				return out, err
+			}
+		}
 		out.add(seen)
 	}
 	return out, nil
+}
+
+// saysAdded says what was added to a publication. One that no daemon has worked with here may be somebody's, who reads that from now on.
+func (p prepared) saysAdded(ctx context.Context, name string, oid uint32, tables []string) error {
+	schema := string(p.layout.Schema)
+	known, err := checkpoint.ReadMade(ctx, p.control, schema)
+	if err != nil {
+		return err
+	}
+	fields := []zap.Field{zap.String("publication", name), zap.Strings("tables", tables)}
+	if slices.Contains(known.Publications, oid) || slices.Contains(defaultPublications(schema), name) {
+		p.log.Info("awa's tables were added to a publication that lacked them", fields...)
+		return nil
+	}
+	undo := "ALTER PUBLICATION " + pgx.Identifier{name}.Sanitize() + " DROP TABLE " + strings.Join(tables, ", ")
+	p.log.Warn("awa's tables were added to a publication that no daemon has worked with here; if it is somebody else's, start the daemon with another --publication and undo it",
+		append(fields, zap.String("undo", undo))...)
+	return nil
 }
 
 // takeSlot makes sure that nobody else works with the replication slot, if there is one. What another daemon

@@ -97,6 +97,10 @@ func ofOutside() []Mutant {
 			"./e2e", "TestSweepLeavesASharedPublication",
 		},
 		{
+			"a publication that may be somebody's added to without a warning", "internal/daemon/publish.go", "slices.Contains(known.Publications, oid) || ", "!slices.Contains(known.Publications, oid) || ",
+			"./e2e", "TestAddingToAPublicationOfOthersIsSaid",
+		},
+		{
 			"the publication that the daemon works with swept away", "internal/daemon/orphans.go", " || len(used) > 0 || slices.Contains(names(s.pubs), name)", " || len(used) < 0",
 			"./e2e", "TestSweepLeavesThePublicationInUse",
 		},
