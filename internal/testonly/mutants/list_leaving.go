@@ -86,6 +86,10 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestUpgradeEndsWithoutADaemon",
 		},
 		{
+			"people sent to a reconcile --trust that old binaries make refuse", "internal/status/next_step.go", "case old != \"\":", "case old != \"\" && false:",
+			"./internal/status", "TestNobodyIsSentToARefusal",
+		},
+		{
 			"a daemon asked for where an upgrade has ended", "internal/status/next_step.go", "case s.Leader == nil && !s.MarkerSet:", "case s.Leader == nil:",
 			"./internal/status", "TestNextStep",
 		},
