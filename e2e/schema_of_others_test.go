@@ -104,7 +104,7 @@ func TestRemovalLeavesWhatOthersMade(t *testing.T) {
 				if command == "finish" {
 					require.Zero(t, d.wait(20*time.Second), "it waits for what will not go")
 				}
-				require.Contains(t, e.says("status"), "none: no daemon has ever run here")
+				require.Contains(t, e.says("status"), "none: no daemon has run here, or everything of it was removed")
 				code, out, errs = e.command("teardown")
 				require.Zero(t, code, out+errs)
 				require.Contains(t, errs, left+c.note)
