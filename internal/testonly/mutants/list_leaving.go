@@ -86,6 +86,14 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestUpgradeEndsWithoutADaemon",
 		},
 		{
+			"what finish says of the schema that is left clears the marker", "internal/provision/plan.go", "rest.Note(n.KeepMarker)", "rest.Note(false)",
+			"./e2e", "TestNotesOfFinishKeepTheMarker",
+		},
+		{
+			"what finish says of a publication that is left clears the marker", "internal/provision/plan.go", "p.leave(n.KeepMarker)", "p.leave(false)",
+			"./e2e", "TestNotesOfFinishKeepTheMarker",
+		},
+		{
 			"people sent to a reconcile --trust that old binaries make refuse", "internal/status/next_step.go", "case old != \"\":", "case old != \"\" && false:",
 			"./internal/status", "TestNobodyIsSentToARefusal",
 		},
