@@ -94,6 +94,10 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestNotesOfFinishKeepTheMarker",
 		},
 		{
+			"nothing to do beside what a dead daemon has left", "cmd/awa-counterd/reconcile.go", "return err == nil && known && !leader.Leads", "return err == nil && known && leader.Leads",
+			"./e2e", "TestUpgradeEndsWithoutADaemon",
+		},
+		{
 			"people sent to a reconcile --trust that old binaries make refuse", "internal/status/next_step.go", "case old != \"\":", "case old != \"\" && false:",
 			"./internal/status", "TestNobodyIsSentToARefusal",
 		},
