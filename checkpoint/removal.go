@@ -17,15 +17,15 @@ type Removal struct {
 
 // PlanRemoval takes the schema awa_counterd away, or only what is in it for this awa schema, under all of its names, while others use it: those
 // that somebody leads or led, whose daemon has made something, and those of granted, for which a role has rights that are remembered here.
-// It does so whatever form the tables have. What others have made in it or of its tables stays, and so does what that needs: left says so.
-func PlanRemoval(ctx context.Context, c Conn, names, granted []string) (out []Removal, left string, err error) {
+// It does so whatever form the tables have. What others have made in it or of its tables stays, and so does what that needs.
+func PlanRemoval(ctx context.Context, c Conn, names, granted []string) (out []Removal, rest Rest, err error) {
 	var there bool
 	if err := c.QueryRow(ctx, `select exists (select 1 from pg_namespace where nspname = $1)`, SchemaName).Scan(&there); err != nil || !there {
-		return nil, "", err
+		return nil, Rest{}, err
 	}
 	tables, err := tablesBySchema(ctx, c)
 	if err != nil {
-		return nil, "", err
+		return nil, Rest{}, err
 	}
 	others := slices.ContainsFunc(granted, func(g string) bool { return !slices.Contains(names, g) })
 	for _, t := range []string{"leader", checkpointTable} {
@@ -33,28 +33,29 @@ func PlanRemoval(ctx context.Context, c Conn, names, granted []string) (out []Re
 			continue
 		}
 		if err := c.QueryRow(ctx, `select exists (select 1 from `+qualified(t)+` where awa_schema <> all($1))`, names).Scan(&others); err != nil {
-			return nil, "", fmt.Errorf("look at schema %s: %w", SchemaName, err)
+			return nil, Rest{}, fmt.Errorf("look at schema %s: %w", SchemaName, err)
 		}
 	}
 	if others {
-		return empty(tables, names), "", nil
+		return empty(tables, names), Rest{}, nil
 	}
 	way, err := inTheWay(ctx, c)
 	if err != nil {
-		return nil, "", err
+		return nil, Rest{}, err
 	}
+	rest.way = way
 	dropTables, err := dropTables(ctx, c)
 	switch {
 	case err != nil:
-		return nil, "", err
+		return nil, Rest{}, err
 	case slices.ContainsFunc(way, obstacle.needs): // all or none: a form that lacks some is no build's
-		out = empty(tables, names)
+		out, rest.tables = empty(tables, names), strings.TrimSuffix(dropTables, ";\n")
 	case len(way) == 0:
 		out = []Removal{{"drop schema " + SchemaName, dropTables + "DROP SCHEMA " + SchemaName, true}}
 	case dropTables != "":
 		out = []Removal{{"drop awa-counterd's tables in schema " + SchemaName, strings.TrimSuffix(dropTables, ";\n"), true}}
 	}
-	return out, stays(way), nil
+	return out, rest, nil
 }
 
 // empty removes what is stored of schemas.
@@ -126,17 +127,31 @@ func inTheWay(ctx context.Context, c Conn) ([]obstacle, error) {
 // namedObstacles is how many of them are named.
 const namedObstacles = 6
 
-// stays says why the schema does; "" where nothing is in the way.
-func stays(way []obstacle) string {
-	if len(way) == 0 {
-		return ""
-	}
-	what, mend := name(way)
-	return fmt.Sprintf("schema %s is left, for others made what is in it or depends on it: %s; if nobody needs that, %s; then awa-counterd teardown", SchemaName, what, mend)
+// Rest is what PlanRemoval leaves of the schema; the zero Rest is nothing.
+type Rest struct {
+	way    []obstacle
+	tables string // what drops the daemon's own, where they stay
 }
 
-// name names obstacles, and what takes them away.
-func name(way []obstacle) (what, mend string) {
+// Note says why the schema stays and what removes it; "" where nothing is in the way. plain names statements alone: a teardown would clear a
+// marker that has to stand.
+func (r Rest) Note(plain bool) string {
+	if len(r.way) == 0 {
+		return ""
+	}
+	var then []string
+	if plain {
+		then = slices.DeleteFunc([]string{r.tables, "DROP SCHEMA " + SchemaName}, func(sql string) bool { return sql == "" })
+	}
+	what, mend := name(r.way, then...)
+	if !plain {
+		mend += "; then awa-counterd teardown"
+	}
+	return fmt.Sprintf("schema %s is left, for others made what is in it or depends on it: %s; if nobody needs that, %s", SchemaName, what, mend)
+}
+
+// name names obstacles, and what takes them away, and then runs statements.
+func name(way []obstacle, then ...string) (what, mend string) {
 	var names, drop []string
 	for _, o := range way[:min(len(way), namedObstacles)] {
 		names = append(names, o.What)
@@ -148,8 +163,11 @@ func name(way []obstacle) (what, mend string) {
 	if more := len(way) - len(names); more > 0 {
 		what += fmt.Sprintf(", and %d more", more)
 	}
-	if len(drop) > 0 {
-		mend = "run: " + strings.Join(drop, "; ")
+	switch run := "run: " + strings.Join(append(drop, then...), "; "); {
+	case len(drop) > 0:
+		mend = run
+	case len(then) > 0:
+		mend += "; then " + run
 	}
 	return what, mend
 }

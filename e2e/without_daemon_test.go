@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,7 +29,15 @@ func TestUpgradeEndsWithoutADaemon(t *testing.T) {
 			e.balanced(5 * time.Second)
 			require.Zero(t, d.stop())
 			e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '1 min'`)
-			require.Contains(t, e.says("reconcile", "--trust", "--observe", "1s"), "awa-counterd teardown clears the marker: run that, and then this again")
+			said := e.says("reconcile", "--trust", "--observe", "1s", "--json")
+			var told struct {
+				Next  string   `json:"next_step"`
+				Notes []string `json:"notes"`
+			}
+			require.NoError(t, json.Unmarshal([]byte(said), &told), said)
+			require.Contains(t, told.Next, "awa-counterd teardown clears the marker: run that, and then this again")
+			require.NotContains(t, told.Next, "nothing to do")
+			require.NotContains(t, strings.Join(told.Notes, "\n"), "teardown", "it is said twice")
 			require.Contains(t, e.status().Next, "the marker is set, but no daemon is alive")
 
 			_, out, errs := e.command(asks)

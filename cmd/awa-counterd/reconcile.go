@@ -291,7 +291,7 @@ func (c *reconcileCmd) setMarker(ctx context.Context, conn *pgx.Conn, l *awa.Lay
 		who, _, err = whoIsOld(ctx, conn, l)
 	}
 	if err == nil && len(again.Drifts)+len(again.Uneven)+len(who) == 0 {
-		c.noteWhatIsLeft(ctx, conn, l, r)
+		r.remains = somethingRemains(ctx, conn, l)
 		return nil, nil
 	}
 	if back := c.takeBack(context.WithoutCancel(ctx), l); back != nil {
@@ -311,13 +311,11 @@ func (c *reconcileCmd) setMarker(ctx context.Context, conn *pgx.Conn, l *awa.Lay
 	return pg.Refuse("stop the old writers, and run this again; or run awa-counterd run meanwhile", "the marker was not set: %s", found), nil
 }
 
-// noteWhatIsLeft says that the marker will not stand if what a dead daemon has left is removed after this. It is a hint: where that cannot be
-// read, the marker is set all the same.
-func (c *reconcileCmd) noteWhatIsLeft(ctx context.Context, conn *pgx.Conn, l *awa.Layout, r *reconcileReport) {
+// somethingRemains reports that a dead daemon has left something: the marker will not stand if that is removed after this. It is for a hint:
+// where that cannot be read, the marker is set all the same.
+func somethingRemains(ctx context.Context, conn *pgx.Conn, l *awa.Layout) bool {
 	leader, known, err := checkpoint.ReadLeaderIfAny(ctx, conn, string(l.Schema))
-	if err == nil && known && !leader.Leads {
-		r.Notes = append(r.Notes, "what a daemon has left is still here, and awa-counterd teardown clears the marker: run that, and then this again")
-	}
+	return err == nil && known && !leader.Leads
 }
 
 // takeBackWithin is how long the marker's row may be locked when it has to be cleared again.

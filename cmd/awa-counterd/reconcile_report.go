@@ -35,7 +35,8 @@ type reconcileReport struct {
 	Notes       []string     `json:"notes,omitempty"`
 	Next        string       `json:"next_step"`
 
-	marked bool // the marker is set, by this or by somebody else
+	marked  bool // the marker is set, by this or by somebody else
+	remains bool // this has set it, and a daemon that is dead has left something
 }
 
 type queueDrift struct {
@@ -112,6 +113,8 @@ func oldRuntimes(all []awa.Runtime) (out []string) {
 // next says what an operator would do now.
 func (r *reconcileReport) next(l *awa.Layout) string {
 	switch {
+	case r.MarkerSet && r.remains:
+		return "the counters are right, and readers use them; what a daemon has left is still here, and awa-counterd teardown clears the marker: run that, and then this again, unless a daemon is to go on"
 	case r.MarkerSet:
 		return "nothing to do: the counters are right, and readers use them"
 	case r.Mode == modeCheck && r.Wrong > 0:

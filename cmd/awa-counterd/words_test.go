@@ -28,7 +28,8 @@ func TestReconcileSaysWhatIsNext(t *testing.T) {
 		l    *awa.Layout
 		want string
 	}{
-		{reconcileReport{Mode: "trust", MarkerSet: true}, marked, "readers use them"},
+		{reconcileReport{Mode: "trust", MarkerSet: true}, marked, "nothing to do: the counters are right, and readers use them"},
+		{reconcileReport{Mode: "trust", MarkerSet: true, remains: true}, marked, "readers use them; what a daemon has left is still here"},
 		{reconcileReport{Mode: "trust"}, marked, "see the reason below"},
 		{reconcileReport{Mode: "trust", Left: 1}, marked, "old binaries still write"},
 		{reconcileReport{Mode: "check", Wrong: 1}, marked, "run awa-counterd reconcile to correct this"},

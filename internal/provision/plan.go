@@ -137,12 +137,12 @@ func Teardown(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) (steps [
 		}
 		steps = append(steps, objects...)
 	}
-	own, stays, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
+	own, rest, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
 	if err != nil {
 		return nil, nil, err
 	}
-	if stays != "" {
-		left = append(left, stays)
+	if note := rest.Note(n.KeepMarker); note != "" {
+		left = append(left, note)
 	}
 	for _, r := range own {
 		steps = append(steps, Step{What: r.What, SQL: r.SQL})
@@ -193,7 +193,7 @@ func planObjects(ctx context.Context, c *pgx.Conn, database string, n Names, min
 		return nil, nil, err
 	}
 	for _, p := range all {
-		if what := p.leave(); what != "" {
+		if what := p.leave(n.KeepMarker); what != "" {
 			left = append(left, what)
 		}
 		if p.ours() {

@@ -28,8 +28,8 @@ type publication struct {
 // ours reports that a teardown drops it, whoever named it: what the daemon was told to use may be others' as well.
 func (p publication) ours() bool { return (p.Named || p.Used) && p.Only && !p.Others }
 
-// leave says why one that is left may have to be removed; "" where it has nothing to do with awa-counterd.
-func (p publication) leave() string {
+// leave says why one that is left may have to be removed; "" where it has nothing to do with awa-counterd. plain is as of checkpoint.Rest.
+func (p publication) leave(plain bool) string {
 	which := "publication " + p.Name
 	if p.Used {
 		which += ", which the daemon used,"
@@ -45,7 +45,11 @@ func (p publication) leave() string {
 	case p.Named || p.Used:
 		return fmt.Sprintf("%s is left, for it publishes other tables as well; if nobody needs it, run: DROP PUBLICATION %s", which, quote(p.Name))
 	case p.Only && p.Counts && !p.Others:
-		return fmt.Sprintf("%s is left, which publishes awa's counters; if awa-counterd created it, run: awa-counterd teardown --publication %s", which, p.Name)
+		run := "awa-counterd teardown --publication " + p.Name
+		if plain {
+			run = "DROP PUBLICATION " + quote(p.Name)
+		}
+		return fmt.Sprintf("%s is left, which publishes awa's counters; if awa-counterd created it, run: %s", which, run)
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -150,7 +151,11 @@ func (s *Status) Never(quiet time.Duration) (problem, remedy string) {
 	case s.Leader.DryRun:
 		return s.NextStep(quiet), "then run it again"
 	case s.trustIsOff():
-		return "the daemon runs with --trust off, and finish needs one that vouches for the counters", "start it again without --trust off, or stop it and " + endsWithoutDaemon
+		problem, remedy = "the daemon runs with --trust off, and finish needs one that vouches for the counters", "start it again without --trust off"
+		if old := s.old(); old != "" {
+			return problem, remedy + "; " + old
+		}
+		return problem, remedy + ", or stop it and " + endsWithoutDaemon
 	}
 	return "", ""
 }
@@ -161,27 +166,42 @@ const (
 	endsWithoutDaemon = "run awa-counterd teardown; after that " + alone
 )
 
+// old says why reconcile --trust would refuse to end the upgrade now; "" where nothing is known against it.
+func (s *Status) old() string {
+	live, versions := oldVersions(s.Runtimes)
+	switch {
+	case live > 0:
+		return fmt.Sprintf("%d pre-#290 runtimes of version %s are live", live, versions)
+	case s.Deletes:
+		return DeletesUncounted
+	}
+	return ""
+}
+
 // withoutDaemon says what is the matter where no daemon is alive, and what ends the upgrade then. Where nothing of awa-counterd is left and
 // the marker is set, nobody can tell whether that is the end of an upgrade, or awa's migration that has begun one.
 func (s *Status) withoutDaemon() (problem, remedy string) {
-	live, versions := oldVersions(s.Runtimes)
+	old := s.old()
 	switch {
 	case s.Leader == nil && !s.MarkerSet:
-		return "awa-counterd has never run here, or was removed: start awa-counterd run", alone
-	case s.Leader == nil && live > 0:
-		return fmt.Sprintf("the marker is set, and %d pre-#290 runtimes of version %s are live: start awa-counterd run", live, versions), "or run awa-counterd distrust"
-	case s.Leader == nil && s.Deletes:
-		return "the marker is set", DeletesUncounted
+		return "awa-counterd has never run here, or was removed: start awa-counterd run", cmp.Or(old, alone)
+	case s.Leader == nil && old == DeletesUncounted:
+		return "the marker is set", old
+	case s.Leader == nil && old != "":
+		return "the marker is set, and " + old + ": start awa-counterd run", "or run awa-counterd distrust"
 	case s.Leader == nil:
 		return "nothing of awa-counterd's is here, and the marker is set: nothing to do if awa-counterd reconcile --trust has set it, or awa-counterd finish", "if awa's migration has, start awa-counterd run, or run awa-counterd distrust"
 	case s.Leader.Alive:
 		return "", ""
 	}
-	dead := fmt.Sprintf("no daemon is alive (the last was %s, %s ago): start it, or ", s.Leader.Host, Ago(s.Leader.Heartbeat))
-	if s.MarkerSet {
-		return "the marker is set, but " + dead + "run awa-counterd distrust", "or " + endsWithoutDaemon
+	dead := fmt.Sprintf("no daemon is alive (the last was %s, %s ago): start it", s.Leader.Host, Ago(s.Leader.Heartbeat))
+	switch {
+	case s.MarkerSet:
+		return "the marker is set, but " + dead + ", or run awa-counterd distrust", cmp.Or(old, "or "+endsWithoutDaemon)
+	case old != "":
+		return dead, old
 	}
-	return dead + "remove everything with awa-counterd teardown", "after that " + alone
+	return dead + ", or remove everything with awa-counterd teardown", "after that " + alone
 }
 
 // trustIsOff reports that the daemon that leads never sets the marker, and that nobody else has.

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +83,42 @@ func TestNextStep(t *testing.T) {
 	over := ready()
 	over.OldPrune, over.Uncounted = new(60.0), []Uncounted{{Queue: "a", Kind: "rows", Last: 60}}
 	require.Empty(t, over.Unfinished(quiet), "it has been quiet for as long as asked")
+}
+
+// Whom reconcile --trust refuses beside, nobody names it for: with old binaries only a daemon helps.
+func TestNobodyIsSentToARefusal(t *testing.T) {
+	const quiet, never = time.Minute, "never run"
+	beside := map[string]func(*Status){
+		"2 pre-#290 runtimes of version 0.6.0-beta.1 are live": func(s *Status) { s.Runtimes = []Runtime{{"0.6.0-beta.1", 2, true}, {"0.6.1", 1, false}} },
+		DeletesUncounted: func(s *Status) { s.Deletes = true },
+	}
+	for name, c := range map[string]struct {
+		starts string
+		change func(*Status)
+	}{
+		"a dead daemon, and the marker":     {": start it, or run awa-counterd distrust; ", func(s *Status) { s.Leader.Alive = false }},
+		"a dead daemon, and no marker":      {": start it; ", func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false }},
+		"a daemon that never sets a marker": {"; start it again without --trust off; ", func(s *Status) { s.Leader.State, s.MarkerSet = applier.TrustIsOff, false }},
+		never:                               {": start awa-counterd run; ", func(s *Status) { s.Leader, s.MarkerSet = nil, false }},
+	} {
+		s := ready()
+		c.change(s)
+		problem, remedy := s.Never(quiet)
+		require.Contains(t, problem+"; "+remedy, "reconcile --trust", name)
+		require.Equal(t, name != never, strings.Contains(problem+"; "+remedy, "awa-counterd teardown"), name)
+		for why, old := range beside {
+			s := ready()
+			c.change(s)
+			old(s)
+			problem, remedy := s.Never(quiet)
+			for _, said := range []string{problem + "; " + remedy, s.NextStep(quiet)} {
+				require.NotContains(t, said, "reconcile --trust", name)
+				require.NotContains(t, said, "teardown", name)
+				require.Contains(t, said, why, name)
+			}
+			require.Contains(t, problem+"; "+remedy, c.starts+why, name)
+		}
+	}
 }
 
 // Only where nothing else stands in the way is it worth to ask the daemon again.

@@ -86,6 +86,22 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestUpgradeEndsWithoutADaemon",
 		},
 		{
+			"what finish says of the schema that is left clears the marker", "internal/provision/plan.go", "rest.Note(n.KeepMarker)", "rest.Note(false)",
+			"./e2e", "TestNotesOfFinishKeepTheMarker",
+		},
+		{
+			"what finish says of a publication that is left clears the marker", "internal/provision/plan.go", "p.leave(n.KeepMarker)", "p.leave(false)",
+			"./e2e", "TestNotesOfFinishKeepTheMarker",
+		},
+		{
+			"nothing to do beside what a dead daemon has left", "cmd/awa-counterd/reconcile.go", "return err == nil && known && !leader.Leads", "return err == nil && known && leader.Leads",
+			"./e2e", "TestUpgradeEndsWithoutADaemon",
+		},
+		{
+			"people sent to a reconcile --trust that old binaries make refuse", "internal/status/next_step.go", "case old != \"\":", "case old != \"\" && false:",
+			"./internal/status", "TestNobodyIsSentToARefusal",
+		},
+		{
 			"a daemon asked for where an upgrade has ended", "internal/status/next_step.go", "case s.Leader == nil && !s.MarkerSet:", "case s.Leader == nil:",
 			"./internal/status", "TestNextStep",
 		},
