@@ -29,6 +29,14 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestCheckFindsWhatADaemonLeft",
 		},
 		{
+			"--check finds what a daemon goes on from", "cmd/awa-counterd/reconcile_check.go", "if err == nil && !kept {", "if false {",
+			"./e2e", "TestCheckWhileADaemonIsRestarted",
+		},
+		{
+			"--check passes by a set marker where a checkpoint is left", "cmd/awa-counterd/reconcile_check.go", "if err != nil || set {", "if err != nil || set && false {",
+			"./e2e", "TestCheckFindsWhatADaemonLeft",
+		},
+		{
 			"counter rows moved without a word", "cmd/awa-counterd/reconcile_report.go", "if r.Moved > 0 {", "if false {",
 			"./e2e", "TestCheckFindsWhatADaemonLeft",
 		},
