@@ -77,6 +77,14 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestFinishSaysAtOnceWhatItLacks",
 		},
 		{
+			"finish finds out at its end that its role may not delete what is stored", "internal/provision/operator.go", "if !stay && !forgets {", "if true {",
+			"./e2e", "TestFinishOfWhoMayNotEmpty",
+		},
+		{
+			"finish asks for rights that come with an ownership that it asks for", "internal/provision/operator.go", "needed(rights, k.owners)", "needed(rights, nil)",
+			"./e2e", "TestFinishSaysAtOnceWhatItLacks",
+		},
+		{
 			"reconcile asks for more than it takes", "internal/awa/operator.go", "each(jobColumn)", "each(jobColumn, \"finalized_at\")",
 			"./e2e", "TestReconcileNeedsNoMore",
 		},
