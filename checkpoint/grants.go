@@ -31,6 +31,20 @@ func Rights() []Right {
 	return append(out, Right{Grant: "SELECT ON " + qualified(grantsTable), Check: fmt.Sprintf("has_table_privilege($1::text, '%s', 'SELECT')", qualified(grantsTable))})
 }
 
+// DeletingRights lists those that deleting from the tables takes that are there: from all of them, or only from what remembers grants.
+func DeletingRights(ctx context.Context, c Conn, all bool) (out []Right, err error) {
+	tables, err := tablesBySchema(ctx, c)
+	for _, t := range tables {
+		if !all && t != grantsTable {
+			continue
+		}
+		for _, right := range []string{"SELECT", "DELETE"} { // which rows, and these
+			out = append(out, Right{Grant: right + " ON " + qualified(t), Check: fmt.Sprintf("has_table_privilege($1::text, '%s', '%s')", qualified(t), right), Needed: true})
+		}
+	}
+	return out, err
+}
+
 // Granted is a right on awa's objects that setup granted to a role, for one awa schema.
 type Granted struct{ AwaSchema, Role, Grant string }
 

@@ -71,6 +71,35 @@ func TestFinishSaysAtOnceWhatItLacks(t *testing.T) {
 	e.nothingOfOurs()
 }
 
+// Where others have made something of the daemon's tables, what is stored is deleted and the tables stay: that takes no ownership of schema
+// awa_counterd, but rights which no daemon has. finish asks for them before it begins, not behind the marker.
+func TestFinishOfWhoMayNotEmpty(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	role := e.role("replication")
+	e.says("setup", "--role", role)
+	e.ownedBy(role)
+	e.exec(fmt.Sprintf(`create view public.queues_watched as select distinct queue from awa_counterd.books; revoke delete on awa_counterd.marker_changes from %[1]s;
+		alter publication awa_counterd_awa owner to %[1]s; alter publication awa_counterd_awa_ledger owner to %[1]s`, role))
+	url := e.server.URL(role, "", e.db)
+	d := start(t, nil, "run", "--database-url", url, "--no-setup", "--checkpoint-interval", "200ms")
+	d.logged("marker set", 20*time.Second)
+	e.insertAt(1, "q", 5, false)
+	e.balanced(5 * time.Second)
+	code, out, errs := e.commandOn(url, "finish", "--quiet-period", "1s", "--timeout", "30s")
+	require.Equal(t, refused, code, out+errs)
+	require.Contains(t, errs, "nothing was changed: role "+role+" lacks DELETE ON awa_counterd.marker_changes, DELETE ON awa_counterd.grants; run: ")
+	e.marker(true, 0)
+	require.NotContains(t, d.text(), "awa-counterd finish is running")
+	_, remedy, _ := strings.Cut(errs, "; run: ")
+	e.exec(remedy)
+	code, out, errs = e.commandOn(url, "finish", "--quiet-period", "1s", "--timeout", "30s")
+	require.Zero(t, code, out+errs)
+	require.Zero(t, d.wait(10*time.Second))
+	e.marker(true, 0)
+	require.EqualValues(t, 0, e.scalar(`select (select count(*) from awa_counterd.grants) + (select count(*) from awa_counterd.marker_changes) + (select count(*) from pg_publication)`))
+}
+
 // ownedBy gives awa's tables to a role, which may make what a daemon makes.
 func (e *env) ownedBy(role string) {
 	e.t.Helper()

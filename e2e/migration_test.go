@@ -212,6 +212,9 @@ func TestWhoHoldsTheMigrationLockIsSeen(t *testing.T) {
 	run(`begin`)
 	require.Less(t, seen("idle in transaction").Idle, 10*time.Second)
 	run(`rollback`)
+	run(`set track_activities = off`)
+	seen("disabled")
+	run(`set track_activities = on`)
 
 	step, stop := context.WithCancel(t.Context())
 	over := make(chan struct{})

@@ -145,25 +145,27 @@ func (c *reconcileCmd) noDaemonLeads(ctx context.Context, l *awa.Layout, keepsAw
 
 // lockOut takes the leader lock, unless a daemon leads or has left a checkpoint.
 func lockOut(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
-	used := func() (bool, error) {
-		slot, err := checkpoint.SlotOfCheckpoint(ctx, conn, schema)
-		if pg.IsDenied(err) {
-			return true, nil // it cannot be known
-		}
-		return slot != "", err
-	}
-	if there, err := used(); err != nil || there {
+	if there, err := checkpointLeft(ctx, conn, schema); err != nil || there {
 		return false, err
 	}
 	leads, err := checkpoint.TryLead(ctx, conn, schema)
 	if err != nil || !leads {
 		return false, err
 	}
-	there, err := used() // by a daemon that has left in between
+	there, err := checkpointLeft(ctx, conn, schema) // by a daemon that has left in between
 	if err == nil && there {
 		err = checkpoint.ReleaseLead(ctx, conn, schema)
 	}
 	return !there, err
+}
+
+// checkpointLeft reports that there is a checkpoint, of whatever build's form: from there a daemon goes on.
+func checkpointLeft(ctx context.Context, conn *pgx.Conn, schema string) (bool, error) {
+	slot, err := checkpoint.SlotOfCheckpoint(ctx, conn, schema)
+	if pg.IsDenied(err) {
+		return true, nil // it cannot be known
+	}
+	return slot != "", err
 }
 
 // staleLedgerNote says why ledgers were left as they are.

@@ -33,6 +33,9 @@ func (c *reconcileCmd) operation(ctx context.Context, conn *pgx.Conn, l *awa.Lay
 		return awa.Corrects, nil
 	}
 	kept, err := daemonCorrects(ctx, conn, l)
+	if err == nil && !kept {
+		kept, err = goesOn(ctx, conn, l)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -40,6 +43,15 @@ func (c *reconcileCmd) operation(ctx context.Context, conn *pgx.Conn, l *awa.Lay
 		return awa.ComparesGroups, nil
 	}
 	return awa.ComparesRows, nil
+}
+
+// goesOn reports that readers do not use the counters until a daemon has gone on from what the last one left: one is being restarted, say.
+func goesOn(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (bool, error) {
+	set, err := isMarked(ctx, conn, l)
+	if err != nil || set {
+		return false, err
+	}
+	return checkpointLeft(ctx, conn, string(l.Schema))
 }
 
 // daemonCorrects reports that a daemon leads and does not only look on, or that a finish is under way. A role that may not see what kind of
@@ -68,8 +80,8 @@ func (c *reconcileCmd) first(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 	if r, err = one.Look(ctx, progress); err != nil {
 		return r, err
 	}
-	began, err := daemonCorrects(ctx, conn, l)
-	if began { // meanwhile, and so may what it corrected
+	now, err := c.operation(ctx, conn, l)
+	if now != does { // a daemon has begun meanwhile, and so may what it corrected
 		r.Uneven = nil
 	}
 	return r, err

@@ -38,6 +38,14 @@ func migratedBy(err error) int32 {
 // lock for as long as its connection lives.
 const migrationTakes = time.Minute
 
+const (
+	// pauseTakes is for how long each look may find it between two statements that belong to no transaction: awa's migrations do not rest
+	// there. A worker that has got that connection back from its pool does, and uses it too often for it to have done nothing for long.
+	pauseTakes = 3 * time.Second
+	// stillEvery is how often people hear again of one that is at work.
+	stillEvery = 10 * time.Minute
+)
+
 // awaitTables finds awa's tables, waiting for as long as its migration has not run. Meanwhile it looks after what the last
 // session left.
 func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, error) {
@@ -89,15 +97,28 @@ func (d *Daemon) awaitTables(ctx context.Context, c *pgx.Conn) (*awa.Layout, err
 type holding struct {
 	pid   int32
 	since time.Time
-	told  map[migrator]bool // what was said of that process
+	idle  time.Time              // since then each look has found it between two statements; zero: the last one did not
+	told  map[migrator]time.Time // when it was said last what that process is
 }
 
 // long is true of a process that has held it for longer than a migration takes.
 func (h *holding) long(pid int32, now time.Time) bool {
 	if pid != h.pid {
-		*h = holding{pid: pid, since: now, told: make(map[migrator]bool)}
+		*h = holding{pid: pid, since: now, told: make(map[migrator]time.Time)}
 	}
 	return now.Sub(h.since) >= migrationTakes
+}
+
+// rests is for how long each look has found it between two statements.
+func (h *holding) rests(s pg.Session, now time.Time) time.Duration {
+	if s.State != "idle" {
+		h.idle = time.Time{}
+		return 0
+	}
+	if h.idle.IsZero() {
+		h.idle = now
+	}
+	return now.Sub(h.idle)
 }
 
 // migrator is what a session is that has held the lock for long.
@@ -107,18 +128,31 @@ const (
 	pauses     migrator = iota // it has ended a statement a moment ago
 	works                      // it migrates: who ends it ends a migration between two of its steps
 	leftBehind                 // nobody migrates
+	pooled                     // nor here, where a worker goes on with that connection
 	hidden                     // this role may not see it
+	untracked                  // nobody may
 )
 
-func judge(s pg.Session) migrator {
+// judge goes by what a session does now, and by how long it has rested outside a transaction at each look.
+func judge(s pg.Session, rests time.Duration) migrator {
 	switch s.State {
-	case "active", "fastpath function call", "idle in transaction", "idle in transaction (aborted)":
+	case "active", "fastpath function call":
+		return works
+	case "idle in transaction", "idle in transaction (aborted)":
+		if s.Idle >= migrationTakes {
+			return leftBehind
+		}
 		return works
 	case "idle":
-		if s.Idle < migrationTakes {
-			return pauses
+		switch {
+		case s.Idle >= migrationTakes:
+			return leftBehind
+		case rests >= pauseTakes:
+			return pooled
 		}
-		return leftBehind
+		return pauses
+	case "disabled":
+		return untracked
 	}
 	return hidden
 }
@@ -128,26 +162,43 @@ func (d *Daemon) lookAtMigrator(ctx context.Context, c *pgx.Conn, h *holding) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if s, there, err := pg.ReadSession(ctx, c, h.pid); err == nil && there {
-		h.tell(d.log, s)
+		h.tell(d.log, s, time.Now())
 	}
 }
 
-// tell says what a session is, once each. What ends it is said of one only that nobody needs any more.
-func (h *holding) tell(log *zap.Logger, s pg.Session) {
-	what := judge(s)
-	if h.told[what] {
+// news reports that what a session is has not been said yet, or long ago of one that migrates. One that nobody needs any more is named once:
+// its worker's queries are no migration.
+func (h *holding) news(what migrator, now time.Time) bool {
+	if named := !h.told[leftBehind].IsZero() || !h.told[pooled].IsZero(); named && what <= pooled {
+		return false
+	}
+	last := h.told[what]
+	return last.IsZero() || what == works && now.Sub(last) >= stillEvery
+}
+
+// tell says what a session is. What ends it is said of one only that nobody needs any more.
+func (h *holding) tell(log *zap.Logger, s pg.Session, now time.Time) {
+	what := judge(s, h.rests(s, now))
+	if !h.news(what, now) {
 		return
 	}
-	h.told[what] = true
-	whose := []zap.Field{zap.Int32("pid", h.pid), zap.String("application_name", s.Application), zap.String("role", s.Role)}
+	h.told[what] = now
+	whose := []zap.Field{zap.Int32("pid", h.pid), zap.String("application_name", s.Application), zap.String("role", s.Role), zap.String("state", s.State), zap.Duration("held", now.Sub(h.since))}
+	run := zap.String("run", fmt.Sprintf("SELECT pg_terminate_backend(%d)", h.pid))
 	switch what {
 	case works:
-		log.Info("still migrating: awa's migrations have taken longer than a minute, and nothing is corrected meanwhile", append(whose, zap.String("state", s.State))...)
+		log.Info("still migrating: awa's migrations have taken longer than a minute, and nothing is corrected meanwhile", whose...)
 	case leftBehind:
 		log.Warn("awa's migration lock is held by a session that has done nothing for a minute, and nothing is corrected meanwhile; a worker has left it behind: end that session",
-			append(whose, zap.Duration("idle", s.Idle), zap.String("run", fmt.Sprintf("SELECT pg_terminate_backend(%d)", h.pid)))...)
+			append(whose, zap.Duration("idle", s.Idle), run)...)
+	case pooled:
+		log.Warn("awa's migration lock is held by a session that does not migrate, and nothing is corrected meanwhile; a worker has left it behind in a connection of its pool, with which it goes on working: end that session, and the pool connects again",
+			append(whose, run)...)
 	case hidden:
 		log.Warn("awa's migration lock has been held for a minute, and nothing is corrected meanwhile; this role cannot see whether that session migrates: ask a superuser, or a member of pg_read_all_stats or of the session's role, for its state in pg_stat_activity",
+			whose...)
+	case untracked:
+		log.Warn("awa's migration lock has been held for a minute, and nothing is corrected meanwhile; track_activities is off for that session, so the server does not know whether it migrates: look at the worker that it belongs to",
 			whose...)
 	case pauses:
 	}

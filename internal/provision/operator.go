@@ -45,13 +45,7 @@ func Finishes(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
 	if err != nil || !there { // no daemon has ever run here: that is refused as such
 		return err
 	}
-	var ours []awa.Need
-	for _, r := range checkpoint.Rights() {
-		if r.Needed {
-			ours = append(ours, awa.Need{Grant: r.Grant, What: r.Grant, Check: strings.ReplaceAll(r.Check, "$1::text", "current_user")})
-		}
-	}
-	if _, err := lacks.rights(ctx, c, ours); err != nil {
+	if _, err := lacks.rights(ctx, c, needed(checkpoint.Rights(), nil)); err != nil {
 		return err
 	}
 	if len(lacks.what) > 0 { // without these it cannot be known what there is to remove
@@ -73,10 +67,31 @@ func Finishes(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
 	if err := lacks.replication(ctx, c, every, user); err != nil {
 		return err
 	}
-	if err := lacks.ownership(ctx, c, l, n, known, schemasOf(every)); err != nil {
+	removal, _, err := checkpoint.PlanRemoval(ctx, c, schemasOf(every), known.there())
+	if err != nil {
+		return err
+	}
+	if err := lacks.ownership(ctx, c, l, n, schemasOf(every), removal); err != nil {
+		return err
+	}
+	if err := lacks.deleting(ctx, c, all, removal); err != nil {
 		return err
 	}
 	return lacks.refusal(user)
+}
+
+// needed are those of the rights without which nothing works, unless this role has to be a member of one that has them.
+func needed(rights []checkpoint.Right, of []string) (out []awa.Need) {
+	for _, r := range rights {
+		check := strings.ReplaceAll(r.Check, "$1::text", "current_user")
+		for _, role := range of {
+			check += " or " + strings.ReplaceAll(r.Check, "$1::text", "'"+strings.ReplaceAll(role, "'", "''")+"'")
+		}
+		if r.Needed {
+			out = append(out, awa.Need{Grant: r.Grant, What: r.Grant, Check: check})
+		}
+	}
+	return out
 }
 
 // rights looks for those that are missing.
@@ -118,8 +133,30 @@ func (k *lacking) replication(ctx context.Context, c *pgx.Conn, every []Names, u
 	return err
 }
 
+// deleting looks whether what Teardown deletes may be deleted: what is stored in tables that stay, and what remembers grants.
+func (k *lacking) deleting(ctx context.Context, c *pgx.Conn, all []Names, removal []checkpoint.Removal) error {
+	stay := slices.ContainsFunc(removal, func(r checkpoint.Removal) bool { return !r.Drops })
+	forgets := false
+	for _, n := range all {
+		granted, err := checkpoint.GrantsOf(ctx, c, string(n.Schema), n.Role)
+		if err != nil {
+			return err
+		}
+		forgets = forgets || len(granted) > 0
+	}
+	if !stay && !forgets {
+		return nil
+	}
+	rights, err := checkpoint.DeletingRights(ctx, c, stay)
+	if err != nil {
+		return err
+	}
+	_, err = k.rights(ctx, c, needed(rights, k.owners))
+	return err
+}
+
 // ownership looks whose the objects are that Teardown drops.
-func (k *lacking) ownership(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names, known places, mine []string) error {
+func (k *lacking) ownership(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names, mine []string, removal []checkpoint.Removal) error {
 	all, err := publications(ctx, c, n, mine)
 	if err != nil {
 		return err
@@ -131,10 +168,6 @@ func (k *lacking) ownership(ctx context.Context, c *pgx.Conn, l *awa.Layout, n N
 		}
 	}
 	granted, err := checkpoint.GrantsOf(ctx, c, string(n.Schema), n.Role)
-	if err != nil {
-		return err
-	}
-	removal, _, err := checkpoint.PlanRemoval(ctx, c, mine, known.there())
 	if err != nil {
 		return err
 	}

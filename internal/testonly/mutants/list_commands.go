@@ -184,8 +184,24 @@ func ofCommands() []Mutant {
 			"./internal/daemon", "TestNobodyIsToldToEndAMigration",
 		},
 		{
-			"a pause between two statements taken for a lock that was left behind", "internal/daemon/migration.go", "if s.Idle < migrationTakes {", "if false {",
+			"a pause between two statements taken for a lock that was left behind", "internal/daemon/migration.go", "case rests >= pauseTakes:", "case true:",
 			"./internal/daemon", "TestNobodyIsToldToEndAMigration",
+		},
+		{
+			"a lock in a pool at work taken for a pause", "internal/daemon/migration.go", "case rests >= pauseTakes:", "case false:",
+			"./internal/daemon", "TestALockInAPoolAtWorkIsNamed",
+		},
+		{
+			"pauses of a migration added up", "internal/daemon/migration.go", "h.idle = time.Time{}", "_ = now",
+			"./internal/daemon", "TestALockInAPoolAtWorkIsNamed",
+		},
+		{
+			"a transaction that stands taken for a migration", "internal/daemon/migration.go", "		if s.Idle >= migrationTakes {", "		if false {",
+			"./internal/daemon", "TestNobodyIsToldToEndAMigration",
+		},
+		{
+			"a long migration is said once", "internal/daemon/migration.go", "what == works && now.Sub(last) >= stillEvery", "false",
+			"./internal/daemon", "TestALongMigrationIsSaidAgain",
 		},
 		{
 			"a session that this role is not shown taken for one that does nothing", "internal/base/pg/session.go", "coalesce(a.state, '')", "coalesce(a.state, 'idle')",

@@ -29,6 +29,14 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestCheckFindsWhatADaemonLeft",
 		},
 		{
+			"--check finds what a daemon goes on from", "cmd/awa-counterd/reconcile_check.go", "if err == nil && !kept {", "if false {",
+			"./e2e", "TestCheckWhileADaemonIsRestarted",
+		},
+		{
+			"--check passes by a set marker where a checkpoint is left", "cmd/awa-counterd/reconcile_check.go", "if err != nil || set {", "if err != nil || set && false {",
+			"./e2e", "TestCheckFindsWhatADaemonLeft",
+		},
+		{
 			"counter rows moved without a word", "cmd/awa-counterd/reconcile_report.go", "if r.Moved > 0 {", "if false {",
 			"./e2e", "TestCheckFindsWhatADaemonLeft",
 		},
@@ -66,6 +74,14 @@ func ofLeaving() []Mutant {
 		},
 		{
 			"finish finds out at its end what its role does not own", "internal/provision/operator.go", "where not pg_has_role(current_user, o.owner, 'usage')", "where false",
+			"./e2e", "TestFinishSaysAtOnceWhatItLacks",
+		},
+		{
+			"finish finds out at its end that its role may not delete what is stored", "internal/provision/operator.go", "if !stay && !forgets {", "if true {",
+			"./e2e", "TestFinishOfWhoMayNotEmpty",
+		},
+		{
+			"finish asks for rights that come with an ownership that it asks for", "internal/provision/operator.go", "needed(rights, k.owners)", "needed(rights, nil)",
 			"./e2e", "TestFinishSaysAtOnceWhatItLacks",
 		},
 		{
