@@ -38,6 +38,7 @@ func TestNotesOfFinishKeepTheMarker(t *testing.T) {
 			c.make(e)
 			code, out, errs := e.command("finish", "--quiet-period", "1s", "--timeout", "60s")
 			require.Zero(t, code, out+errs)
+			require.Contains(t, out, "has been removed, but for what is named above\n")
 			require.Zero(t, d.wait(20*time.Second))
 			notes := printed.FindAllStringSubmatch(out+errs, -1)
 			require.Len(t, notes, c.says, out+errs)

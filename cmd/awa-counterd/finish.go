@@ -83,6 +83,10 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	if err := h.finish(held); err != nil {
 		return asks.explain(held, err)
 	}
-	_, err = fmt.Fprintln(s.out, "finished: the counters agree with a scan, the marker is set for good, and everything that awa-counterd created has been removed")
+	but := ""
+	if h.left {
+		but = ", but for what is named above"
+	}
+	_, err = fmt.Fprintf(s.out, "finished: the counters agree with a scan, the marker is set for good, and everything that awa-counterd created has been removed%s\n", but)
 	return err
 }

@@ -30,6 +30,7 @@ type handover struct {
 	ours   provision.Names                                // what they have left: known when all of them have
 	one    *reconcile.OneShot
 	say    func(string)
+	left   bool // something of it stays, as was said
 
 	// What the daemon knows against finishing, "" for nothing, and whether that passes by itself.
 	unfinished func(context.Context) (reason string, passes bool, err error)
@@ -299,7 +300,7 @@ func (h *handover) teardown(ctx context.Context) error {
 				h.say(what)
 			}
 		}
-		told = true
+		told, h.left = true, h.left || len(left) > 0
 		if err := h.asks.renew(ctx); err != nil {
 			return fmt.Errorf("remove what awa-counterd made: %w", err)
 		}

@@ -83,13 +83,14 @@ func Finishes(ctx context.Context, c *pgx.Conn, l *awa.Layout, n Names) error {
 // needed are those of the rights without which nothing works, unless this role has to be a member of one that has them.
 func needed(rights []checkpoint.Right, of []string) (out []awa.Need) {
 	for _, r := range rights {
-		check := strings.ReplaceAll(r.Check, "$1::text", "current_user")
+		if !r.Needed {
+			continue
+		}
+		may := []string{strings.ReplaceAll(r.Check, "$1::text", "current_user")}
 		for _, role := range of {
-			check += " or " + strings.ReplaceAll(r.Check, "$1::text", "'"+strings.ReplaceAll(role, "'", "''")+"'")
+			may = append(may, strings.ReplaceAll(r.Check, "$1::text", "'"+strings.ReplaceAll(role, "'", "''")+"'"))
 		}
-		if r.Needed {
-			out = append(out, awa.Need{Grant: r.Grant, What: r.Grant, Check: check})
-		}
+		out = append(out, awa.Need{Grant: r.Grant, What: r.Grant, Check: strings.Join(may, " or ")})
 	}
 	return out
 }

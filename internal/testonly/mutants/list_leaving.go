@@ -145,5 +145,9 @@ func ofLeaving() []Mutant {
 			"who comes while reconcile sets the marker is not seen", "cmd/awa-counterd/reconcile.go", "who, _, err = whoIsOld(ctx, conn, l)", "_, _, err = whoIsOld(ctx, conn, l)",
 			"./e2e", "TestTrustSeesWhoComes",
 		},
+		{
+			"finish calls all removed beside what it has left", "cmd/awa-counterd/finish.go", "if h.left {", "if h.left && false {",
+			"./e2e", "TestNotesOfFinishKeepTheMarker",
+		},
 	}
 }
