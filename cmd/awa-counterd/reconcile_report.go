@@ -27,7 +27,7 @@ type reconcileReport struct {
 	Moved       int          `json:"counter_rows_moved"` // right as a sum before, and now right by themselves
 	Locked      int          `json:"groups_locked"`      // put off: somebody held the counter row
 	Left        int          `json:"groups_left_wrong"`
-	Misplaced   int          `json:"counter_rows_misplaced"` // by --check, where no daemon leads: right as a sum, and not what awa itself would hold
+	Misplaced   int          `json:"counter_rows_misplaced"` // by --check, where no daemon goes on with them: right as a sum, and not what awa itself would hold
 	MarkerSet   bool         `json:"marker_set"`
 	Queues      []queueDrift `json:"queues"`
 	Worst       []groupDrift `json:"worst"`                      // at most ten
