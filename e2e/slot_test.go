@@ -205,9 +205,20 @@ func TestHungLeaderIsDeposed(t *testing.T) {
 	e.marker(true, 20*time.Second)
 	second := e.daemon()
 	second.logged("standing by", 5*time.Second)
-	first.signal(stopped)
-	began := time.Now()
 	t.Cleanup(func() { first.signal(resumed) })
+	const sessions = `select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and application_name ~ '^awa-counterd' and state `
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool { // not in a transaction: the server ends such a session by itself
+		first.signal(stopped)
+		e.none(sessions+`= 'active'`, 5*time.Second, "a statement does not end")
+		if e.scalar(sessions+`~ 'in transaction'`) == 0 {
+			return true
+		}
+		first.signal(resumed)
+		return false
+	}, func() string { return "it is always in a transaction" })
+	began := time.Now()
 	second.logged("the leader was silent; this standby ended its session", 25*time.Second)
 	second.logged("marker set", 10*time.Second)
 	t.Logf("hung leader to trust again: %s", time.Since(began).Round(time.Millisecond))
