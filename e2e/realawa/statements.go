@@ -96,24 +96,29 @@ func statements(text, application string) (all []spell) {
 
 var leafNamed = regexp.MustCompile(`done_entries_([0-9]+)`)
 
+// privileges are looked up by the name of a table, without a lock on it (PostgreSQL's acl.c).
+var privileges = regexp.MustCompile(`has_[a-z]+_privilege\([^()]*\)`)
+
 // inWay reports whether a session of the daemon's may have been in the way of a prune: with the leaf that it waited for or, where it waited for
 // counter rows, by writing any of these; who reads them is in nobody's way.
 func (s *spell) inWay(prune *complaint) bool {
+	sql := strings.ToLower(privileges.ReplaceAllString(s.sql, ""))
 	if leaf := leafNamed.FindStringSubmatch(prune.statement); leaf != nil {
-		named := leafNamed.FindAllStringSubmatch(s.sql, -1)
+		named := leafNamed.FindAllStringSubmatch(sql, -1)
 		return slices.ContainsFunc(named, func(m []string) bool { return m[1] == leaf[1] }) ||
-			len(named) == 0 && strings.Contains(s.sql, "done_entries") // by the parent
+			len(named) == 0 && strings.Contains(sql, "done_entries") // by the parent
 	}
-	sql := strings.ToLower(s.sql)
 	return strings.Contains(sql, "queue_terminal_live_counts") &&
 		slices.ContainsFunc([]string{"insert into", "update ", "delete from"}, func(verb string) bool { return strings.Contains(sql, verb) })
 }
 
 // behind counts failed prunes of new leaders that a session of the daemon's was in the way of: a look saw it, or it was at work on the same
-// while the prune waited. Looks may miss a wait of 10 ms. The log misses none, and may count one that failed for another reason.
+// when the prune began to wait: whoever comes later queues behind it (PostgreSQL's lmgr/README). Looks may miss a wait of 10 ms. The log
+// misses none, and may count one that failed for another reason.
 func behind(seen []blocked, spells []spell, log []complaint, patience time.Duration) (n int) {
 	const (
 		late    = 5 * time.Millisecond  // is what a timeout may be on a busy machine
+		rounded = 2 * time.Millisecond  // are the times of the log
 		several = 60 * time.Millisecond // that a prune may wait for the locks that it takes one after the other
 	)
 	for i := range log {
@@ -121,11 +126,13 @@ func behind(seen []blocked, spells []spell, log []complaint, patience time.Durat
 		if !c.prune() || !strings.HasPrefix(c.who, "new") {
 			continue
 		}
-		from := c.at.Add(-patience - late)
+		waits := c.at.Add(-patience)
 		saw := func(b blocked) bool {
 			return strconv.Itoa(int(b.pid)) == c.pid && c.at.Sub(b.at) < several && b.at.Before(c.at.Add(late))
 		}
-		worked := func(s spell) bool { return !s.ended.Before(from) && !s.began.After(c.at) && s.inWay(c) }
+		worked := func(s spell) bool {
+			return !s.ended.Before(waits.Add(-late)) && !s.began.After(waits.Add(rounded)) && s.inWay(c)
+		}
 		if slices.ContainsFunc(seen, saw) || slices.ContainsFunc(spells, worked) {
 			n++
 		}

@@ -20,7 +20,7 @@ const (
 
 func at(clock string) string { return "2026-11-24 15:50:" + clock + " UTC " }
 
-// A prune gave up behind us if a look saw that, or if we were at work on its leaf, or wrote counter rows for which it waited, meanwhile.
+// A prune gave up behind us if a look saw that, or if we were at work on its leaf, or wrote counter rows for which it waited, when it began to.
 func TestBehind(t *testing.T) {
 	look := time.Date(2026, 11, 24, 15, 50, 42, 295_000_000, time.UTC)
 	const scan = `execute stmtcache_1: 
@@ -36,9 +36,12 @@ func TestBehind(t *testing.T) {
 		"a scan":                       {gaveUp, at("42.320") + "[9] awa-counterd scan|LOG:  duration: 100.0 ms  " + scan, nil, 1},
 		"a scan that ended just then":  {gaveUp, at("42.291") + "[9] awa-counterd scan|LOG:  duration: 3.0 ms  " + scan, nil, 1},
 		"a scan of before":             {gaveUp, at("42.280") + "[9] awa-counterd scan|LOG:  duration: 100.0 ms  " + scan, nil, 0},
+		"a scan that came meanwhile":   {gaveUp, at("42.320") + "[9] awa-counterd scan|LOG:  duration: 26.0 ms  " + scan, nil, 0},
 		"a scan of after":              {gaveUp, at("42.320") + "[9] awa-counterd scan|LOG:  duration: 19.0 ms  " + scan, nil, 0},
 		"a scan of another leaf":       {gaveUp, at("42.320") + "[9] awa-counterd scan|LOG:  duration: 100.0 ms  " + strings.Replace(scan, "_1 ", "_11 ", 1), nil, 0},
 		"a scan by the parent":         {gaveUp, at("42.320") + "[9] awa-counterd scan|LOG:  duration: 100.0 ms  " + strings.Replace(scan, "_1 ", " ", 1), nil, 1},
+		"a look at privileges":         {gaveUp, at("42.320") + "[9] awa-counterd control|LOG:  duration: 100.0 ms  execute stmtcache_3: select has_column_privilege($1::text, 'awa.done_entries', 'queue', 'SELECT') and\n\thas_table_privilege($1::text,\n'awa.done_entries_1', 'SELECT')", nil, 0},
+		"privileges, and then a scan":  {gaveUp, at("42.320") + "[9] awa-counterd control|LOG:  duration: 100.0 ms  execute stmtcache_3: select has_table_privilege($1::text, 'awa.done_entries_1', 'SELECT') from awa.done_entries_1", nil, 1},
 		"somebody else's":              {gaveUp, at("42.320") + "[9] new-last|LOG:  duration: 100.0 ms  " + scan, nil, 0},
 		"a correction, and a leaf":     {gaveUp, at("42.320") + "[9] awa-counterd corrections|LOG:  duration: 100.0 ms  " + correct, nil, 0},
 		"a correction":                 {gaveUpRows, at("42.320") + "[9] awa-counterd corrections|LOG:  duration: 100.0 ms  " + correct, nil, 1},

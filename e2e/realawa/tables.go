@@ -55,7 +55,7 @@ func openTable(p printer, cells []cell) {
 func prunesTable(p printer, cells []cell) {
 	p("\n## Prunes, folds and the ledger, without awa-counterd and with it\n\nSums over the rows of a pair above. *In the way*: failed prunes by a new leader behind a session of the daemon's, and samples (one in %s)", waitsEvery)
 	p("in which any session of awa's waited for one of the daemon's. A prune counts when a sample saw that, or when, by the server's log, which has the time of each")
-	p("statement of the daemon's, one was at work on the leaf or on counter rows while the prune waited. *Snapshot*: samples in which a session of the daemon's held one; up to 0.6.9, a fold that finds one gives way.\n")
+	p("statement of the daemon's, one was at work on the leaf or on counter rows when the prune began to wait. *Snapshot*: samples in which a session of the daemon's held one; up to 0.6.9, a fold that finds one gives way.\n")
 	p("| old | new | prunes that failed: old leaders | new leaders | prunes made | in the way | folds made | turns of the ring with old and new workers | pending ledger rows (p95, worst cell) | snapshot |\n|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range pairs(cells) {
 		fo, fow := r.add(func(x *result) int64 { return int64(x.Prunes.FailedOld) })
