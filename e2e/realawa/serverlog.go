@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// linePrefix makes the server's log say when, which process and which member of the fleet.
-const linePrefix = "%m [%p] %a|"
+// linePrefix makes the server's log say when, which process, which member of the fleet and in which transaction of its.
+const linePrefix = "%m [%p] %a|%v|"
 
 // logTime is %m.
 const logTime = "2006-01-02 15:04:05.000 MST"
@@ -22,7 +22,7 @@ type complaint struct {
 }
 
 var (
-	logLine = regexp.MustCompile(`^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+) \[(\d+)\] ([^|]*)\|(ERROR|FATAL|STATEMENT|DETAIL|HINT|CONTEXT|LOG|WARNING):  ?(.*)`)
+	logLine = regexp.MustCompile(`^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+) \[(\d+)\] ([^|]*)\|(?:([\d/]*)\|)?(ERROR|FATAL|STATEMENT|DETAIL|HINT|CONTEXT|LOG|WARNING):  ?(.*)`)
 	numbers = regexp.MustCompile(`[0-9]+`)
 	where   = regexp.MustCompile(` at character N$`)
 )
@@ -40,17 +40,17 @@ func readLog(text string) (all []complaint) {
 			continue
 		}
 		open = nil
-		switch m[4] {
+		switch m[5] {
 		case "ERROR", "FATAL":
 			at, err := time.Parse(logTime, m[1])
 			if err != nil {
 				at = time.Time{}
 			}
-			all = append(all, complaint{at: at, pid: m[2], who: m[3], text: normalise(m[5])})
+			all = append(all, complaint{at: at, pid: m[2], who: m[3], text: normalise(m[6])})
 		case "STATEMENT":
 			for i := len(all) - 1; i >= 0 && i >= len(all)-20; i-- {
 				if all[i].pid == m[2] && all[i].statement == "" {
-					all[i].statement = strings.TrimSpace(m[5])
+					all[i].statement = strings.TrimSpace(m[6])
 					open = &all[i]
 					break
 				}

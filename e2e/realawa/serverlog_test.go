@@ -20,11 +20,11 @@ const sample = `2026-11-24 15:50:42.224 UTC [11443] old-first|ERROR:  column "av
 	            FROM awa.queue_lanes
 2026-11-24 15:50:42.300 UTC [77] new-first|ERROR:  canceling statement due to lock timeout
 2026-11-24 15:50:42.300 UTC [77] new-first|STATEMENT:  LOCK TABLE awa.ready_entries_0, awa.done_entries_0 IN ACCESS EXCLUSIVE MODE
-2026-11-24 15:50:42.400 UTC [78] new-first|ERROR:  canceling statement due to lock timeout
-2026-11-24 15:50:42.400 UTC [78] new-first|STATEMENT:  LOCK TABLE awa.lease_claims_3, awa.lease_claim_closures_3 IN ACCESS EXCLUSIVE MODE
+2026-11-24 15:50:42.400 UTC [78] new-first|5/12|ERROR:  canceling statement due to lock timeout
+2026-11-24 15:50:42.400 UTC [78] new-first|5/12|STATEMENT:  LOCK TABLE awa.lease_claims_3, awa.lease_claim_closures_3 IN ACCESS EXCLUSIVE MODE
 2026-11-24 15:50:42.500 UTC [79] old-first|ERROR:  duplicate key value violates unique constraint "lease_claims_6_pkey"
 2026-11-24 15:50:42.500 UTC [79] old-first|DETAIL:  Key (claim_slot)=(6) already exists.
-2026-11-24 15:50:42.600 UTC [80] migrator|ERROR:  deadlock detected
+2026-11-24 15:50:42.600 UTC [80] migrator||ERROR:  deadlock detected
 2026-11-24 15:50:42.700 UTC [81] new-first|FATAL:  terminating connection due to administrator command
 `
 

@@ -33,7 +33,7 @@ type spell struct {
 
 const (
 	untold = time.Second          // before its end a statement that failed began at most: the log does not say when; the daemon's wait for half of that
-	gap    = 5 * time.Millisecond // between two statements of a session that may be of one transaction
+	gap    = 5 * time.Millisecond // between two statements of a session that may be of one transaction, where the log does not say of which
 )
 
 var lasted = regexp.MustCompile(`^duration: ([0-9.]+) ms(?:  (.*))?`)
@@ -42,9 +42,15 @@ var lasted = regexp.MustCompile(`^duration: ([0-9.]+) ms(?:  (.*))?`)
 func statements(text, application string) (all []spell) {
 	last := make(map[string]int)    // by process, its latest spell
 	within := make(map[string]bool) // a transaction that began by BEGIN
-	enter := func(pid string, s spell) int {
+	in := make(map[string]string)   // and which it was in
+	enter := func(pid, transaction string, s spell) int {
 		i, ok := last[pid]
-		if !ok || !within[pid] && s.began.Sub(all[i].ended) > gap {
+		joins := ok && (within[pid] || s.began.Sub(all[i].ended) <= gap)
+		if begun(transaction) {
+			joins = joins && (in[pid] == "" || in[pid] == transaction)
+			in[pid] = transaction
+		}
+		if !joins {
 			all = append(all, s)
 			last[pid] = len(all) - 1
 			return len(all) - 1
@@ -69,29 +75,34 @@ func statements(text, application string) (all []spell) {
 		if err != nil || !strings.HasPrefix(m[3], application) {
 			continue
 		}
-		pid := m[2]
-		d := lasted.FindStringSubmatch(m[5])
+		pid, transaction := m[2], m[4]
+		d := lasted.FindStringSubmatch(m[6])
 		switch {
-		case m[4] == "LOG" && d != nil:
+		case m[5] == "LOG" && d != nil:
 			ms, _ := strconv.ParseFloat(d[1], 64)
-			open = enter(pid, spell{at.Add(-time.Duration(ms * float64(time.Millisecond))), at, d[2]})
+			open = enter(pid, transaction, spell{at.Add(-time.Duration(ms * float64(time.Millisecond))), at, d[2]})
 			switch sql := strings.ToLower(d[2]); {
 			case strings.Contains(sql, ": begin") && !strings.Contains(sql, ";"):
 				within[pid] = true
 			case strings.Contains(sql, ": commit"), strings.Contains(sql, ": rollback"):
 				within[pid] = false
 			}
-		case m[4] == "ERROR" || m[4] == "FATAL":
-			enter(pid, spell{at.Add(-untold), at, ""})
+		case m[5] == "ERROR" || m[5] == "FATAL":
+			enter(pid, transaction, spell{at.Add(-untold), at, ""})
 			within[pid] = false
-		case m[4] == "STATEMENT":
+		case m[5] == "STATEMENT":
 			if i, ok := last[pid]; ok {
-				all[i].sql += " " + m[5]
+				all[i].sql += " " + m[6]
 				open = i
 			}
 		}
 	}
 	return all
+}
+
+// begun reports whether a line is of a transaction that was not over when it was written.
+func begun(transaction string) bool {
+	return transaction != "" && !strings.HasSuffix(transaction, "/0")
 }
 
 var leafNamed = regexp.MustCompile(`done_entries_([0-9]+)`)
