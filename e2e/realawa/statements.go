@@ -107,13 +107,13 @@ func begun(transaction string) bool {
 
 var leafNamed = regexp.MustCompile(`done_entries_([0-9]+)`)
 
-// privileges are looked up by the name of a table, without a lock on it (PostgreSQL's acl.c).
-var privileges = regexp.MustCompile(`has_[a-z]+_privilege\([^()]*\)`)
+// lookups are of a table by its name, without a lock on it (PostgreSQL's acl.c, regproc.c).
+var lookups = regexp.MustCompile(`has_[a-z]+_privilege\([^()]*\)|'[^']*'::regclass`)
 
 // inWay reports whether a session of the daemon's may have been in the way of a prune: with the leaf that it waited for or, where it waited for
 // counter rows, by writing any of these; who reads them is in nobody's way.
 func (s *spell) inWay(prune *complaint) bool {
-	sql := strings.ToLower(privileges.ReplaceAllString(s.sql, ""))
+	sql := strings.ToLower(lookups.ReplaceAllString(s.sql, ""))
 	if leaf := leafNamed.FindStringSubmatch(prune.statement); leaf != nil {
 		named := leafNamed.FindAllStringSubmatch(sql, -1)
 		return slices.ContainsFunc(named, func(m []string) bool { return m[1] == leaf[1] }) ||
