@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -27,6 +28,33 @@ func TestDeadlocksKnowWhoHasAProcessNow(t *testing.T) {
 2026-11-26 22:55:00.001 UTC [17999] LOG:  connection authorized: user=postgres database=postgres
 `
 	require.Empty(t, Deadlocks(log+again+quarrel, "awa-counterd"))
+}
+
+// awa's rebuild and its pruning deadlock by themselves. Who stands between them in the queue for the ring's row took no part in that.
+func TestDeadlocksOfOthersInAQueue(t *testing.T) {
+	const at = "2026-11-27 20:49:01.508 UTC "
+	log := func(first, second string) string {
+		return at + "[7] LOG:  connection authorized: user=postgres database=t application_name=awa-counterd marker\n" +
+			at + "[8] ERROR:  deadlock detected at character 81\n" +
+			at + "[8] DETAIL:  Process 8 waits for AccessShareLock on relation 34445 of database 5; blocked by process 9.\n" +
+			"\tProcess 9 waits for " + first + " of database 5; blocked by process 7.\n" +
+			"\tProcess 7 waits for " + second + "; blocked by process 8.\n" +
+			"\tProcess 8: select 1\n" +
+			at + "[8] HINT:  See server log for query details.\n"
+	}
+	const tuple, transaction = "ExclusiveLock on tuple (0,20) of relation 26175", "ShareLock on transaction 428586"
+	require.Empty(t, Deadlocks(log(tuple, transaction), "awa-counterd"))
+	for _, prefix := range []string{"", "new-first|", "new-first|3/7|", "|3/0|", "||"} {
+		named := regexp.MustCompile(`(?m)^(2026.*?\] )`).ReplaceAllString(log(transaction, transaction), "${1}"+prefix)
+		require.Len(t, Deadlocks(named, "awa-counterd"), 1, "lines with %q before them", prefix)
+	}
+	for _, first := range []string{tuple, transaction} {
+		for _, second := range []string{"AccessShareLock on relation 5 of database 5", transaction} {
+			if first != tuple || second != transaction {
+				require.Len(t, Deadlocks(log(first, second), "awa-counterd"), 1, "%s; %s", first, second)
+			}
+		}
+	}
 }
 
 // Whoever is waited for is told by the name of its connection, of the waiter that is asked for, from the place on that is asked for.
