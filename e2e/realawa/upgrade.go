@@ -231,10 +231,14 @@ func (tr *trial) weighNaive(ctx context.Context) error {
 // mostFinishes is how often an operator would run it.
 const mostFinishes = 3
 
-// finish ends the daemon's work; a control has nothing to end.
+// finishingFor is about how long the load goes on until finish has ended the daemon's work. A control has nothing to end, and goes on for as
+// long: ledger rows that wait for a fold are the more, and errors, the longer there is load.
+const finishingFor = 4 * time.Second
+
+// finish ends the daemon's work.
 func (tr *trial) finish(ctx context.Context) error {
 	if tr.daemon == nil {
-		return nil
+		return pause(ctx, finishingFor)
 	}
 	s := tr.res.Daemon
 	tr.ask(ctx, departed, 0, (*answer).names)
