@@ -76,7 +76,7 @@ func (c *complaint) prune() bool {
 		strings.HasPrefix(s, "delete from awa.queue_terminal_live_counts")
 }
 
-var locked = regexp.MustCompile(`(?i)^lock table (?:only )?(?:awa\.)?"?([a-z_]+?)_?[0-9]*"?[ ,]`)
+var locked = regexp.MustCompile(`(?i)^(?:lock|truncate) table (?:only )?(?:awa\.)?"?([a-z_]+?)_?[0-9]*"?(?:[ ,]|$)`)
 
 // kind names the error, who got it, and for locks not had in time the table.
 func (c *complaint) kind() string {

@@ -25,12 +25,14 @@ const sample = `2026-11-24 15:50:42.224 UTC [11443] old-first|ERROR:  column "av
 2026-11-24 15:50:42.500 UTC [79] old-first|ERROR:  duplicate key value violates unique constraint "lease_claims_6_pkey"
 2026-11-24 15:50:42.500 UTC [79] old-first|DETAIL:  Key (claim_slot)=(6) already exists.
 2026-11-24 15:50:42.600 UTC [80] migrator||ERROR:  deadlock detected
+2026-11-24 15:50:42.650 UTC [82] old-first|3/9|ERROR:  canceling statement due to lock timeout
+2026-11-24 15:50:42.650 UTC [82] old-first|3/9|STATEMENT:  TRUNCATE TABLE awa.leases_2
 2026-11-24 15:50:42.700 UTC [81] new-first|FATAL:  terminating connection due to administrator command
 `
 
 func TestReadLog(t *testing.T) {
 	log := readLog(sample)
-	require.Len(t, log, 6)
+	require.Len(t, log, 7)
 	require.Equal(t, `old: column "available_count" does not exist`, log[0].kind())
 	require.Contains(t, log[0].statement, "FROM awa.queue_lanes")
 	require.False(t, log[0].prune())
@@ -40,7 +42,8 @@ func TestReadLog(t *testing.T) {
 	require.Equal(t, "new: canceling statement due to lock timeout (lease_claims)", log[2].kind())
 	require.Equal(t, `old: duplicate key value violates unique constraint "lease_claims_N_pkey"`, log[3].kind())
 	require.False(t, log[4].ofWorker())
-	require.True(t, log[5].ours())
+	require.Equal(t, "old: canceling statement due to lock timeout (leases)", log[5].kind())
+	require.True(t, log[6].ours())
 }
 
 func TestStoreKeepsWholeCells(t *testing.T) {
