@@ -150,3 +150,36 @@ func TestFinishMovesAgain(t *testing.T) {
 		})
 	}
 }
+
+// The same comes when all has been moved and was found right, before the daemon says what it knows: that is moved as well. An upgrade that awa's
+// own folds disturb is no reason to run finish again.
+func TestFinishMovesWhatComesBehindTheMove(t *testing.T) {
+	t.Parallel()
+	e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	d := e.daemon("--checkpoint-interval", "200ms")
+	d.logged("marker set", 20*time.Second)
+	e.insertAt(1, "q", 5, true)
+	e.insertAt(3, "q", 5, false)
+	e.balanced(5 * time.Second)
+	row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`)
+	said, how := e.finishes("2s", "1m")
+	said("finish: ring slot 3 is locked; waiting for it")
+	ctx, cancel := contextWithin(30 * time.Second)
+	defer cancel()
+	listener, err := pgx.Connect(ctx, e.url())
+	require.NoError(t, err)
+	defer func() { _ = listener.Close(context.Background()) }()
+	_, err = listener.Exec(ctx, `listen awa_counterd`)
+	require.NoError(t, err)
+	d.signal(stopped)
+	row()
+	_, err = listener.WaitForNotification(ctx) // finish asks the daemon
+	require.NoError(t, err)
+	require.NoError(t, e.stale(1))
+	at := e.scalar(`select (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint`)
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from pg_stat_replication where application_name = 'awa-counterd stream' and sent_lsn - '0/0'::pg_lsn >= $1::bigint`, at) > 0
+	}, func() string { return "the daemon is not sent what awa dropped" })
+	d.signal(resumed)
+	e.finished(d, how)
+}

@@ -73,12 +73,18 @@ func (c *finishCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer asks.close(context.WithoutCancel(ctx))
 	h := handover{source: source, asks: asks, conn: conn, layout: l, names: ours, one: w.one, say: func(text string) { _, _ = fmt.Fprintln(s.out, text) }}
-	h.unfinished = func(ctx context.Context) (string, bool, error) {
+	h.unfinished = func(ctx context.Context) (reason string, ends ending, err error) {
 		st, err := status.Read(ctx, conn, l, now.Slot, c.QuietPeriod)
 		if err != nil {
-			return "", false, err
+			return "", byNobody, err
 		}
-		return st.Unfinished(c.QuietPeriod), st.Passes(c.QuietPeriod), nil
+		switch {
+		case st.Passes(c.QuietPeriod):
+			ends = byItself
+		case st.OnlyDrift(c.QuietPeriod):
+			ends = byMove
+		}
+		return st.Unfinished(c.QuietPeriod), ends, nil
 	}
 	if err := h.finish(held); err != nil {
 		return asks.explain(held, err)

@@ -32,9 +32,18 @@ type handover struct {
 	say    func(string)
 	left   bool // something of it stays, as was said
 
-	// What the daemon knows against finishing, "" for nothing, and whether that passes by itself.
-	unfinished func(context.Context) (reason string, passes bool, err error)
+	// What the daemon knows against finishing, "" for nothing, and what ends that.
+	unfinished func(context.Context) (reason string, ends ending, err error)
 }
+
+// ending is what ends a reason not to finish, while the daemon holds its corrections back.
+type ending int
+
+const (
+	byNobody ending = iota // finish has to give up
+	byItself
+	byMove // it is a drift, which finish moves as it has moved all others
+)
 
 // finish does all of it. ctx is the lease's.
 func (h *handover) finish(ctx context.Context) error {
@@ -219,6 +228,9 @@ func (h *handover) redistribute(ctx context.Context) error {
 		}
 		moved += r.UnevenRows()
 		reason, err := wrong(ctx, h.one)
+		if err == nil && reason == "" {
+			reason, err = h.quiet(ctx)
+		}
 		switch {
 		case err != nil:
 			return err
@@ -226,7 +238,7 @@ func (h *handover) redistribute(ctx context.Context) error {
 			if h.layout.Shape.HasBuckets() {
 				h.say(fmt.Sprintf("moved the corrections to %d of awa's counter rows", moved))
 			}
-			return h.quiet(ctx)
+			return nil
 		case tries == moveTries:
 			return pg.Refuse("run it again", "not finished: %s", reason)
 		}
@@ -238,18 +250,25 @@ func (h *handover) redistribute(ctx context.Context) error {
 const moveTries = 5
 
 // quiet demands that what became wrong while the daemon held its corrections back, and has been moved, is nothing that it holds against
-// finishing: no old binary wrote.
-func (h *handover) quiet(ctx context.Context) error {
+// finishing: no old binary wrote. What became wrong behind the move, and has to be moved, is its answer.
+func (h *handover) quiet(ctx context.Context) (drift string, err error) {
 	var reason string
 	refuse := func() error { return pg.Refuse("run it again", "not finished: %s", reason) }
-	return poll(ctx, answerWithin, func() (bool, error) {
-		var passes bool
+	err = poll(ctx, answerWithin, func() (bool, error) {
+		var ends ending
 		var err error
-		if reason, passes, err = h.unfinished(ctx); err == nil && reason != "" && !passes {
-			err = refuse()
+		if reason, ends, err = h.unfinished(ctx); err != nil || reason == "" {
+			return true, err
 		}
-		return reason == "", err
+		switch ends {
+		case byMove:
+			drift = reason
+		case byNobody:
+			return false, refuse()
+		}
+		return ends == byMove, nil
 	}, refuse)
+	return drift, err
 }
 
 // gone waits until nobody holds the leader lock; then it is ours, so nobody else can begin.

@@ -12,32 +12,35 @@ import (
 )
 
 // What passes by itself, a daemon that does not answer at once, or has yet to trust the counters again, is waited for, and then said as it is;
-// an old binary's write is not.
+// an old binary's write is not. A drift is the answer: that is moved.
 func TestQuietWaitsForWhatPasses(t *testing.T) {
 	type answer struct {
 		reason string
-		passes bool
+		ends   ending
 	}
 	for name, c := range map[string]struct {
 		answers []answer // the last one for good
 		within  time.Duration
+		drift   string
 		want    string
 	}{
-		"nothing":      {[]answer{{}}, 0, ""},
-		"not at once":  {[]answer{{"the figures are 5.0 s old", true}, {"the figures are 10 s old", true}, {}}, time.Second, ""},
-		"never":        {[]answer{{"wait until the counters can be trusted: the stream is 3s behind", true}}, answerWithin + time.Second, "the stream is 3s behind"},
-		"old binaries": {[]answer{{"the figures are 5.0 s old", true}, {"pre-#290 writers still active on queue q", false}}, time.Second, "pre-#290 writers still active on queue q"},
+		"nothing":      {[]answer{{}}, 0, "", ""},
+		"not at once":  {[]answer{{"the figures are 5.0 s old", byItself}, {"the figures are 10 s old", byItself}, {}}, time.Second, "", ""},
+		"never":        {[]answer{{"wait until the counters can be trusted: the stream is 3s behind", byItself}}, answerWithin + time.Second, "", "the stream is 3s behind"},
+		"a drift":      {[]answer{{"the figures are 5.0 s old", byItself}, {"a drift of 3 jobs is still to be corrected", byMove}}, time.Second, "a drift of 3 jobs is still to be corrected", ""},
+		"old binaries": {[]answer{{"the figures are 5.0 s old", byItself}, {"pre-#290 writers still active on queue q", byNobody}}, time.Second, "", "pre-#290 writers still active on queue q"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				asked := 0
-				h := handover{unfinished: func(context.Context) (string, bool, error) {
+				h := handover{unfinished: func(context.Context) (string, ending, error) {
 					a := c.answers[min(asked, len(c.answers)-1)]
 					asked++
-					return a.reason, a.passes, nil
+					return a.reason, a.ends, nil
 				}}
 				began := time.Now()
-				err := h.quiet(t.Context())
+				drift, err := h.quiet(t.Context())
+				require.Equal(t, c.drift, drift)
 				require.LessOrEqual(t, time.Since(began), c.within)
 				if c.want == "" {
 					require.NoError(t, err)

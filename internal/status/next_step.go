@@ -222,6 +222,13 @@ func (s *Status) Passes(quiet time.Duration) bool {
 	return later.Unfinished(quiet) == ""
 }
 
+// OnlyDrift reports that all that stands in the way of finishing, but for what passes by itself, is a drift.
+func (s *Status) OnlyDrift(quiet time.Duration) bool {
+	even := *s
+	even.Queues = nil
+	return even.Passes(quiet) && !s.Passes(quiet)
+}
+
 // active lists the queues that old binaries wrote within quiet, newest first, and how long ago the last was.
 // Prunes by an old leader drive queues wrong that no old binary writes, and what drove counters wrong without a row
 // is no sign of one: a fleet that counts may do it for ever.

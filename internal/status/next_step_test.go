@@ -113,6 +113,7 @@ func TestWhatPasses(t *testing.T) {
 		"not trusted":  {true, func(s *Status) { s.MarkerSet = false }},
 		"a drift":      {false, func(s *Status) { s.MarkerSet, s.Queues = false, []Queue{{Queue: "a", Drift: 3}} }},
 		"an old binary": {false, func(s *Status) {
+			s.Queues = []Queue{{Queue: "a", Drift: 3}}
 			s.MarkerSet, s.Observed, s.Uncounted = false, 3, []Uncounted{{Queue: "a", Kind: string(applier.KindRows), Last: 3}}
 		}},
 		"an old leader":  {false, func(s *Status) { s.Fresh, s.Observed, s.OldPrune = false, 3, new(3.0) }},
@@ -122,5 +123,6 @@ func TestWhatPasses(t *testing.T) {
 		s := ready()
 		c.change(s)
 		require.Equal(t, c.passes, s.Passes(quiet), name)
+		require.Equal(t, name == "a drift", s.OnlyDrift(quiet), name)
 	}
 }

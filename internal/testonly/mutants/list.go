@@ -319,7 +319,11 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestFinishMovesAgain",
 		},
 		{
-			"an old binary mended by finish on its way", "cmd/awa-counterd/handover.go", "\t\t\t}\n\t\t\treturn h.quiet(ctx)", "\t\t\t}\n\t\t\treturn nil",
+			"what awa drops behind finish's move taken for the end", "internal/status/next_step.go", "return even.Passes(quiet) && !s.Passes(quiet)", "return false",
+			"./e2e", "TestFinishMovesWhatComesBehindTheMove",
+		},
+		{
+			"an old binary mended by finish on its way", "cmd/awa-counterd/handover.go", "reason, err = h.quiet(ctx)", "_, _ = h.quiet(ctx)",
 			"./e2e", "TestFinishMovesAgain",
 		},
 		{
@@ -331,7 +335,7 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestNoTrustOverAStaleLedger",
 		},
 		{
-			"finish refuses what passes", "cmd/awa-counterd/handover.go", "&& !passes {", "&& (!passes || passes) {",
+			"finish refuses what passes", "cmd/awa-counterd/handover.go", "case byNobody:", "default:",
 			"./cmd/awa-counterd", "TestQuietWaitsForWhatPasses",
 		},
 		{
