@@ -17,13 +17,16 @@ import (
 // thread is woken by every message that arrives, whether somebody waits for it or not, which costs both sides more
 // than the messages do: a walsender sends each by itself. Here nobody is woken during a rest. Once messages are
 // rare it is the other way round: Go's scheduler watches a thread that waits in the kernel, and wakes up for that some
-// 50 times; so those are waited for in the poller.
+// 50 times; so those are waited for in the poller, and the messages of a small transaction, which come one by one within
+// some 100 µs, are gathered asleep, lest each wakes a thread that takes a processor from the server.
 //
 // One goroutine reads and writes; SetDeadline and Close may be called beside it.
 type direct struct {
 	net.Conn     // for its addresses; closed
 	fd, wake int // wake is an eventfd that ends a wait
 	quick    int // reads in a row that waited for less than fill, up to brisk
+	rare     int // reads that waited for longer, since there was much to read, up to brisk
+	gathered bool
 	parked   *parking
 
 	mu      sync.Mutex
@@ -61,9 +64,15 @@ func newDirect(c net.Conn) net.Conn {
 	return d
 }
 
-// brisk is how many reads in a row have to be quick before the next is taken for another such: more than the messages of a
-// small transaction.
-const brisk = 8
+const (
+	// brisk is how many reads in a row have to be quick before the next is taken for another such: more than the messages of a
+	// small transaction.
+	brisk = 8
+	// gather is for how long what is rare comes together. The counters are as much later; promise P2 leaves them 400 ms at least.
+	gather = 10 * time.Millisecond
+	// much is more than comes meanwhile where messages are rare, and less than a Unix socket holds of the smallest ones.
+	much = 4 << 10
+)
 
 // Read is net.Conn's.
 func (d *direct) Read(p []byte) (int, error) {
@@ -78,11 +87,7 @@ func (d *direct) Read(p []byte) (int, error) {
 		n, err := unix.Read(d.fd, p)
 		switch {
 		case n > 0:
-			if began.IsZero() || time.Since(began) < fill {
-				d.quick = min(d.quick+1, brisk)
-			} else {
-				d.quick = 0
-			}
+			d.noted(n, began)
 			return n, nil
 		case err == nil && len(p) > 0:
 			return 0, io.EOF
@@ -107,6 +112,22 @@ func (d *direct) Read(p []byte) (int, error) {
 			return 0, fmt.Errorf("read the socket: %w", err)
 		}
 	}
+}
+
+// noted takes in how long a read waited, zero for not at all, and how much it brought.
+func (d *direct) noted(n int, began time.Time) {
+	switch {
+	case d.gathered && n >= much:
+		d.quick, d.rare = brisk, 0
+	case d.gathered: // that there was something says nothing
+	case began.IsZero() || time.Since(began) < fill:
+		if d.quick = min(d.quick+1, brisk); d.quick == brisk {
+			d.rare = 0
+		}
+	default:
+		d.quick, d.rare = 0, min(d.rare+1, brisk)
+	}
+	d.gathered = false
 }
 
 // writeLook is how often a blocked Write looks for another deadline: it is not worth a wake of its own.
@@ -136,8 +157,14 @@ func (d *direct) Write(p []byte) (done int, err error) {
 	return done, nil
 }
 
-// rest lets the socket fill, unless messages are rare, or a deadline is set meanwhile.
+// rest lets the socket fill: for that long while messages come in quick succession, unless a deadline is set meanwhile; for
+// gather when they have been rare for a while; else not at all.
 func (d *direct) rest(long time.Duration) {
+	if d.rare == brisk {
+		time.Sleep(gather)
+		d.gathered = true
+		return
+	}
 	if d.quick < brisk {
 		return
 	}

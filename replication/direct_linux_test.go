@@ -139,12 +139,56 @@ func TestDirectParksWhenMessagesAreRare(t *testing.T) {
 			require.NoError(t, within(t, ended))
 		}
 		require.Zero(t, ours.quick, "it was long in coming")
-		began := time.Now()
 		ours.rest(time.Hour)
-		require.Less(t, time.Since(began), time.Minute, "there is nothing to gather")
+		require.False(t, ours.gathered, "there is nothing to gather")
 		read()
 		require.NoError(t, ours.SetReadDeadline(time.Now().Add(time.Millisecond)))
 		require.ErrorIs(t, within(t, ended), os.ErrDeadlineExceeded, "one that is set meanwhile ends it")
+	})
+}
+
+// The messages of a transaction come one by one. Where transactions are rare they are gathered before the next read, so that they wake
+// nobody; once there is much to read, that is not waited for: a socket may hold no more.
+func TestDirectGathersWhatIsRare(t *testing.T) {
+	pairs(t, func(t *testing.T, ours *direct, theirs net.Conn) {
+		buf := make([]byte, readSize)
+		send := func(n int) {
+			_, err := theirs.Write(make([]byte, n))
+			require.NoError(t, err)
+		}
+		read := func() int {
+			n, err := ours.Read(buf)
+			require.NoError(t, err)
+			return n
+		}
+		late := func() {
+			ended, began := make(chan int), time.Now()
+			go func() { n, _ := ours.Read(buf); ended <- n }()
+			require.Eventually(t, func() bool { return time.Since(began) > fill && parked() }, 10*time.Second, time.Millisecond)
+			send(1)
+			require.Equal(t, 1, <-ended)
+		}
+		for range brisk {
+			ours.rest(time.Hour)
+			require.False(t, ours.gathered, "they have not been rare for long")
+			late()
+		}
+		for range 2 * brisk { // each waits for what comes next, and finds it
+			ours.rest(time.Hour)
+			require.True(t, ours.gathered)
+			send(1)
+			send(2)
+			require.Equal(t, 3, read())
+			require.Zero(t, ours.quick)
+		}
+		ours.rest(time.Hour)
+		send(much)
+		require.Equal(t, much, read())
+		ours.rest(time.Microsecond)
+		require.False(t, ours.gathered, "there is much")
+		late()
+		ours.rest(time.Hour)
+		require.False(t, ours.gathered, "there has been much lately")
 	})
 }
 

@@ -151,16 +151,16 @@ func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
 	var seen Published
 	var names []string
 	err := c.QueryRow(ctx, `
+		with sent as materialized (
+			select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
+				join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = $1)
 		select p.oid, p.xmin::text || coalesce((select string_agg(r.oid || '.' || r.xmin::text, ' ' order by r.oid) from pg_publication_rel r where r.prpubid = p.oid), ''),
 		       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate,
 		       array(select r.prrelid::regclass::text from pg_publication_rel r where r.prpubid = p.oid and to_jsonb(r) ->> 'prqual' is not null
 		             and exists (select 1 from unnest($2::oid[]) ours (o) where r.prrelid = o or r.prrelid in (select relid from pg_partition_ancestors(o))) order by 1),
-		       exists (select 1 from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
-		               join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname
-		               and not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid
-		                               and (r.prrelid = c.oid or r.prrelid in (select relid from pg_partition_ancestors(c.oid))))),
-		       array(select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
-		             join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = p.pubname),
+		       exists (select 1 from sent c where not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid
+		               and (r.prrelid = c.oid or r.prrelid in (select relid from pg_partition_ancestors(c.oid))))),
+		       array(select oid from sent),
 		       array(select r::regclass::text from unnest($2::oid[]) with ordinality u (r, i) order by i),
 		       array(select t from unnest($3::text[]) with ordinality u (t, i)
 		             where not exists (select 1 from pg_publication_rel r where r.prpubid = p.oid and r.prrelid = to_regclass(t)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -103,6 +105,7 @@ func (r *runCmd) maxRetained() (int64, error) {
 
 // Run is called by the flag parser.
 func (r *runCmd) Run(ctx context.Context, s streams) error {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors()))
 	log, err := newLogger(r.LogFormat, r.LogLevel, s.err)
 	if err != nil {
 		return err
@@ -132,6 +135,16 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 		return daemon.New(opts).Run(ctx)
 	}
 	return r.listened(ctx, opts)
+}
+
+// processors is how many Go may use at a time. The daemon does little at a time, on a machine that is the server's: with a second
+// processor each thing handed on wakes another thread, which takes it from the server, and nothing is done sooner. $GOMAXPROCS
+// has the last word.
+func processors() int {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return runtime.GOMAXPROCS(0)
+	}
+	return 1
 }
 
 // listened runs the daemon with a listener beside it, for as long as the daemon runs. The daemon does not wait for it: whether

@@ -323,6 +323,14 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestFinishMovesWhatComesBehindTheMove",
 		},
 		{
+			"rare messages not gathered", "replication/direct_linux.go", "d.quick, d.rare = 0, min(d.rare+1, brisk)", "d.quick = 0",
+			"./replication", "TestDirectGathersWhatIsRare",
+		},
+		{
+			"gathered where there is much", "replication/direct_linux.go", "d.quick, d.rare = brisk, 0", "d.quick = 0",
+			"./replication", "TestDirectGathersWhatIsRare",
+		},
+		{
 			"an old binary mended by finish on its way", "cmd/awa-counterd/handover.go", "reason, err = h.quiet(ctx)", "_, _ = h.quiet(ctx)",
 			"./e2e", "TestFinishMovesAgain",
 		},
