@@ -34,9 +34,11 @@ type daemon struct {
 }
 
 func startDaemon(binary, url string, p *plan) (*daemon, error) {
-	url, err := logStatements(url)
-	if err != nil {
-		return nil, err
+	if p.logsStatements() {
+		var err error
+		if url, err = logStatements(url); err != nil {
+			return nil, err
+		}
 	}
 	args := []string{"run", "--database-url", url, "--status-interval", "1s"}
 	if p.Audit > 0 {

@@ -34,10 +34,24 @@ type rise struct {
 	worst string   // the kind that rose most, of those that are frequent enough to be compared; "": none rose
 	by    float64  // by how much of its median without the daemon; infinite where that is 0
 	fresh []string // kinds that came with the daemon only, and how often
+	known []string // those of them that awa has without it elsewhere
 }
 
-func compare(cells []cell) (r rise) {
+// whoever is a kind of errors without who had it: what an old worker meets a new one may meet as well.
+func whoever(kind string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(kind, "old: "), "new: ")
+}
+
+// compare compares the halves of paired runs. A kind that comes in one of few runs comes in either half by chance: it is new if no trial
+// without the daemon has it, whatever it was for.
+func compare(cells, every []cell) (r rise) {
 	all := kindsOf(cells)
+	awas := make(map[string]bool)
+	for _, c := range every {
+		for kind := range c.Control.kinds() {
+			awas[whoever(kind)] = true
+		}
+	}
 	for _, kind := range mostOf(all, len(all)) {
 		if ofKilledWorker(kind) {
 			continue
@@ -46,8 +60,10 @@ func compare(cells []cell) (r rise) {
 		for _, c := range cells {
 			without += c.Control.kinds()[kind]
 		}
-		if without == 0 {
-			r.fresh = append(r.fresh, fmt.Sprintf("%s (%d)", kind, all[kind]))
+		if said := fmt.Sprintf("%s (%d)", kind, all[kind]); without == 0 && awas[whoever(kind)] {
+			r.known = append(r.known, said)
+		} else if without == 0 {
+			r.fresh = append(r.fresh, said)
 		}
 		if all[kind] < manyCases {
 			continue
@@ -95,9 +111,14 @@ func (r rise) String() string {
 		text = fmt.Sprintf("Of the kinds with %d cases or more, `%s` rose most, by %.0f %%", manyCases, r.worst, 100*r.by)
 	}
 	if len(r.fresh) == 0 {
-		return text + ". No kind came with awa-counterd only."
+		text += ". No kind came with awa-counterd only."
+	} else {
+		text += ". With awa-counterd only came: " + strings.Join(r.fresh, "; ") + "."
 	}
-	return text + ". With awa-counterd only came: " + strings.Join(r.fresh, "; ") + "."
+	if len(r.known) > 0 {
+		text += " In these runs with it only, and elsewhere without it as well: " + strings.Join(r.known, "; ") + "."
+	}
+	return text
 }
 
 // Bounds of what may become of awa's workers beside the daemon.
@@ -124,8 +145,8 @@ func told(cells []cell) bool {
 }
 
 // beyond lists what paired runs have against the daemon.
-func beyond(cells []cell) (problems []string) {
-	r := compare(cells)
+func beyond(cells, every []cell) (problems []string) {
+	r := compare(cells, every)
 	if r.by >= mostRise || len(r.fresh) > 0 {
 		problems = append(problems, r.String())
 	}
@@ -159,7 +180,7 @@ func paired(cells []cell, ring string) (some []cell) {
 }
 
 // errorsTable is -part errors: the medians of paired runs, beside a ring that turns and beside one that stands.
-func errorsTable(p printer, cells []cell) {
+func errorsTable(p printer, cells, every []cell) {
 	p("\n## Errors, in paired runs\n\nThe same pair again and again with other seeds: medians of errors per 1,000 jobs, and figures of the ledger and its folds.%s", audited(cells))
 	for _, ring := range []string{turns, stands} {
 		some := paired(cells, ring)
@@ -171,7 +192,7 @@ func errorsTable(p printer, cells []cell) {
 		if slices.ContainsFunc(slices.Collect(maps.Keys(kindsOf(some))), ofKilledWorker) {
 			p("\n`%s` is what the server says of some sessions of workers that the test kills, in either half.", killedWorker)
 		}
-		problems, said := beyond(some), compare(some).String()
+		problems, said := beyond(some, every), compare(some, every).String()
 		if !slices.Contains(problems, said) {
 			p("\n%s", said)
 		}
@@ -224,7 +245,7 @@ func (s store) errorsKept() error {
 		if len(some) < pairedRuns {
 			continue
 		}
-		for _, problem := range beyond(some) {
+		for _, problem := range beyond(some, cells) {
 			bad = append(bad, fmt.Errorf("errors beside a ring that %s: %s", ring, problem))
 		}
 	}

@@ -149,6 +149,9 @@ func (o *options) tryCell(ctx context.Context, v wheels.Dir, p *plan) error {
 		name, binary string
 		into         **result
 	}{{"control", "", &c.Control}, {"with", o.daemon, &c.With}}
+	if p.withFirst() {
+		slices.Reverse(halves)
+	}
 	var bad []error
 	for _, h := range halves {
 		if o.only != "" && o.only != h.name || c.Control != nil && c.Control.Impossible != "" {

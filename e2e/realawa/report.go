@@ -174,7 +174,7 @@ func document(cells []cell, tries *attempts, before former) string {
 		p("%s", strings.Join(longer, "\n"))
 	}
 	if some := of("errors"); len(some) > 0 {
-		errorsTable(p, some)
+		errorsTable(p, some, cells)
 	} else if kept := before.section("Errors, in paired runs"); kept != "" {
 		p("%s", kept)
 	}

@@ -74,6 +74,11 @@ func TestPlans(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, paired, 2*pairedRuns)
 	require.NotEqual(t, paired[0].name(), paired[1].name())
+	require.NotEqual(t, paired[0].withFirst(), paired[1].withFirst())
+	require.False(t, paired[0].logsStatements())
+	require.False(t, all[0].withFirst())
+	require.False(t, all[1].withFirst())
+	require.True(t, all[0].logsStatements())
 	_, err = selection{part: "nothing"}.plans()
 	require.ErrorContains(t, err, "no part is called nothing")
 }
@@ -132,32 +137,39 @@ func TestRisen(t *testing.T) {
 		return []cell{{Control: run(10, 2, 0), With: run(14, 9, fresh)}, {Control: run(10, 2, 0), With: run(30, 0, 0)}, {Control: run(10, 2, 0), With: run(12, 1, 0)}}
 	}
 	kept := cells(0)
-	require.Equal(t, "Of the kinds with 20 cases or more, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", compare(kept).String())
-	require.Empty(t, beyond(kept))
-	require.Contains(t, compare(cells(1)).String(), "With awa-counterd only came: new kind (1).")
-	require.Len(t, beyond(cells(1)), 1)
+	require.Equal(t, "Of the kinds with 20 cases or more, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", compare(kept, kept).String())
+	require.Empty(t, beyond(kept, kept))
+	require.Contains(t, compare(cells(1), kept).String(), "With awa-counterd only came: new kind (1).")
+	require.Len(t, beyond(cells(1), kept), 1)
+	fresh, elsewhere := cells(1), []cell{{Control: run(0, 0, 1), With: run(0, 0, 0)}}
+	require.Contains(t, compare(fresh, append(elsewhere, fresh...)).String(), "No kind came with awa-counterd only. In these runs with it only, and elsewhere without it as well: new kind (1).")
+	require.Empty(t, beyond(fresh, append(elsewhere, fresh...)))
+	delete(elsewhere[0].Control.Errors, "new kind")
+	elsewhere[0].Control.Errors["new: a kind"], fresh[0].With.Errors["old: a kind"] = 1, 1
+	delete(fresh[0].With.Errors, "new kind")
+	require.Empty(t, beyond(fresh, append(elsewhere, fresh...)), "whoever had it")
 	kept[2].With.Errors["old: "+killedWorker] = 30
-	require.Empty(t, beyond(kept), "the test's own doing")
+	require.Empty(t, beyond(kept, kept), "the test's own doing")
 	kept[2].With = run(15, 1, 0)
-	require.Len(t, beyond(kept), 1, "up by half")
+	require.Len(t, beyond(kept, kept), 1, "up by half")
 	kept[2].With = run(12, 1, 0)
 	for i := range kept {
 		kept[i].Control.Watch.Pending, kept[i].With.Watch.Pending = 100, 120
 		kept[i].Control.Prunes.Looks, kept[i].With.Prunes.Looks = 100, 100
 		kept[i].Control.Prunes.Horizon, kept[i].With.Prunes.Horizon = 10, 12
 	}
-	require.Empty(t, beyond(kept))
+	require.Empty(t, beyond(kept, kept))
 	for i := range kept {
 		kept[i].With.Watch.Pending, kept[i].With.Prunes.Horizon = 121, 13
 	}
-	require.Len(t, beyond(kept), 2)
+	require.Len(t, beyond(kept, kept), 2)
 	for i := range kept { // the test's own sessions had a snapshot in most looks: without them there are three times as many
 		kept[i].With.Watch.Pending = 120
 		kept[i].Control.Prunes.Others, kept[i].With.Prunes.Others = new(int), new(int)
 		kept[i].Control.Prunes.Horizon, kept[i].With.Prunes.Horizon = 90, 92
 		*kept[i].Control.Prunes.Others, *kept[i].With.Prunes.Others = 1, 3
 	}
-	require.Len(t, beyond(kept), 1)
+	require.Len(t, beyond(kept, kept), 1)
 }
 
 // What the daemon says against its own books, or against a prune of awa's, is heard, in the words that it has for that.

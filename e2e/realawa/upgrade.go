@@ -361,7 +361,7 @@ func (tr *trial) sumUp(ctx context.Context) error {
 	}
 	tr.res.Prunes.Waits, tr.res.Prunes.Looks = len(tr.waits.blocked), tr.waits.looks
 	tr.res.Prunes.Pinned, tr.res.Prunes.Horizon, tr.res.Prunes.Others = tr.waits.pinned, tr.waits.horizon, &tr.waits.others
-	tr.res.Prunes.WeBlocked, tr.res.Prunes.Logged = behind(tr.waits.blocked, statements(text, ourSessions), log, tr.plan.prunePatience()), true
+	tr.res.Prunes.WeBlocked, tr.res.Prunes.Logged = behind(tr.waits.blocked, statements(text, ourSessions), log, tr.plan.prunePatience()), tr.plan.logsStatements()
 	tr.res.MixHolds, tr.res.Holds = holds(log, tr.mixed, ""), holds(log, tr.alone, "new")
 	return ctx.Err()
 }
