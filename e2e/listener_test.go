@@ -133,7 +133,9 @@ func TestListener(t *testing.T) {
 	e.balanced(3 * time.Second)
 	first.counts(5, "uncounted_rows_total", "queue=email", "kind=rows")
 
-	require.InDelta(t, 1, first.metrics()["go_sched_gomaxprocs_threads"].GetMetric()[0].GetGauge().GetValue(), 0)
+	if os.Getenv("GOMAXPROCS") == "" {
+		require.InDelta(t, 1, first.metrics()["go_sched_gomaxprocs_threads"].GetMetric()[0].GetGauge().GetValue(), 0)
+	}
 
 	before, _ := first.metric("session_faults_total")
 	e.exec(`drop publication awa_counterd_awa`)

@@ -30,13 +30,13 @@ const (
 func newCoalesce(c net.Conn) *coalesce { return &coalesce{Conn: c} }
 
 // start begins it. It must be called by the goroutine that reads.
-func (c *coalesce) start() {
+func (c *coalesce) start(gather time.Duration) {
 	c.buf = make([]byte, readSize)
 	c.pause = fill
 	if c.LocalAddr().Network() == "unix" {
 		c.pause = fillUnix
 	}
-	c.Conn = newDirect(c.Conn)
+	c.Conn = newDirect(c.Conn, gather)
 	c.on = true
 	c.heard = time.Now()
 }

@@ -26,7 +26,9 @@ type direct struct {
 	fd, wake int // wake is an eventfd that ends a wait
 	quick    int // reads in a row that waited for less than fill, up to brisk
 	rare     int // reads that waited for longer, since there was much to read, up to brisk
-	gathered bool
+	since    int // bytes since the last that waited for longer
+	gather   time.Duration
+	gathered bool // the last rest was one of gather
 	parked   *parking
 
 	mu      sync.Mutex
@@ -36,8 +38,9 @@ type direct struct {
 	users   sync.RWMutex // held for reading while fd and wake are in use
 }
 
-// newDirect takes a connection's socket over. Where that is not possible it returns the connection as it is.
-func newDirect(c net.Conn) net.Conn {
+// newDirect takes a connection's socket over. Where that is not possible it returns the connection as it is. gather is for how long what
+// is rare comes together, 0 for not at all.
+func newDirect(c net.Conn, gather time.Duration) net.Conn {
 	s, ok := c.(syscall.Conn)
 	if !ok {
 		return c
@@ -55,7 +58,7 @@ func newDirect(c net.Conn) net.Conn {
 		_ = unix.Close(fd)
 		return c
 	}
-	d := &direct{Conn: c, fd: fd, wake: wake}
+	d := &direct{Conn: c, fd: fd, wake: wake, gather: gather}
 	if d.parked, err = newParking(fd, wake); err != nil {
 		_, _ = unix.Close(fd), unix.Close(wake)
 		return c
@@ -68,8 +71,6 @@ const (
 	// brisk is how many reads in a row have to be quick before the next is taken for another such: more than the messages of a
 	// small transaction.
 	brisk = 8
-	// gather is for how long what is rare comes together. The counters are as much later; promise P2 leaves them 400 ms at least.
-	gather = 10 * time.Millisecond
 	// much is more than comes meanwhile where messages are rare, and less than a Unix socket holds of the smallest ones.
 	much = 4 << 10
 )
@@ -118,14 +119,15 @@ func (d *direct) Read(p []byte) (int, error) {
 func (d *direct) noted(n int, began time.Time) {
 	switch {
 	case d.gathered && n >= much:
-		d.quick, d.rare = brisk, 0
+		d.quick, d.rare, d.since = brisk, 0, n
 	case d.gathered: // that there was something says nothing
 	case began.IsZero() || time.Since(began) < fill:
-		if d.quick = min(d.quick+1, brisk); d.quick == brisk {
+		d.quick, d.since = min(d.quick+1, brisk), d.since+n
+		if d.quick == brisk && d.since >= much { // no transaction that came by itself
 			d.rare = 0
 		}
 	default:
-		d.quick, d.rare = 0, min(d.rare+1, brisk)
+		d.quick, d.rare, d.since = 0, min(d.rare+1, brisk), n
 	}
 	d.gathered = false
 }
@@ -160,8 +162,8 @@ func (d *direct) Write(p []byte) (done int, err error) {
 // rest lets the socket fill: for that long while messages come in quick succession, unless a deadline is set meanwhile; for
 // gather when they have been rare for a while; else not at all.
 func (d *direct) rest(long time.Duration) {
-	if d.rare == brisk {
-		time.Sleep(gather)
+	if d.rare == brisk && d.gather > 0 {
+		time.Sleep(d.gather)
 		d.gathered = true
 		return
 	}

@@ -32,7 +32,7 @@ func pairs(t *testing.T, test func(t *testing.T, ours *direct, theirs net.Conn))
 			theirs, err := l.Accept()
 			require.NoError(t, err)
 			require.NoError(t, l.Close())
-			ours, ok := newDirect(dialled).(*direct)
+			ours, ok := newDirect(dialled, gather).(*direct)
 			require.True(t, ok)
 			test(t, ours, theirs)
 			_ = theirs.Close()
@@ -122,9 +122,10 @@ func TestDirectParksWhenMessagesAreRare(t *testing.T) {
 		buf := make([]byte, 1)
 		ended := make(chan error)
 		read := func() {
-			began := time.Now()
 			go func() { _, err := ours.Read(buf); ended <- err }()
-			require.Eventually(t, func() bool { return time.Since(began) > fill && parked() }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, parked, 10*time.Second, time.Millisecond)
+			waited := time.Now()
+			require.Eventually(t, func() bool { return time.Since(waited) > fill }, 10*time.Second, time.Millisecond)
 		}
 		for _, frequent := range []int{0, 2 * brisk} {
 			for range frequent {
@@ -147,48 +148,86 @@ func TestDirectParksWhenMessagesAreRare(t *testing.T) {
 	})
 }
 
+// gather is longer than fill, so that a rest of the one kind is told from one of the other.
+const gather = 5 * fill
+
+// answers are what theirs writes, as ours reads it.
+type answers struct {
+	t      *testing.T
+	ours   *direct
+	theirs net.Conn
+}
+
+func (a answers) send(n int) {
+	a.t.Helper()
+	_, err := a.theirs.Write(make([]byte, n))
+	require.NoError(a.t, err)
+}
+
+func (a answers) read(n int) {
+	a.t.Helper()
+	for buf := make([]byte, readSize); n > 0; {
+		got, err := a.ours.Read(buf)
+		require.NoError(a.t, err)
+		n -= got
+	}
+	require.Zero(a.t, n)
+}
+
+// late sends a byte that has been waited for longer than fill.
+func (a answers) late() {
+	a.t.Helper()
+	ended := make(chan error)
+	go func() { _, err := a.ours.Read(make([]byte, 1)); ended <- err }()
+	require.Eventually(a.t, parked, 10*time.Second, time.Millisecond)
+	waited := time.Now()
+	require.Eventually(a.t, func() bool { return time.Since(waited) > fill }, 10*time.Second, time.Millisecond)
+	a.send(1)
+	require.NoError(a.t, within(a.t, ended))
+}
+
+// gathers reports whether the next rest is for what is rare.
+func (a answers) gathers() bool {
+	began := time.Now()
+	a.ours.rest(time.Microsecond)
+	if a.ours.gathered {
+		require.GreaterOrEqual(a.t, time.Since(began), gather)
+	}
+	return a.ours.gathered
+}
+
 // The messages of a transaction come one by one. Where transactions are rare they are gathered before the next read, so that they wake
 // nobody; once there is much to read, that is not waited for: a socket may hold no more.
 func TestDirectGathersWhatIsRare(t *testing.T) {
 	pairs(t, func(t *testing.T, ours *direct, theirs net.Conn) {
-		buf := make([]byte, readSize)
-		send := func(n int) {
-			_, err := theirs.Write(make([]byte, n))
-			require.NoError(t, err)
-		}
-		read := func() int {
-			n, err := ours.Read(buf)
-			require.NoError(t, err)
-			return n
-		}
-		late := func() {
-			ended, began := make(chan int), time.Now()
-			go func() { n, _ := ours.Read(buf); ended <- n }()
-			require.Eventually(t, func() bool { return time.Since(began) > fill && parked() }, 10*time.Second, time.Millisecond)
-			send(1)
-			require.Equal(t, 1, <-ended)
-		}
+		a := answers{t, ours, theirs}
 		for range brisk {
-			ours.rest(time.Hour)
-			require.False(t, ours.gathered, "they have not been rare for long")
-			late()
+			require.False(t, a.gathers(), "they have not been rare for long")
+			a.late()
+			for range 2 * brisk { // of a transaction that came by itself
+				a.send(1)
+				a.read(1)
+			}
 		}
-		for range 2 * brisk { // each waits for what comes next, and finds it
-			ours.rest(time.Hour)
-			require.True(t, ours.gathered)
-			send(1)
-			send(2)
-			require.Equal(t, 3, read())
-			require.Zero(t, ours.quick)
+		for range 2 * brisk {
+			require.True(t, a.gathers())
+			a.send(3)
+			a.read(3)
 		}
-		ours.rest(time.Hour)
-		send(much)
-		require.Equal(t, much, read())
-		ours.rest(time.Microsecond)
-		require.False(t, ours.gathered, "there is much")
-		late()
-		ours.rest(time.Hour)
-		require.False(t, ours.gathered, "there has been much lately")
+		require.True(t, a.gathers())
+		a.send(much)
+		a.read(much)
+		require.False(t, a.gathers(), "there is much")
+		for range brisk - 1 {
+			a.late()
+			require.False(t, a.gathers(), "there has been much lately")
+		}
+		for range 2 * brisk {
+			a.send(much / brisk)
+			a.read(much / brisk)
+		}
+		a.late()
+		require.False(t, a.gathers(), "there was much before that one")
 	})
 }
 

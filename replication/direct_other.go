@@ -2,7 +2,10 @@
 
 package replication
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // newDirect is for Linux only: elsewhere a connection is read as it is.
-func newDirect(c net.Conn) net.Conn { return c }
+func newDirect(c net.Conn, _ time.Duration) net.Conn { return c }

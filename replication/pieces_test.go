@@ -62,7 +62,7 @@ func TestSmallReadsAreCoalesced(t *testing.T) {
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
 		g := newCoalesce(ours)
-		g.start()
+		g.start(0)
 		go func() { _, _ = theirs.Write(make([]byte, 100)) }()
 		buf := make([]byte, 10)
 		began := time.Now()

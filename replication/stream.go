@@ -47,6 +47,7 @@ type Stream struct {
 	acked    atomic.Uint64
 	reported time.Time
 	room     int // transactions that the last batch had: as many are expected of the next
+	gather   time.Duration
 }
 
 const (
@@ -86,6 +87,10 @@ func Open(ctx context.Context, config *pgconn.Config) (*Stream, error) {
 	}
 	return s, nil
 }
+
+// Gather has messages that are rare come together for so long before they are read, lest each wakes a thread. They are heard of as much later.
+// It has to be called before Run; without it, or with 0, nothing is put off.
+func (s *Stream) Gather(long time.Duration) { s.gather = long }
 
 // Identify asks the server who it is.
 func (s *Stream) Identify(ctx context.Context) (System, error) {
@@ -150,7 +155,7 @@ func (s *Stream) Acknowledge(position pglogrepl.LSN) {
 
 // Run reads until ctx ends or the connection does, and hands batches to out.
 func (s *Stream) Run(ctx context.Context, out chan<- Batch) error {
-	s.wire.start() // before anybody else may set a deadline
+	s.wire.start(s.gather) // before anybody else may set a deadline
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(woken)

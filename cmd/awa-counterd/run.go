@@ -138,7 +138,7 @@ func (r *runCmd) Run(ctx context.Context, s streams) error {
 }
 
 // processors is how many Go may use at a time. The daemon does little at a time, on a machine that is the server's: with a second
-// processor each thing handed on wakes another thread, which takes it from the server, and nothing is done sooner. $GOMAXPROCS
+// processor each thing handed on wakes another thread, which takes it from the server, and draining a backlog is no faster. $GOMAXPROCS
 // has the last word.
 func processors() int {
 	if os.Getenv("GOMAXPROCS") != "" {

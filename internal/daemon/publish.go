@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
@@ -24,12 +25,16 @@ type prepared struct {
 	published publications // as they were when the session began
 }
 
+// gather is for how long the messages of small transactions come together: corrections come no more than a tenth later for it.
+func gather(flush time.Duration) time.Duration { return min(flush/10, 10*time.Millisecond) }
+
 // openStream opens the connection on which a stream will run.
 func (d *Daemon) openStream(ctx context.Context) (stream *replication.Stream, err error) {
 	d.liveWhile(func() { stream, err = replication.Open(ctx, d.opts.Source.ReplicationConfig()) })
 	if err != nil {
 		return nil, d.opts.Source.ExplainConnect(err)
 	}
+	stream.Gather(gather(d.opts.FlushInterval))
 	return stream, nil
 }
 

@@ -323,11 +323,23 @@ func ofProtocol() []Mutant {
 			"./e2e", "TestFinishMovesWhatComesBehindTheMove",
 		},
 		{
-			"rare messages not gathered", "replication/direct_linux.go", "d.quick, d.rare = 0, min(d.rare+1, brisk)", "d.quick = 0",
+			"rare messages not gathered", "replication/direct_linux.go", "d.quick, d.rare, d.since = 0, min(d.rare+1, brisk), n", "d.quick, d.since = 0, n",
 			"./replication", "TestDirectGathersWhatIsRare",
 		},
 		{
-			"gathered where there is much", "replication/direct_linux.go", "d.quick, d.rare = brisk, 0", "d.quick = 0",
+			"rare messages not gathered when a transaction has many", "replication/direct_linux.go", "d.quick == brisk && d.since >= much {", "d.quick == brisk {",
+			"./replication", "TestDirectGathersWhatIsRare",
+		},
+		{
+			"gathered after a pause", "replication/direct_linux.go", "d.quick == brisk && d.since >= much {", "false {",
+			"./replication", "TestDirectGathersWhatIsRare",
+		},
+		{
+			"gathered for no time", "replication/direct_linux.go", "time.Sleep(d.gather)", "time.Sleep(0)",
+			"./replication", "TestDirectGathersWhatIsRare",
+		},
+		{
+			"gathered where there is much", "replication/direct_linux.go", "d.quick, d.rare, d.since = brisk, 0, n", "d.quick = 0",
 			"./replication", "TestDirectGathersWhatIsRare",
 		},
 		{
