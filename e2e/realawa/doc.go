@@ -16,7 +16,7 @@
 //   - What doctor and status say on the way is judged: awa's tables alone are missing before the migration, queues that old workers write
 //     are named as long as one is there, and then finish is said to be safe. finish may be run again only for what awa's new leader did.
 //   - Whether a failed prune waited for the daemon, the server's log tells, which has the time of each statement of the daemon's: looks are
-//     too rare for 10 ms.
+//     too rare for 10 ms. In paired runs of errors looks alone tell: a log costs time in one half.
 //   - A ring that is to turn may stand only where the same error of awa's goes on to the end, and comes without us as well.
 //   - A trial that is finished is a file and is not repeated; one that was broken off leaves none.
 //

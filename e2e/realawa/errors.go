@@ -42,6 +42,29 @@ func whoever(kind string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(kind, "old: "), "new: ")
 }
 
+// overall is how often a kind came per 1,000 jobs in all runs together.
+func overall(cells []cell, kind string) (without, with float64) {
+	var a, b result
+	for _, c := range cells {
+		for r, sums := range map[*result]*result{c.Control: &a, c.With: &b} {
+			sums.JobsOld.Made = map[string]int{"handled": sums.jobs() + r.jobs()}
+			sums.Errors = map[string]int{kind: sums.Errors[kind] + r.kinds()[kind]}
+		}
+	}
+	return a.per1000(a.Errors[kind]), b.per1000(b.Errors[kind])
+}
+
+// rose is by how much of the former figure the latter is higher.
+func rose(before, after float64) float64 {
+	switch {
+	case after <= before:
+		return 0
+	case before == 0:
+		return math.Inf(1)
+	}
+	return after/before - 1
+}
+
 // compare compares the halves of paired runs. A kind that comes in one of few runs comes in either half by chance: it is new if no trial
 // without the daemon has it, whatever it was for.
 func compare(cells, every []cell) (r rise) {
@@ -60,7 +83,7 @@ func compare(cells, every []cell) (r rise) {
 		for _, c := range cells {
 			without += c.Control.kinds()[kind]
 		}
-		if said := fmt.Sprintf("%s (%d)", kind, all[kind]); without == 0 && awas[whoever(kind)] {
+		if said := fmt.Sprintf("%s (%d)", kind, all[kind]); without == 0 && awas[whoever(kind)] && all[kind] < manyCases {
 			r.known = append(r.known, said)
 		} else if without == 0 {
 			r.fresh = append(r.fresh, said)
@@ -69,9 +92,9 @@ func compare(cells, every []cell) (r rise) {
 			continue
 		}
 		before, after := medians(cells, func(r *result) float64 { return r.per1000(r.kinds()[kind]) })
-		by := after/before - 1
-		if before == 0 && after > 0 {
-			by = math.Inf(1)
+		by := rose(before, after)
+		if before == 0 && after == 0 { // most runs have none of it
+			by = rose(overall(cells, kind))
 		}
 		if by > r.by {
 			r.by, r.worst = by, kind

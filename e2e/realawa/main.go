@@ -144,6 +144,9 @@ func (o *options) tryCell(ctx context.Context, v wheels.Dir, p *plan) error {
 			return err
 		}
 	}
+	if c.Plan.Mix != p.Mix || c.Plan.Rates != p.Rates { // kept from when it was another trial
+		c = cell{}
+	}
 	c.Plan = *p
 	halves := []struct {
 		name, binary string

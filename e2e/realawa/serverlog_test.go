@@ -148,6 +148,10 @@ func TestRisen(t *testing.T) {
 	elsewhere[0].Control.Errors["new: a kind"], fresh[0].With.Errors["old: a kind"] = 1, 1
 	delete(fresh[0].With.Errors, "new kind")
 	require.Empty(t, beyond(fresh, append(elsewhere, fresh...)), "whoever had it")
+	fresh[0].With.Errors["old: a kind"] = 25
+	require.Len(t, beyond(fresh, append(elsewhere, fresh...)), 1, "too many for chance")
+	fresh[1].Control.Errors["old: a kind"] = 1
+	require.Len(t, beyond(fresh, append(elsewhere, fresh...)), 1, "medians of 0")
 	kept[2].With.Errors["old: "+killedWorker] = 30
 	require.Empty(t, beyond(kept, kept), "the test's own doing")
 	kept[2].With = run(15, 1, 0)
