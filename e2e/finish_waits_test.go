@@ -117,6 +117,20 @@ func TestFinishWaitsForCorrections(t *testing.T) {
 	e.finished(d, how)
 }
 
+// finishMoves is a finish that has been at ring slot 1 and waits at ring slot 3, where an old binary wrote once, until row lets it go on.
+func (e *env) finishMoves(quiet string) (d *daemon, row func(), said func(text string) (line string), how func() int) {
+	e.t.Helper()
+	d = e.daemon("--checkpoint-interval", "200ms")
+	d.logged("marker set", 20*time.Second)
+	e.insertAt(1, "q", 5, true)
+	e.insertAt(3, "q", 5, false)
+	e.balanced(5 * time.Second)
+	row = e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`)
+	said, how = e.finishes(quiet, "1m")
+	said("finish: ring slot 3 is locked; waiting for it")
+	return d, row, said, how
+}
+
 // The same comes while the daemon holds its corrections back, to a slot that finish has been at already: it goes there again. If it was
 // an old binary, finish ends there, whether the counters are right by then or not.
 func TestFinishMovesAgain(t *testing.T) {
@@ -127,14 +141,7 @@ func TestFinishMovesAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-			d := e.daemon("--checkpoint-interval", "200ms")
-			d.logged("marker set", 20*time.Second)
-			e.insertAt(1, "q", 5, true)
-			e.insertAt(3, "q", 5, false)
-			e.balanced(5 * time.Second)
-			row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`)
-			said, how := e.finishes("10s", "1m")
-			said("finish: ring slot 3 is locked; waiting for it")
+			d, row, said, how := e.finishMoves("10s")
 			if old != nil {
 				old(e) // finish has yet to come there, and mends it
 				row()
@@ -156,14 +163,7 @@ func TestFinishMovesAgain(t *testing.T) {
 func TestFinishMovesWhatComesBehindTheMove(t *testing.T) {
 	t.Parallel()
 	e := newEnvOn(t, ownServer(t), fleet.Layout{Shape: fleet.Ledger, Slots: 4})
-	d := e.daemon("--checkpoint-interval", "200ms")
-	d.logged("marker set", 20*time.Second)
-	e.insertAt(1, "q", 5, true)
-	e.insertAt(3, "q", 5, false)
-	e.balanced(5 * time.Second)
-	row := e.holds(`select 1 from awa.queue_terminal_live_counts where ready_slot = 3 for update`)
-	said, how := e.finishes("2s", "1m")
-	said("finish: ring slot 3 is locked; waiting for it")
+	d, row, _, how := e.finishMoves("2s")
 	ctx, cancel := contextWithin(30 * time.Second)
 	defer cancel()
 	listener, err := pgx.Connect(ctx, e.url())
