@@ -123,9 +123,7 @@ func TestDirectParksWhenMessagesAreRare(t *testing.T) {
 		ended := make(chan error)
 		read := func() {
 			go func() { _, err := ours.Read(buf); ended <- err }()
-			require.Eventually(t, parked, 10*time.Second, time.Millisecond)
-			waited := time.Now()
-			require.Eventually(t, func() bool { return time.Since(waited) > fill }, 10*time.Second, time.Millisecond)
+			parksForLong(t)
 		}
 		for _, frequent := range []int{0, 2 * brisk} {
 			for range frequent {
@@ -179,9 +177,7 @@ func (a answers) late() {
 	a.t.Helper()
 	ended := make(chan error)
 	go func() { _, err := a.ours.Read(make([]byte, 1)); ended <- err }()
-	require.Eventually(a.t, parked, 10*time.Second, time.Millisecond)
-	waited := time.Now()
-	require.Eventually(a.t, func() bool { return time.Since(waited) > fill }, 10*time.Second, time.Millisecond)
+	parksForLong(a.t)
 	a.send(1)
 	require.NoError(a.t, within(a.t, ended))
 }
@@ -229,6 +225,14 @@ func TestDirectGathersWhatIsRare(t *testing.T) {
 		a.late()
 		require.False(t, a.gathers(), "there was much before that one")
 	})
+}
+
+// parksForLong waits until a goroutine has been parked for longer than fill.
+func parksForLong(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, parked, 10*time.Second, time.Millisecond)
+	waited := time.Now()
+	require.Eventually(t, func() bool { return time.Since(waited) > fill }, 10*time.Second, time.Millisecond)
 }
 
 // parked reports that a goroutine waits for a socket in the poller.

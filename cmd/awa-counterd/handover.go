@@ -263,10 +263,11 @@ func (h *handover) quiet(ctx context.Context) (drift string, err error) {
 		switch ends {
 		case byMove:
 			drift = reason
+			return true, nil
 		case byNobody:
 			return false, refuse()
 		}
-		return ends == byMove, nil
+		return false, nil
 	}, refuse)
 	return drift, err
 }

@@ -42,16 +42,19 @@ func whoever(kind string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(kind, "old: "), "new: ")
 }
 
-// overall is how often a kind came per 1,000 jobs in all runs together.
-func overall(cells []cell, kind string) (without, with float64) {
-	var a, b result
+// times sums a figure over the runs without awa-counterd, and over those with it.
+func times(cells []cell, of func(r *result) int) (without, with int) {
 	for _, c := range cells {
-		for r, sums := range map[*result]*result{c.Control: &a, c.With: &b} {
-			sums.JobsOld.Made = map[string]int{"handled": sums.jobs() + r.jobs()}
-			sums.Errors = map[string]int{kind: sums.Errors[kind] + r.kinds()[kind]}
-		}
+		without, with = without+of(c.Control), with+of(c.With)
 	}
-	return a.per1000(a.Errors[kind]), b.per1000(b.Errors[kind])
+	return without, with
+}
+
+// overall is how often a kind came by the job in all runs together.
+func overall(cells []cell, kind string) (without, with float64) {
+	jobs, jobsWith := times(cells, (*result).jobs)
+	n, nWith := times(cells, func(r *result) int { return r.kinds()[kind] })
+	return float64(n) / float64(max(1, jobs)), float64(nWith) / float64(max(1, jobsWith))
 }
 
 // rose is by how much of the former figure the latter is higher.
@@ -79,10 +82,7 @@ func compare(cells, every []cell) (r rise) {
 		if ofKilledWorker(kind) {
 			continue
 		}
-		without := 0
-		for _, c := range cells {
-			without += c.Control.kinds()[kind]
-		}
+		without, _ := times(cells, func(r *result) int { return r.kinds()[kind] })
 		if said := fmt.Sprintf("%s (%d)", kind, all[kind]); without == 0 && awas[whoever(kind)] && all[kind] < manyCases {
 			r.known = append(r.known, said)
 		} else if without == 0 {
@@ -228,18 +228,12 @@ func errorsTable(p printer, cells, every []cell) {
 func errorsRows(p printer, cells []cell) {
 	p("| kind | without | with | times, without | with |\n|---|---|---|---|---|")
 	all := kindsOf(cells)
-	times := func(of func(r *result) int) (without, with int) {
-		for _, c := range cells {
-			without, with = without+of(c.Control), with+of(c.With)
-		}
-		return without, with
-	}
 	figure := func(name, format string, of func(r *result) float64, more ...string) {
 		without, with := medians(cells, of)
 		p("| %s | "+format+" | "+format+" | %s |", name, without, with, strings.Join(append(more, "", "")[:2], " | "))
 	}
 	line := func(kind string, of func(r *result) int) {
-		without, with := times(of)
+		without, with := times(cells, of)
 		figure(kind, "%.2f", func(r *result) float64 { return r.per1000(of(r)) }, fmt.Sprint(without), fmt.Sprint(with))
 	}
 	line("all, failed prunes left out", func(r *result) int { return r.failures() })

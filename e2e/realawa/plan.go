@@ -38,8 +38,7 @@ var (
 	newReleases = []string{"0.6.0b2", "0.6.0", "0.6.5", "0.6.9"}
 )
 
-// pairedRuns, of each kind of ring, go on for so long side by side that an error which comes five times in half a minute does not come half
-// as often again by chance.
+// pairedRuns, of each kind of ring, go on side by side for long: a median of the four errors of half a minute is too coarse.
 const (
 	pairedRuns = 3
 	pairedMix  = 150 * time.Second
