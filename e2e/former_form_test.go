@@ -62,11 +62,7 @@ func TestFormerFormIsNotForgotten(t *testing.T) {
 			}
 			old := e.runs(older, e.url(), "--slot", mine, "--publication", mine)
 			e.serves(old, "leading")
-			ctx, cancel := contextWithin(10 * time.Second)
-			defer cancel()
-			e.until(ctx, func() bool {
-				return e.scalar(`select count(*) from awa_counterd.checkpoint where position > '0/0'`) == 1
-			}, old.text)
+			e.checkpointed()
 			require.Zero(t, old.stop())
 			require.EqualValues(t, 3, made())
 			test(e, made)

@@ -223,6 +223,16 @@ func (e *env) marker(set bool, within time.Duration) {
 	}, func() string { return fmt.Sprintf("marker set=%v did not come within %s", set, within) })
 }
 
+// checkpointed waits until a daemon has stored a checkpoint, and not just the name of its slot.
+func (e *env) checkpointed() {
+	e.t.Helper()
+	ctx, cancel := contextWithin(20 * time.Second)
+	defer cancel()
+	e.until(ctx, func() bool {
+		return e.scalar(`select count(*) from awa_counterd.checkpoint where position > '0/0'`) == 1
+	}, func() string { return "no checkpoint" })
+}
+
 // until polls a state of the database.
 func (e *env) until(ctx context.Context, ok func() bool, complaint func() string) {
 	e.t.Helper()

@@ -300,9 +300,7 @@ func TestOneSlotForASchemaThatSwitches(t *testing.T) {
 	slot := "one_" + e.db
 	d := e.daemon("--slot", slot, "--checkpoint-interval", "200ms")
 	e.marker(true, 30*time.Second)
-	ctx, cancel := contextWithin(60 * time.Second)
-	defer cancel()
-	e.until(ctx, func() bool { return e.scalar(`select count(*) from awa_counterd.checkpoint`) == 1 }, func() string { return "no checkpoint" })
+	e.checkpointed()
 	e.exec(`update awa.runtime_storage_backends set schema_name = 'other' where backend = 'queue_storage'`)
 	o := *e
 	o.layout.Schema = "other"

@@ -186,7 +186,7 @@ func TestSilentDaemonOfAnotherSchemaComesBack(t *testing.T) {
 	o.marker(true, 20*time.Second)
 	ctx, cancel := contextWithin(20 * time.Second)
 	defer cancel()
-	e.until(ctx, func() bool { return e.scalar(`select count(*) from awa_counterd.checkpoint`) == 1 }, func() string { return "no checkpoint" })
+	e.checkpointed()
 	silent.signal(stopped)
 	t.Cleanup(func() { silent.signal(resumed) })
 	e.exec(`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'awa-counterd%' and datname = current_database()`)
