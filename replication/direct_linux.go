@@ -85,7 +85,7 @@ func (d *direct) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		n, err := unix.Read(d.fd, p)
+		n, err := readNow(d.fd, p)
 		switch {
 		case n > 0:
 			d.noted(n, began)
@@ -159,20 +159,21 @@ func (d *direct) Write(p []byte) (done int, err error) {
 	return done, nil
 }
 
-// rest lets the socket fill: for that long while messages come in quick succession, unless a deadline is set meanwhile; for
-// gather when they have been rare for a while; else not at all.
+// rest lets the socket fill, unless a deadline is set meanwhile: for that long while messages come in quick succession, for gather
+// when they have been rare for a while, else not at all.
 func (d *direct) rest(long time.Duration) {
-	if d.rare == brisk && d.gather > 0 {
-		time.Sleep(d.gather)
-		d.gathered = true
-		return
-	}
-	if d.quick < brisk {
+	gathers := d.rare == brisk && d.gather > 0
+	if !gathers && d.quick < brisk {
 		return
 	}
 	d.users.RLock()
 	defer d.users.RUnlock()
 	if _, err := d.deadline(&d.readBy); err != nil {
+		return
+	}
+	if gathers {
+		_ = d.parked.sleep(d.gather)
+		d.gathered = true
 		return
 	}
 	_ = d.wait(time.Now().Add(long), unix.PollFd{Fd: int32(d.wake), Events: unix.POLLIN}) //nolint:gosec // a file descriptor

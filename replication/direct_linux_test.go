@@ -83,7 +83,8 @@ func TestDirectCarriesEverything(t *testing.T) {
 	})
 }
 
-// Each of these ends a Read that waits: a deadline that was set before, one that is set meanwhile, and Close.
+// Each of these ends a Read that waits: a deadline that was set before, one that is set meanwhile, and Close. The latter two end a rest
+// before it as well.
 func TestDirectReadEnds(t *testing.T) {
 	pairs(t, func(t *testing.T, ours *direct, theirs net.Conn) {
 		buf := make([]byte, 10)
@@ -91,12 +92,12 @@ func TestDirectReadEnds(t *testing.T) {
 		_, err := ours.Read(buf)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		ended := make(chan error)
-		for _, rests := range []bool{false, true} {
+		ours.gather = time.Hour
+		for _, rests := range []struct{ quick, rare int }{{}, {quick: brisk}, {rare: brisk}} {
 			require.NoError(t, ours.SetDeadline(time.Time{}))
 			go func() {
-				if rests {
-					ours.rest(time.Hour)
-				}
+				ours.quick, ours.rare = rests.quick, rests.rare
+				ours.rest(time.Hour)
 				_, err := ours.Read(buf)
 				ended <- err
 			}()
@@ -109,7 +110,13 @@ func TestDirectReadEnds(t *testing.T) {
 		n, err := ours.Read(buf)
 		require.NoError(t, err)
 		require.Equal(t, "abc", string(buf[:n]), "what had been set is over")
-		go func() { _, err := ours.Read(buf); ended <- err }()
+		go func() {
+			ours.rare = brisk
+			ours.rest(0)
+			_, err := ours.Read(buf)
+			ended <- err
+		}()
+		parksForLong(t)
 		require.NoError(t, ours.Close())
 		require.ErrorIs(t, within(t, ended), net.ErrClosed)
 	})
@@ -224,6 +231,24 @@ func TestDirectGathersWhatIsRare(t *testing.T) {
 		}
 		a.late()
 		require.False(t, a.gathers(), "there was much before that one")
+	})
+}
+
+// What comes meanwhile does not end it, not even where a wait for it ended before it came.
+func TestDirectGathersForItsTime(t *testing.T) {
+	pairs(t, func(t *testing.T, ours *direct, theirs net.Conn) {
+		a := answers{t, ours, theirs}
+		for range 2 {
+			require.NoError(t, ours.SetReadDeadline(time.Now().Add(2*fill)))
+			_, err := ours.Read(make([]byte, 1))
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.NoError(t, ours.SetReadDeadline(time.Time{}))
+			quiet(ours.wake)
+			ours.rare = brisk
+			a.send(1)
+			require.True(t, a.gathers())
+			a.read(1)
+		}
 	})
 }
 

@@ -11,16 +11,19 @@ import (
 )
 
 // parking is where a goroutine waits for a socket in Go's network poller. The poller knows neither it nor its eventfd,
-// but an epoll instance beside it, which has the socket for one event at a time: while nobody is parked, nobody is woken.
+// but an epoll instance beside it, which has the socket for one event at a time: while nobody is parked, nobody is woken. For sleeps
+// there is a timerfd in it: one of Go's timers wakes a thread of ours twice, and the scheduler's watching thread three times.
 type parking struct {
 	instance int
 	file     *os.File // the same, as the poller has it
 	raw      syscall.RawConn
 	fd, wake int
+	timer    int       // a timerfd
 	by       time.Time // the file's deadline
+	armed    bool      // the socket has not had its event yet
 
 	look  func(uintptr) bool
-	event [1]unix.EpollEvent // what the last look saw
+	event unix.EpollEvent // what the last look saw
 }
 
 func newParking(fd, wake int) (*parking, error) {
@@ -28,11 +31,17 @@ func newParking(fd, wake int) (*parking, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create an epoll instance: %w", err)
 	}
-	p := &parking{instance: own, fd: fd, wake: wake}
+	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(own)
+		return nil, fmt.Errorf("create a timer: %w", err)
+	}
+	p := &parking{instance: own, fd: fd, wake: wake, timer: timer}
 	err = errors.Join(
 		unix.SetNonblock(own, true), // as os.NewFile wants what is to be polled
 		p.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLONESHOT),
 		p.control(unix.EPOLL_CTL_ADD, wake, unix.EPOLLIN),
+		p.control(unix.EPOLL_CTL_ADD, timer, unix.EPOLLIN|unix.EPOLLET), // what it says need not be taken back
 	)
 	p.file = os.NewFile(uintptr(own), "epoll")
 	p.look = p.ready
@@ -43,7 +52,7 @@ func newParking(fd, wake int) (*parking, error) {
 		p.raw, err = p.file.SyscallConn()
 	}
 	if err != nil {
-		_ = p.file.Close()
+		p.close()
 		return nil, fmt.Errorf("poll an epoll instance: %w", err)
 	}
 	return p, nil
@@ -51,17 +60,45 @@ func newParking(fd, wake int) (*parking, error) {
 
 // park returns when the socket can be read, at by, or when somebody wakes it.
 func (p *parking) park(by time.Time) error {
+	err := p.setDeadline(by)
+	if err == nil {
+		err = p.control(unix.EPOLL_CTL_MOD, p.fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLONESHOT)
+	}
+	if err != nil {
+		return err
+	}
+	p.armed = true
+	return p.wait()
+}
+
+// sleep returns when d is over, or when somebody wakes it; what comes by the socket meanwhile waits there.
+func (p *parking) sleep(d time.Duration) error {
+	err := p.setDeadline(time.Time{})
+	if err == nil && p.armed {
+		p.armed = false
+		err = p.control(unix.EPOLL_CTL_MOD, p.fd, unix.EPOLLONESHOT)
+	}
+	if err != nil {
+		return err
+	}
+	if err := unix.TimerfdSettime(p.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(d.Nanoseconds())}, nil); err != nil {
+		return fmt.Errorf("set a timer: %w", err)
+	}
+	return p.wait()
+}
+
+func (p *parking) setDeadline(by time.Time) error {
 	if !by.Equal(p.by) {
 		if err := p.file.SetReadDeadline(by); err != nil {
 			return fmt.Errorf("wait for the socket: %w", err)
 		}
 		p.by = by
 	}
-	err := p.control(unix.EPOLL_CTL_MOD, p.fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLONESHOT)
-	if err == nil {
-		err = p.raw.Read(p.look)
-	}
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	return nil
+}
+
+func (p *parking) wait() error {
+	if err := p.raw.Read(p.look); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("wait for the socket: %w", err)
 	}
 	return nil
@@ -69,9 +106,14 @@ func (p *parking) park(by time.Time) error {
 
 // ready is asked before the goroutine is parked, too: what was there already is no event.
 func (p *parking) ready(uintptr) bool {
-	n, err := unix.EpollWait(p.instance, p.event[:], 0)
-	if n == 1 && int(p.event[0].Fd) == p.wake {
-		quiet(p.wake)
+	n, err := eventNow(p.instance, &p.event)
+	if n == 1 {
+		switch int(p.event.Fd) {
+		case p.wake:
+			quiet(p.wake)
+		case p.fd:
+			p.armed = false
+		}
 	}
 	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
 }
@@ -84,10 +126,10 @@ func (p *parking) control(op, fd int, events uint32) error {
 }
 
 // close leaves the socket and the eventfd alone. Nobody may be parked any more.
-func (p *parking) close() { _ = p.file.Close() }
+func (p *parking) close() { _, _ = p.file.Close(), unix.Close(p.timer) }
 
 // quiet takes a wake back.
 func quiet(wake int) {
 	var buf [8]byte
-	_, _ = unix.Read(wake, buf[:])
+	_, _ = readNow(wake, buf[:])
 }

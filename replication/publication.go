@@ -152,8 +152,7 @@ func (p Publication) read(ctx context.Context, c Conn) (Published, error) {
 	var names []string
 	err := c.QueryRow(ctx, `
 		with sent as materialized (
-			select c.oid from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
-				join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename where t.pubname = $1)
+			select t.relid as oid from pg_publication p, pg_get_publication_tables(p.pubname::text) t where p.pubname = $1)
 		select p.oid, p.xmin::text || coalesce((select string_agg(r.oid || '.' || r.xmin::text, ' ' order by r.oid) from pg_publication_rel r where r.prpubid = p.oid), ''),
 		       puballtables, pubviaroot, pubinsert, pubupdate, pubdelete, pubtruncate,
 		       array(select r.prrelid::regclass::text from pg_publication_rel r where r.prpubid = p.oid and to_jsonb(r) ->> 'prqual' is not null

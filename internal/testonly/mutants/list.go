@@ -335,8 +335,16 @@ func ofProtocol() []Mutant {
 			"./replication", "TestDirectGathersWhatIsRare",
 		},
 		{
-			"gathered for no time", "replication/direct_linux.go", "time.Sleep(d.gather)", "time.Sleep(0)",
+			"gathered for no time", "replication/direct_linux.go", "d.parked.sleep(d.gather)", "d.parked.sleep(1)",
 			"./replication", "TestDirectGathersWhatIsRare",
+		},
+		{
+			"a rest that nothing ends", "replication/direct_linux.go", "_ = d.parked.sleep(d.gather)", "time.Sleep(d.gather)",
+			"./replication", "TestDirectReadEnds",
+		},
+		{
+			"what was waited for in vain ends a rest", "replication/parking_linux.go", "if err == nil && p.armed {", "if false {",
+			"./replication", "TestDirectGathersForItsTime",
 		},
 		{
 			"gathered where there is much", "replication/direct_linux.go", "d.quick, d.rare, d.since = brisk, 0, n", "d.quick = 0",
