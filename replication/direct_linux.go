@@ -168,11 +168,13 @@ func (d *direct) rest(long time.Duration) {
 	}
 	d.users.RLock()
 	defer d.users.RUnlock()
-	if _, err := d.deadline(&d.readBy); err != nil {
+	quiet(d.wake) // what was set before is looked at now
+	by, err := d.deadline(&d.readBy)
+	if err != nil {
 		return
 	}
 	if gathers {
-		_ = d.parked.sleep(d.gather)
+		_ = d.parked.sleep(by, d.gather)
 		d.gathered = true
 		return
 	}

@@ -71,9 +71,10 @@ func (p *parking) park(by time.Time) error {
 	return p.wait()
 }
 
-// sleep returns when d is over, or when somebody wakes it; what comes by the socket meanwhile waits there.
-func (p *parking) sleep(d time.Duration) error {
-	err := p.setDeadline(time.Time{})
+// sleep returns when d, which is more than 0, is over, at by, or when somebody wakes it; what comes by the socket meanwhile waits there.
+// by is that of a park: to change it would take one of Go's timers.
+func (p *parking) sleep(by time.Time, d time.Duration) error {
+	err := p.setDeadline(by)
 	if err == nil && p.armed {
 		p.armed = false
 		err = p.control(unix.EPOLL_CTL_MOD, p.fd, unix.EPOLLONESHOT)

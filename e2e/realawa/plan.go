@@ -41,7 +41,7 @@ var (
 // pairedRuns, of each kind of ring, go on side by side for long: a median of the four errors of half a minute is too coarse.
 const (
 	pairedRuns = 3
-	pairedMix  = 150 * time.Second
+	pairedMix  = 300 * time.Second
 )
 
 const (

@@ -335,12 +335,16 @@ func ofProtocol() []Mutant {
 			"./replication", "TestDirectGathersWhatIsRare",
 		},
 		{
-			"gathered for no time", "replication/direct_linux.go", "d.parked.sleep(d.gather)", "d.parked.sleep(1)",
+			"gathered for no time", "replication/direct_linux.go", "d.parked.sleep(by, d.gather)", "d.parked.sleep(by, 1)",
 			"./replication", "TestDirectGathersWhatIsRare",
 		},
 		{
-			"a rest that nothing ends", "replication/direct_linux.go", "_ = d.parked.sleep(d.gather)", "time.Sleep(d.gather)",
+			"a rest that nothing ends", "replication/direct_linux.go", "_ = d.parked.sleep(by, d.gather)", "_ = by; time.Sleep(d.gather)",
 			"./replication", "TestDirectReadEnds",
+		},
+		{
+			"a deadline of before ends a rest", "replication/direct_linux.go", "quiet(d.wake) // what", "// what",
+			"./replication", "TestDirectGathersForItsTime",
 		},
 		{
 			"what was waited for in vain ends a rest", "replication/parking_linux.go", "if err == nil && p.armed {", "if false {",
