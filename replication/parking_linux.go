@@ -12,7 +12,7 @@ import (
 
 // parking is where a goroutine waits for a socket in Go's network poller. The poller knows neither it nor its eventfd,
 // but an epoll instance beside it, which has the socket for one event at a time: while nobody is parked, nobody is woken. For sleeps
-// there is a timerfd in it: one of Go's timers wakes a thread of ours twice, and the scheduler's watching thread three times.
+// there is a timerfd in it: one of Go's timers wakes a thread twice, and the scheduler's watching thread three times.
 type parking struct {
 	instance int
 	file     *os.File // the same, as the poller has it
