@@ -37,15 +37,33 @@ type rise struct {
 	known []string // those of them that awa has without it elsewhere
 }
 
-// whoever is a kind of errors without who had it: what an old worker meets a new one may meet as well.
-func whoever(kind string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(kind, "old: "), "new: ")
-}
-
 // times sums a figure over the runs without awa-counterd, and over those with it.
 func times(cells []cell, of func(r *result) int) (without, with int) {
 	for _, c := range cells {
 		without, with = without+of(c.Control), with+of(c.With)
+	}
+	return without, with
+}
+
+// failedNew is a kind that paired runs say little of, however long they are: old workers lead in them, so it comes in the half minute after
+// these have left, and mostly after finish. What becomes of it newPrunes tells.
+const failedNew = "failed prunes of new leaders"
+
+// share is of prunes that were tried.
+type share struct{ failed, tried int64 }
+
+func (s share) percent() float64 { return 100 * float64(s.failed) / float64(max(1, s.tried)) }
+
+// newPrunes are those of new leaders, in all trials of the same product as these, whatever they were for.
+func newPrunes(cells, every []cell) (without, with share) {
+	for _, c := range every {
+		if c.With == nil || c.With.Commit != cells[0].With.Commit {
+			continue
+		}
+		for s, r := range map[*share]*result{&without: c.Control, &with: c.With} {
+			s.failed += int64(r.Prunes.FailedNew)
+			s.tried += int64(r.Prunes.FailedNew) + r.Stream.NewPrunes
+		}
 	}
 	return without, with
 }
@@ -75,7 +93,7 @@ func compare(cells, every []cell) (r rise) {
 	awas := make(map[string]bool)
 	for _, c := range every {
 		for kind := range c.Control.kinds() {
-			awas[whoever(kind)] = true
+			awas[kind] = true
 		}
 	}
 	for _, kind := range mostOf(all, len(all)) {
@@ -83,12 +101,12 @@ func compare(cells, every []cell) (r rise) {
 			continue
 		}
 		without, _ := times(cells, func(r *result) int { return r.kinds()[kind] })
-		if said := fmt.Sprintf("%s (%d)", kind, all[kind]); without == 0 && awas[whoever(kind)] && all[kind] < manyCases {
+		if said := fmt.Sprintf("%s (%d)", kind, all[kind]); without == 0 && awas[kind] && all[kind] < manyCases {
 			r.known = append(r.known, said)
 		} else if without == 0 {
 			r.fresh = append(r.fresh, said)
 		}
-		if all[kind] < manyCases {
+		if all[kind] < manyCases || kind == failedNew {
 			continue
 		}
 		before, after := medians(cells, func(r *result) float64 { return r.per1000(r.kinds()[kind]) })
@@ -117,7 +135,7 @@ func kindsOf(cells []cell) map[string]int {
 func (r *result) kinds() map[string]int {
 	all := make(map[string]int, len(r.Errors)+2)
 	sum(all, r.Errors)
-	for kind, n := range map[string]int{"failed prunes of old leaders": r.Prunes.FailedOld, "failed prunes of new leaders": r.Prunes.FailedNew} {
+	for kind, n := range map[string]int{"failed prunes of old leaders": r.Prunes.FailedOld, failedNew: r.Prunes.FailedNew} {
 		if n > 0 {
 			all[kind] = n
 		}
@@ -178,6 +196,9 @@ func beyond(cells, every []cell) (problems []string) {
 			problems = append(problems, fmt.Sprintf("%s: a median of %.1f without awa-counterd, %.1f with it", name, without, with))
 		}
 	}
+	if without, with := newPrunes(cells, every); without.failed+with.failed >= manyCases && rose(without.percent(), with.percent()) >= mostRise {
+		problems = append(problems, fmt.Sprintf("of the prunes that new leaders tried %.1f %% failed without awa-counterd, %.1f %% with it", without.percent(), with.percent()))
+	}
 	slices.Sort(problems)
 	return problems
 }
@@ -192,14 +213,18 @@ func audited(cells []cell) string {
 	return fmt.Sprintf(" The daemon\ncompared all counters with a scan every %s.", cells[0].Plan.Audit)
 }
 
-// paired are the runs of -part errors with such a ring.
+// paired are the runs of -part errors with such a ring, of the product that was tried last, and as long as they are today.
 func paired(cells []cell, ring string) (some []cell) {
+	var last cell
 	for _, c := range cells {
-		if c.Plan.Part == "errors" && c.Plan.Ring == ring {
+		if c.Plan.Part == "errors" && c.Plan.Ring == ring && c.Plan.Mix == pairedMix {
 			some = append(some, c)
+			if last.With == nil || c.With.At.After(last.With.At) {
+				last = c
+			}
 		}
 	}
-	return some
+	return slices.DeleteFunc(some, func(c cell) bool { return c.With.Commit != last.With.Commit })
 }
 
 // errorsTable is -part errors: the medians of paired runs, beside a ring that turns and beside one that stands.
@@ -208,10 +233,15 @@ func errorsTable(p printer, cells, every []cell) {
 	for _, ring := range []string{turns, stands} {
 		some := paired(cells, ring)
 		if len(some) == 0 {
+			p("\nBeside a ring that %s they were not measured.", ring)
 			continue
 		}
-		p("\n### A ring that %s, %d runs\n", ring, len(some))
+		p("\n### A ring that %s, %d runs of %s\n", ring, len(some), pairedMix)
 		errorsRows(p, some)
+		p("\nMade %s.", some[len(some)-1].made())
+		without, with := newPrunes(some, every)
+		p("\n%s%s come in the half minute after the last old worker has left, so these runs say little of them. In all trials of this product that are kept,\n%d of %d prunes that they tried failed without awa-counterd (%.1f %%), and %d of %d with it (%.1f %%).",
+			strings.ToUpper(failedNew[:1]), failedNew[1:], without.failed, without.tried, without.percent(), with.failed, with.tried, with.percent())
 		if slices.ContainsFunc(slices.Collect(maps.Keys(kindsOf(some))), ofKilledWorker) {
 			p("\n`%s` is what the server says of some sessions of workers that the test kills, in either half.", killedWorker)
 		}
@@ -250,16 +280,20 @@ func errorsRows(p printer, cells []cell) {
 	figure("ledger rows pending, p95", "%.0f", pendingRows)
 }
 
-// errorsKept is an error where paired runs of one kind of ring are complete, and have something against the daemon.
-func (s store) errorsKept() error {
+// errorsKept is an error where paired runs of one kind of ring are missing, or have something against the daemon.
+func (s store) errorsKept(rings []string) error {
 	cells, err := s.all()
 	if err != nil {
 		return err
 	}
 	var bad []error
 	for _, ring := range []string{turns, stands} {
+		if !chosen(rings, ring) {
+			continue
+		}
 		some := paired(cells, ring)
 		if len(some) < pairedRuns {
+			bad = append(bad, fmt.Errorf("errors beside a ring that %s: only %d of %d paired runs of one commit are kept", ring, len(some), pairedRuns))
 			continue
 		}
 		for _, problem := range beyond(some, cells) {

@@ -102,7 +102,7 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	if slices.Contains(strings.Split(o.parts, ","), "errors") {
-		bad = append(bad, store(o.results).errorsKept())
+		bad = append(bad, store(o.results).errorsKept(o.rings))
 	}
 	if o.report != "" {
 		bad = append(bad, writeReport(store(o.results), o.report))
@@ -144,7 +144,7 @@ func (o *options) tryCell(ctx context.Context, v wheels.Dir, p *plan) error {
 			return err
 		}
 	}
-	if c.Plan.Mix != p.Mix || c.Plan.Rates != p.Rates { // kept from when it was another trial
+	if c.Plan != *p { // kept from when it was another trial
 		c = cell{}
 	}
 	c.Plan = *p

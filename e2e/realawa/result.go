@@ -106,6 +106,8 @@ type daemonResult struct {
 // jobs is how many jobs were handled.
 func (r *result) jobs() int { return r.JobsOld.Made["handled"] + r.JobsNew.Made["handled"] }
 
+func (r *result) produced() int { return r.JobsOld.Made["produced"] + r.JobsNew.Made["produced"] }
+
 func (r *result) acted() int { return known(r.Acted) }
 
 // known is a figure that older results do not have.
@@ -149,8 +151,10 @@ func (r *result) weigh(p *plan, control *result) {
 		}
 	}
 	if r.Impossible != "" {
+		say(!p.impossible(r.Impossible), "these releases are not known for that: %s", r.Impossible)
 		return
 	}
+	say(r.produced() < p.Jobs, "only %d jobs were made", r.produced())
 	say(r.Stream.RowsUncounted < p.Rows, "old binaries wrote only %d rows", r.Stream.RowsUncounted)
 	say(!p.led(r.LedByOld), "an old worker led in %.0f %% of the looks, and the cell is of %s", 100*r.LedByOld, p.Leads)
 	if r.Daemon == nil {

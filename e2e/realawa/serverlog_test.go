@@ -88,6 +88,14 @@ func TestWeigh(t *testing.T) {
 	control := result{Stream: books{RowsUncounted: 2500}, LedByOld: 1}
 	control.weigh(&p, nil)
 	require.Equal(t, []string{"the control was never wrong for long: this cell proves nothing"}, control.Problems)
+	for text, problems := range map[string]int{"awa migrate fails: cannot change return type of existing function": 0, "awa migrate fails: canceling statement due to lock timeout": 1} {
+		q := basic("pairs", "0.6.0a9", "0.6.0b2", "old", turns, 1)
+		no := result{Impossible: text}
+		no.weigh(&q, nil)
+		require.Len(t, no.Problems, problems, text)
+		no.weigh(&p, &control)
+		require.Len(t, no.Problems, 1, "of other releases that is not known")
+	}
 	good := result{Stream: books{RowsUncounted: 2500}, LedByOld: 1, MixLaps: 1.5, Laps: 2, TwoLaps: comparison{Set: true}, Daemon: &daemonResult{Kills: 10, Named: []string{"email"}}}
 	good.weigh(&p, &control)
 	require.Empty(t, good.Problems)
@@ -101,6 +109,11 @@ func TestWeigh(t *testing.T) {
 	good.weigh(&p, &control)
 	require.Len(t, good.Problems, 1, "its ring stood")
 	good.MixLaps = 1.5
+	q := p
+	q.Jobs = 100
+	good.JobsOld.Made, good.JobsNew.Made = map[string]int{"produced": 60}, map[string]int{"produced": 39}
+	good.weigh(&q, &control)
+	require.Equal(t, []string{"only 99 jobs were made"}, good.Problems)
 	good.Watch.Judged = new(int)
 	good.weigh(&p, &control)
 	require.Len(t, good.Problems, 1, "who never sets the marker never lies")
@@ -121,59 +134,6 @@ func TestWeigh(t *testing.T) {
 	p.Ring = turns
 	asked.weigh(&p, &control)
 	require.Equal(t, advised([]answer{}), asked.Problems, "the older results' names of queues are not enough")
-}
-
-// Readers of the table are told which kind of errors rose most, and which are new.
-func TestRisen(t *testing.T) {
-	run := func(plan, locks, fresh int) *result {
-		r := &result{Errors: map[string]int{"cached plan": plan, "lock timeout": locks}}
-		if fresh > 0 {
-			r.Errors["new kind"] = fresh
-		}
-		r.JobsOld.Made = map[string]int{"handled": 1000}
-		return r
-	}
-	cells := func(fresh int) []cell {
-		return []cell{{Control: run(10, 2, 0), With: run(14, 9, fresh)}, {Control: run(10, 2, 0), With: run(30, 0, 0)}, {Control: run(10, 2, 0), With: run(12, 1, 0)}}
-	}
-	kept := cells(0)
-	require.Equal(t, "Of the kinds with 20 cases or more, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", compare(kept, kept).String())
-	require.Empty(t, beyond(kept, kept))
-	require.Contains(t, compare(cells(1), kept).String(), "With awa-counterd only came: new kind (1).")
-	require.Len(t, beyond(cells(1), kept), 1)
-	fresh, elsewhere := cells(1), []cell{{Control: run(0, 0, 1), With: run(0, 0, 0)}}
-	require.Contains(t, compare(fresh, append(elsewhere, fresh...)).String(), "No kind came with awa-counterd only. In these runs with it only, and elsewhere without it as well: new kind (1).")
-	require.Empty(t, beyond(fresh, append(elsewhere, fresh...)))
-	delete(elsewhere[0].Control.Errors, "new kind")
-	elsewhere[0].Control.Errors["new: a kind"], fresh[0].With.Errors["old: a kind"] = 1, 1
-	delete(fresh[0].With.Errors, "new kind")
-	require.Empty(t, beyond(fresh, append(elsewhere, fresh...)), "whoever had it")
-	fresh[0].With.Errors["old: a kind"] = 25
-	require.Len(t, beyond(fresh, append(elsewhere, fresh...)), 1, "too many for chance")
-	fresh[1].Control.Errors["old: a kind"] = 1
-	require.Len(t, beyond(fresh, append(elsewhere, fresh...)), 1, "medians of 0")
-	kept[2].With.Errors["old: "+killedWorker] = 30
-	require.Empty(t, beyond(kept, kept), "the test's own doing")
-	kept[2].With = run(15, 1, 0)
-	require.Len(t, beyond(kept, kept), 1, "up by half")
-	kept[2].With = run(12, 1, 0)
-	for i := range kept {
-		kept[i].Control.Watch.Pending, kept[i].With.Watch.Pending = 100, 120
-		kept[i].Control.Prunes.Looks, kept[i].With.Prunes.Looks = 100, 100
-		kept[i].Control.Prunes.Horizon, kept[i].With.Prunes.Horizon = 10, 12
-	}
-	require.Empty(t, beyond(kept, kept))
-	for i := range kept {
-		kept[i].With.Watch.Pending, kept[i].With.Prunes.Horizon = 121, 13
-	}
-	require.Len(t, beyond(kept, kept), 2)
-	for i := range kept { // the test's own sessions had a snapshot in most looks: without them there are three times as many
-		kept[i].With.Watch.Pending = 120
-		kept[i].Control.Prunes.Others, kept[i].With.Prunes.Others = new(int), new(int)
-		kept[i].Control.Prunes.Horizon, kept[i].With.Prunes.Horizon = 90, 92
-		*kept[i].Control.Prunes.Others, *kept[i].With.Prunes.Others = 1, 3
-	}
-	require.Len(t, beyond(kept, kept), 1)
 }
 
 // What the daemon says against its own books, or against a prune of awa's, is heard, in the words that it has for that.
