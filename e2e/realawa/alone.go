@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -13,16 +14,21 @@ const (
 	longestLaps = 2 * time.Minute  // is what two turns of the ring may take, and operators who come late; two turns take 13 s where nothing is in the way
 )
 
-// operate has what failed long ago, some of it never counted but by us, retried, discarded, moved to the DLQ and deleted; also where
-// the ring turns, which an old leader would not have survived. On a busy machine operators come late, and what had failed is gone
-// by then: the load goes on until they have done something.
+// operate has what failed long ago, some of it never counted but by us, retried, moved to the DLQ and back, deleted by SQL, and then the
+// rest of it as it comes; also where the ring turns, which an old leader would not have survived. On a busy machine operators come late,
+// and what had failed is gone by then: the load goes on until they have done each, and awa has folded what that left in its ledger.
 func (tr *trial) operate(ctx context.Context, from int64) error {
-	before := tr.acted()
-	acted := func() bool { return tr.acted() > before }
+	before, folded := tr.actions(), tr.stream.sums().Folds
+	acted := func() bool {
+		now := less(tr.actions(), before)
+		return !slices.ContainsFunc(oneByOne(), func(what string) bool { return now[what] == 0 })
+	}
 	tr.fleet.tell("resume")
 	tr.fleet.tell("operate")
 	defer tr.fleet.tell("rest")
-	return tr.newFleet(ctx, from, acted, func(lasts time.Duration) bool { return lasts >= operateFor && acted() })
+	return tr.newFleet(ctx, from, acted, func(lasts time.Duration) bool {
+		return lasts >= operateFor && acted() && tr.stream.sums().Folds > folded
+	})
 }
 
 // turn waits until the ring has turned twice since it stood at from. A ring that stands is not waited for.
@@ -98,11 +104,39 @@ func (tr *trial) newFleet(ctx context.Context, from int64, unneeded func() bool,
 	return nil
 }
 
-// acted is how many jobs that had failed operators did something with.
-func (tr *trial) acted() (n int) {
+// ofBefore are jobs among those that operators did something with that had failed before they began (worker.py).
+const ofBefore = "of_before"
+
+// oneByOne is what operators do with single jobs.
+func oneByOne() []string { return []string{"retry_one", "to_dlq", "from_dlq", "delete_rows"} }
+
+// actions is how many jobs that had failed operators did what with.
+func (tr *trial) actions() map[string]int {
 	olds, news := tr.fleet.tallies()
-	for _, what := range []string{"retry_one", "retry_queue", "to_dlq", "bulk_to_dlq", "from_dlq", "discard", "delete_rows"} {
-		n += olds.Made[what] + news.Made[what]
+	n := make(map[string]int)
+	for _, what := range append(oneByOne(), "retry_queue", "bulk_to_dlq", "discard", ofBefore) {
+		n[what] = olds.Made[what] + news.Made[what]
+	}
+	return n
+}
+
+// less is what has come since, of what has.
+func less(now, before map[string]int) map[string]int {
+	n := make(map[string]int)
+	for what := range now {
+		if now[what] > before[what] {
+			n[what] = now[what] - before[what]
+		}
+	}
+	return n
+}
+
+// jobsOf sums actions up.
+func jobsOf(actions map[string]int) (n int) {
+	for what, jobs := range actions {
+		if what != ofBefore {
+			n += jobs
+		}
 	}
 	return n
 }

@@ -138,10 +138,10 @@ func document(cells []cell, tries *attempts, before former) string {
 	p("| column | meaning |\n|---|---|")
 	p("| awa itself | errors of awa's workers per 1,000 jobs without awa-counterd, failed prunes left out: `runs` below %d, otherwise the most frequent kind |", fewErrors)
 	p("| wrong | how many groups were wrong, of how many, and by how many jobs, when the old workers had left and all was quiet; `then`: once the new fleet had worked alone |")
-	p("| laps | turns of the ring after `finish`: without awa-counterd, with it. A new leader prunes away in them most of what was wrong. Where the ring is one that stands, nobody waits for them: the new fleet works some 15 s. One that is to turn may stand only where the same error of awa's workers (a duplicate key, a column or a constraint that is not there) comes without awa-counterd as well, and with it again and again, to within %s of the end of the wait. Side by side the same goes for a ring that is to turn, and has not turned once |", lately)
+	p("| laps | turns of the ring side by side, without awa-counterd and with it; then after `finish`, likewise. A new leader prunes away in them most of what was wrong. Where the ring is one that stands, nobody waits for them: the new fleet works some 15 s. One that is to turn may stand only where the same error of awa's workers (a duplicate key, a column or a constraint that is not there) comes without awa-counterd as well, and with it again and again, to within %s of the end of the wait. Side by side the same goes for a ring that is to turn, and has not turned once |", lately)
 	p("| lying | seconds for which the marker was set although a group had been wrong for longer than %s, sampled five times a second |", bound+follow)
-	p("| dishonest | samples, while the daemon was not dead or just coming back, in which the marker was set although a drift was older than that; of all samples with the marker set, those of crash windows and after `finish` among them |")
-	p("| errors | of awa's workers per 1,000 jobs: without awa-counterd, with it; failed prunes are in the second table |")
+	p("| dishonest | samples, while the daemon was not dead or just coming back, in which the marker was set although a drift was older than that; of all samples judged, which are those with the marker set in that time |")
+	p("| errors | of awa's workers per 1,000 jobs: without awa-counterd, with it; failed prunes are in the second table. With it the server logs the daemon's statements, and two cells run at once: what the daemon does to errors is measured elsewhere (Errors, in paired runs) |")
 	p("| uncounted | rows of `done_entries` written beside the new schema without a ledger row, as a logical replication slot of the test shows them |")
 	p("\n| old | new | leads | ring | awa itself | without: wrong, then | lying | with: wrong, then | lying | dishonest | laps | errors | kills | uncounted | made |")
 	p("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
@@ -152,21 +152,17 @@ func document(cells []cell, tries *attempts, before former) string {
 	p("\n*Imitated*: no binary of 0.7 took part. Its tables, made from its source, are among those on which the tests' own fleet works: `TestRingTurns`,")
 	p("`TestShapeChangesUnderARunningDaemon`, `TestLeastRightsWaitForSetup`, `TestNoTrustOverAStaleLedgerWhereTheRingIsElsewhere`, and the simulation.")
 	readings(p, of("pairs"))
-	if n, jobs := afterFinish(of("pairs")); n > 0 {
-		p("\nAfter `finish`, operators of the new fleet retried, discarded, moved to the DLQ and back, and deleted by SQL %s jobs that had failed, in %d of these cells, before the last look.", humanize.Comma(int64(jobs)), n)
-	}
-	if n, without, with := ghostsIn(of("pairs")); n > 0 {
-		p("\nA job that is tried again, as those of a worker that was killed are, leaves a ready row in the slot that it was in first. 0.6.0b2 never takes such a row out, alone or not, and its ring can stand for it. In %d of these cells the test deleted such rows after `finish`: %d without awa-counterd and %d with it. They are counted nowhere.", n, without, with)
-	}
+	afterFinish(p, of("pairs"))
+	ghostsIn(p, of("pairs"))
 	again(p, of("pairs", "pair20000", "long"))
-	openTable(p, cells)
+	openTable(p, cells, before)
 	prunesTable(p, of("pairs"))
 	naiveTable(p, of("pairs"))
 	kindsTable(p, of("pairs"))
 	var longer []string
 	for _, c := range of("pair20000", "long") {
 		longer = append(longer, fmt.Sprintf("| %s | %s | %s | %d | %s | %s | %s | %d of %d | %s | %s |", c.Plan.Old, c.Plan.New, humanize.Comma(int64(c.With.jobs())), c.With.Daemon.Kills,
-			humanize.Comma(c.With.Stream.RowsUncounted), c.Control.wrong(), c.With.wrong(), c.With.Watch.Dishonest, c.With.Watch.Trusted, c.With.Took.Round(time.Second), c.made()))
+			humanize.Comma(c.With.Stream.RowsUncounted), c.Control.wrong(), c.With.wrong(), c.With.Watch.Dishonest, c.With.Watch.judged(), c.With.Took.Round(time.Second), c.made()))
 	}
 	if longer = among(before.rows("Longer"), longer); len(longer) > 0 {
 		p("\n## Longer\n\nEvery few seconds the test takes awa's lead away from the worker that has it.\n")
@@ -207,14 +203,31 @@ func readings(p printer, all []cell) {
 	}
 }
 
-// afterFinish is in how many cells operators worked on failed jobs then, and on how many.
-func afterFinish(all []cell) (cells, jobs int) {
+// afterFinish says what operators did with failed jobs then.
+func afterFinish(p printer, all []cell) {
+	jobs, cells, folded, least := make(map[string]int), 0, 0, math.MaxInt
 	for _, c := range all {
-		if c.With != nil && c.With.acted() > 0 {
-			cells, jobs = cells+1, jobs+c.With.acted()
+		if c.With == nil || c.With.Actions == nil {
+			continue
+		}
+		cells++
+		sum(jobs, c.With.Actions)
+		least = min(least, c.With.Actions[ofBefore])
+		if c.With.Folds != nil && *c.With.Folds > 0 {
+			folded++
 		}
 	}
-	return cells, jobs
+	if cells == 0 {
+		return
+	}
+	var did []string
+	for _, what := range mostOf(jobs, len(jobs)) {
+		if what != ofBefore {
+			did = append(did, fmt.Sprintf("`%s` %s", what, humanize.Comma(int64(jobs[what]))))
+		}
+	}
+	p("\nAfter `finish`, operators of the new fleet did something with jobs that had failed, before the last look: %s, in %d cells; %s of those that they\ntook one by one had failed before, in each cell %d at least. In %d of the cells awa folded its ledger after that.",
+		strings.Join(did, ", "), cells, humanize.Comma(int64(jobs[ofBefore])), least, folded)
 }
 
 // again says where finish had to be run again, and why.
@@ -229,15 +242,23 @@ func again(p printer, all []cell) {
 	}
 }
 
-// ghostsIn is in how many cells ghosts were laid, and how many.
-func ghostsIn(all []cell) (cells, without, with int) {
-	for _, c := range all {
-		if c.With == nil || c.Control.Ghosts+c.With.Ghosts == 0 {
-			continue
+// ghostsIn says where ghosts were laid.
+func ghostsIn(p printer, all []cell) {
+	var said []string
+	for _, release := range newReleases {
+		cells, without, with := 0, 0, 0
+		for _, c := range all {
+			if c.With != nil && c.Plan.New == release && c.Control.Ghosts+c.With.Ghosts > 0 {
+				cells, without, with = cells+1, without+c.Control.Ghosts, with+c.With.Ghosts
+			}
 		}
-		cells, without, with = cells+1, without+c.Control.Ghosts, with+c.With.Ghosts
+		if cells > 0 {
+			said = append(said, fmt.Sprintf("%s %d and %d in %d cells", release, without, with, cells))
+		}
 	}
-	return cells, without, with
+	if len(said) > 0 {
+		p("\nA job that is tried again, as those of a worker that was killed are, can leave a ready row in the ring slot that it was in first, which nothing takes out\nany more, and a ring can stand for it, with awa alone as well. Where a ring that is to turn stood after `finish`, the test deleted such rows, which are\ncounted nowhere; without awa-counterd and with it, by new release: %s.", strings.Join(said, "; "))
+	}
 }
 
 const fewErrors = 10
@@ -252,9 +273,9 @@ func (c *cell) row() string {
 	if a.per1000(a.failures()) >= fewErrors {
 		itself = "partly: " + kinds(a.Errors, 1)[0]
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %.0f s | **%s** | %.1f s | **%d** of %d | %.1f, %.1f | %.1f, %.1f | %d | %s | %s |",
-		c.Plan.Old, c.Plan.New, c.Plan.Leads, c.Plan.Ring, itself, a.wrong(), a.Watch.Lying, w.wrong(), w.Watch.Lying, w.Watch.Dishonest, w.Watch.Trusted,
-		a.Laps, w.Laps, a.per1000(a.failures()), w.per1000(w.failures()), w.Daemon.Kills, humanize.Comma(w.Stream.RowsUncounted), c.made())
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %.0f s | **%s** | %.1f s | **%d** of %d | %.1f, %.1f; %.1f, %.1f | %.1f, %.1f | %d | %s | %s |",
+		c.Plan.Old, c.Plan.New, c.Plan.Leads, c.Plan.Ring, itself, a.wrong(), a.Watch.Lying, w.wrong(), w.Watch.Lying, w.Watch.Dishonest, w.Watch.judged(),
+		a.MixLaps, w.MixLaps, a.Laps, w.Laps, a.per1000(a.failures()), w.per1000(w.failures()), w.Daemon.Kills, humanize.Comma(w.Stream.RowsUncounted), c.made())
 }
 
 func (r *result) wrong() string {

@@ -33,20 +33,21 @@ type result struct {
 	Stream     books     `json:"stream"`
 	Watch      verdict   `json:"watch"`
 
-	Stopped  comparison `json:"stopped"` // the old ones gone and everybody quiet
-	TwoLaps  comparison `json:"two_laps"`
-	Laps     float64    `json:"laps"`                  // after finish, made
-	Acted    *int       `json:"acted,omitempty"`       // jobs that operators did something with after finish; nil: it was not tried
-	Folds    *int64     `json:"folds_after,omitempty"` // made after finish; nil: it was not looked at
-	Holds    []hold     `json:"holds"`                 // of new workers, after finish; nil: it was not looked at
-	MixHolds []hold     `json:"mix_holds"`             // of all workers, side by side; nil: the same
-	Ghosts   int        `json:"ghosts,omitempty"`      // ready rows of jobs that had ended elsewhere, taken out of the ring's way after finish
-	Stands   string     `json:"stands,omitempty"`      // where the ring did, when it had not turned twice after finish
-	MixLaps  float64    `json:"mix_laps"`              // of the ring, side by side
-	Turns    []int64    `json:"turns"`                 // of the ring, side by side, twice a second
-	LedByOld float64    `json:"led_by_old"`            // share of the looks at the leader side by side
-	Naive    int64      `json:"naive"`                 // by how much +1/−1 was wrong when everybody was quiet
-	Doubled  int64      `json:"doubled"`               // the same on top of what awa counts
+	Stopped  comparison     `json:"stopped"` // the old ones gone and everybody quiet
+	TwoLaps  comparison     `json:"two_laps"`
+	Laps     float64        `json:"laps"`                  // after finish, made
+	Acted    *int           `json:"acted,omitempty"`       // jobs that operators did something with after finish; nil: it was not tried
+	Actions  map[string]int `json:"actions,omitempty"`     // the same by what they did; nil: it was not looked at
+	Folds    *int64         `json:"folds_after,omitempty"` // made after finish; nil: it was not looked at
+	Holds    []hold         `json:"holds"`                 // of new workers, after finish; nil: it was not looked at
+	MixHolds []hold         `json:"mix_holds"`             // of all workers, side by side; nil: the same
+	Ghosts   int            `json:"ghosts,omitempty"`      // ready rows of jobs that had ended elsewhere, taken out of the ring's way after finish
+	Stands   string         `json:"stands,omitempty"`      // where the ring did, when it had not turned twice after finish
+	MixLaps  float64        `json:"mix_laps"`              // of the ring, side by side
+	Turns    []int64        `json:"turns"`                 // of the ring, side by side, twice a second
+	LedByOld float64        `json:"led_by_old"`            // share of the looks at the leader side by side
+	Naive    int64          `json:"naive"`                 // by how much +1/−1 was wrong when everybody was quiet
+	Doubled  int64          `json:"doubled"`               // the same on top of what awa counts
 
 	JobsOld  tally          `json:"jobs_old"`
 	JobsNew  tally          `json:"jobs_new"`
@@ -166,8 +167,13 @@ func (r *result) weigh(p *plan, control *result) {
 	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
 	say(!(p.turned(r.MixLaps) || p.Ring == turns && r.heldBeside(control)), "the ring turned %.1f times beside old workers, and the cell is of one that %s", r.MixLaps, p.Ring)
 	say(p.laps() && r.Laps < 2 && !awaHolds(r.Holds, control), "the ring turned only %.1f times after finish, and no error of awa's that comes without awa-counterd as well held it to the end: %s", r.Laps, r.Stands)
-	say(p.laps() && r.Folds != nil && *r.Folds == 0, "awa folded nothing after finish")
+	say(p.Jobs == 0 && r.Folds != nil && *r.Folds == 0, "awa folded nothing after finish")
 	say(p.Jobs == 0 && r.Acted != nil && *r.Acted == 0, "operators did nothing after finish") // beside the backlog of a long run they get to nothing
+	if p.Jobs == 0 && r.Actions != nil && control != nil {
+		for _, what := range append(oneByOne(), ofBefore) {
+			say(r.Actions[what] == 0 && control.Actions[what] > 0, "operators did nothing of kind %s after finish, and without awa-counterd they did", what)
+		}
+	}
 	say(!r.TwoLaps.Set, "the marker is not set after finish")
 	say(r.Watch.Judged != nil && *r.Watch.Judged < fewJudged, "the marker was set in hardly any look while the daemon lived")
 	say(r.Watch.Dishonest > 0, "%d dishonest looks, the first: %s", r.Watch.Dishonest, r.Watch.First)

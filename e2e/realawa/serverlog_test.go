@@ -128,7 +128,13 @@ func TestWeigh(t *testing.T) {
 	require.Len(t, bad.Problems, 11, "what a fold would throw away is still there")
 	p.Ring, bad.MixLaps = stands, 0
 	bad.weigh(&p, &control)
-	require.Len(t, bad.Problems, 9, "it makes no lap")
+	require.Len(t, bad.Problems, 10, "it makes no lap")
+	bad.Actions = map[string]int{"to_dlq": 1, "from_dlq": 1, "delete_rows": 3, ofBefore: 2}
+	bad.weigh(&p, &control)
+	require.Len(t, bad.Problems, 10, "nor did they without the daemon")
+	control.Actions = map[string]int{"retry_one": 4}
+	bad.weigh(&p, &control)
+	require.Contains(t, bad.Problems, "operators did nothing of kind retry_one after finish, and without awa-counterd they did")
 	asked := good
 	asked.LedByOld, asked.Watch.Judged, asked.Daemon = 1, nil, &daemonResult{Kills: 10, Asked: []answer{}}
 	p.Ring = turns
@@ -184,7 +190,7 @@ func TestDocument(t *testing.T) {
 	half := func(wrong int) *result {
 		return &result{Commit: "abc", Errors: map[string]int{"old: deadlock detected": 3}, Stopped: comparison{Groups: 40, Wrong: wrong, Jobs: int64(wrong), Apart: int64(wrong)}, Daemon: &daemonResult{Kills: 10}}
 	}
-	before := former("# With awa's own releases\n" + "\n## Longer\n\n| old | new | jobs |\n|---|---|---|\n| a | b | 7 |\n\n" +
+	before := former("# With awa's own releases\n" + "\n## Not right\n\n- long-a-b-moves-turns-1: a prune failed (`again`)\n- pairs-a-b-old-turns-1: gone by now (`again`)\n" + "\n## Longer\n\n| old | new | jobs |\n|---|---|---|\n| a | b | 7 |\n\n" +
 		"## Errors, in paired runs\n\nnine\n\n## Migrations beside live workers\n\ntwenty\n")
 	text := document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, before)
 	require.Contains(t, text, "| 0.6.0b1 | 0.6.9 | old | turns |")
@@ -192,6 +198,8 @@ func TestDocument(t *testing.T) {
 	require.Contains(t, text, "|\n| any | 0.7 | either | turns | *imitated*", "a row of the table")
 	require.Contains(t, text, "by 12 to 12 jobs without awa-counterd, and not at all with it")
 	require.Contains(t, text, "|\n| a | b | 7 |\n", "what this machine has not tried")
+	require.Contains(t, text, "\n## Not right\n\n- long-a-b-moves-turns-1: a prune failed (`again`)\n", "what was against it")
+	require.NotContains(t, text, "gone by now")
 	require.Contains(t, text, "\n## Errors, in paired runs\n\nnine\n")
 	require.Contains(t, text, "\n## Migrations beside live workers\n\ntwenty\n")
 	require.Equal(t, text, document([]cell{{Plan: p, Control: half(12), With: half(0)}}, &attempts{}, former(text)), "written again")

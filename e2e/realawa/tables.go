@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -38,17 +39,27 @@ func (p *pair) add(what func(r *result) int64) (without, with int64) {
 	return without, with
 }
 
-// openTable says what a cell has against it.
-func openTable(p printer, cells []cell) {
-	title := "\n## Not right\n\n"
+// openTable says what a cell has against it. Of a long run that this machine has not tried, what was said stays with its row.
+func openTable(p printer, cells []cell, before former) {
+	var lines []string
+	for line := range strings.Lines(before.section("Not right")) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "- "), ":")
+		long := strings.HasPrefix(name, "long-") || strings.HasPrefix(name, "pair20000-")
+		if long && !slices.ContainsFunc(cells, func(c cell) bool { return c.Plan.name() == name }) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
 	for _, c := range cells {
-		if c.With == nil {
-			continue
+		problems := slices.Clone(c.Control.Problems)
+		if c.With != nil {
+			problems = append(problems, c.With.Problems...)
 		}
-		for _, problem := range append(append([]string(nil), c.Control.Problems...), c.With.Problems...) {
-			p("%s- %s: %s (`%s`)", title, c.Plan.name(), problem, c.Plan.replay())
-			title = ""
+		for _, problem := range problems {
+			lines = append(lines, fmt.Sprintf("- %s: %s (`%s`)", c.Plan.name(), problem, c.Plan.replay()))
 		}
+	}
+	if len(lines) > 0 {
+		p("\n## Not right\n\n%s", strings.Join(lines, "\n"))
 	}
 }
 

@@ -32,7 +32,7 @@ func (tr *trial) upgrade(ctx context.Context) error {
 		return fmt.Errorf("finish: %w", err)
 	}
 	// Nobody is left to mend anything now.
-	acted, folded := tr.acted(), tr.stream.sums().Folds
+	acted, folded := tr.actions(), tr.stream.sums().Folds
 	tr.watch.over = time.Now()
 	tr.alone.began = tr.watch.over
 	from, err := generation(ctx, tr.conn)
@@ -51,7 +51,8 @@ func (tr *trial) upgrade(ctx context.Context) error {
 	if err := tr.quiet(ctx, &tr.res.TwoLaps); err != nil {
 		return err
 	}
-	n, folds := tr.acted()-acted, tr.stream.sums().Folds-folded
+	tr.res.Actions = less(tr.actions(), acted)
+	n, folds := jobsOf(tr.res.Actions), tr.stream.sums().Folds-folded
 	tr.res.Acted, tr.res.Folds = &n, &folds
 	return nil
 }

@@ -37,6 +37,14 @@ type verdict struct {
 	Pending   int64   `json:"pending_p95"`
 }
 
+// judged is how many looks were; results from before they were counted have only those with the marker set.
+func (v verdict) judged() int {
+	if v.Judged == nil {
+		return v.Trusted
+	}
+	return *v.Judged
+}
+
 const (
 	follow = 500 * time.Millisecond // by how much a drift has to outlive the bound before it is held against anybody: two looks or three
 	sparse = time.Second            // between looks further apart a drift may have gone and another have come

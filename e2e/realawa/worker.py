@@ -35,6 +35,7 @@ made = Counter()  # outcomes of handlers, jobs produced, operator actions that t
 wrong = Counter()  # errors that a caller of awa gets to see
 pausing = asyncio.Event()
 operating = asyncio.Event()  # no old leader is left that an operator's actions could stop
+newest = -1  # job that had failed when that was so
 calm = asyncio.Event()  # a job now and then
 ended = asyncio.Event()
 
@@ -124,8 +125,10 @@ async def one_batch(client, n):
 async def operate(client, every):
     """An operator's actions, one at a time. Those that leave a ready row without a done row stop an old
     leader from pruning; where the ring is to turn, only cancellations are left."""
+    global newest
     quiet = [cancel_waiting]
     loud = [retry_one, retry_queue, to_dlq, bulk_to_dlq, from_dlq, discard, delete_rows]
+    due = None  # once nobody old is left: what has to be done before anything that leaves no failed job for it
     while not ended.is_set():
         await asyncio.sleep((min(every, 0.2) if operating.is_set() else every) * RNG.uniform(0.5, 1.5))
         if pausing.is_set() and not operating.is_set():
@@ -133,13 +136,23 @@ async def operate(client, every):
         act = RNG.choice(loud if operating.is_set() else quiet + loud if STANDS else quiet)
         made["tried"] += 1
         try:
-            made[act.__name__] += await act(client)
+            if operating.is_set() and due is None:
+                newest = max([job.id for queue in CONF["produce"] for job in await client.list_jobs(state="failed", queue=queue, limit=1)], default=0)
+                due = [retry_one, to_dlq, delete_rows, from_dlq] * 2
+            if due:
+                act = due.pop(0)
+            n = await act(client)
+            made[act.__name__] += n
+            if due is not None and n == 0 and act in (retry_one, to_dlq, delete_rows, from_dlq):
+                due.append(act)
         except Exception as e:
             note(act.__name__, e)
 
 
 async def failed(client, limit=5):
-    return [job.id for job in await client.list_jobs(state="failed", queue=RNG.choice(CONF["produce"]), limit=limit)]
+    """The oldest of them: they are the likeliest to have been counted by nobody of awa's."""
+    jobs = await client.list_jobs(state="failed", queue=RNG.choice(CONF["produce"]), limit=500)
+    return sorted(job.id for job in jobs)[:limit]
 
 
 async def each(ids, act):
@@ -147,6 +160,7 @@ async def each(ids, act):
     for i in ids:
         if await act(i):
             n += 1
+            made["of_before"] += i <= newest
     return n
 
 
@@ -167,7 +181,7 @@ async def retry_one(client):
 
 async def retry_queue(client):
     done = await client.retry_failed(queue=RNG.choice(CONF["produce"]))
-    return len(done) if isinstance(done, list) else 1
+    return len(getattr(done, "jobs", done))
 
 
 async def to_dlq(client):
@@ -188,11 +202,8 @@ async def discard(client):
 
 
 async def delete_rows(client):
-    ids = await failed(client)
     async with await client.transaction() as tx:
-        for i in ids:
-            await tx.execute("DELETE FROM awa.jobs WHERE id = $1", i)
-    return len(ids)
+        return await each(await failed(client), lambda i: tx.execute("DELETE FROM awa.jobs WHERE id = $1", i))
 
 
 async def listen():
