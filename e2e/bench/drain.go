@@ -212,9 +212,13 @@ func printDrain(t *taken) string {
 	}
 	direct, ledger := backlogOf("narrow", fleet.Direct), backlogOf("narrow", fleet.Ledger)
 	across := over(ratios(t.values(ledger, theDaemon, rate), t.values(direct, theDaemon, rate)))
+	beside := over(ratios(ratios(t.values(ledger, theDaemon, rate), t.values(ledger, receiver, rate)), ratios(t.values(direct, theDaemon, rate), t.values(direct, receiver, rate))))
+	const cost = "µs/change"
+	work := over(ratios(t.values(ledger, theDaemon, cost), t.values(direct, theDaemon, cost)))
 	peak := max(t.spread(direct, theDaemon, "peak kB").high, t.spread(ledger, theDaemon, "peak kB").high)
-	fmt.Fprintf(&s, "\nMedian ratio to the peer: %.2f in #306, %.2f in the ledger shape. The daemon on the ledger against #306, by decoded row change: %.2f.\n"+
-		"The daemon's peak memory was %.0f MB. The machine is shared and noisy: ratios last, rates do not.\n",
-		t.ratio(direct, theDaemon, receiver, rate).median, t.ratio(ledger, theDaemon, receiver, rate).median, across.median, peak/1024)
+	fmt.Fprintf(&s, "\nMedian ratio to the peer: %.2f in #306, %.2f in the ledger shape. The daemon on the ledger against #306, by decoded row change: %s\n"+
+		"by its rate, which goes with the machine's mood from one minute to the next; %s by its rate as a share of pg_recvlogical's on the same backlog;\n"+
+		"%s by its processor time. Medians of %d rounds, lowest and highest. The daemon's peak memory was %.0f MB.\n",
+		t.ratio(direct, theDaemon, receiver, rate).median, t.ratio(ledger, theDaemon, receiver, rate).median, across.times(), beside.times(), work.times(), len(t.Rounds), peak/1024)
 	return s.String()
 }
