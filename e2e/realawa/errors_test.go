@@ -97,3 +97,22 @@ func TestPairedRunsAreOfOneProduct(t *testing.T) {
 	require.NoError(t, s.errorsKept([]string{turns}))
 	require.ErrorContains(t, s.errorsKept(nil), "a ring that stands: only 0 of 3")
 }
+
+// Of another product, or of another trial, nothing that depends on it is kept.
+func TestKeptHalves(t *testing.T) {
+	pair, run := basic("pairs", "0.6.0b1", "0.6.9", "old", turns, 1), basic("errors", "0.6.0b1", "0.6.9", "old", turns, 1)
+	kept := func(p plan, asked plan, commit string) (control, with bool) {
+		c := cell{Plan: p, Control: &result{}, With: &result{Commit: "a"}}
+		c.keeps(&asked, commit)
+		require.Equal(t, asked, c.Plan)
+		return c.Control != nil, c.With != nil
+	}
+	for _, c := range []struct {
+		kept, asked   plan
+		commit        string
+		control, with bool
+	}{{pair, pair, "a", true, true}, {pair, pair, "b", true, false}, {run, run, "a", true, true}, {run, run, "b", false, false}, {pair, run, "a", false, false}} {
+		control, with := kept(c.kept, c.asked, c.commit)
+		require.Equal(t, []bool{c.control, c.with}, []bool{control, with})
+	}
+}

@@ -144,10 +144,11 @@ func (o *options) tryCell(ctx context.Context, v wheels.Dir, p *plan) error {
 			return err
 		}
 	}
-	if c.Plan != *p { // kept from when it was another trial
-		c = cell{}
+	commit, err := released(ctx, o.daemon)
+	if err != nil {
+		return err
 	}
-	c.Plan = *p
+	c.keeps(p, commit)
 	halves := []struct {
 		name, binary string
 		into         **result
@@ -179,6 +180,20 @@ func (o *options) tryCell(ctx context.Context, v wheels.Dir, p *plan) error {
 		}
 	}
 	return errors.Join(bad...)
+}
+
+// keeps leaves what is of this plan and of this product. Halves that are compared with one another are made one after the other.
+func (c *cell) keeps(p *plan, commit string) {
+	if c.Plan != *p { // kept from when it was another trial
+		*c = cell{}
+	}
+	c.Plan = *p
+	if c.With != nil && c.With.Commit != commit {
+		c.With = nil
+		if p.Part == "errors" {
+			c.Control = nil
+		}
+	}
 }
 
 // line is a trial in one line, for those who watch.

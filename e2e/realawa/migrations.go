@@ -19,6 +19,8 @@ import (
 // attempts is a migration beside live workers, carried out without and with a daemon that waits for it.
 type attempts struct {
 	Pace          float64     `json:"pace"`
+	At            time.Time   `json:"at"` // when the last one was made
+	Commit        string      `json:"commit"`
 	Control, With []migration // one a migration
 }
 
@@ -44,8 +46,12 @@ func (o *options) migrations(ctx context.Context, v wheels.Dir) error {
 			return err
 		}
 	}
-	if all.Pace != o.pace { // figures of another load are no part of these
-		all = attempts{Pace: o.pace}
+	commit, err := released(ctx, o.daemon)
+	if err != nil {
+		return err
+	}
+	if all.Pace != o.pace || all.Commit != commit { // figures of another load, or of another product, are no part of these
+		all = attempts{Pace: o.pace, Commit: commit}
 	}
 	p := basic(migrateName, "0.6.0b1", "0.6.9", "old", stands, o.seed) // where it is to turn, nothing comes in meanwhile
 	p.Rates, p.Pace = rates{Leader: calmJobs, Old: calmJobs}, o.pace
@@ -67,7 +73,7 @@ func (o *options) migrations(ctx context.Context, v wheels.Dir) error {
 		if err != nil {
 			return fmt.Errorf("migration %d: %w", len(*into)+1, err)
 		}
-		*into = append(*into, m)
+		*into, all.At = append(*into, m), time.Now()
 		if err := s.save(migrateName, &all); err != nil {
 			return err
 		}

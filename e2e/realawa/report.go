@@ -178,7 +178,7 @@ func document(cells []cell, tries *attempts, before former) string {
 		p("%s", kept)
 	} else if len(tries.With) > 0 {
 		p("\n## Migrations beside live workers\n\n0.6.0b1 to 0.6.9 beside two old workers that do everything %g times less often than in the table above, and write a job every %s on the\nmean: under the table's load each call deadlocks, with awa-counterd and without. It waits beside. The call is made again after a deadlock, and\nafter the third without workers. Whose sessions were in a deadlock's cycle is what the server's log says.\n", tries.Pace, time.Duration(tries.Pace*float64(calmEvery)))
-		p("%s", strings.Join(tries.lines(), "\n"))
+		p("%s\n\nMade %s, %s.", strings.Join(tries.lines(), "\n"), tries.At.Format(time.DateOnly), tries.Commit)
 	}
 	return b.String()
 }
