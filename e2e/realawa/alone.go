@@ -10,25 +10,40 @@ import (
 const (
 	busyFor     = 5 * time.Second  // of load, after finish
 	operateFor  = 15 * time.Second // at least
+	operateMost = time.Minute      // for what operators have not come to by then; something they have to have done
+	foldsFor    = 15 * time.Second // at most, once everybody rests: a fold gives way to whoever has a snapshot
 	standsFor   = 10 * time.Second // then something is in the ring's way
 	longestLaps = 2 * time.Minute  // is what two turns of the ring may take, and operators who come late; two turns take 13 s where nothing is in the way
 )
 
 // operate has what failed long ago, some of it never counted but by us, retried, moved to the DLQ and back, deleted by SQL, and then the
 // rest of it as it comes; also where the ring turns, which an old leader would not have survived. On a busy machine operators come late,
-// and what had failed is gone by then: the load goes on until they have done each, and awa has folded what that left in its ledger.
+// and what had failed is gone by then: the load goes on until they have done each.
 func (tr *trial) operate(ctx context.Context, from int64) error {
-	before, folded := tr.actions(), tr.stream.sums().Folds
-	acted := func() bool {
+	before := tr.actions()
+	acted := func(n int) bool {
 		now := less(tr.actions(), before)
-		return !slices.ContainsFunc(oneByOne(), func(what string) bool { return now[what] == 0 })
+		return len(slices.DeleteFunc(oneByOne(), func(what string) bool { return now[what] == 0 })) >= n
 	}
 	tr.fleet.tell("resume")
 	tr.fleet.tell("operate")
 	defer tr.fleet.tell("rest")
-	return tr.newFleet(ctx, from, acted, func(lasts time.Duration) bool {
-		return lasts >= operateFor && acted() && tr.stream.sums().Folds > folded
+	all := len(oneByOne())
+	return tr.newFleet(ctx, from, func() bool { return acted(all) }, func(lasts time.Duration) bool {
+		return lasts >= operateFor && acted(all) || lasts >= operateMost && acted(1)
 	})
+}
+
+// fold waits until awa has folded what is left in its ledger, where it comes to that.
+func (tr *trial) fold(ctx context.Context, _ int64) error {
+	tr.fleet.tell("pause")
+	folded := tr.stream.sums().Folds
+	for began := time.Now(); time.Since(began) < foldsFor && tr.stream.sums().Folds == folded; {
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // turn waits until the ring has turned twice since it stood at from. A ring that stands is not waited for.

@@ -167,7 +167,7 @@ func (r *result) weigh(p *plan, control *result) {
 	say(r.TwoLaps.Wrong > 0, "%d groups wrong two laps after finish: %s", r.TwoLaps.Wrong, r.TwoLaps.First)
 	say(!(p.turned(r.MixLaps) || p.Ring == turns && r.heldBeside(control)), "the ring turned %.1f times beside old workers, and the cell is of one that %s", r.MixLaps, p.Ring)
 	say(p.laps() && r.Laps < 2 && !awaHolds(r.Holds, control), "the ring turned only %.1f times after finish, and no error of awa's that comes without awa-counterd as well held it to the end: %s", r.Laps, r.Stands)
-	say(p.Jobs == 0 && r.Folds != nil && *r.Folds == 0, "awa folded nothing after finish")
+	say(p.Jobs == 0 && r.Folds != nil && *r.Folds == 0 && (p.laps() || control != nil && control.Folds != nil && *control.Folds > 0), "awa folded nothing after finish")
 	say(p.Jobs == 0 && r.Acted != nil && *r.Acted == 0, "operators did nothing after finish") // beside the backlog of a long run they get to nothing
 	if p.Jobs == 0 && r.Actions != nil && control != nil {
 		for _, what := range append(oneByOne(), ofBefore) {

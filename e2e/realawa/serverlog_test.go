@@ -128,7 +128,11 @@ func TestWeigh(t *testing.T) {
 	require.Len(t, bad.Problems, 11, "what a fold would throw away is still there")
 	p.Ring, bad.MixLaps = stands, 0
 	bad.weigh(&p, &control)
-	require.Len(t, bad.Problems, 10, "it makes no lap")
+	require.Len(t, bad.Problems, 9, "it makes no lap, and where it stands awa may fold nothing")
+	control.Folds = new(int64)
+	*control.Folds = 1
+	bad.weigh(&p, &control)
+	require.Len(t, bad.Problems, 10, "without the daemon it did")
 	bad.Actions = map[string]int{"to_dlq": 1, "from_dlq": 1, "delete_rows": 3, ofBefore: 2}
 	bad.weigh(&p, &control)
 	require.Len(t, bad.Problems, 10, "nor did they without the daemon")

@@ -43,7 +43,7 @@ func (tr *trial) upgrade(ctx context.Context) error {
 	if tr.plan.New == "0.6.0b2" { // what its operators do makes its ring stand
 		slices.Reverse(alone)
 	}
-	for _, do := range alone {
+	for _, do := range append(alone, tr.fold) {
 		if err := do(ctx, from); err != nil {
 			return err
 		}
