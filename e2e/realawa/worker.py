@@ -137,15 +137,17 @@ async def operate(client, every):
         made["tried"] += 1
         try:
             if operating.is_set() and due is None:
+                client = awa.AsyncClient(CONF["url"], 2)  # the workers keep theirs busy for seconds
                 newest = max([job.id for queue in CONF["produce"] for job in await client.list_jobs(state="failed", queue=queue, limit=1)], default=0)
                 due = [retry_one, to_dlq, delete_rows, from_dlq] * 2
-            if due:
-                act = due.pop(0)
+            act = due[0] if due else act
             n = await act(client)
             made[act.__name__] += n
-            if due is not None and n == 0 and act in (retry_one, to_dlq, delete_rows, from_dlq):
-                due.append(act)
+            if due:
+                due = due[1:] if n else due[1:] + due[:1]
         except Exception as e:
+            if due:
+                due = due[1:] + due[:1]
             note(act.__name__, e)
 
 
