@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// manyCases is from how many cases on, in both halves of all runs, a kind of errors is compared.
+// manyCases is from how many cases on, in all runs without the daemon or in all runs with it, a kind of errors is compared.
 const manyCases = 20
 
 // medians are those of a figure over the runs without awa-counterd, and over those with it.
@@ -100,13 +100,13 @@ func compare(cells, every []cell) (r rise) {
 		if ofKilledWorker(kind) {
 			continue
 		}
-		without, _ := times(cells, func(r *result) int { return r.kinds()[kind] })
+		without, with := times(cells, func(r *result) int { return r.kinds()[kind] })
 		if said := fmt.Sprintf("%s (%d)", kind, all[kind]); without == 0 && awas[kind] && all[kind] < manyCases {
 			r.known = append(r.known, said)
 		} else if without == 0 {
 			r.fresh = append(r.fresh, said)
 		}
-		if all[kind] < manyCases || kind == failedNew {
+		if max(without, with) < manyCases || kind == failedNew {
 			continue
 		}
 		before, after := medians(cells, func(r *result) float64 { return r.per1000(r.kinds()[kind]) })
@@ -144,12 +144,12 @@ func (r *result) kinds() map[string]int {
 }
 
 func (r rise) String() string {
-	text := fmt.Sprintf("No kind with %d cases or more rose", manyCases)
+	text := fmt.Sprintf("No kind with %d cases or more in either half rose", manyCases)
 	switch {
 	case math.IsInf(r.by, 1):
-		text = fmt.Sprintf("Of the kinds with %d cases or more, `%s` rose most, from a median of 0", manyCases, r.worst)
+		text = fmt.Sprintf("Of the kinds with %d cases or more in either half, `%s` rose most, from a median of 0", manyCases, r.worst)
 	case r.worst != "":
-		text = fmt.Sprintf("Of the kinds with %d cases or more, `%s` rose most, by %.0f %%", manyCases, r.worst, 100*r.by)
+		text = fmt.Sprintf("Of the kinds with %d cases or more in either half, `%s` rose most, by %.0f %%", manyCases, r.worst, 100*r.by)
 	}
 	if len(r.fresh) == 0 {
 		text += ". No kind came with awa-counterd only."

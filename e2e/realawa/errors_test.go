@@ -22,7 +22,7 @@ func TestRisen(t *testing.T) {
 		return []cell{{Control: run(10, 2, 0), With: run(14, 9, fresh)}, {Control: run(10, 2, 0), With: run(30, 0, 0)}, {Control: run(10, 2, 0), With: run(12, 1, 0)}}
 	}
 	kept := cells(0)
-	require.Equal(t, "Of the kinds with 20 cases or more, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", compare(kept, kept).String())
+	require.Equal(t, "Of the kinds with 20 cases or more in either half, `cached plan` rose most, by 40 %. No kind came with awa-counterd only.", compare(kept, kept).String())
 	require.Empty(t, beyond(kept, kept))
 	require.Contains(t, compare(cells(1), kept).String(), "With awa-counterd only came: new kind (1).")
 	require.Len(t, beyond(cells(1), kept), 1)
