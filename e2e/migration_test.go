@@ -135,12 +135,12 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 				if c.names == setup {
 					require.Contains(t, said.Text(), setup+role)
 				}
-				if !c.from.NoCounter { // before the migration there was no marker that setup could have granted a right on, and it said so
-					e.marker(false, 5*time.Second)
-					e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`) // an installer, say
-					e.marker(false, 15*time.Second)
-				}
+				e.marker(false, 5*time.Second)
+				e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`) // an installer, say
+				e.marker(false, 15*time.Second)
 				e.says("setup", "--role", role)
+				require.EqualValues(t, 1, e.scalar(`select (has_column_privilege($1, 'awa.queue_ring_state', 'terminal_counter_trusted_at', 'update')
+					and not has_table_privilege($1, 'awa.queue_ring_state', 'update'))::int`, role))
 			} else {
 				e.adopted(d, "ledger with receipts", 15*time.Second)
 			}
