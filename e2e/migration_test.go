@@ -290,6 +290,16 @@ func TestSetupBeforeTheMigration(t *testing.T) {
 	require.Contains(t, errs, "there is no table awaa.done_entries")
 }
 
+// What needs the counters says before awa's migration what is to be done, and that a daemon need not be waited with.
+func TestCommandsBeforeTheMigration(t *testing.T) {
+	e := newEnv(t, fleet.Layout{NoCounter: true, Slots: 4})
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"finish"}, {"reconcile", "--check"}, {"reconcile", "--trust"}} {
+		code, out, errs := e.command(args...)
+		require.Equal(t, refused, code, out+errs)
+		require.Equal(t, "awa-counterd: awa.queue_terminal_live_counts: the counter table does not exist yet; run awa's migrations; awa-counterd run waits for that\n", errs, "%v", args)
+	}
+}
+
 // What is ours goes whatever became of awa's tables: they are of a shape that this build does not know, or gone.
 func TestTeardownWhateverBecameOfAwa(t *testing.T) {
 	for name, sql := range map[string]string{

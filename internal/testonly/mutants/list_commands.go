@@ -215,5 +215,9 @@ func ofCommands() []Mutant {
 			"the right on the marker's table stays when its column is there", "internal/preflight/grants.go", "return v.granted(wide).Remembered(ctx, v.Conn)", "return false, nil",
 			"./e2e", "TestMarkersRightBeforeItsColumn",
 		},
+		{
+			"a missing counter table is named without what brings it", "cmd/awa-counterd/database.go", "Remedy: preflight.BringTables, ", "Remedy: preflight.BringTables[:0], ",
+			"./e2e", "TestCommandsBeforeTheMigration",
+		},
 	}
 }
