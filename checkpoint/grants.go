@@ -60,6 +60,17 @@ func (g Granted) ForgetSQL() string {
 		literal(g.AwaSchema), literal(g.Role), literal(g.Grant))
 }
 
+// Remembered reports that setup granted it, and no teardown has revoked it.
+func (g Granted) Remembered(ctx context.Context, c Conn) (known bool, err error) {
+	there, err := has(ctx, c, grantsTable)
+	if err != nil || !there {
+		return false, err
+	}
+	err = c.QueryRow(ctx, `select exists (select 1 from awa_counterd.grants where awa_schema = $1 and role_name = $2 and granted = $3)`,
+		g.AwaSchema, g.Role, g.Grant).Scan(&known)
+	return known, mayNotRead(err)
+}
+
 // ForAnother reports a right that is remembered for another awa schema, and not for this one.
 func (g Granted) ForAnother(ctx context.Context, c Conn) (shared bool, err error) {
 	there, err := has(ctx, c, grantsTable)

@@ -135,12 +135,12 @@ func TestLeastRightsWaitForSetup(t *testing.T) {
 				if c.names == setup {
 					require.Contains(t, said.Text(), setup+role)
 				}
-				if !c.from.NoCounter { // before the migration there was no marker that setup could have granted a right on, and it said so
-					e.marker(false, 5*time.Second)
-					e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`) // an installer, say
-					e.marker(false, 15*time.Second)
-				}
+				e.marker(false, 5*time.Second)
+				e.exec(`update awa.queue_ring_state set terminal_counter_trusted_at = now()`) // an installer, say
+				e.marker(false, 15*time.Second)
 				e.says("setup", "--role", role)
+				require.EqualValues(t, 1, e.scalar(`select (has_column_privilege($1, 'awa.queue_ring_state', 'terminal_counter_trusted_at', 'update')
+					and not has_table_privilege($1, 'awa.queue_ring_state', 'update'))::int`, role))
 			} else {
 				e.adopted(d, "ledger with receipts", 15*time.Second)
 			}
@@ -288,6 +288,16 @@ func TestSetupBeforeTheMigration(t *testing.T) {
 	code, _, errs = e.command("distrust", "--schema", "awaa")
 	require.Equal(t, refused, code)
 	require.Contains(t, errs, "there is no table awaa.done_entries")
+}
+
+// What needs the counters says before awa's migration what is to be done, and that a daemon need not be waited with.
+func TestCommandsBeforeTheMigration(t *testing.T) {
+	e := newEnv(t, fleet.Layout{NoCounter: true, Slots: 4})
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"finish"}, {"reconcile", "--check"}, {"reconcile", "--trust"}} {
+		code, out, errs := e.command(args...)
+		require.Equal(t, refused, code, out+errs)
+		require.Equal(t, "awa-counterd: awa.queue_terminal_live_counts: the counter table does not exist yet; run awa's migrations; awa-counterd run waits for that\n", errs, "%v", args)
+	}
 }
 
 // What is ours goes whatever became of awa's tables: they are of a shape that this build does not know, or gone.

@@ -181,6 +181,38 @@ func TestTeardownRevokesWhatWasGranted(t *testing.T) {
 	}
 }
 
+// Before awa's migration setup grants the whole table of the marker's column, which is not there; with it setup grants the column alone.
+// doctor tells of what nobody has narrowed, and teardown revokes either. Who had a right on a column of it before keeps that, and gets no more.
+func TestMarkersRightBeforeItsColumn(t *testing.T) {
+	const whole = `select has_table_privilege($1, 'awa.queue_ring_state', 'update')::int`
+	const some = `select has_any_column_privilege($1, 'awa.queue_ring_state', 'update')::int`
+	e := newEnv(t, fleet.Layout{NoCounter: true, Slots: 4})
+	role, had := e.role("replication"), e.role("replication")
+	e.exec(`grant update (current_slot) on awa.queue_ring_state to ` + had)
+	require.Contains(t, e.says("setup", "--role", role, "--print-sql"), fmt.Sprintf("GRANT UPDATE ON awa.queue_ring_state TO %q;", role))
+	require.NotContains(t, e.says("setup", "--role", had), "done: grant UPDATE")
+	require.Zero(t, e.scalar(whole, had))
+	e.says("setup", "--role", role)
+	require.EqualValues(t, 1, e.scalar(whole, role))
+	require.Equal(t, "nothing to do: everything exists already\n", e.says("setup", "--role", role))
+	require.Contains(t, e.says("teardown"), "revoke UPDATE ON awa.queue_ring_state from "+role)
+	require.Zero(t, e.scalar(some, role))
+	require.EqualValues(t, 1, e.scalar(some, had))
+
+	e.says("setup", "--role", role)
+	to := fleet.Layout{Schema: e.layout.Schema, Shape: fleet.Ledger, Slots: 4}
+	require.NoError(t, to.Migrate(t.Context(), e.connect()))
+	e.layout = to
+	remedy := e.remedy("right: UPDATE ON awa.queue_ring_state", "UPDATE (terminal_counter_trusted_at) ON awa.queue_ring_state will do", "--role", role)
+	require.Equal(t, "awa-counterd setup --role "+role, remedy)
+	e.paste(remedy)
+	require.Zero(t, e.scalar(whole, role))
+	require.EqualValues(t, 1, e.scalar(some, role))
+	require.Equal(t, "nothing to do: everything exists already\n", e.says("setup", "--role", role))
+	e.says("teardown")
+	require.Zero(t, e.scalar(some, role))
+}
+
 // Amazon RDS has a role in the place of the REPLICATION attribute. Start, doctor and setup ask for that one, and are content
 // with a member.
 func TestStreamRightOnRDS(t *testing.T) {

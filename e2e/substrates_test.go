@@ -111,3 +111,28 @@ func TestSubstratesOfTheLedger(t *testing.T) {
 		x.marker(true, 0)
 	}
 }
+
+// awa's workers register without their schema: where several awas share a database, who waits for old ones hears that they may be another's.
+func TestOldWorkersOfAnotherSubstrate(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Slots: 4})
+	e.exec(`create table awa.runtime_instances (instance_id text, version text, last_seen_at timestamptz, leader boolean);
+		insert into awa.runtime_instances values ('old', '0.6.0-beta.1', now() + interval '1 h', false)`)
+	d := e.daemon("--schema", "awa")
+	e.marker(true, 15*time.Second)
+	says := func(whose string) {
+		t.Helper()
+		of := "pre-#290 runtimes" + whose
+		require.Equal(t, "1 "+of+" of version 0.6.0-beta.1 are live: replace them", e.status("--schema", "awa").Next)
+		code, _, errs := e.command("finish", "--schema", "awa", "--quiet-period", "1s", "--timeout", "1s")
+		require.Equal(t, refused, code)
+		require.Contains(t, errs, "not finished within 1s: 1 "+of+" of version 0.6.0-beta.1 are live: replace them")
+	}
+	says("")
+	require.NoError(t, fleet.Install(t.Context(), e.connect(), fleet.Layout{Schema: "other", Slots: 4}))
+	says(" (of any awa in this database)")
+	require.Zero(t, d.stop())
+	code, _, errs := e.command("reconcile", "--schema", "awa", "--trust", "--observe", "1s")
+	require.Equal(t, refused, code)
+	require.Contains(t, errs, "pre-#290 runtimes (of any awa in this database) are live: old (0.6.0-beta.1)")
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
+	"github.com/awa-counterd/awa-counterd/internal/preflight"
 	"github.com/awa-counterd/awa-counterd/internal/provision"
 )
 
@@ -169,7 +170,10 @@ func (d *database) layout(ctx context.Context, conn *pgx.Conn) (*awa.Layout, err
 	var shape *awa.ShapeError
 	var name *awa.SchemaNameError
 	var right *awa.RightError
-	if errors.As(err, &shape) || errors.As(err, &name) || errors.As(err, &right) || errors.Is(err, awa.ErrNotYet) {
+	switch {
+	case errors.Is(err, awa.ErrNotYet):
+		return nil, &pg.Refusal{Problem: err.Error(), Remedy: preflight.BringTables, Err: err}
+	case errors.As(err, &shape), errors.As(err, &name), errors.As(err, &right):
 		return nil, &pg.Refusal{Problem: err.Error(), Err: err}
 	}
 	return nil, err

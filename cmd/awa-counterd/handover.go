@@ -172,30 +172,40 @@ func (h *handover) agree(ctx context.Context) error {
 
 // nobodyOld refuses beside an old worker that has registered, or a migrate() of its release, since the daemons were asked the last time.
 func (h *handover) nobodyOld(ctx context.Context) error {
-	old, uncounted, _, err := oldOnes(ctx, h.conn, h.layout) // that they cannot be seen has been said
+	old, err := readOldOnes(ctx, h.conn, h.layout) // that they cannot be seen has been said
 	switch {
 	case err != nil:
 		return err
-	case len(old) > 0:
-		return pg.Refuse("replace them, and run it again", "not finished: pre-#290 runtimes have come when the daemons had left: %s", strings.Join(old, ", "))
-	case uncounted:
+	case len(old.named) > 0:
+		return pg.Refuse("replace them, and run it again", "not finished: %s have come when the daemons had left: %s", old.called, strings.Join(old.named, ", "))
+	case old.uncounted:
 		return pg.Refuse("then run it again", "not finished: %s", status.DeletesUncounted)
 	}
 	return nil
 }
 
-// oldOnes names the old workers that are live, and says whether a migrate() of their release has put back what does not count; known is
-// whether workers can be seen.
-func oldOnes(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (old []string, uncounted, known bool, err error) {
-	err = patiently(ctx, func() (err error) {
-		var runtimes []awa.Runtime
-		if runtimes, known, err = awa.Runtimes(ctx, conn); err == nil {
-			old = oldRuntimes(runtimes)
-			uncounted, err = l.DeletesUncounted(ctx, conn)
+// oldOnes are the old workers that are live.
+type oldOnes struct {
+	named     []string
+	called    string
+	uncounted bool // a migrate() of their release has put back what does not count
+	known     bool // workers can be seen
+}
+
+func readOldOnes(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (old oldOnes, err error) {
+	err = patiently(ctx, func() error {
+		runtimes, known, err := awa.Runtimes(ctx, conn)
+		if err != nil {
+			return err
 		}
+		old.named, old.known = oldRuntimes(runtimes), known
+		if old.called, err = awa.Registrants(ctx, conn); err != nil {
+			return err
+		}
+		old.uncounted, err = l.DeletesUncounted(ctx, conn)
 		return err
 	})
-	return old, uncounted, known, err
+	return old, err
 }
 
 // fresh refuses while a ledger has changes of another generation.

@@ -254,14 +254,14 @@ func (c *reconcileCmd) trust(ctx context.Context, w io.Writer, conn *pgx.Conn, l
 
 // whoIsOld says who will make counters wrong that are right; known is whether live workers can be seen.
 func whoIsOld(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (who []string, known bool, err error) {
-	old, uncounted, known, err := oldOnes(ctx, conn, l)
-	if uncounted {
+	old, err := readOldOnes(ctx, conn, l)
+	if old.uncounted {
 		who = append(who, status.DeletesUncounted)
 	}
-	if len(old) > 0 {
-		who = append(who, "pre-#290 runtimes are live: "+strings.Join(old, ", "))
+	if len(old.named) > 0 {
+		who = append(who, old.called+" are live: "+strings.Join(old.named, ", "))
 	}
-	return who, known, err
+	return who, old.known, err
 }
 
 // isMarked reports that the marker is set, whoever has set it. It is false where that cannot be read: the rest of the report is

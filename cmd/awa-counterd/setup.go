@@ -99,8 +99,8 @@ func (c *setupCmd) Run(ctx context.Context, s streams) error {
 // plan leaves out what awa's migration has yet to make.
 func (c *setupCmd) plan(ctx context.Context, s streams, conn *pgx.Conn, _ awa.Schema, n provision.Names) ([]provision.Step, []string, error) {
 	l, err := c.layout(ctx, conn)
-	if errors.Is(err, awa.ErrNotYet) {
-		_, _ = fmt.Fprintf(s.err, "setup: %v; after awa's migration, run this again: it then publishes the tables and grants the rest, the right on the trust marker included\n", err)
+	if errors.Is(err, awa.ErrNotYet) { // unwrapped: what setup says to do stands for the remedy
+		_, _ = fmt.Fprintf(s.err, "setup: %v; after awa's migration, run this again: it then publishes the tables, grants the rest, and narrows the right on the trust marker to its column\n", errors.Unwrap(err))
 	} else if err != nil {
 		return nil, nil, err
 	}

@@ -40,6 +40,27 @@ func EarlyNeeds(schema Schema, role string) []Need {
 	return append([]Need{usage(schema, role)}, ActiveSchemaNeeds(schema, role)...)
 }
 
+// MarkerToCome are the rights on the trust marker for as long as its column is not there: the migration that makes it sets the marker at
+// once, and nothing can be granted on a column before. The checks hold where the column is, and where its table is not. A role with a
+// right on another column goes without: to revoke the table's would take that one as well.
+func MarkerToCome(schema Schema, role string) (out []Need) {
+	for _, r := range []struct{ right, has string }{{"SELECT", "has_table_privilege"}, {"UPDATE", "has_any_column_privilege"}} {
+		one := needs{schema, role}.table(r.right, ringTable)
+		one.Check = fmt.Sprintf(`coalesce((select %s(%s, c.oid, '%s') from pg_class c join pg_namespace n on n.oid = c.relnamespace
+			where n.nspname = '%s' and c.relname = '%s'
+			and not exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attname = '%s' and not a.attisdropped)), true)`,
+			r.has, role, r.right, schema, ringTable, markerColumn)
+		out = append(out, one)
+	}
+	return out
+}
+
+// MarkerCame are the right of MarkerToCome that is too wide when the column is there, and the one that takes its place.
+func MarkerCame(schema Schema, role string) (wide, column Need) {
+	n := needs{schema, role}
+	return n.table("UPDATE", ringTable), n.columns("UPDATE", []string{markerColumn}, ringTable)
+}
+
 func usage(schema Schema, role string) Need {
 	grant := "USAGE ON SCHEMA " + string(schema)
 	return Need{Grant: grant, What: grant, Check: fmt.Sprintf("has_schema_privilege(%s, '%s', 'USAGE')", role, schema)}
@@ -103,7 +124,8 @@ func (n needs) marker(l *Layout, write bool) (out []Need) {
 	if l.HasMarker {
 		out = append(out, n.table("SELECT", ringTable))
 		if write {
-			out = append(out, n.columns("UPDATE", []string{markerColumn}, ringTable))
+			_, column := MarkerCame(n.schema, n.role)
+			out = append(out, column)
 		}
 	}
 	return out

@@ -53,6 +53,21 @@ func Runtimes(ctx context.Context, q Querier) (out []Runtime, known bool, err er
 	return out, true, nil
 }
 
+// Registrants is what old runtimes are called. They register without a schema: where several awas share the database, they may be another's.
+func Registrants(ctx context.Context, q Querier) (string, error) {
+	several := false
+	if err := q.QueryRow(ctx, `select count(*) > 1 from pg_class where relname = $1`, ringTable).Scan(&several); err != nil {
+		return "", fmt.Errorf("look for other awas: %w", err)
+	}
+	if several {
+		return OldRuntimes + " (of any awa in this database)", nil
+	}
+	return OldRuntimes, nil
+}
+
+// OldRuntimes is what they are called where there is one awa.
+const OldRuntimes = "pre-#290 runtimes"
+
 var preRelease = regexp.MustCompile(`^0\.6\.0-(alpha|beta)\.(\d+)`)
 
 // IsPre290 reports whether a runtime of this version writes done_entries uncounted: 0.6.0's alphas and

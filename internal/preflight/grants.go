@@ -35,7 +35,23 @@ func rights(ctx context.Context, v *visit) (out []Finding) {
 		}
 		out = append(out, f...)
 	}
-	return out
+	return append(out, wideMarker(ctx, v)...)
+}
+
+// wideMarker is what setup granted before awa's migration had made the marker's column, and nobody has narrowed. A daemon works with it.
+func wideMarker(ctx context.Context, v *visit) []Finding {
+	wide, column := awa.MarkerCame(v.Schema, asked)
+	if there, err := v.isWide(ctx, wide); err != nil || !there { // a role that may not look at what was granted has rights enough all the same
+		return nil
+	}
+	return found("right: "+wide.What, nil, false, "granted before awa's migration; now "+column.What+" will do", "awa-counterd setup --role "+v.Role)
+}
+
+func (v *visit) isWide(ctx context.Context, wide awa.Need) (bool, error) {
+	if v.Layout == nil || !v.Layout.HasMarker {
+		return false, nil
+	}
+	return v.granted(wide).Remembered(ctx, v.Conn)
 }
 
 // planRights grants what the role lacks, and remembers that.
@@ -47,6 +63,7 @@ func planRights(ctx context.Context, v *visit) ([]Step, error) {
 	if v.Layout != nil {
 		needs = append(v.Layout.NeedsOf(asked, true), awa.ActiveSchemaNeeds(v.Schema, asked)...)
 	}
+	needs = append(needs, awa.MarkerToCome(v.Schema, asked)...)
 	var steps []Step
 	for _, need := range needs {
 		missing, err := v.missing(ctx, need)
@@ -67,7 +84,23 @@ func planRights(ctx context.Context, v *visit) ([]Step, error) {
 			steps = append(steps, Step{What: "remember that it needs " + need.What, SQL: v.granted(need).RememberSQL()})
 		}
 	}
-	return steps, nil
+	narrow, err := planNarrow(ctx, v)
+	return append(steps, narrow...), err
+}
+
+// planNarrow has the right on the marker's column take the place of the one on its table. To revoke that takes the column's as well, so it
+// comes first.
+func planNarrow(ctx context.Context, v *visit) ([]Step, error) {
+	wide, column := awa.MarkerCame(v.Schema, asked)
+	if there, err := v.isWide(ctx, wide); err != nil || !there {
+		return nil, err
+	}
+	return []Step{{
+		What: "narrow " + wide.What + " to " + column.What,
+		SQL: strings.Join([]string{
+			fmt.Sprintf("REVOKE %s FROM %s", wide.Grant, quote(v.Role)), v.granted(wide).ForgetSQL(), grantSQL(column.Grant, v.Role), v.granted(column).RememberSQL(),
+		}, ";\n"),
+	}}, nil
 }
 
 func (v *visit) has(ctx context.Context, check string) (has bool, err error) {

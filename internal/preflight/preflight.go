@@ -93,8 +93,8 @@ func newVisit(ctx context.Context, t Target) (*visit, error) {
 	return v, nil
 }
 
-// Plan is what setup does for a daemon with the least rights. Before awa's migration (Target.Layout is nil) that is schema awa_counterd
-// and the rights on it; nothing can be granted or published of what is not there. The replication slot is not part of it: one
+// Plan is what setup does for a daemon with the least rights. Before awa's migration (Target.Layout is nil) that is schema awa_counterd,
+// the rights on it, and one on the table in which the trust marker will be; nothing can be granted or published of what is not there. The replication slot is not part of it: one
 // that nobody reads yet would retain WAL, and the daemon needs no further right to make it.
 func Plan(ctx context.Context, t Target) ([]Step, error) {
 	all := slices.DeleteFunc(Requirements(), func(r Requirement) bool { return !r.Planned() })

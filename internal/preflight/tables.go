@@ -11,6 +11,9 @@ import (
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
+// BringTables is what mends awa.ErrNotYet.
+const BringTables = "run awa's migrations; awa-counterd run waits for that"
+
 // findTables looks for awa's tables, unless they are known; without them there is nothing more to look at.
 func findTables(ctx context.Context, v *visit) (out []Finding) {
 	if v.Layout != nil {
@@ -23,7 +26,7 @@ func findTables(ctx context.Context, v *visit) (out []Finding) {
 	shape, wrong := errors.AsType[*awa.ShapeError](err)
 	switch {
 	case errors.Is(err, awa.ErrNotYet):
-		return append(out, found("awa's tables", nil, false, err.Error(), "run awa's migrations; awa-counterd run waits for that")...)
+		return append(out, found("awa's tables", nil, false, err.Error(), BringTables)...)
 	case wrong:
 		return append(out, found("awa's tables", nil, false, shape.Error(), "see the message; --schema names another schema")...)
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/awa-counterd/awa-counterd/applier"
+	"github.com/awa-counterd/awa-counterd/internal/awa"
 )
 
 // NextStep says in one line what an operator would do now.
@@ -32,8 +33,8 @@ func (s *Status) NextStep(quiet time.Duration) string {
 	if ago, ok := s.oldPrune(); recent && ok && ago < quiet.Seconds() {
 		return fmt.Sprintf("a pre-#290 worker did awa's maintenance %s ago, and emptied a ring slot: replace it", Ago(ago))
 	}
-	if live, versions := oldVersions(s.Runtimes); live > 0 {
-		return fmt.Sprintf("%d pre-#290 runtimes of version %s are live: replace them", live, versions)
+	if live := s.oldLive(); live != "" {
+		return live + ": replace them"
 	}
 	if s.Deletes {
 		return DeletesUncounted
@@ -168,14 +169,19 @@ const (
 
 // old says why reconcile --trust would refuse to end the upgrade now; "" where nothing is known against it.
 func (s *Status) old() string {
-	live, versions := oldVersions(s.Runtimes)
-	switch {
-	case live > 0:
-		return fmt.Sprintf("%d pre-#290 runtimes of version %s are live", live, versions)
-	case s.Deletes:
-		return DeletesUncounted
+	if live := s.oldLive(); live != "" || !s.Deletes {
+		return live
 	}
-	return ""
+	return DeletesUncounted
+}
+
+// oldLive says which old binaries are live; "" for none.
+func (s *Status) oldLive() string {
+	live, versions := oldVersions(s.Runtimes)
+	if live == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %s of version %s are live", live, cmp.Or(s.registrants, awa.OldRuntimes), versions)
 }
 
 // withoutDaemon says what is the matter where no daemon is alive, and what ends the upgrade then. Where nothing of awa-counterd is left and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,6 +44,8 @@ type Status struct {
 	// Forgotten is somebody's transaction that is hours old, and keeps what a vacuum would take away.
 	Forgotten *pg.Forgotten `json:"forgotten_transaction,omitempty"`
 	Next      string        `json:"next_step"`
+
+	registrants string // what old ones of Runtimes are called, where that is not awa.OldRuntimes
 }
 
 // Leader is the daemon that keeps the counters, or kept them last.
@@ -238,6 +241,11 @@ func (s *Status) readRuntimes(ctx context.Context, c *pgx.Conn) error {
 		return err
 	}
 	s.Known = known
+	if slices.ContainsFunc(runtimes, func(r awa.Runtime) bool { return r.Old }) {
+		if s.registrants, err = awa.Registrants(ctx, c); err != nil {
+			return err
+		}
+	}
 	for _, r := range runtimes { // ordered by version
 		if n := len(s.Runtimes); n > 0 && s.Runtimes[n-1].Version == r.Version {
 			s.Runtimes[n-1].Live++

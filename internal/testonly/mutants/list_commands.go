@@ -207,5 +207,17 @@ func ofCommands() []Mutant {
 			"a session that this role is not shown taken for one that does nothing", "internal/base/pg/session.go", "coalesce(a.state, '')", "coalesce(a.state, 'idle')",
 			"./e2e", "TestWhoHoldsTheMigrationLockIsSeen",
 		},
+		{
+			"no right on the marker before its column is there", "internal/preflight/grants.go", "\tneeds = append(needs, awa.MarkerToCome(v.Schema, asked)...)\n", "",
+			"./e2e", "TestLeastRightsWaitForSetup/no_counter_to_the_ledger",
+		},
+		{
+			"the right on the marker's table stays when its column is there", "internal/preflight/grants.go", "return v.granted(wide).Remembered(ctx, v.Conn)", "return false, nil",
+			"./e2e", "TestMarkersRightBeforeItsColumn",
+		},
+		{
+			"a missing counter table is named without what brings it", "cmd/awa-counterd/database.go", "Remedy: preflight.BringTables, ", "Remedy: preflight.BringTables[:0], ",
+			"./e2e", "TestCommandsBeforeTheMigration",
+		},
 	}
 }

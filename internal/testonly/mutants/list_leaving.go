@@ -138,7 +138,7 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestFinishSeesWhoComesWhenDaemonsHaveLeft",
 		},
 		{
-			"a migrate of an old release when the daemons have left is not seen", "cmd/awa-counterd/handover.go", "case uncounted:", "case uncounted && err != nil:",
+			"a migrate of an old release when the daemons have left is not seen", "cmd/awa-counterd/handover.go", "case old.uncounted:", "case old.uncounted && err != nil:",
 			"./e2e", "TestFinishSeesWhoComesWhenDaemonsHaveLeft",
 		},
 		{
@@ -148,6 +148,10 @@ func ofLeaving() []Mutant {
 		{
 			"finish calls all removed beside what it has left", "cmd/awa-counterd/finish.go", "if h.left {", "if h.left && false {",
 			"./e2e", "TestNotesOfFinishKeepTheMarker",
+		},
+		{
+			"old workers of another awa taken for this one's", "internal/awa/runtimes.go", "select count(*) > 1 from pg_class where relname = $1", "select count(*) > 9 from pg_class where relname = $1",
+			"./e2e", "TestOldWorkersOfAnotherSubstrate",
 		},
 	}
 }
