@@ -117,7 +117,7 @@ func (c *Core) endAudit(now time.Time) {
 // audited reports whether every unit agreed with a scan since the last doubt about it.
 func (c *Core) audited() bool { return len(c.scans.audited) == len(c.books.order) }
 
-// maxScans is how many may be out at a time. awa up to 0.6.5 folds its ledger only while no client holds a
+// maxScans is how many may be out at a time. awa up to 0.6.9 folds its ledger only while no client holds a
 // snapshot, so beside a ledger they come one by one, with pauses.
 func (c *Core) maxScans() int {
 	if c.cfg.Shape.Ledger {

@@ -66,10 +66,46 @@ func TestWidePublicationsAreNamed(t *testing.T) {
 		require.Contains(t, errs, "publication awa_counterd_awa is")
 		e.exec(`drop publication awa_counterd_awa; create publication theirs ` + kind)
 		e.paste(e.remedy("other publications", "publication theirs"))
+		require.EqualValues(t, 1, e.scalar(`select count(*) from pg_publication where pubname = 'theirs' and pubupdate and pubdelete`), "their consumer lost something")
 		_, failed := e.doctor()
 		require.NotContains(t, fmt.Sprint(failed), "theirs")
-		e.exec(`drop publication theirs`)
+		e.dropTheirs()
 	}
+}
+
+// What fails under such a publication is told table by table: awa deletes from some, and into its ledger it only inserts.
+func TestWidePublicationsByTable(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	e.exec(`create table awa.job_unique_claims (unique_key bytea not null, job_id bigint); create unique index on awa.job_unique_claims (unique_key)`)
+	const claims = "awa's own fail on awa.job_unique_claims"
+	const ledger = "finish and reconcile cannot move changes of another generation, should there be any, out of awa.queue_terminal_count_deltas_0 and 3 more, into which awa only inserts"
+	const head = "publication theirs publishes updates or deletes of tables that have no replica identity: "
+	for of, says := range map[string]string{
+		"for all tables": head + claims + "; " + ledger,
+		"for table awa.queue_terminal_count_deltas":                                             head + ledger,
+		"for table awa.queue_terminal_count_deltas with (publish_via_partition_root)":           head + ledger,
+		"for table awa.job_unique_claims with (publish = 'update')":                             head + claims,
+		"for table awa.queue_terminal_count_deltas with (publish = 'insert, update, truncate')": "",
+		"for all tables with (publish = 'insert, truncate')":                                    "",
+	} {
+		e.exec(`create publication theirs ` + of)
+		if says != "" {
+			require.NotContains(t, e.remedy("other publications", says), "ALTER PUBLICATION", of)
+			e.paste(e.remedy("other publications", says))
+		}
+		_, failed := e.doctor()
+		require.NotContains(t, fmt.Sprint(failed), "theirs", of)
+		e.dropTheirs()
+	}
+}
+
+// dropTheirs undoes what doctor named as well.
+func (e *env) dropTheirs() {
+	e.t.Helper()
+	e.exec(`drop publication theirs; do $$ declare r record; begin
+		for r in select c.oid::regclass as name from pg_class c where relreplident = 'f' and relkind = 'r' loop
+			execute format('alter table %s replica identity default', r.name); end loop; end $$`)
 }
 
 // With our slot in place a server whose wal_level is lowered does not start again. It is said while it can be read.

@@ -94,9 +94,14 @@ func TestSetupAndTeardown(t *testing.T) {
 			}
 			e.disconnected() // the server notices a moment later that the command has gone, with its locks
 			require.Equal(t, before, e.catalogs(), "a trace is left")
-			code, out, _ = e.command("teardown", "--role", role)
+			says, stays := "nothing to remove: awa-counterd has left nothing here\n", ""
+			if n := e.scalar(`select count(*) from awa.queue_terminal_live_counts c where to_jsonb(c) ->> 'counter_bucket' = '300'`); n > 0 {
+				says, stays = "", fmt.Sprintf("teardown: %d counter rows of corrections stay; awa-counterd reconcile moves them to where awa itself would hold them\n", n)
+			}
+			code, out, errs = e.command("teardown", "--role", role)
 			require.Zero(t, code)
-			require.Equal(t, "nothing to remove: awa-counterd has left nothing here\n", out)
+			require.Equal(t, says, out)
+			require.Equal(t, stays, errs)
 		})
 	}
 }

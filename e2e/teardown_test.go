@@ -158,3 +158,43 @@ func TestPublicationsOfAnotherName(t *testing.T) {
 		e.nothingOfOurs()
 	})
 }
+
+// The daemon's corrections stay in counter rows of its own, or the counters would be wrong. A teardown says so, and what moves them, unless
+// there are none, or the role may not know.
+func TestTeardownNamesTheCorrectionsThatStay(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, fleet.Layout{Shape: fleet.Ledger, Slots: 4})
+	role := e.role("replication")
+	e.ownedBy(role)
+	url := e.server.URL(role, "", e.db)
+	d := start(t, nil, "run", "--database-url", url)
+	d.logged("marker set", 20*time.Second)
+	e.insertAt(1, "q", 5, false)
+	e.insertAt(2, "q", 5, false)
+	e.balanced(5 * time.Second)
+	require.Zero(t, d.stop())
+	const stay = "2 counter rows of corrections stay; awa-counterd reconcile moves them to where awa itself would hold them"
+	of := func(args ...string) (out, errs string) {
+		t.Helper()
+		code, out, errs := e.commandOn(url, append([]string{"teardown"}, args...)...)
+		require.Zero(t, code, out+errs)
+		return out, errs
+	}
+	_, errs := of()
+	require.Contains(t, errs, "teardown: "+stay+"\n")
+	out, errs := of()
+	require.Contains(t, errs, "teardown: "+stay+"\n")
+	require.NotContains(t, out, "has left nothing here")
+	out, _ = of("--json")
+	require.Contains(t, out, stay)
+	const counters = " on awa.queue_terminal_live_counts "
+	e.exec("revoke select" + counters + "from " + role)
+	out, errs = of()
+	require.NotContains(t, out+errs, "stay")
+	e.exec("grant select" + counters + "to " + role)
+	e.says("reconcile")
+	out, errs = of()
+	require.Equal(t, "nothing to remove: awa-counterd has left nothing here\n", out)
+	require.Empty(t, errs)
+	e.byBucket()
+}

@@ -187,7 +187,7 @@ func elsewhere() awa.Leaf {
 // longestPause bounds the rest that a look takes between two leaves.
 const longestPause = time.Second
 
-// pause rests as long as the last leaf took: awa up to 0.6.5 folds its ledger only while no client holds a
+// pause rests as long as the last leaf took: awa up to 0.6.9 folds its ledger only while no client holds a
 // snapshot.
 func (o *OneShot) pause(ctx context.Context, took time.Duration) error {
 	if !o.layout.Shape.HasLedger() {

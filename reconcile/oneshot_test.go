@@ -2,14 +2,18 @@ package reconcile
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // As long as work goes on in other sessions, the one that keeps others out says a word more often than the server waits for one.
@@ -64,8 +68,8 @@ func TestRestBetweenTwoLeaves(t *testing.T) {
 func TestStaleChangesAreDroppedAlone(t *testing.T) {
 	l := layoutOf("ledger")
 	leaf := l.Leaves[1]
-	on := func(n int64, may bool) *script {
-		return &script{tables: map[string][]row{l.DropStale(leaf): {{"email", int16(1), int16(0), int16(9), int64(-1), int64(2)}, {"sms", int16(1), int16(0), int16(9), int64(4), int64(1)}}}, answers: map[string][]any{l.StaleLedger(leaf): {n}, l.MayDropStale(leaf): {may}}}
+	on := func(n int64, may bool, publications ...string) *script {
+		return &script{tables: map[string][]row{l.DropStale(leaf): {{"email", int16(1), int16(0), int16(9), int64(-1), int64(2)}, {"sms", int16(1), int16(0), int16(9), int64(4), int64(1)}}}, answers: map[string][]any{l.StaleLedger(leaf): {n}, l.MayDropStale(leaf): {may, publications, []string(nil)}}}
 	}
 
 	tx := on(3, true)
@@ -78,7 +82,7 @@ func TestStaleChangesAreDroppedAlone(t *testing.T) {
 	require.Zero(t, asked, "before the first statement")
 	require.Equal(t, []string{l.LockLeaf(leaf), l.StaleLedger(leaf), l.MayDropStale(leaf), l.DropStale(leaf)}, tx.sent)
 
-	for name, tx := range map[string]*script{"none are there": on(0, true), "the role may not": on(3, false)} {
+	for name, tx := range map[string]*script{"none are there": on(0, true), "the role may not": on(3, false), "nobody may": on(3, true, "theirs")} {
 		o.StillAlone = nil
 		dropped, _, err = o.dropStale(t.Context(), tx, leaf)
 		require.NoError(t, err, name)
@@ -91,6 +95,13 @@ func TestStaleChangesAreDroppedAlone(t *testing.T) {
 	_, _, err = o.dropStale(t.Context(), tx, leaf)
 	require.ErrorIs(t, err, errGone)
 	require.Empty(t, tx.sent, "somebody may follow")
+
+	tx, o.StillAlone = on(3, true), nil
+	tx.refused = &pgconn.PgError{Code: "55000", Message: "does not have a replica identity"}
+	_, _, err = o.dropStale(t.Context(), tx, leaf)
+	refusal, ok := errors.AsType[*pg.Refusal](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, "run: ALTER TABLE awa.deltas_7 REPLICA IDENTITY FULL; then run it again", refusal.Remedy, "published since it was looked at")
 
 	_, err = stale(t.Context(), &script{answers: map[string][]any{l.StaleLedger(leaf): {errGone}}}, l, leaf)
 	require.ErrorIs(t, err, errGone)
@@ -107,10 +118,11 @@ func TestAStaleLedgerIsNamed(t *testing.T) {
 // All that a role may not mend is in one statement, and what it may is not; the one that is named is one that it may not.
 func TestStaleLedgersAreFound(t *testing.T) {
 	l := layoutOf("ledger")
+	publications, mends := make([][]string, 2), make([][]string, 2)
 	in := func(n []int64, may []bool) *script {
 		answers := map[string][]any{`select current_user::text`: {"operator"}}
 		for i, leaf := range l.Leaves {
-			answers[l.StaleLedger(leaf)], answers[l.MayDropStale(leaf)] = []any{n[i]}, []any{may[i]}
+			answers[l.StaleLedger(leaf)], answers[l.MayDropStale(leaf)] = []any{n[i]}, []any{may[i], publications[i], mends[i]}
 		}
 		return &script{answers: answers}
 	}
@@ -122,17 +134,26 @@ func TestStaleLedgersAreFound(t *testing.T) {
 		want *StaleLedgers
 	}{
 		"none":           {[]int64{0, 0}, []bool{false, false}, nil},
-		"both":           {[]int64{3, 4}, []bool{false, false}, &StaleLedgers{2, 7, l.Leaves[0].Slot, first, "operator", []string{first, second}}},
-		"the second one": {[]int64{3, 4}, []bool{true, false}, &StaleLedgers{2, 7, l.Leaves[1].Slot, second, "operator", []string{second}}},
-		"neither":        {[]int64{3, 4}, []bool{true, true}, &StaleLedgers{2, 7, l.Leaves[0].Slot, first, "operator", nil}},
+		"both":           {[]int64{3, 4}, []bool{false, false}, &StaleLedgers{Units: 2, Changes: 7, Slot: l.Leaves[0].Slot, Ledger: first, Role: "operator", Denied: []string{first, second}}},
+		"the second one": {[]int64{3, 4}, []bool{true, false}, &StaleLedgers{Units: 2, Changes: 7, Slot: l.Leaves[1].Slot, Ledger: second, Role: "operator", Denied: []string{second}}},
+		"neither":        {[]int64{3, 4}, []bool{true, true}, &StaleLedgers{Units: 2, Changes: 7, Slot: l.Leaves[0].Slot, Ledger: first, Role: "operator"}},
 	} {
 		got, err := StaleNow(t.Context(), in(c.n, c.may), l)
 		require.NoError(t, err, name)
 		require.Equal(t, c.want, got, name)
 	}
+	publications[1], mends[1] = []string{"theirs"}, []string{"ALTER a"}
+	publications[0], mends[0] = []string{"all", "theirs"}, []string{"ALTER a", "ALTER b"}
+	got, err := StaleNow(t.Context(), in([]int64{3, 4}, []bool{false, true}), l)
+	require.NoError(t, err)
+	require.Equal(t, got.String()+"; publication all, theirs publishes deletes, and the server refuses a DELETE on a table that has no replica identity; "+
+		`finish can move them to the counters if you run: ALTER a; ALTER b; GRANT DELETE ON awa.deltas_0 TO "operator"`, got.Barred("finish"))
+	got, err = StaleNow(t.Context(), in([]int64{0, 4}, []bool{false, true}), l)
+	require.NoError(t, err)
+	require.False(t, got.May(), "the right to is not all it takes")
 	for _, lost := range []string{l.StaleLedger(l.Leaves[0]), l.MayDropStale(l.Leaves[1]), `select current_user::text`} {
 		q := in([]int64{3, 4}, []bool{true, true})
-		q.answers[lost] = []any{errGone}
+		q.answers[lost] = slices.Repeat([]any{errGone}, len(q.answers[lost]))
 		_, err := StaleNow(t.Context(), q, l)
 		require.ErrorIs(t, err, errGone)
 	}

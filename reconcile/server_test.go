@@ -20,6 +20,7 @@ type script struct {
 	answers map[string][]any // to a QueryRow, by its text; an error is one
 	tables  map[string][]row // to a Query, by its text
 	broken  error            // of every Exec
+	refused error            // of every Query
 }
 
 func (s *script) Exec(_ context.Context, sql string, _ ...any) (pgconn.CommandTag, error) {
@@ -29,6 +30,9 @@ func (s *script) Exec(_ context.Context, sql string, _ ...any) (pgconn.CommandTa
 
 func (s *script) Query(_ context.Context, sql string, _ ...any) (pgx.Rows, error) {
 	s.sent = append(s.sent, sql)
+	if s.refused != nil {
+		return &table{broken: s.refused}, nil
+	}
 	return &table{rows: s.tables[sql]}, nil
 }
 

@@ -3,12 +3,14 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/counter"
+	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 )
 
 // dropStale takes the changes of another generation out of a unit's ledger; rewrite then makes up for them in
@@ -27,8 +29,7 @@ func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (all 
 	if err != nil || n == 0 {
 		return 0, nil, err
 	}
-	var may bool
-	if err := tx.QueryRow(ctx, o.layout.MayDropStale(leaf)).Scan(&may); err != nil || !may {
+	if bars, err := readBars(ctx, tx, o.layout, leaf); err != nil || bars.any() {
 		return 0, nil, err // Stale says that they are there
 	}
 	rows, err := tx.Query(ctx, o.layout.DropStale(leaf), pgx.QueryExecModeExec)
@@ -44,7 +45,30 @@ func (o *OneShot) dropStale(ctx context.Context, tx pgx.Tx, leaf awa.Leaf) (all 
 		all += int(count)
 		return nil
 	})
+	if pg.IsUnidentified(err) { // somebody has published it since it was looked at
+		r := pg.Refuse(fmt.Sprintf("run: ALTER TABLE %s REPLICA IDENTITY FULL; then run it again", o.layout.LedgerOf(leaf)), "somebody publishes deletes of %s: %s", o.layout.LedgerOf(leaf), err)
+		r.Err = err
+		return 0, nil, r
+	}
 	return all, dropped, err
+}
+
+// bars are what keeps changes in a ledger's leaf that are of another generation.
+type bars struct {
+	denied       bool
+	publications []string
+	mends        []string // statements, of the publications
+}
+
+func (b bars) any() bool { return b.denied || len(b.publications) > 0 }
+
+func readBars(ctx context.Context, q querier, l *awa.Layout, leaf awa.Leaf) (b bars, err error) {
+	may := false
+	if err := q.QueryRow(ctx, l.MayDropStale(leaf)).Scan(&may, &b.publications, &b.mends); err != nil {
+		return b, fmt.Errorf("look at what may be done to %s: %w", l.LedgerOf(leaf), err)
+	}
+	b.denied = !may
+	return b, nil
 }
 
 type querier interface {
@@ -59,14 +83,16 @@ func stale(ctx context.Context, q querier, l *awa.Layout, leaf awa.Leaf) (n int6
 }
 
 // StaleLedgers are units whose ledgers have changes of another generation: the counters are right with them, and
-// awa's next fold or prune of each drops them.
+// awa's next fold or prune of each drops them. OneShot.Alone takes them out, where nothing bars that.
 type StaleLedgers struct {
-	Units   int
-	Changes int64    // of all
-	Slot    int32    // of one, which this role may not mend if there is such a one
-	Ledger  string   // its leaf's table
-	Role    string   // the current user
-	Denied  []string // the tables from which it may not delete; of the others OneShot.Alone takes them out
+	Units        int
+	Changes      int64    // of all
+	Slot         int32    // of one, which is barred if there is such a one
+	Ledger       string   // its leaf's table
+	Role         string   // the current user
+	Denied       []string // the tables from which it may not delete
+	Publications []string // of whom deletes of a ledger are published that has no replica identity: the server refuses any
+	Mends        []string // the statements that end that
 }
 
 func (u *StaleLedgers) String() string {
@@ -78,11 +104,34 @@ func (u *StaleLedgers) String() string {
 }
 
 // May says that this role may mend all of them.
-func (u *StaleLedgers) May() bool { return len(u.Denied) == 0 }
+func (u *StaleLedgers) May() bool { return len(u.Denied) == 0 && len(u.Publications) == 0 }
 
-// Grant is the statement without which it may not.
-func (u *StaleLedgers) Grant() string {
-	return fmt.Sprintf("GRANT DELETE ON %s TO %s", strings.Join(u.Denied, ", "), pgx.Identifier{u.Role}.Sanitize())
+// Barred says what bars the command that would mend them, and the statements without which it does.
+func (u *StaleLedgers) Barred(command string) string {
+	why, mends := "", slices.Clone(u.Mends)
+	if len(u.Publications) > 0 {
+		why = fmt.Sprintf("; publication %s publishes deletes, and the server refuses a DELETE on a table that has no replica identity", strings.Join(u.Publications, ", "))
+	}
+	if len(u.Denied) > 0 {
+		mends = append(mends, fmt.Sprintf("GRANT DELETE ON %s TO %s", strings.Join(u.Denied, ", "), pgx.Identifier{u.Role}.Sanitize()))
+	}
+	return fmt.Sprintf("%s%s; %s can move them to the counters if you run: %s", u, why, command, strings.Join(mends, "; "))
+}
+
+func (u *StaleLedgers) add(table string, b bars) {
+	if b.denied {
+		u.Denied = append(u.Denied, table)
+	}
+	for _, name := range b.publications {
+		if !slices.Contains(u.Publications, name) {
+			u.Publications = append(u.Publications, name)
+		}
+	}
+	for _, statement := range b.mends { // one publication may bar several
+		if !slices.Contains(u.Mends, statement) {
+			u.Mends = append(u.Mends, statement)
+		}
+	}
 }
 
 // Stale returns such units; nil when there is none.
@@ -114,16 +163,15 @@ func findStale(ctx context.Context, q querier, l *awa.Layout, waits func(leaf aw
 		if n == 0 {
 			continue
 		}
-		table, may := l.LedgerOf(leaf), false
-		if err := q.QueryRow(ctx, l.MayDropStale(leaf)).Scan(&may); err != nil {
-			return nil, fmt.Errorf("look at the rights on %s: %w", table, err)
+		bars, err := readBars(ctx, q, l, leaf)
+		if err != nil {
+			return nil, err
 		}
-		if found.Units == 0 || !may && found.May() {
+		table := l.LedgerOf(leaf)
+		if found.Units == 0 || bars.any() && found.May() {
 			found.Slot, found.Ledger = leaf.Slot, table
 		}
-		if !may {
-			found.Denied = append(found.Denied, table)
-		}
+		found.add(table, bars)
 		found.Units, found.Changes = found.Units+1, found.Changes+n
 	}
 	if found.Units == 0 {

@@ -115,24 +115,24 @@ func (c *finishCmd) late(reason string) error {
 	return pg.Refuse("run it again later, or with a longer --timeout", "not finished within %s: %s", c.Timeout, reason)
 }
 
-// stale says what awa has yet to drop from ledgers, where this role may not take it out.
+// stale says what awa has yet to drop from ledgers, where something bars taking it out.
 func stale(ctx context.Context, one *reconcile.OneShot) (string, error) {
 	u, err := one.Stale(ctx)
-	return denied(u), err
+	return barred(u), err
 }
 
-func denied(u *reconcile.StaleLedgers) string {
+func barred(u *reconcile.StaleLedgers) string {
 	if u == nil || u.May() {
 		return ""
 	}
-	return fmt.Sprintf("%s; finish can move them to the counters if you run: %s", u, u.Grant())
+	return u.Barred("finish")
 }
 
 // warn says at once what may be in the way when all else has passed, and does not pass where awa's ring stands. It is a hint: a look that
 // fails is repeated when it decides.
 func (w *waiting) warn(ctx context.Context, out io.Writer) {
-	if u, err := reconcile.StaleNow(ctx, w.conn, w.layout); err == nil && denied(u) != "" {
-		_, _ = fmt.Fprintf(out, "finish: %s\n", denied(u))
+	if u, err := reconcile.StaleNow(ctx, w.conn, w.layout); err == nil && barred(u) != "" {
+		_, _ = fmt.Fprintf(out, "finish: %s\n", barred(u))
 	}
 }
 

@@ -137,6 +137,9 @@ func (h *handover) drop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if barred(stale) != "" { // since finish began
+		return notFresh(stale)
+	}
 	if stale != nil {
 		if err := replication.Drop(ctx, h.conn, h.ours.Slot); err != nil {
 			return err
@@ -212,9 +215,16 @@ func readOldOnes(ctx context.Context, conn *pgx.Conn, l *awa.Layout) (old oldOne
 func (h *handover) fresh(ctx context.Context) error {
 	stale, err := h.one.Stale(ctx)
 	if err == nil && stale != nil {
-		err = pg.Refuse("run it again", "not finished: %s", stale)
+		err = notFresh(stale)
 	}
 	return err
+}
+
+func notFresh(stale *reconcile.StaleLedgers) error {
+	if why := barred(stale); why != "" {
+		return pg.Refuse("then run it again", "not finished: %s", why)
+	}
+	return pg.Refuse("run it again", "not finished: %s", stale)
 }
 
 // answerWithin is how long a daemon may take to do as it is asked: it looks once a second, and stops within 10.

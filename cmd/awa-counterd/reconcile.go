@@ -174,7 +174,7 @@ func (c *reconcileCmd) staleLedgerNote(u *reconcile.StaleLedgers, alone bool) st
 	case !alone:
 		return u.String() + "; awa-counterd finish moves them to the counters; so does reconcile if no daemon runs and no checkpoint is left (awa-counterd teardown removes it)"
 	case !u.May():
-		return fmt.Sprintf("%s; reconcile can move them to the counters if you run: %s", u, u.Grant())
+		return u.Barred("reconcile")
 	}
 	return u.String() + ": run it again"
 }

@@ -76,7 +76,11 @@ func (o *own) run(ctx context.Context, s streams, plan planner, done, nothing st
 	}
 	switch {
 	case o.JSON:
-		return encode(s.out, map[string]any{"schema": schema, "steps": append([]provision.Step{}, steps...)})
+		report := map[string]any{"schema": schema, "steps": append([]provision.Step{}, steps...)}
+		if len(left) > 0 {
+			report["left"] = left
+		}
+		return encode(s.out, report)
 	case len(steps)+len(left) == 0:
 		_, err = fmt.Fprintln(s.out, nothing)
 	}
@@ -150,5 +154,22 @@ func (c *teardownCmd) plan(ctx context.Context, _ streams, conn *pgx.Conn, schem
 			return nil, nil, wrong
 		}
 	}
+	if err == nil {
+		left = append(left, correctionsStay(ctx, conn, schema)...)
+	}
 	return steps, left, err
+}
+
+// correctionsStay says that the daemon's counter rows do: without them the counters would be wrong. It is for a hint: where awa's tables are
+// gone or locked, or this role may not read them, the rest is removed all the same.
+func correctionsStay(ctx context.Context, conn *pgx.Conn, schema awa.Schema) []string {
+	var n int64
+	l, err := awa.Discover(ctx, conn, schema)
+	if err == nil {
+		err = conn.QueryRow(ctx, l.OwnRows()).Scan(&n)
+	}
+	if err != nil || n == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d counter rows of corrections stay; awa-counterd reconcile moves them to where awa itself would hold them", n)}
 }

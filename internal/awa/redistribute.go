@@ -103,11 +103,6 @@ func (l *Layout) stale(leaf Leaf) string {
 // LedgerOf is the qualified name of the ledger's leaf.
 func (l *Layout) LedgerOf(leaf Leaf) string { return l.Schema.table(leaf.Ledger.Name) }
 
-// MayDropStale tells whether the current user has the right to.
-func (l *Layout) MayDropStale(leaf Leaf) string {
-	return fmt.Sprintf("select has_table_privilege(%s, 'DELETE')", literal(l.LedgerOf(leaf)))
-}
-
 // OwnRows counts the counter rows that hold the daemon's corrections.
 func (l *Layout) OwnRows() string {
 	if !l.Shape.bucketed {

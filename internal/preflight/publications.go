@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/replication"
 )
@@ -55,36 +56,57 @@ func planPublications(ctx context.Context, v *visit) (out []Step, err error) {
 	return out, nil
 }
 
-// otherPublications names publications of others under which awa's own statements fail: FOR ALL TABLES and FOR TABLES IN SCHEMA take
-// in tables without a primary key, of which no UPDATE or DELETE can be published.
+// otherPublications names publications of others under which statements fail that change or delete rows: FOR ALL TABLES and FOR TABLES IN
+// SCHEMA take in tables without a primary key, of which no UPDATE or DELETE can be published. awa's own fail on some; into its ledger it only
+// inserts, and it is awa-counterd that may have to delete from it.
 func otherPublications(ctx context.Context, v *visit) []Finding {
-	type tooWide struct {
-		Name   string
-		Tables []string
-	}
 	ours := []string{}
 	for _, pub := range replication.Needed(v.Publication, v.Layout) {
 		ours = append(ours, pub.Name)
 	}
-	rows, err := v.Conn.Query(ctx, `
-		select p.pubname::text, array_agg(c.oid::regclass::text order by c.oid) from pg_publication p
-		join pg_publication_tables t on t.pubname = p.pubname join pg_namespace n on n.nspname = t.schemaname
-		join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
-		where n.nspname in ($1, 'awa') and (p.pubupdate or p.pubdelete) and p.pubname <> all($2) and (c.relreplident = 'n' or c.relreplident = 'd'
-			and not exists (select 1 from pg_index i where i.indrelid = c.oid and i.indisprimary))
-		group by 1 order by 1`, string(v.Schema), ours)
+	ledger := []uint32{}
+	for _, leaf := range v.Layout.Leaves {
+		ledger = append(ledger, leaf.Ledger.OID)
+	}
+	rows, err := v.Conn.Query(ctx, awa.Barred+`
+		select b.publication, array(select unnest(array_agg(b.relation::regclass::text order by b.relation) filter (where not l.is))),
+			array(select unnest(array_agg(b.relation::regclass::text order by b.relation) filter (where l.is))),
+			array_agg(distinct (case when l.is then b.mend else b.mend_all end) collate "C" order by (case when l.is then b.mend else b.mend_all end) collate "C" desc)
+		from barred b join pg_namespace n on n.oid = b.namespace, lateral (select b.relation = any($3::oid[]) as is) l
+		where n.nspname in ($1, 'awa') and b.publication <> all($2) and (b.deletes or not l.is) group by 1 order by 1`, string(v.Schema), ours, ledger)
 	var wide []tooWide
 	if err == nil {
 		wide, err = pgx.CollectRows(rows, pgx.RowToStructByPos[tooWide])
 	}
 	detail, remedy := "none publishes updates or deletes of awa's tables without a primary key", ""
 	if len(wide) > 0 {
-		one := wide[0]
-		detail = fmt.Sprintf("publication %s publishes updates or deletes of %s, which has no replica identity: awa's own statements on it fail", one.Name, one.Tables[0])
-		if more := len(one.Tables) - 1; more > 0 {
-			detail = fmt.Sprintf("publication %s publishes updates or deletes of %s and %d more, which have no replica identity: awa's own statements on them fail", one.Name, one.Tables[0], more)
-		}
-		remedy = fmt.Sprintf("ALTER PUBLICATION %s SET (publish = 'insert, truncate')", quote(one.Name))
+		detail, remedy = wide[0].detail(), strings.Join(wide[0].Mends, "; ")
 	}
 	return found("other publications", err, len(wide) == 0, detail, remedy)
+}
+
+// tooWide is a publication that takes in tables of awa's without a replica identity.
+type tooWide struct {
+	Name   string
+	Awas   []string // on which awa's own updates and deletes fail
+	Ledger []string
+	Mends  []string
+}
+
+func (w tooWide) detail() string {
+	var fail []string
+	if len(w.Awas) > 0 {
+		fail = append(fail, "awa's own fail on "+someOf(w.Awas))
+	}
+	if len(w.Ledger) > 0 {
+		fail = append(fail, "finish and reconcile cannot move changes of another generation, should there be any, out of "+someOf(w.Ledger)+", into which awa only inserts")
+	}
+	return fmt.Sprintf("publication %s publishes updates or deletes of tables that have no replica identity: %s", w.Name, strings.Join(fail, "; "))
+}
+
+func someOf(names []string) string {
+	if more := len(names) - 1; more > 0 {
+		return fmt.Sprintf("%s and %d more", names[0], more)
+	}
+	return names[0]
 }

@@ -49,7 +49,7 @@ func Requirements() []Requirement {
 		{Name: "triggers and rules", Means: "awa has none on these tables; under somebody else's corrections may be undone or changed", tables: true, look: triggersAndRules},
 		{Name: "queue-leading index", Means: "awa's reads of one queue scan every counter", tables: true, look: queueIndex},
 		{Name: "publication ", Also: []string{"may create publication "}, Means: "changes are missing from the stream; the daemon creates it if its role owns awa's tables, repairs it after awa's migrations, and refuses one that publishes something else", tables: true, look: publications, turn: 2, plan: planPublications},
-		{Name: "other publications", Means: "somebody else's may make awa's own statements fail", tables: true, look: otherPublications},
+		{Name: "other publications", Means: "somebody else's may make awa's own statements fail, or those of finish and reconcile", tables: true, look: otherPublications},
 		{Name: "counter rows for corrections", Means: "corrections go to counter rows of bucket 300, which no release of awa uses", tables: true, Refuses: true, look: bucket},
 		{Name: "trust marker is justified", Means: "the marker is set and no daemon is alive: readers use counters that old binaries may have made wrong", tables: true, look: marker},
 		{Name: "replication slot", Means: "if it is lost, the daemon scans all rows", look: ownSlot},

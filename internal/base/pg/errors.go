@@ -28,6 +28,7 @@ const (
 	codeDuplicateObject       = "42710"
 	codeUndefinedTable        = "42P01"
 	codeFeatureNotSupported   = "0A000"
+	codeInvalidColumn         = "42P10"
 	codeInternal              = "XX000"
 )
 
@@ -92,6 +93,16 @@ func IsDuplicate(err error) bool { return code(err) == codeDuplicateObject }
 
 // IsNoTable reports that a table is not there, or not any more.
 func IsNoTable(err error) bool { return code(err) == codeUndefinedTable }
+
+// IsUnidentified reports an UPDATE or a DELETE that the server refuses because a publication has it, and the table's replica identity does not
+// tell whose row it is, or not to that publication's columns or row filter. Only for such a statement.
+func IsUnidentified(err error) bool {
+	switch code(err) {
+	case codeNotInPrerequisite, codeInvalidColumn:
+		return true
+	}
+	return false
+}
 
 // IsSlotUnusable reports a replication slot that was lost, that decodes WAL without its publication, or at whose WAL the
 // server itself fails ("could not map filenode …", seen when transaction ids wrap around under prunes): to

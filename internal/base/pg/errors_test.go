@@ -24,6 +24,7 @@ func TestErrorsAreToldApart(t *testing.T) {
 	questions := map[string]func(error) bool{
 		"busy": IsBusy, "denied": IsDenied, "lock timeout": IsLockTimeout, "in use": IsInUse, "no free slot": IsNoFreeSlot,
 		"duplicate": IsDuplicate, "no table": IsNoTable, "slot unusable": IsSlotUnusable,
+		"unidentified": IsUnidentified,
 	}
 	for code, want := range map[string][]string{
 		"55P03": {"busy", "lock timeout"},
@@ -35,8 +36,9 @@ func TestErrorsAreToldApart(t *testing.T) {
 		"53400": {"no free slot"},
 		"42710": {"duplicate"},
 		"42P01": {"no table"},
-		"55000": {"slot unusable"}, // can no longer get changes from it
-		"42704": {"slot unusable"}, // WAL without its publication
+		"55000": {"slot unusable", "unidentified"}, // can no longer get changes from it; does not have a replica identity and publishes deletes
+		"42P10": {"unidentified"},                  // a column list or a row filter does not go with the replica identity
+		"42704": {"slot unusable"},                 // WAL without its publication
 		"0A000": {"slot unusable"},
 		"XX000": {"slot unusable"}, // could not map filenode
 		"57P01": {},                // the server shuts down

@@ -65,6 +65,10 @@ func ofCommands() []Mutant {
 			"./e2e", "TestWidePublicationsAreNamed",
 		},
 		{
+			"awa said to delete from its ledger", "internal/preflight/publications.go", "ledger = append(ledger, leaf.Ledger.OID)", "_ = leaf",
+			"./e2e", "TestWidePublicationsByTable",
+		},
+		{
 			"triggers overlooked by doctor", "internal/preflight/tables.go", "found(\"triggers and rules\", err, len(there) == 0,", "found(\"triggers and rules\", err, true,",
 			"./e2e", "TestCorrectionsWithoutEffect",
 		},

@@ -126,8 +126,24 @@ func ofLeaving() []Mutant {
 			"./e2e", "TestReconcileMovesWhatTrustOffHasLeft",
 		},
 		{
-			"a right on one ledger of several asked for", "reconcile/stale.go", "found.Denied = append(found.Denied, table)", "found.Denied = []string{table}",
+			"a right on one ledger of several asked for", "reconcile/stale.go", "u.Denied = append(u.Denied, table)", "u.Denied = []string{table}",
 			"./reconcile", "TestStaleLedgersAreFound",
+		},
+		{
+			"teardown keeps quiet about corrections that stay", "cmd/awa-counterd/setup.go", "err != nil || n == 0 {", "err != nil || n >= 0 {",
+			"./e2e", "TestTeardownNamesTheCorrectionsThatStay",
+		},
+		{
+			"who publishes deletes of the ledger is not asked", "internal/awa/barred.go", "%[2]s::regclass and deletes", "%[2]s::regclass and false",
+			"./e2e", "TestOthersPublishDeletesOfTheLedger/finish",
+		},
+		{
+			"who publishes a ledger that nobody deletes from is refused", "internal/awa/barred.go", "%[2]s::regclass and deletes", "%[2]s::regclass",
+			"./e2e", "TestOthersPublishDeletesOfTheLedger/reconcile/with_inserts",
+		},
+		{
+			"finish finds out that it may not delete when the replication slot is gone", "cmd/awa-counterd/handover.go", `if barred(stale) != "" { // since finish began`, "if false {",
+			"./e2e", "TestOthersPublishDeletesWhileFinishWorks",
 		},
 		{
 			"finish asks for a right when all else has passed", "cmd/awa-counterd/finish_wait.go", `if last == "" && reason != "" && w.one == nil {`, "if false {",

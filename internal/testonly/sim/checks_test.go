@@ -112,7 +112,7 @@ func (s *sim) checkWrite(c applier.Write) {
 	}
 }
 
-// checkScans: a scan's snapshot keeps awa up to 0.6.5 from folding, so beside a ledger they come one by one.
+// checkScans: a scan's snapshot keeps awa up to 0.6.9 from folding, so beside a ledger they come one by one.
 func (s *sim) checkScans() {
 	most := 2
 	if s.shape.HasLedger() {
