@@ -78,7 +78,7 @@ func TestStatus(t *testing.T) {
 	d.kill()
 	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '3 min'`)
 	s = e.status()
-	require.Contains(t, s.Next, "the marker is set, but no daemon is alive")
+	require.Contains(t, s.Next, "the marker is set, but no daemon leads")
 }
 
 // What status shows, and finish goes by, is as of now, however far apart checkpoints are; where the daemon does not
@@ -116,7 +116,7 @@ func TestStatusIsFresh(t *testing.T) {
 	require.Contains(t, s.Next, "old, and the daemon did not answer")
 	code, _, errs = e.command("finish", "--quiet-period", "1s", "--timeout", "1s")
 	require.Equal(t, refused, code)
-	require.Regexp(t, "old, and the daemon did not answer|no daemon is alive", errs)
+	require.Regexp(t, "old, and the daemon did not answer|no daemon leads", errs)
 }
 
 // The age of the slot's catalog_xmin grows while nobody reads the slot, and is small while somebody does.

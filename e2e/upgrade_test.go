@@ -116,7 +116,7 @@ func TestFinishRefuses(t *testing.T) {
 	e.exec(`update awa_counterd.leader set heartbeat_at = now() - interval '1 min'`)
 	code, _, errs = e.command("finish")
 	require.Equal(t, refused, code)
-	require.Contains(t, errs, "no daemon is alive")
+	require.Contains(t, errs, "no daemon leads")
 
 	d = e.daemon("--checkpoint-interval", "200ms")
 	d.logged("marker set", 10*time.Second)
@@ -124,7 +124,7 @@ func TestFinishRefuses(t *testing.T) {
 	t.Cleanup(func() { d.signal(resumed) })
 	code, _, errs = e.command("finish", "--quiet-period", "1s", "--timeout", "5s")
 	require.Equal(t, refused, code, errs)
-	require.Regexp(t, "the daemon did not answer|no daemon is alive", errs)
+	require.Regexp(t, "the daemon did not answer|no daemon leads", errs)
 	d.signal(resumed)
 	e.marker(true, 15*time.Second)
 	require.Zero(t, d.stop())

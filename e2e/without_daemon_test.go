@@ -38,7 +38,7 @@ func TestUpgradeEndsWithoutADaemon(t *testing.T) {
 			require.Contains(t, told.Next, "awa-counterd teardown clears the marker: run that, and then this again")
 			require.NotContains(t, told.Next, "nothing to do")
 			require.NotContains(t, strings.Join(told.Notes, "\n"), "teardown", "it is said twice")
-			require.Contains(t, e.status().Next, "the marker is set, but no daemon is alive")
+			require.Contains(t, e.status().Next, "the marker is set, but no daemon leads")
 
 			_, out, errs := e.command(asks)
 			commands := named.FindAllStringSubmatch(out+errs, -1)

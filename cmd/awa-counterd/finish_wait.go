@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/term"
 
+	"github.com/awa-counterd/awa-counterd/checkpoint"
 	"github.com/awa-counterd/awa-counterd/internal/awa"
 	"github.com/awa-counterd/awa-counterd/internal/base/pg"
 	"github.com/awa-counterd/awa-counterd/internal/status"
@@ -29,9 +30,12 @@ type waiting struct {
 	one    *reconcile.OneShot // nil until nothing that the daemon knows stands in the way
 	until  time.Time
 	known  bool // awa's runtimes could be read
+
+	migrated time.Time // awa migrated until then
 }
 
 // wait goes on until nothing speaks against finishing. No daemon, no evidence: that is refused at once, as all is that waiting does not mend.
+// Behind awa's migration a daemon that has waited for its end has a moment to lead again.
 func (c *finishCmd) wait(ctx context.Context, out io.Writer, w *waiting) error {
 	late := time.NewTimer(c.Timeout)
 	defer late.Stop()
@@ -78,7 +82,13 @@ func (c *finishCmd) inTheWay(ctx context.Context, w *waiting) (string, error) {
 	if err != nil {
 		return passing(err)
 	}
-	if problem, remedy := st.Never(c.QuietPeriod); problem != "" {
+	if st.AwaitsMigration() {
+		w.migrated = time.Now()
+	}
+	switch problem, remedy := st.Never(c.QuietPeriod); {
+	case problem != "" && !st.Led() && time.Since(w.migrated) < checkpoint.AliveWithin:
+		return "awa's migration has ended, and no daemon leads yet", nil
+	case problem != "":
 		return "", pg.Refuse(remedy, "not finished: %s", problem)
 	}
 	w.known = st.Known

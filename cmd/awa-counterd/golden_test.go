@@ -74,7 +74,7 @@ func someStatus() *status.Status {
 			{Ago: 90_100, Lasted: 100, Reason: "cleared by somebody else"},
 		},
 		Forgotten: &pg.Forgotten{PID: 815, Application: "psql", Age: 50_400},
-		Known:     true, Next: "pre-#290 writers still active on queue email; last 3.2 s ago",
+		Known:     true, Installed: true, Next: "pre-#290 writers still active on queue email; last 3.2 s ago",
 	}
 }
 

@@ -125,7 +125,7 @@ func renderStatus(b *strings.Builder, st *status.Status) {
 	}
 	if st.OwnRows > 0 {
 		moves := "finish"
-		if st.Leader == nil || !st.Leader.Alive { // which finish needs
+		if !st.Led() { // which finish needs
 			moves = "reconcile"
 		}
 		line("own rows", "%d counter rows hold corrections; awa-counterd %s moves them to awa's rows", st.OwnRows, moves)
@@ -158,12 +158,12 @@ func ago(v *float64) string {
 func leaderLines(line func(name, format string, args ...any), st *status.Status) {
 	l := st.Leader
 	if l == nil {
-		line("leader", "none: no daemon has run here, or everything of it was removed")
+		line("leader", "none: %s", map[bool]string{true: "no daemon has led here yet", false: "no daemon has run here, or everything of it was removed"}[st.Installed])
 		return
 	}
 	life := "alive"
 	if !l.Alive {
-		life = "DEAD"
+		life = "SILENT"
 	}
 	if l.DryRun {
 		life += ", DRY RUN: corrects nothing"

@@ -13,6 +13,9 @@ import (
 
 // NextStep says in one line what an operator would do now.
 func (s *Status) NextStep(quiet time.Duration) string {
+	if s.Migrator != 0 {
+		return s.migrating()
+	}
 	if problem, remedy := s.withoutDaemon(); problem != "" {
 		return problem + "; " + remedy
 	}
@@ -143,6 +146,9 @@ func (s *Status) Unfinished(quiet time.Duration) string {
 
 // Never says why the upgrade cannot be finished, and what has to be done, where waiting does not help; "" where it may.
 func (s *Status) Never(quiet time.Duration) (problem, remedy string) {
+	if s.AwaitsMigration() {
+		return "", ""
+	}
 	if problem, remedy := s.withoutDaemon(); problem != "" {
 		return problem, remedy
 	}
@@ -184,30 +190,54 @@ func (s *Status) oldLive() string {
 	return fmt.Sprintf("%d %s of version %s are live", live, cmp.Or(s.registrants, awa.OldRuntimes), versions)
 }
 
-// withoutDaemon says what is the matter where no daemon is alive, and what ends the upgrade then. Where nothing of awa-counterd is left and
-// the marker is set, nobody can tell whether that is the end of an upgrade, or awa's migration that has begun one.
+// migrating is what is to be done while awa migrates. A daemon that waits for its end keeps the marker cleared, as far as its role may.
+func (s *Status) migrating() string {
+	text := fmt.Sprintf("awa's migration is running (process %d), and a daemon that runs waits until it has ended: nothing to do but wait; should a worker have left that session behind, the daemon's log says so", s.Migrator)
+	if s.MarkerSet && !s.Led() {
+		text += "; the marker is set, so if none runs, start awa-counterd run, or run awa-counterd distrust"
+	}
+	return text
+}
+
+// AwaitsMigration reports that awa migrates where awa-counterd is: a daemon that runs goes on when that has ended.
+func (s *Status) AwaitsMigration() bool { return s.Migrator != 0 && (s.Leader != nil || s.Installed) }
+
+// Led reports that a daemon leads at this moment.
+func (s *Status) Led() bool { return s.Leader != nil && s.Leader.Alive }
+
+// waits is said where no daemon leads: one that waits has nothing open on the server between two attempts to begin, and may not be
+// called dead.
+const waits = "one that runs says in its log what it waits for, and awa-counterd doctor --role what its role lacks; if none runs, start "
+
+// withoutDaemon says what is the matter where no daemon leads, and what ends the upgrade then. Where nobody has led, or everything was
+// removed, and the marker is set, nobody can tell whether that is the end of an upgrade, or awa's migration that has begun one.
 func (s *Status) withoutDaemon() (problem, remedy string) {
-	old := s.old()
+	old, none, start := s.old(), "awa-counterd has never run here, or was removed", "start awa-counterd run"
+	if s.Installed {
+		none, start = "no daemon has led here yet", waits+"awa-counterd run"
+	}
 	switch {
 	case s.Leader == nil && !s.MarkerSet:
-		return "awa-counterd has never run here, or was removed: start awa-counterd run", cmp.Or(old, alone)
+		return none + ": " + start, cmp.Or(old, alone)
 	case s.Leader == nil && old == DeletesUncounted:
 		return "the marker is set", old
 	case s.Leader == nil && old != "":
-		return "the marker is set, and " + old + ": start awa-counterd run", "or run awa-counterd distrust"
+		return "the marker is set, and " + old + ": " + start, "or run awa-counterd distrust"
+	case s.Leader == nil && s.Installed:
+		return none + ", and the marker is set: nothing to do if awa-counterd reconcile --trust has set it", "if awa's migration has, " + start + ", or run awa-counterd distrust"
 	case s.Leader == nil:
 		return "nothing of awa-counterd's is here, and the marker is set: nothing to do if awa-counterd reconcile --trust has set it, or awa-counterd finish", "if awa's migration has, start awa-counterd run, or run awa-counterd distrust"
 	case s.Leader.Alive:
 		return "", ""
 	}
-	dead := fmt.Sprintf("no daemon is alive (the last was %s, %s ago): start it", s.Leader.Host, Ago(s.Leader.Heartbeat))
+	silent := fmt.Sprintf("no daemon leads (the last was %s, %s ago): %sit", s.Leader.Host, Ago(s.Leader.Heartbeat), waits)
 	switch {
 	case s.MarkerSet:
-		return "the marker is set, but " + dead + ", or run awa-counterd distrust", cmp.Or(old, "or "+endsWithoutDaemon)
+		return "the marker is set, but " + silent + ", or run awa-counterd distrust", cmp.Or(old, "or "+endsWithoutDaemon)
 	case old != "":
-		return dead, old
+		return silent, old
 	}
-	return dead + ", or remove everything with awa-counterd teardown", "after that " + alone
+	return silent + ", or remove everything with awa-counterd teardown", "after that " + alone
 }
 
 // trustIsOff reports that the daemon that leads never sets the marker, and that nobody else has.
@@ -216,6 +246,9 @@ func (s *Status) trustIsOff() bool { return s.Leader.State == applier.TrustIsOff
 // Passes reports that what stands in the way of finishing passes by itself, even while corrections are held back: the daemon has yet to
 // answer, or to prove that it may be trusted. That an old binary wrote stays true for quiet, and a drift stays while nobody corrects it.
 func (s *Status) Passes(quiet time.Duration) bool {
+	if s.Migrator != 0 { // whatever else is so, nothing is done before that has ended
+		return true
+	}
 	later := *s
 	if !later.Fresh { // nobody knows what the figures will say
 		later.Queues = nil

@@ -116,8 +116,11 @@ func TestWhatPasses(t *testing.T) {
 			s.Queues = []Queue{{Queue: "a", Drift: 3}}
 			s.MarkerSet, s.Observed, s.Uncounted = false, 3, []Uncounted{{Queue: "a", Kind: string(applier.KindRows), Last: 3}}
 		}},
-		"an old leader":  {false, func(s *Status) { s.Fresh, s.Observed, s.OldPrune = false, 3, new(3.0) }},
-		"watched again":  {false, func(s *Status) { s.Observed = 3 }},
+		"an old leader": {false, func(s *Status) { s.Fresh, s.Observed, s.OldPrune = false, 3, new(3.0) }},
+		"watched again": {false, func(s *Status) { s.Observed = 3 }},
+		"awa migrates": {true, func(s *Status) {
+			s.Leader.Alive, s.MarkerSet, s.Migrator, s.Queues = false, false, 7, []Queue{{Queue: "a", Drift: 3}}
+		}},
 		"nobody is left": {false, func(s *Status) { s.Leader.Alive = false }},
 	} {
 		s := ready()

@@ -19,7 +19,7 @@ import (
 // by the server's clock.
 type Status struct {
 	Schema    string      `json:"schema"`
-	Leader    *Leader     `json:"leader"` // null: no daemon has run here, or everything of it was removed
+	Leader    *Leader     `json:"leader"` // null: no daemon has led here, or everything of it was removed
 	Position  string      `json:"position,omitempty"`
 	Persisted *float64    `json:"persisted_ago,omitempty"`
 	Fresh     bool        `json:"fresh"` // the checkpoint has everything that was committed before the question
@@ -46,6 +46,11 @@ type Status struct {
 	Next      string        `json:"next_step"`
 
 	registrants string // what old ones of Runtimes are called, where that is not awa.OldRuntimes
+	// Migrator is the process that runs awa's migrations; 0 for nobody. Daemons wait until it has ended, and none leads meanwhile.
+	Migrator int32 `json:"migration_pid,omitempty"`
+	// Installed says that the daemon's tables are there, whether one has led or not.
+	Installed bool   `json:"installed"`
+	Next      string `json:"next_step"`
 }
 
 // Leader is the daemon that keeps the counters, or kept them last.
@@ -113,6 +118,10 @@ func read(ctx context.Context, c *pgx.Conn, l *awa.Layout, slot string, quiet ti
 	s := &Status{Schema: string(l.Schema), Queues: []Queue{}, Uncounted: []Uncounted{}, Runtimes: []Runtime{}, Changes: []MarkerChange{}}
 	there, err := checkpoint.Exists(ctx, c)
 	if err != nil {
+		return nil, err
+	}
+	s.Installed = there
+	if s.Migrator, err = awa.Migrator(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := s.readLeader(ctx, c, s.Schema); err != nil {

@@ -24,9 +24,9 @@ func TestNever(t *testing.T) {
 	problem, remedy := ready().Never(quiet)
 	require.Empty(t, problem+remedy)
 	for want, change := range map[string]func(*Status){
-		"awa-counterd has never run here":         func(s *Status) { s.Leader, s.MarkerSet = nil, false },
+		"awa-counterd has never run here":         func(s *Status) { s.Leader, s.MarkerSet, s.Migrator = nil, false, 7 },
 		"nothing to do if awa-counterd reconcile": func(s *Status) { s.Leader = nil },
-		"no daemon is alive":                      func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
+		"no daemon leads (":                       func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
 		"has its tables in another form":          func(s *Status) { s.Leader.Another = true },
 		"a dry run":                               func(s *Status) { s.Leader.DryRun = true },
 		"the daemon runs with --trust off, and":   func(s *Status) { s.Leader.State, s.MarkerSet = applier.TrustIsOff, false },
@@ -38,6 +38,7 @@ func TestNever(t *testing.T) {
 		require.NotEmpty(t, remedy, want)
 	}
 	for _, change := range []func(*Status){
+		func(s *Status) { s.Leader.Alive, s.MarkerSet, s.Migrator = false, false, 7 }, func(s *Status) { s.Leader, s.Installed, s.Migrator = nil, true, 7 },
 		func(s *Status) { s.MarkerSet, s.Reason = false, "auditing" }, func(s *Status) { s.Leader.State = applier.TrustIsOff }, func(s *Status) { s.OldPrune = new(1.0) },
 	} {
 		s := ready()
@@ -54,12 +55,19 @@ func TestNextStep(t *testing.T) {
 	require.Contains(t, ready().NextStep(quiet), "safe to finish")
 	require.Empty(t, ready().Unfinished(quiet))
 	for want, change := range map[string]func(*Status){
-		"awa-counterd has never run here":                 func(s *Status) { s.Leader, s.MarkerSet = nil, false },
-		"the marker is set, but no daemon is alive":       func(s *Status) { s.Leader.Alive = false },
-		"or remove everything with awa-counterd teardown": func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
-		"and the marker is set: nothing to do if awa-counterd reconcile --trust has set it, or awa-counterd finish; if awa's migration has, start": func(s *Status) { s.Leader = nil },
+		"awa-counterd has never run here":                func(s *Status) { s.Leader, s.MarkerSet = nil, false },
+		"no daemon has led here yet: one that runs says": func(s *Status) { s.Leader, s.MarkerSet, s.Installed = nil, false, true },
+		"no daemon has led here yet, and the marker is set: nothing to do if awa-counterd reconcile --trust has set it; if awa's migration has, one that runs says": func(s *Status) { s.Leader, s.Installed = nil, true },
+		"awa's migration is running (process 7), and a daemon that runs waits until it has ended: nothing to do but wait":                                           func(s *Status) { s.Leader.Alive, s.MarkerSet, s.Migrator = false, false, 7 },
+		"says so; the marker is set, so if none runs, start awa-counterd run, or run awa-counterd distrust":                                                         func(s *Status) { s.Leader.Alive, s.Migrator = false, 7 },
+		"the marker is set, but no daemon leads (the last was db1, 0.3 s ago): one that runs says in its log":                                                       func(s *Status) { s.Leader.Alive = false },
+		"or remove everything with awa-counterd teardown":                                                                                                           func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
+		"and the marker is set: nothing to do if awa-counterd reconcile --trust has set it, or awa-counterd finish; if awa's migration has, start":                  func(s *Status) { s.Leader = nil },
 		"the marker is set, and 2 pre-#290 runtimes of version 0.6.0-beta.1 are live: start awa-counterd run": func(s *Status) {
 			s.Leader, s.Runtimes = nil, []Runtime{{"0.6.0-beta.1", 2, true}}
+		},
+		"the marker is set, and 1 pre-#290 runtimes of version 0.6.0-beta.1 are live: one that runs says in its log": func(s *Status) {
+			s.Leader, s.Installed, s.Runtimes = nil, true, []Runtime{{"0.6.0-beta.1", 1, true}}
 		},
 		"the marker is set; migrate() of an old release has put back": func(s *Status) { s.Leader, s.Deletes = nil, true },
 		"pre-#290 writers still active on queue a, b; last 5": func(s *Status) {
@@ -96,8 +104,8 @@ func TestNobodyIsSentToARefusal(t *testing.T) {
 		starts string
 		change func(*Status)
 	}{
-		"a dead daemon, and the marker":     {": start it, or run awa-counterd distrust; ", func(s *Status) { s.Leader.Alive = false }},
-		"a dead daemon, and no marker":      {": start it; ", func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false }},
+		"a dead daemon, and the marker":     {"; if none runs, start it, or run awa-counterd distrust; ", func(s *Status) { s.Leader.Alive = false }},
+		"a dead daemon, and no marker":      {"; if none runs, start it; ", func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false }},
 		"a daemon that never sets a marker": {"; start it again without --trust off; ", func(s *Status) { s.Leader.State, s.MarkerSet = applier.TrustIsOff, false }},
 		never:                               {": start awa-counterd run; ", func(s *Status) { s.Leader, s.MarkerSet = nil, false }},
 	} {

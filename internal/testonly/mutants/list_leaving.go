@@ -168,6 +168,28 @@ func ofLeaving() []Mutant {
 		{
 			"old workers of another awa taken for this one's", "internal/awa/runtimes.go", "select count(*) > 1 from pg_class where relname = $1", "select count(*) > 9 from pg_class where relname = $1",
 			"./e2e", "TestOldWorkersOfAnotherSubstrate",
+			"a daemon that waits for awa's migration called dead", "internal/status/next_step.go", "if s.Migrator != 0 {\n\t\treturn s.migrating()", "if s.Migrator != 0 && s.Led() {\n\t\treturn s.migrating()",
+			"./e2e", "TestWhoWaitsForAwasMigration",
+		},
+		{
+			"finish waits for no migration of awa's", "internal/status/next_step.go", "return s.Migrator != 0 && (s.Leader != nil || s.Installed)", "return false",
+			"./e2e", "TestWhoWaitsForAwasMigration",
+		},
+		{
+			"no time to lead again when awa's migration has ended", "cmd/awa-counterd/finish_wait.go", "time.Since(w.migrated) < checkpoint.AliveWithin", "time.Since(w.migrated) < 0*checkpoint.AliveWithin",
+			"./e2e", "TestWhoWaitsForAwasMigration",
+		},
+		{
+			"finish waits for a migration where no daemon was ever", "internal/status/next_step.go", "return s.Migrator != 0 && (s.Leader != nil || s.Installed)", "return s.Migrator != 0",
+			"./internal/status", "TestNever",
+		},
+		{
+			"finish moves counters while awa migrates", "internal/status/next_step.go", "if s.Migrator != 0 { // whatever", "if false { // whatever",
+			"./internal/status", "TestWhatPasses",
+		},
+		{
+			"a daemon that has yet to lead called removed", "internal/status/status.go", "s.Installed = there", "s.Installed = false",
+			"./e2e", "TestLeastRightsWaitForSetup/no_counter_to_the_ledger",
 		},
 	}
 }
