@@ -43,14 +43,13 @@ type Status struct {
 	Forgot string `json:"marker_changes_unknown,omitempty"`
 	// Forgotten is somebody's transaction that is hours old, and keeps what a vacuum would take away.
 	Forgotten *pg.Forgotten `json:"forgotten_transaction,omitempty"`
-	Next      string        `json:"next_step"`
-
-	registrants string // what old ones of Runtimes are called, where that is not awa.OldRuntimes
 	// Migrator is the process that runs awa's migrations; 0 for nobody. Daemons wait until it has ended, and none leads meanwhile.
 	Migrator int32 `json:"migration_pid,omitempty"`
 	// Installed says that the daemon's tables are there, whether one has led or not.
 	Installed bool   `json:"installed"`
 	Next      string `json:"next_step"`
+
+	registrants string // what old ones of Runtimes are called, where that is not awa.OldRuntimes
 }
 
 // Leader is the daemon that keeps the counters, or kept them last.

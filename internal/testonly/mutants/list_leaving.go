@@ -168,6 +168,8 @@ func ofLeaving() []Mutant {
 		{
 			"old workers of another awa taken for this one's", "internal/awa/runtimes.go", "select count(*) > 1 from pg_class where relname = $1", "select count(*) > 9 from pg_class where relname = $1",
 			"./e2e", "TestOldWorkersOfAnotherSubstrate",
+		},
+		{
 			"a daemon that waits for awa's migration called dead", "internal/status/next_step.go", "if s.Migrator != 0 {\n\t\treturn s.migrating()", "if s.Migrator != 0 && s.Led() {\n\t\treturn s.migrating()",
 			"./e2e", "TestWhoWaitsForAwasMigration",
 		},
