@@ -170,7 +170,11 @@ func (d *database) layout(ctx context.Context, conn *pgx.Conn) (*awa.Layout, err
 	var name *awa.SchemaNameError
 	var right *awa.RightError
 	if errors.As(err, &shape) || errors.As(err, &name) || errors.As(err, &right) || errors.Is(err, awa.ErrNotYet) {
-		return nil, &pg.Refusal{Problem: err.Error(), Err: err}
+		r := &pg.Refusal{Problem: err.Error(), Err: err}
+		if pid, e := awa.Migrator(ctx, conn); e == nil && pid != 0 { // it commits step by step
+			r.Remedy = fmt.Sprintf("awa's migration is running (process %d): run this again when that has ended", pid)
+		}
+		return nil, r
 	}
 	return nil, err
 }
