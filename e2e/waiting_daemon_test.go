@@ -70,3 +70,31 @@ func TestMigrationWithoutADaemon(t *testing.T) {
 	require.Equal(t, refused, code, out+errs)
 	require.Contains(t, errs, "not finished: awa-counterd has never run here")
 }
+
+// Between two steps of awa's migration its tables may have a shape that nobody knows. Who looks then hears that this passes.
+func TestTablesInTheMiddleOfAMigration(t *testing.T) {
+	t.Parallel()
+	for name, layout := range map[string]fleet.Layout{"not there yet": {NoCounter: true, Slots: 4}, "of another shape": {Shape: fleet.Ledger, Slots: 4}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, layout)
+			if !layout.NoCounter {
+				e.exec(`alter table awa.queue_terminal_live_counts rename column priority to urgency`)
+			}
+			migration := "awa's migration is running (process "
+			for _, command := range []string{"status", "finish"} {
+				code, _, errs := e.command(command)
+				require.Equal(t, refused, code)
+				require.NotContains(t, errs, migration)
+			}
+			holder := e.connect()
+			_, err := holder.Exec(t.Context(), `select pg_advisory_lock(x'4157415f4d494752'::int8)`)
+			require.NoError(t, err)
+			for _, command := range []string{"status", "finish"} {
+				code, _, errs := e.command(command)
+				require.Equal(t, refused, code)
+				require.Contains(t, errs, fmt.Sprintf("%s%d): run this again when that has ended", migration, holder.PgConn().PID()))
+			}
+		})
+	}
+}

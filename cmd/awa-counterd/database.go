@@ -170,11 +170,16 @@ func (d *database) layout(ctx context.Context, conn *pgx.Conn) (*awa.Layout, err
 	var shape *awa.ShapeError
 	var name *awa.SchemaNameError
 	var right *awa.RightError
-	switch {
-	case errors.Is(err, awa.ErrNotYet):
-		return nil, &pg.Refusal{Problem: err.Error(), Remedy: preflight.BringTables, Err: err}
-	case errors.As(err, &shape), errors.As(err, &name), errors.As(err, &right):
-		return nil, &pg.Refusal{Problem: err.Error(), Err: err}
+	notYet := errors.Is(err, awa.ErrNotYet)
+	if !notYet && !errors.As(err, &shape) && !errors.As(err, &name) && !errors.As(err, &right) {
+		return nil, err
 	}
-	return nil, err
+	r := &pg.Refusal{Problem: err.Error(), Err: err}
+	if notYet {
+		r.Remedy = preflight.BringTables
+	}
+	if pid, e := awa.Migrator(ctx, conn); e == nil && pid != 0 { // it commits step by step
+		r.Remedy = fmt.Sprintf("awa's migration is running (process %d): run this again when that has ended", pid)
+	}
+	return nil, r
 }

@@ -186,6 +186,10 @@ func ofLeaving() []Mutant {
 			"./internal/status", "TestNever",
 		},
 		{
+			"tables in the middle of awa's migration taken for good", "cmd/awa-counterd/database.go", "e == nil && pid != 0 {", "e == nil && pid < 0 {",
+			"./e2e", "TestTablesInTheMiddleOfAMigration",
+		},
+		{
 			"finish moves counters while awa migrates", "internal/status/next_step.go", "if s.Migrator != 0 { // whatever", "if false { // whatever",
 			"./internal/status", "TestWhatPasses",
 		},
