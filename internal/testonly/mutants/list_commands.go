@@ -220,7 +220,7 @@ func ofCommands() []Mutant {
 			"./e2e", "TestMarkersRightBeforeItsColumn",
 		},
 		{
-			"a missing counter table is named without what brings it", "cmd/awa-counterd/database.go", "Remedy: preflight.BringTables, ", "Remedy: preflight.BringTables[:0], ",
+			"a missing counter table is named without what brings it", "cmd/awa-counterd/database.go", "r.Remedy = preflight.BringTables", "_ = preflight.BringTables",
 			"./e2e", "TestCommandsBeforeTheMigration",
 		},
 	}
