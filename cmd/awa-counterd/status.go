@@ -158,7 +158,7 @@ func ago(v *float64) string {
 func leaderLines(line func(name, format string, args ...any), st *status.Status) {
 	l := st.Leader
 	if l == nil {
-		line("leader", "none: %s", map[bool]string{true: "no daemon has led here yet", false: "no daemon has run here, or everything of it was removed"}[st.Installed])
+		line("leader", "none: %s", map[bool]string{true: "no daemon has led here yet, or none since a teardown or a finish", false: "no daemon has run here, or everything of it was removed"}[st.Installed])
 		return
 	}
 	life := "alive"

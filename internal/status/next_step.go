@@ -214,7 +214,7 @@ const waits = "one that runs says in its log what it waits for, and awa-counterd
 func (s *Status) withoutDaemon() (problem, remedy string) {
 	old, none, start := s.old(), "awa-counterd has never run here, or was removed", "start awa-counterd run"
 	if s.Installed {
-		none, start = "no daemon has led here yet", waits+"awa-counterd run"
+		none, start = "no daemon has led here yet, or none since a teardown or a finish", waits+"awa-counterd run"
 	}
 	switch {
 	case s.Leader == nil && !s.MarkerSet:

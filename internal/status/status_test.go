@@ -55,14 +55,14 @@ func TestNextStep(t *testing.T) {
 	require.Contains(t, ready().NextStep(quiet), "safe to finish")
 	require.Empty(t, ready().Unfinished(quiet))
 	for want, change := range map[string]func(*Status){
-		"awa-counterd has never run here":                func(s *Status) { s.Leader, s.MarkerSet = nil, false },
-		"no daemon has led here yet: one that runs says": func(s *Status) { s.Leader, s.MarkerSet, s.Installed = nil, false, true },
-		"no daemon has led here yet, and the marker is set: nothing to do if awa-counterd reconcile --trust has set it; if awa's migration has, one that runs says": func(s *Status) { s.Leader, s.Installed = nil, true },
-		"awa's migration is running (process 7), and a daemon that runs waits until it has ended: nothing to do but wait":                                           func(s *Status) { s.Leader.Alive, s.MarkerSet, s.Migrator = false, false, 7 },
-		"says so; the marker is set, so if none runs, start awa-counterd run, or run awa-counterd distrust":                                                         func(s *Status) { s.Leader.Alive, s.Migrator = false, 7 },
-		"the marker is set, but no daemon leads (the last was db1, 0.3 s ago): one that runs says in its log":                                                       func(s *Status) { s.Leader.Alive = false },
-		"or remove everything with awa-counterd teardown":                                                                                                           func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
-		"and the marker is set: nothing to do if awa-counterd reconcile --trust has set it, or awa-counterd finish; if awa's migration has, start":                  func(s *Status) { s.Leader = nil },
+		"awa-counterd has never run here": func(s *Status) { s.Leader, s.MarkerSet = nil, false },
+		"no daemon has led here yet, or none since a teardown or a finish: one that runs says":                                                                                                            func(s *Status) { s.Leader, s.MarkerSet, s.Installed = nil, false, true },
+		"no daemon has led here yet, or none since a teardown or a finish, and the marker is set: nothing to do if awa-counterd reconcile --trust has set it; if awa's migration has, one that runs says": func(s *Status) { s.Leader, s.Installed = nil, true },
+		"awa's migration is running (process 7), and a daemon that runs waits until it has ended: nothing to do but wait":                                                                                 func(s *Status) { s.Leader.Alive, s.MarkerSet, s.Migrator = false, false, 7 },
+		"says so; the marker is set, so if none runs, start awa-counterd run, or run awa-counterd distrust":                                                                                               func(s *Status) { s.Leader.Alive, s.Migrator = false, 7 },
+		"the marker is set, but no daemon leads (the last was db1, 0.3 s ago): one that runs says in its log":                                                                                             func(s *Status) { s.Leader.Alive = false },
+		"or remove everything with awa-counterd teardown":                                                                                                                                                 func(s *Status) { s.Leader.Alive, s.MarkerSet = false, false },
+		"and the marker is set: nothing to do if awa-counterd reconcile --trust has set it, or awa-counterd finish; if awa's migration has, start":                                                        func(s *Status) { s.Leader = nil },
 		"the marker is set, and 2 pre-#290 runtimes of version 0.6.0-beta.1 are live: start awa-counterd run": func(s *Status) {
 			s.Leader, s.Runtimes = nil, []Runtime{{"0.6.0-beta.1", 2, true}}
 		},
